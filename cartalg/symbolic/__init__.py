@@ -1,0 +1,18 @@
+"""Exact rules: bases, projectors and couplings of irreducible Cartesian tensors over the rationals."""
+
+from cartalg.symbolic.basis import basis_polynomials, cartesian_harmonic, squared_norms
+from cartalg.symbolic.coupling import Coupling, coupling, irreps_up_to, paths
+from cartalg.symbolic.projector import detrace, projector, projector_terms
+
+__all__ = [
+    "Coupling",
+    "basis_polynomials",
+    "cartesian_harmonic",
+    "coupling",
+    "detrace",
+    "irreps_up_to",
+    "paths",
+    "projector",
+    "projector_terms",
+    "squared_norms",
+]

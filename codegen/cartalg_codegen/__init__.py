@@ -1,0 +1,1 @@
+"""Programs and printers: from exact rules to the kernels in generated/."""

@@ -1,0 +1,103 @@
+"""Derivative programs, derived from the program that they differentiate; none is written by hand.
+
+`gradient` is reverse mode: for an output slot g it takes the form Phi = sum_k g_k out_k and gives dPhi/d(input).
+`tangent` is forward mode: programs on dual numbers. The tangent of a gradient is the double backward of force training.
+Both return straight-line programs with exact coefficients. Source: docs/theory.md, eqs. 16-18.
+"""
+
+from fractions import Fraction
+
+from cartalg_codegen.program import Assign, Program, Ref, Slot, Term, live, propagate_zeros, statement
+
+
+def gradient(program: Program, wrt: tuple[str, ...], name: str, summary: str, cotangent: str = "g") -> Program:
+    """Derive dPhi/d(slot) for each input slot in `wrt`, where Phi = sum_k g_k out_k.
+
+    Args:
+        program: A program with one output slot.
+        wrt: Names of input slots; the gradient of slot ``x`` is output slot ``d_x``.
+        name, summary: Of the new program.
+        cotangent: Name of the new input slot.
+    Raises:
+        ValueError: If a name in `wrt` is no input, or there is more than one output slot.
+    """
+    inputs = {s.name: s for s in program.inputs}
+    unknown = [w for w in wrt if w not in inputs]
+    if unknown or len(program.outputs) != 1:
+        raise ValueError(f"{program.name}: cannot differentiate with respect to {unknown or 'several outputs'}")
+    (output,) = program.outputs
+
+    def adjoint(ref: Ref) -> Ref:
+        if ref.slot == output.name:
+            return Ref(cotangent, ref.index)
+        return Ref(f"d_{ref.slot}", ref.index)
+
+    contributions: dict[Ref, list[tuple[Fraction, tuple[Ref, ...]]]] = {}
+    order: list[Ref] = []
+    temporaries = []
+    for assign in reversed(program.body):
+        if assign.target.slot != output.name:
+            temporaries.append(assign.target)
+        for term in assign.terms:
+            for position, factor in enumerate(term.factors):
+                others = term.factors[:position] + term.factors[position + 1 :]
+                if factor not in contributions:
+                    contributions[factor] = []
+                    order.append(factor)
+                contributions[factor].append((term.coefficient, (*others, adjoint(assign.target))))
+
+    forward = [a for a in program.body if a.target.slot != output.name]
+    backward = [statement(adjoint(t), contributions.get(t, [])) for t in temporaries]
+    outputs = tuple(Slot(f"d_{w}", inputs[w].size, inputs[w].lane) for w in wrt)
+    for w in wrt:
+        refs = [Ref(w, i) for i in range(inputs[w].size)]
+        backward += [statement(adjoint(r), contributions.get(r, [])) for r in refs]
+    body = live(propagate_zeros([*forward, *backward], outputs), outputs)
+    new_inputs = (*program.inputs, Slot(cotangent, output.size, output.lane))
+    return Program(name, summary, _used(new_inputs, body, {cotangent}), outputs, body)
+
+
+def tangent(program: Program, wrt: tuple[str, ...], name: str, summary: str, primal: tuple[str, ...] = ()) -> Program:
+    """Derive the directional derivative of every output when the slots in `wrt` move along ``t_<slot>``.
+
+    Args:
+        program: Any program.
+        wrt: Input slots that move; each gains an input slot ``t_<slot>``.
+        name, summary: Of the new program.
+        primal: Output slots whose undifferentiated value the new program returns as well.
+    Returns:
+        A program with outputs ``t_<output>`` and those named in `primal`.
+    """
+    moving = {Ref(s.name, i) for s in program.inputs if s.name in wrt for i in range(s.size)}
+    body: list[Assign] = []
+    for assign in program.body:
+        body.append(assign)
+        terms = [
+            (t.coefficient, (*t.factors[:i], Ref(f"t_{f.slot}", f.index), *t.factors[i + 1 :]))
+            for t in assign.terms
+            for i, f in enumerate(t.factors)
+            if f in moving
+        ]
+        moving.add(assign.target)
+        body.append(statement(Ref(f"t_{assign.target.slot}", assign.target.index), terms))
+    outputs = tuple(Slot(f"t_{s.name}", s.size, s.lane) for s in program.outputs)
+    outputs += tuple(s for s in program.outputs if s.name in primal)
+    inputs = (*program.inputs, *(Slot(f"t_{s.name}", s.size, s.lane) for s in program.inputs if s.name in wrt))
+    final = live(propagate_zeros(body, outputs), outputs)
+    return Program(name, summary, inputs, outputs, final)
+
+
+def _used(inputs: tuple[Slot, ...], body: tuple[Assign, ...], keep: set[str]) -> tuple[Slot, ...]:
+    """Inputs that the body reads: the gradient of a linear form does not need the slot it was linear in."""
+    read = {f.slot for a in body for t in a.terms for f in t.factors}
+    return tuple(s for s in inputs if s.name in read or s.name in keep)
+
+
+def substitute_zero(program: Program, slot: str) -> Program:
+    """The program with one input slot set to zero and removed."""
+    inputs = tuple(s for s in program.inputs if s.name != slot)
+    body = [
+        Assign(a.target, tuple(Term(t.coefficient, t.factors) for t in a.terms if all(f.slot != slot for f in t.factors)))
+        for a in program.body
+    ]
+    return Program(program.name, program.summary, inputs, program.outputs, live(propagate_zeros(body, program.outputs), program.outputs))

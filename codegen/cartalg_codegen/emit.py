@@ -1,0 +1,268 @@
+"""From a plan to files: programs are derived once, printed for each backend, and listed in a manifest.
+
+    rules (cartalg.symbolic) -> forms -> derive -> printers -> files + manifest.json
+
+Output is deterministic: no date, no machine, no order that depends on a hash seed.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cartalg_codegen import convolution_numba, convolution_torch, numba_printer, plan, torch_printer
+from cartalg_codegen.derive import gradient, tangent
+from cartalg_codegen.forms import Convolution, fraction, harmonics, pair
+from cartalg_codegen.program import Program
+from cartalg_codegen.text import header
+
+GENERATOR = "1"
+BACKENDS = ("numba", "torch")
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel of a set: its facts and its text for each backend."""
+
+    name: str
+    facts: dict[str, Any]
+    texts: dict[str, str]
+
+
+def four(forward: Program, wrt: tuple[str, ...]) -> tuple[Program, Program, Program, Program]:
+    """forward, backward and the tangents of both: all that first and second derivatives need."""
+    backward = gradient(forward, wrt, "backward", f"Gradient of: {forward.summary}")
+    return (
+        forward,
+        backward,
+        tangent(forward, wrt, "forward_tangent", f"Tangent of: {forward.summary}"),
+        tangent(backward, wrt, "backward_tangent", f"Tangent of the gradient of: {forward.summary}"),
+    )
+
+
+def _finish(name: str, rule: str, layout: str, source: str, facts: dict[str, Any], bodies: dict[str, str]) -> Kernel:
+    described = [("Rule", rule), ("Layout", layout)]
+    described += [("Operations", ", ".join(f"{k} {v}" for k, v in facts["operations"].items()))]
+    texts = {}
+    for backend, body in bodies.items():
+        digest = hashlib.sha256(f"{GENERATOR}\n{backend}\n{rule}\n{body}".encode()).hexdigest()[:16]
+        origin = [("Derivation", f"{source}, generator {GENERATOR}, sha256 {digest}")]
+        texts[backend] = header(name, described + origin) + "\n" + body.rstrip() + "\n"
+    return Kernel(name, facts, texts)
+
+
+def _rows_kernel(
+    name: str,
+    forward: Program,
+    wrt: tuple[str, ...],
+    rule: str,
+    layout: str,
+    source: str,
+    facts: dict[str, Any],
+    species: tuple[str, ...] = (),
+) -> Kernel:
+    programs = four(forward, wrt)
+    numba = "from numba import njit, prange\n\n\n"
+    numba += "\n\n".join(numba_printer.row_kernel(p, p.name, species) for p in programs)
+    torch = "import torch\n\n\n" + "\n\n".join(torch_printer.function(p, p.name, species) for p in programs)
+    facts = {**facts, "operations": {p.name: p.operations for p in programs}}
+    return _finish(name, rule, layout, source, facts, {"numba": numba, "torch": torch})
+
+
+def harmonics_kernel(max_rank: int) -> Kernel:
+    """Cartesian harmonics with their derivatives."""
+    return _rows_kernel(
+        plan.harmonics_name(max_rank),
+        harmonics(max_rank),
+        ("v",),
+        "T_l(v) = (2l-1)!!/l! P_l v..v, homogeneous of degree l   [docs/theory.md, eq. 7]",
+        f"v [n, 3] -> y [n, {(max_rank + 1) ** 2}], ranks one after the other, m = -l..l, orthogonal rational basis",
+        "cartalg/symbolic/basis.py",
+        {"kind": "harmonics", "max_rank": max_rank},
+    )
+
+
+def coupling_kernel(l1: int, l2: int, l3: int) -> Kernel:
+    """One pair coupling with its derivatives."""
+    odd = (l1 + l2 + l3) % 2
+    k = (l1 + l2 - l3 - odd) // 2
+    rule = f"T = {'P(eps a b)' if odd else 'P(a b)'}, {k} further contractions, harmonic normalisation"
+    return _rows_kernel(
+        plan.coupling_name(l1, l2, l3),
+        pair(l1, l2, l3),
+        ("a", "b"),
+        f"{rule}   [docs/theory.md, eqs. 10-12]; couples ({l1}, {l2}) -> {l3}, {'odd' if odd else 'even'}",
+        f"a [n, {2 * l1 + 1}, channels], b [n, {2 * l2 + 1}, channels] -> out [n, {2 * l3 + 1}, channels]",
+        "cartalg/symbolic/coupling.py",
+        {"kind": "coupling", "ranks": [l1, l2, l3], "parity": "odd" if odd else "even"},
+    )
+
+
+def messages_kernel(ranks: tuple[int, ...]) -> Kernel:
+    """Message functions that the convolutions share."""
+    counts = {}
+    for out in ranks:
+        for left in ranks:
+            for p in convolution_numba.message_programs(2 * out + 1, 2 * left + 1):
+                counts[f"{p.name}_{2 * out + 1}x{2 * left + 1}"] = p.operations
+    bodies = {"numba": convolution_numba.messages_file_body(ranks), "torch": convolution_torch.messages_file_body(ranks)}
+    facts = {"kind": "messages", "ranks": list(ranks), "operations": counts}
+    rule = "out_k = sum_a m_ka w x_a for one path on one edge   [docs/theory.md, eq. 14]"
+    return _finish("messages", rule, "m uniform, w and x and out by channel", "cartalg_codegen/forms.py", facts, bodies)
+
+
+def convolution_kernel(parity: plan.Parity, hidden: int, edge: int) -> Kernel:
+    """The fused edge convolution with its derivatives."""
+    form = plan.convolution(parity, hidden, edge)
+    bodies = {"numba": convolution_numba.body(form), "torch": convolution_torch.body(form)}
+    facts = {
+        "kind": "convolution",
+        "parity": parity,
+        "hidden": hidden,
+        "edge": edge,
+        "left": plan.layout(form.left),
+        "outputs": plan.layout(form.reached),
+        "paths": [
+            {
+                "left": list(p.left),
+                "edge": list(p.edge),
+                "out": list(p.out),
+                "orthonormal_squared": str(p.orthonormal_squared),
+            }
+            for p in form.paths
+        ],
+        "operations": _convolution_operations(form),
+    }
+    listed = ", ".join(f"({p.left[0]},{p.edge[0]})->{p.out[0]}" for p in form.paths)
+    rule = (
+        "out_i = sum over edges i <- j of w_p(r) C_p x_j T(n), paths kept apart   [docs/theory.md, eq. 14]; "
+        f"{len(form.paths)} paths {listed}"
+    )
+    layout = "x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order"
+    return _finish(plan.convolution_name(parity, hidden, edge), rule, layout, "cartalg_codegen/forms.py", facts, bodies)
+
+
+def _convolution_operations(form: Convolution) -> dict[str, int]:
+    """Operations of one edge, per channel for the messages."""
+    counts = {"matrices, per edge": form.matrices().operations}
+    for p in form.paths:
+        for program in convolution_numba.message_programs(2 * p.out[0] + 1, 2 * p.left[0] + 1):
+            key = f"{program.name}, per edge and channel"
+            counts[key] = counts.get(key, 0) + program.operations
+    return counts
+
+
+def product_kernel(parity: plan.Parity, basis: plan.Basis, features: int, outputs: int, correlation: int) -> Kernel:
+    """The product basis with its derivatives."""
+    form = plan.product(parity, basis, features, outputs, correlation)
+    forward, weights = form.build()
+    facts = {
+        "kind": "product",
+        "parity": parity,
+        "basis": basis,
+        "correlation": correlation,
+        "features": plan.layout(form.features),
+        "outputs": plan.layout(form.outputs),
+        "weights": [
+            {"order": w.order, "label": w.label, "out": list(w.out), "orthonormal_squared": str(w.orthonormal_squared)}
+            for w in weights
+        ],
+    }
+    return _rows_kernel(
+        plan.product_name(parity, basis, features, outputs, correlation),
+        forward,
+        ("a", "w"),
+        f"out = sum over orders 1..{correlation} of weighted couplings A x .. x A, {basis} basis"
+        "   [docs/theory.md, eq. 15]",
+        f"a [atoms, component, channel], w [species, {len(weights)}, channel] -> out [atoms, component, channel]",
+        "cartalg_codegen/forms.py",
+        facts,
+        ("w",),
+    )
+
+
+def kernels(max_rank: int) -> Iterator[tuple[str, Callable[[], Kernel]]]:
+    """Every kernel of a set as (name, function that derives it), in the order of the pipeline."""
+    chosen = plan.Plan(max_rank)
+    for rank in chosen.ranks[1:]:
+        yield plan.harmonics_name(rank), lambda rank=rank: harmonics_kernel(rank)  # type: ignore[misc]
+    for ranks in chosen.couplings():
+        yield plan.coupling_name(*ranks), lambda ranks=ranks: coupling_kernel(*ranks)  # type: ignore[misc]
+    yield "messages", lambda: messages_kernel(chosen.ranks)
+    for conv in chosen.convolutions():
+        yield plan.convolution_name(*conv), lambda conv=conv: convolution_kernel(*conv)  # type: ignore[misc]
+    for prod in chosen.products():
+        yield plan.product_name(*prod), lambda prod=prod: product_kernel(*prod)  # type: ignore[misc]
+
+
+def render(max_rank: int, progress: Callable[[str, int, int], None] | None = None) -> dict[str, str]:
+    """All files of a kernel set as {relative path: text}.
+
+    Args:
+        max_rank: Highest rank of any tensor, at least 1.
+        progress: Called with (kernel name, number done, number in all) after each kernel.
+    Raises:
+        ValueError: If `max_rank` is not a positive integer.
+    """
+    files: dict[str, str] = {}
+    listing: dict[str, Any] = {}
+    todo = list(kernels(max_rank))
+    for number, (name, make) in enumerate(todo, start=1):
+        kernel = make()
+        hashes = {}
+        for backend, text in kernel.texts.items():
+            files[f"{backend}_kernels/{name}.py"] = text
+            hashes[backend] = hashlib.sha256(text.encode()).hexdigest()
+        listing[name] = {**kernel.facts, "sha256": hashes}
+        if progress:
+            progress(name, number, len(todo))
+    for package, title in (
+        ("", "Kernels for irreducible Cartesian tensors"),
+        *((f"{b}_kernels/", f"{b} kernels") for b in BACKENDS),
+    ):
+        files[f"{package}__init__.py"] = header(title, [("List", "manifest.json")])
+    manifest = {"generator": GENERATOR, "max_rank": max_rank, "kernels": listing}
+    files[MANIFEST] = json.dumps(manifest, indent=1) + "\n"
+    return files
+
+
+def write(files: dict[str, str], folder: Path) -> None:
+    """Write a kernel set, each file whole; emitted files that are no longer in the set are removed.
+
+    Raises:
+        FileExistsError: If the folder holds files but no kernel set: nothing of the user's is overwritten.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).exists():
+        raise FileExistsError(f"{folder} is not empty and holds no kernel set ({MANIFEST}); choose an empty folder")
+    for relative, text in files.items():
+        path = folder / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+        with os.fdopen(handle, "w") as stream:
+            stream.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    for stale in _emitted(folder) - set(files):
+        (folder / stale).unlink()
+
+
+def differences(files: dict[str, str], folder: Path) -> list[str]:
+    """What differs between a rendered set and a folder, one line a file; empty if the folder is current."""
+    present = _emitted(folder)
+    result = [f"missing: {name}" for name in files if name not in present]
+    result += [f"not part of the set: {name}" for name in sorted(present - set(files))]
+    result += [f"changed: {n}" for n, text in files.items() if n in present and (folder / n).read_text() != text]
+    return sorted(result)
+
+
+def _emitted(folder: Path) -> set[str]:
+    kinds = ["*.py", MANIFEST, *(f"{b}_kernels/*.py" for b in BACKENDS)]
+    return {str(p.relative_to(folder)) for kind in kinds for p in folder.glob(kind)}
+
+
+__all__ = ["BACKENDS", "MANIFEST", "Kernel", "differences", "fraction", "kernels", "render", "write"]

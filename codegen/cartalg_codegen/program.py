@@ -1,0 +1,157 @@
+"""The backend-neutral statement list between mathematics and text.
+
+A `Program` is straight-line code over Q: each statement sets one value to a polynomial in values set before. Values
+belong to slots. A *lane* slot has one value per channel, the axis a backend vectorises over; a *uniform* slot has one
+value for all channels, so as an output it is a sum over channels.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import NamedTuple
+
+
+class Ref(NamedTuple):
+    """Component `index` of a slot, or of a named intermediate."""
+
+    slot: str
+    index: int
+
+    def __str__(self) -> str:
+        return f"{self.slot}{self.index}"
+
+
+class Term(NamedTuple):
+    """coefficient * product of factors."""
+
+    coefficient: Fraction
+    factors: tuple[Ref, ...]
+
+
+@dataclass(frozen=True)
+class Assign:
+    """target = sum of terms; each target is set once."""
+
+    target: Ref
+    terms: tuple[Term, ...]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A named argument with `size` components; `lane` says whether it has a channel axis."""
+
+    name: str
+    size: int
+    lane: bool = True
+
+
+@dataclass(frozen=True)
+class Program:
+    """Straight-line code with exact coefficients.
+
+    Attributes:
+        name: Function name in the emitted file.
+        summary: One line for the emitted docstring.
+        inputs, outputs: Argument slots. Every component of every output is set exactly once.
+        body: Statements in the order of the mathematics.
+    """
+
+    name: str
+    summary: str
+    inputs: tuple[Slot, ...]
+    outputs: tuple[Slot, ...]
+    body: tuple[Assign, ...]
+
+    def __post_init__(self) -> None:
+        known = {Ref(s.name, i) for s in self.inputs for i in range(s.size)}
+        for statement in self.body:
+            for term in statement.terms:
+                missing = [f for f in term.factors if f not in known]
+                if missing:
+                    raise ValueError(f"{self.name}: {statement.target} uses {missing[0]} before it is set")
+            if statement.target in known:
+                raise ValueError(f"{self.name}: {statement.target} is set twice")
+            known.add(statement.target)
+        unset = [Ref(s.name, i) for s in self.outputs for i in range(s.size) if Ref(s.name, i) not in known]
+        if unset:
+            raise ValueError(f"{self.name}: output {unset[0]} is never set")
+
+    @property
+    def operations(self) -> int:
+        """Multiplications and additions a call does per channel, in the grouped form that is printed."""
+        return sum(count_operations(s.terms) for s in self.body)
+
+
+def statement(target: Ref, terms: Iterable[tuple[Fraction | int, tuple[Ref, ...]]]) -> Assign:
+    """Collect equal monomials, drop zeros, sort: the canonical statement."""
+    collected: dict[tuple[Ref, ...], Fraction] = {}
+    for coefficient, factors in terms:
+        key = tuple(sorted(factors))
+        collected[key] = collected.get(key, Fraction(0)) + Fraction(coefficient)
+    return Assign(target, tuple(Term(c, f) for f, c in sorted(collected.items()) if c))
+
+
+def grouped(terms: tuple[Term, ...]) -> list[tuple[Fraction, list[tuple[int, tuple[Ref, ...]]]]]:
+    """Terms by |coefficient|, so that each constant multiplies once: [(|c|, [(sign, factors)])]."""
+    groups: dict[Fraction, list[tuple[int, tuple[Ref, ...]]]] = {}
+    for term in terms:
+        groups.setdefault(abs(term.coefficient), []).append((1 if term.coefficient > 0 else -1, term.factors))
+    return list(groups.items())
+
+
+def count_operations(terms: tuple[Term, ...]) -> int:
+    """Multiplications and additions of one statement as printed."""
+    if not terms:
+        return 0
+    groups = grouped(terms)
+    multiplications = sum(max(len(f) - 1, 0) for _, g in groups for _, f in g)
+    multiplications += sum(1 for c, g in groups if c != 1 and any(f for _, f in g))
+    return multiplications + len(terms) - 1
+
+
+def live(body: Iterable[Assign], outputs: tuple[Slot, ...]) -> tuple[Assign, ...]:
+    """Drop statements that no output depends on."""
+    needed = {Ref(s.name, i) for s in outputs for i in range(s.size)}
+    kept: list[Assign] = []
+    for assign in reversed(list(body)):
+        if assign.target in needed:
+            needed.update(f for term in assign.terms for f in term.factors)
+            kept.append(assign)
+    return tuple(reversed(kept))
+
+
+def propagate_zeros(body: Iterable[Assign], outputs: tuple[Slot, ...]) -> tuple[Assign, ...]:
+    """Remove intermediates that are identically zero, and the terms that contain them."""
+    output_names = {s.name for s in outputs}
+    zero: set[Ref] = set()
+    kept: list[Assign] = []
+    for assign in body:
+        terms = tuple(t for t in assign.terms if not any(f in zero for f in t.factors))
+        if terms or assign.target.slot in output_names:
+            kept.append(Assign(assign.target, terms))
+        if not terms:
+            zero.add(assign.target)
+    return tuple(kept)
+
+
+def evaluate(program: Program, arguments: Mapping[str, list[Fraction]]) -> dict[str, list[Fraction]]:
+    """Run a program over Q for one channel: the meaning that every backend is tested against.
+
+    Raises:
+        ValueError: If an argument is missing or has the wrong number of components.
+    """
+    values: dict[Ref, Fraction] = {}
+    for slot in program.inputs:
+        given = arguments.get(slot.name)
+        if given is None or len(given) != slot.size:
+            raise ValueError(f"{program.name}: argument {slot.name!r} needs {slot.size} components")
+        values.update({Ref(slot.name, i): v for i, v in enumerate(given)})
+    for assign in program.body:
+        total = Fraction(0)
+        for term in assign.terms:
+            product = term.coefficient
+            for factor in term.factors:
+                product *= values[factor]
+            total += product
+        values[assign.target] = total
+    return {s.name: [values[Ref(s.name, i)] for i in range(s.size)] for s in program.outputs}
