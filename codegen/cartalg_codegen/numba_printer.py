@@ -154,7 +154,7 @@ def message_function(program: Program, name: str) -> str:
     access, parameters = {}, []
     for slot in (*program.inputs, *program.outputs):
         access[slot.name] = _message_access(slot, slot in program.outputs)
-    for base, start in (("m", "m0"), ("w", "p"), ("x", "x0"), ("out", "o0")):
+    for base, start in (("m", "m_at"), ("w", "p"), ("x", "x_at"), ("out", "out_at")):
         group = [
             s.name
             for s in (*program.inputs, *program.outputs)
@@ -174,10 +174,10 @@ def _message_base(name: str) -> str:
 def _message_access(slot: Slot, output: bool) -> Access:
     name, base = slot.name, _message_base(slot.name)
     if base == "m":
-        return Access(f"{name}[m0 + {{i}}]", f"{name}[m0 + {{i}}] = {{value}}", hoist=True, reduce=output)
+        return Access(f"{name}[m_at + {{i}}]", f"{name}[m_at + {{i}}] = {{value}}", hoist=True, reduce=output)
     if base == "w":
         return Access(f"{name}[p, c]", f"{name}[p, c] = {{value}}")
-    place = f"{name}[x0 + {{i}}, c]" if base == "x" else f"{name}[o0 + {{i}} * stride, c]"
+    place = f"{name}[x_at + {{i}}, c]" if base == "x" else f"{name}[out_at + {{i}} * stride, c]"
     return Access(place, place + " += {value}")
 
 

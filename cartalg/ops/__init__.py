@@ -1,0 +1,18 @@
+"""Generated kernels in use: one interface, backends chosen explicitly or `auto`."""
+
+from cartalg.ops import operators as operators
+from cartalg.ops.edges import Edges
+from cartalg.ops.functional import convolution, couple, harmonics, product
+from cartalg.ops.kernels import Backend, KernelNotFound, KernelSet, open_kernels
+
+__all__ = [
+    "Backend",
+    "Edges",
+    "KernelNotFound",
+    "KernelSet",
+    "convolution",
+    "couple",
+    "harmonics",
+    "open_kernels",
+    "product",
+]
