@@ -11,10 +11,11 @@ so the wiring of autograd is the same for all kernels and stands here once. A th
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
@@ -34,7 +35,8 @@ class Family:
         index: Schema of the arguments that have no gradient, after ``str folder, str kernel``.
         slots: The differentiable arguments theta.
         output: (facts, index, theta) -> a new tensor for F, of zeros.
-        arrays: (facts, stage, index, tensors) -> the leading arguments of an emitted function.
+        leading: (stage, index) -> arguments of an emitted function before its arrays.
+        rows: (stage, index, theta) -> number of rows that are shared out to threads.
         shared: Slots whose gradient sums over rows: threads write parts [thread, ..] that are added at the end.
         flat: Slots and outputs that kernels take as [rows, channels].
     """
@@ -43,17 +45,36 @@ class Family:
     index: str
     slots: tuple[str, ...]
     output: Callable[[dict[str, Any], Sequence[Any], Sequence[Tensor]], Tensor]
-    leading: Callable[[str, Sequence[Any]], tuple[Any, ...]]
+    leading: Callable[[str, Sequence[Any]], tuple[Any, ...]] = lambda stage, index: ()
+    rows: Callable[[str, Sequence[Any], Sequence[Tensor]], int] = lambda stage, index, theta: theta[0].shape[0]
     shared: frozenset[str] = frozenset()
     flat: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()
 
 
-def threads() -> int:
-    """Threads that kernels use: Torch's number, at most what Numba started with."""
-    count = min(torch.get_num_threads(), int(numba.config.NUMBA_NUM_THREADS))
-    numba.set_num_threads(count)
-    return count
+#: Below this many edges or atoms per thread a call is not worth sharing out.
+ROWS_PER_THREAD = 8
+
+
+@cache
+def _pool(size: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(size, thread_name_prefix="cartalg")
+
+
+def share_out(function: Callable[..., None], rows: int, threads: int, arguments: Sequence[Any]) -> None:
+    """Run an emitted function on blocks of rows, one block a thread; the calling thread takes the last block."""
+    bounds = [rows * t // threads for t in range(threads + 1)]
+    waiting = [
+        _pool(threads - 1).submit(function, bounds[t], bounds[t + 1], t, *arguments) for t in range(threads - 1)
+    ]
+    function(bounds[threads - 1], rows, threads - 1, *arguments)
+    for future in waiting:
+        future.result()
+
+
+def thread_count(rows: int) -> int:
+    """Threads that a kernel over `rows` rows uses: Torch's number, fewer for little work."""
+    return max(1, min(torch.get_num_threads(), rows // ROWS_PER_THREAD))
 
 
 def _array(tensor: Tensor, flat: bool) -> np.ndarray[Any, Any]:
@@ -92,7 +113,8 @@ def register(family: Family) -> None:
         function = getattr(open_kernels(args[0]).module(args[1], Backend.NUMBA), stage)
         flats = _flat_flags(family, stage)
         arrays = [_array(t, f) for t, f in zip([*inputs, *outputs], flats, strict=True)]
-        function(threads(), *family.leading(stage, args[2:places]), *arrays)
+        rows = family.rows(stage, args[2:places], inputs)
+        share_out(function, rows, thread_count(rows), [*family.leading(stage, args[2:places]), *arrays])
 
     def reduced(outputs: Sequence[Tensor]) -> Any:
         sums = [o.sum(0) if s in family.shared else o for s, o in zip(slots, outputs, strict=True)]
@@ -108,7 +130,7 @@ def register(family: Family) -> None:
 
     def backward(*args: Any) -> Any:
         inputs = args[places : places + count]
-        outputs = like(inputs, args[-1], threads())
+        outputs = like(inputs, args[-1], thread_count(family.rows("backward", args[2:places], inputs)))
         run("backward", args, args[places:-1], outputs)
         return reduced(outputs)
 
@@ -122,7 +144,8 @@ def register(family: Family) -> None:
         return out
 
     def backward_tangent(*args: Any) -> Any:
-        outputs = like(args[places : places + count], args[-1], threads())
+        inputs = args[places : places + count]
+        outputs = like(inputs, args[-1], thread_count(family.rows("backward_tangent", args[2:places], inputs)))
         run("backward_tangent", args, args[places:-1], outputs)
         return reduced(outputs)
 
@@ -206,7 +229,6 @@ register(
         "",
         ("v",),
         lambda facts, index, theta: theta[0].new_zeros(theta[0].shape[0], (facts["max_rank"] + 1) ** 2),
-        lambda stage, index: (),
     )
 )
 register(
@@ -217,7 +239,6 @@ register(
         lambda facts, index, theta: theta[0].new_zeros(
             theta[0].shape[0], 2 * facts["ranks"][2] + 1, theta[0].shape[2]
         ),
-        lambda stage, index: (),
     )
 )
 register(
@@ -250,6 +271,7 @@ register(
             index[1].shape[0] - 1, sum(2 * p["out"][0] + 1 for p in facts["paths"]), theta[0].shape[2]
         ),
         _convolution_leading,
+        lambda stage, index, theta: (index[1] if stage.startswith("forward") else index[4]).shape[0] - 1,
         shared=frozenset({"table"}),
         flat=frozenset({"x", "out"}),
         optional=frozenset({"table"}),

@@ -6,7 +6,7 @@ transposed CSR), so each input gradient is too. Radial weights are interpolated 
 
 from cartalg_codegen.derive import gradient, tangent
 from cartalg_codegen.forms import Convolution, message, size, spline_basis
-from cartalg_codegen.numba_printer import DECORATOR, PARALLEL, edge_function, message_function
+from cartalg_codegen.numba_printer import DECORATOR, edge_function, message_function
 
 RADIAL = f'''
 {DECORATOR}
@@ -54,11 +54,11 @@ def dot(v, w):
     return total
 '''
 
-SETUP = """        real = x.dtype.type
-        per_knot = real(1 / step)
-        intervals = table.shape[0] - 3
-        paths = table.shape[1]
-        channels = table.shape[2]
+SETUP = """    real = x.dtype.type
+    per_knot = real(1 / step)
+    intervals = table.shape[0] - 3
+    paths = table.shape[1]
+    channels = table.shape[2]
 """
 
 
@@ -99,13 +99,13 @@ def body(convolution: Convolution) -> str:
     paths = convolution.paths
     shapes = sorted({(2 * p.out[0] + 1, 2 * p.left[0] + 1) for p in paths})
     names = [f"{kind}_{r}x{c}" for kind in ("forward", "backward", "forward_tangent", "backward_tangent") for r, c in shapes]
-    imports = "import numpy as np\nfrom numba import njit, prange\n\nfrom .messages import (\n"
+    imports = "import numpy as np\nfrom numba import njit\n\nfrom .messages import (\n"
     imports += "".join(f"    {n},\n" for n in sorted(names)) + ")\n"
     values = {
         "left_size": size(convolution.left),
         "out_rows": sum(2 * p.out[0] + 1 for p in paths),
         "matrix_size": sum((2 * p.out[0] + 1) * (2 * p.left[0] + 1) for p in paths),
-        "decorator": PARALLEL,
+        "decorator": DECORATOR,
         "setup": SETUP,
     }
 
@@ -125,17 +125,17 @@ def body(convolution: Convolution) -> str:
         )
 
     drivers = FORWARD.format(
-        calls=calls("forward_{shape}(m, {m0}, w, {p}, x, xj + {a0}, out, oi + {o0}, {stride})", 16), **values
+        calls=calls("forward_{shape}(m, {m0}, w, {p}, x, xj + {a0}, out, oi + {o0}, {stride})", 12), **values
     )
     drivers += BACKWARD.format(
         calls=calls(
-            "backward_{shape}(m, d_m, {m0}, w, d_w, {p}, x, d_x, xj + {a0}, g, oi + {o0}, {stride})", 16
+            "backward_{shape}(m, d_m, {m0}, w, d_w, {p}, x, d_x, xj + {a0}, g, oi + {o0}, {stride})", 12
         ),
         **values,
     )
     drivers += FORWARD_TANGENT.format(
         calls=calls(
-            "forward_tangent_{shape}(m, t_m, {m0}, w, t_w, {p}, x, t_x, xj + {a0}, t_out, oi + {o0}, {stride})", 16
+            "forward_tangent_{shape}(m, t_m, {m0}, w, t_w, {p}, x, t_x, xj + {a0}, t_out, oi + {o0}, {stride})", 12
         ),
         **values,
     )
@@ -143,7 +143,7 @@ def body(convolution: Convolution) -> str:
         calls=calls(
             "backward_tangent_{shape}(m, t_m, t_d_m, {m0}, w, t_w, t_d_w, d_w, {p}, x, t_x, t_d_x, xj + {a0}, "
             "g, oi + {o0}, {stride})",
-            16,
+            12,
         ),
         **values,
     )
@@ -153,93 +153,93 @@ def body(convolution: Convolution) -> str:
 FORWARD = '''
 
 {decorator}
-def forward(threads, step, row_ptr, sender, x, y, r, table, out):
+def forward(
+    start, stop, thread, step, row_ptr, sender, x, y, r, table, out,
+):
     """out[i] += sum over edges i <- j and paths of w(r) C y x[j]; rows of x and out are [atom * component, channel]."""
-    atoms = row_ptr.shape[0] - 1
-    for thread in prange(threads):
-{setup}        b = np.empty(4, x.dtype)
-        m = np.empty({matrix_size}, x.dtype)
-        w = np.empty((paths, channels), x.dtype)
-        for i in range(atoms * thread // threads, atoms * (thread + 1) // threads):
-            oi = i * {out_rows}
-            for e in range(row_ptr[i], row_ptr[i + 1]):
-                u = r[e] * per_knot
-                if not u < intervals:  # beyond the cutoff, or not a number
-                    continue
-                knot = int(u)
-                xj = sender[e] * {left_size}
-                spline(u - real(knot), b)
-                interpolate(table, knot, b, real(1), w)
-                matrices(y, e, m)
+{setup}    b = np.empty(4, x.dtype)
+    m = np.empty({matrix_size}, x.dtype)
+    w = np.empty((paths, channels), x.dtype)
+    for i in range(start, stop):
+        oi = i * {out_rows}
+        for e in range(row_ptr[i], row_ptr[i + 1]):
+            u = r[e] * per_knot
+            if not u < intervals:  # beyond the cutoff, or not a number
+                continue
+            knot = int(u)
+            xj = sender[e] * {left_size}
+            spline(u - real(knot), b)
+            interpolate(table, knot, b, real(1), w)
+            matrices(y, e, m)
 {calls}
 '''
 
 BACKWARD = '''
 
 {decorator}
-def backward(threads, step, col_ptr, col_edge, receiver, x, y, r, table, g, d_x, d_y, d_r, d_table):
+def backward(
+    start, stop, thread, step, col_ptr, col_edge, receiver, x, y, r, table, g, d_x, d_y, d_r, d_table,
+):
     """Gradient of sum g out to x, y, r and the table; the last is skipped if `d_table` has no rows."""
-    atoms = col_ptr.shape[0] - 1
-    for thread in prange(threads):
-{setup}        b = np.empty(4, x.dtype)
-        m = np.empty({matrix_size}, x.dtype)
-        d_m = np.empty({matrix_size}, x.dtype)
-        w = np.empty((paths, channels), x.dtype)
-        w1 = np.empty((paths, channels), x.dtype)
-        d_w = np.empty((paths, channels), x.dtype)
-        for j in range(atoms * thread // threads, atoms * (thread + 1) // threads):
-            xj = j * {left_size}
-            for place in range(col_ptr[j], col_ptr[j + 1]):
-                e = col_edge[place]
-                u = r[e] * per_knot
-                if not u < intervals:  # beyond the cutoff, or not a number
-                    continue
-                knot = int(u)
-                oi = receiver[e] * {out_rows}
-                f = u - real(knot)
-                spline_1(f, b)
-                interpolate(table, knot, b, per_knot, w1)
-                spline(f, b)
-                interpolate(table, knot, b, real(1), w)
-                matrices(y, e, m)
+{setup}    b = np.empty(4, x.dtype)
+    m = np.empty({matrix_size}, x.dtype)
+    d_m = np.empty({matrix_size}, x.dtype)
+    w = np.empty((paths, channels), x.dtype)
+    w1 = np.empty((paths, channels), x.dtype)
+    d_w = np.empty((paths, channels), x.dtype)
+    for j in range(start, stop):
+        xj = j * {left_size}
+        for place in range(col_ptr[j], col_ptr[j + 1]):
+            e = col_edge[place]
+            u = r[e] * per_knot
+            if not u < intervals:  # beyond the cutoff, or not a number
+                continue
+            knot = int(u)
+            oi = receiver[e] * {out_rows}
+            f = u - real(knot)
+            spline_1(f, b)
+            interpolate(table, knot, b, per_knot, w1)
+            spline(f, b)
+            interpolate(table, knot, b, real(1), w)
+            matrices(y, e, m)
 {calls}
-                matrices_gradient(d_m, d_y, e)
-                d_r[e] = dot(d_w, w1)
-                if d_table.shape[1] > 0:
-                    scatter(d_w, knot, b, real(1), d_table, thread)
+            matrices_gradient(d_m, d_y, e)
+            d_r[e] = dot(d_w, w1)
+            if d_table.shape[1] > 0:
+                scatter(d_w, knot, b, real(1), d_table, thread)
 '''
 
 FORWARD_TANGENT = '''
 
 {decorator}
-def forward_tangent(threads, step, row_ptr, sender, x, y, r, table, t_x, t_y, t_r, t_table, t_out):
+def forward_tangent(
+    start, stop, thread, step, row_ptr, sender, x, y, r, table, t_x, t_y, t_r, t_table, t_out,
+):
     """Derivative of `forward` along (t_x, t_y, t_r, t_table); the table stands still if `t_table` has no rows."""
-    atoms = row_ptr.shape[0] - 1
-    for thread in prange(threads):
-{setup}        b = np.empty(4, x.dtype)
-        m = np.empty({matrix_size}, x.dtype)
-        t_m = np.empty({matrix_size}, x.dtype)
-        w = np.empty((paths, channels), x.dtype)
-        t_w = np.empty((paths, channels), x.dtype)
-        t_w_table = np.empty((paths, channels), x.dtype)
-        for i in range(atoms * thread // threads, atoms * (thread + 1) // threads):
-            oi = i * {out_rows}
-            for e in range(row_ptr[i], row_ptr[i + 1]):
-                u = r[e] * per_knot
-                if not u < intervals:  # beyond the cutoff, or not a number
-                    continue
-                knot = int(u)
-                xj = sender[e] * {left_size}
-                f = u - real(knot)
-                spline_1(f, b)
-                interpolate(table, knot, b, per_knot * t_r[e], t_w)
-                spline(f, b)
-                interpolate(table, knot, b, real(1), w)
-                if t_table.shape[0] > 0:
-                    interpolate(t_table, knot, b, real(1), t_w_table)
-                    accumulate(real(1), t_w_table, t_w)
-                matrices(y, e, m)
-                matrices(t_y, e, t_m)
+{setup}    b = np.empty(4, x.dtype)
+    m = np.empty({matrix_size}, x.dtype)
+    t_m = np.empty({matrix_size}, x.dtype)
+    w = np.empty((paths, channels), x.dtype)
+    t_w = np.empty((paths, channels), x.dtype)
+    t_w_table = np.empty((paths, channels), x.dtype)
+    for i in range(start, stop):
+        oi = i * {out_rows}
+        for e in range(row_ptr[i], row_ptr[i + 1]):
+            u = r[e] * per_knot
+            if not u < intervals:  # beyond the cutoff, or not a number
+                continue
+            knot = int(u)
+            xj = sender[e] * {left_size}
+            f = u - real(knot)
+            spline_1(f, b)
+            interpolate(table, knot, b, per_knot * t_r[e], t_w)
+            spline(f, b)
+            interpolate(table, knot, b, real(1), w)
+            if t_table.shape[0] > 0:
+                interpolate(t_table, knot, b, real(1), t_w_table)
+                accumulate(real(1), t_w_table, t_w)
+            matrices(y, e, m)
+            matrices(t_y, e, t_m)
 {calls}
 '''
 
@@ -247,53 +247,50 @@ BACKWARD_TANGENT = '''
 
 {decorator}
 def backward_tangent(
-    threads, step, col_ptr, col_edge, receiver, x, y, r, table, g, t_x, t_y, t_r, t_table,
-    t_d_x, t_d_y, t_d_r, t_d_table,
+    start, stop, thread, step, col_ptr, col_edge, receiver, x, y, r, table, g, t_x, t_y, t_r, t_table, t_d_x, t_d_y, t_d_r, t_d_table,
 ):
     """Derivative of `backward` along (t_x, t_y, t_r, t_table) at fixed g: the double backward of force training."""
-    atoms = col_ptr.shape[0] - 1
-    for thread in prange(threads):
-{setup}        b = np.empty(4, x.dtype)
-        b1 = np.empty(4, x.dtype)
-        m = np.empty({matrix_size}, x.dtype)
-        t_m = np.empty({matrix_size}, x.dtype)
-        t_d_m = np.empty({matrix_size}, x.dtype)
-        w = np.empty((paths, channels), x.dtype)
-        w1 = np.empty((paths, channels), x.dtype)
-        t_w = np.empty((paths, channels), x.dtype)
-        t_w1 = np.empty((paths, channels), x.dtype)
-        t_w_table = np.empty((paths, channels), x.dtype)
-        d_w = np.empty((paths, channels), x.dtype)
-        t_d_w = np.empty((paths, channels), x.dtype)
-        for j in range(atoms * thread // threads, atoms * (thread + 1) // threads):
-            xj = j * {left_size}
-            for place in range(col_ptr[j], col_ptr[j + 1]):
-                e = col_edge[place]
-                u = r[e] * per_knot
-                if not u < intervals:  # beyond the cutoff, or not a number
-                    continue
-                knot = int(u)
-                oi = receiver[e] * {out_rows}
-                f = u - real(knot)
-                rate = t_r[e]
-                spline_2(f, b)
-                interpolate(table, knot, b, per_knot * per_knot * rate, t_w1)
-                spline_1(f, b1)
-                interpolate(table, knot, b1, per_knot, w1)
-                interpolate(table, knot, b1, per_knot * rate, t_w)
-                spline(f, b)
-                interpolate(table, knot, b, real(1), w)
-                if t_table.shape[0] > 0:
-                    interpolate(t_table, knot, b, real(1), t_w_table)
-                    accumulate(real(1), t_w_table, t_w)
-                    interpolate(t_table, knot, b1, per_knot, t_w_table)
-                    accumulate(real(1), t_w_table, t_w1)
-                matrices(y, e, m)
-                matrices(t_y, e, t_m)
+{setup}    b = np.empty(4, x.dtype)
+    b1 = np.empty(4, x.dtype)
+    m = np.empty({matrix_size}, x.dtype)
+    t_m = np.empty({matrix_size}, x.dtype)
+    t_d_m = np.empty({matrix_size}, x.dtype)
+    w = np.empty((paths, channels), x.dtype)
+    w1 = np.empty((paths, channels), x.dtype)
+    t_w = np.empty((paths, channels), x.dtype)
+    t_w1 = np.empty((paths, channels), x.dtype)
+    t_w_table = np.empty((paths, channels), x.dtype)
+    d_w = np.empty((paths, channels), x.dtype)
+    t_d_w = np.empty((paths, channels), x.dtype)
+    for j in range(start, stop):
+        xj = j * {left_size}
+        for place in range(col_ptr[j], col_ptr[j + 1]):
+            e = col_edge[place]
+            u = r[e] * per_knot
+            if not u < intervals:  # beyond the cutoff, or not a number
+                continue
+            knot = int(u)
+            oi = receiver[e] * {out_rows}
+            f = u - real(knot)
+            rate = t_r[e]
+            spline_2(f, b)
+            interpolate(table, knot, b, per_knot * per_knot * rate, t_w1)
+            spline_1(f, b1)
+            interpolate(table, knot, b1, per_knot, w1)
+            interpolate(table, knot, b1, per_knot * rate, t_w)
+            spline(f, b)
+            interpolate(table, knot, b, real(1), w)
+            if t_table.shape[0] > 0:
+                interpolate(t_table, knot, b, real(1), t_w_table)
+                accumulate(real(1), t_w_table, t_w)
+                interpolate(t_table, knot, b1, per_knot, t_w_table)
+                accumulate(real(1), t_w_table, t_w1)
+            matrices(y, e, m)
+            matrices(t_y, e, t_m)
 {calls}
-                matrices_gradient(t_d_m, t_d_y, e)
-                t_d_r[e] = dot(t_d_w, w1) + dot(d_w, t_w1)
-                if t_d_table.shape[1] > 0:
-                    scatter(t_d_w, knot, b, real(1), t_d_table, thread)
-                    scatter(d_w, knot, b1, per_knot * rate, t_d_table, thread)
+            matrices_gradient(t_d_m, t_d_y, e)
+            t_d_r[e] = dot(t_d_w, w1) + dot(d_w, t_w1)
+            if t_d_table.shape[1] > 0:
+                scatter(t_d_w, knot, b, real(1), t_d_table, thread)
+                scatter(d_w, knot, b1, per_knot * rate, t_d_table, thread)
 '''

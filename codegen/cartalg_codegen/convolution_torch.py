@@ -81,7 +81,11 @@ _FORWARD = (
 def forward(step, sender, receiver, x, y, r, table, out):
     """out[i] plus the sum over edges i <- j and paths of w(r) C y x[j]; x and out are [atom, component, channel]."""
     knot, f, inside = interval(r, step, table)
-    w = interpolate(table, knot, inside[:, None] * spline(f[:, None]))
+    return apply(sender, receiver, x, y, interpolate(table, knot, inside[:, None] * spline(f[:, None])), out)
+
+
+def apply(sender, receiver, x, y, w, out):
+    """`forward` with the radial weights of each edge given, w [edges, paths, channels]."""
     m = matrices(y)
     x = x.index_select(0, sender)
     edge = [None] * {out_rows}

@@ -16,7 +16,7 @@ from typing import Any
 
 from cartalg_codegen import convolution_numba, convolution_torch, numba_printer, plan, torch_printer
 from cartalg_codegen.derive import gradient, tangent
-from cartalg_codegen.forms import Convolution, fraction, harmonics, pair
+from cartalg_codegen.forms import Convolution, harmonic_squared_norm, harmonics, pair
 from cartalg_codegen.program import Program
 from cartalg_codegen.text import header
 
@@ -67,7 +67,7 @@ def _rows_kernel(
     species: tuple[str, ...] = (),
 ) -> Kernel:
     programs = four(forward, wrt)
-    numba = "from numba import njit, prange\n\n\n"
+    numba = "from numba import njit\n\n\n"
     numba += "\n\n".join(numba_printer.row_kernel(p, p.name, species) for p in programs)
     torch = "import torch\n\n\n" + "\n\n".join(torch_printer.function(p, p.name, species) for p in programs)
     facts = {**facts, "operations": {p.name: p.operations for p in programs}}
@@ -133,6 +133,7 @@ def convolution_kernel(parity: plan.Parity, hidden: int, edge: int) -> Kernel:
                 "edge": list(p.edge),
                 "out": list(p.out),
                 "orthonormal_squared": str(p.orthonormal_squared),
+                "edge_squared_norm": str(harmonic_squared_norm(p.edge[0])),
             }
             for p in form.paths
         ],
@@ -263,6 +264,3 @@ def differences(files: dict[str, str], folder: Path) -> list[str]:
 def _emitted(folder: Path) -> set[str]:
     kinds = ["*.py", MANIFEST, *(f"{b}_kernels/*.py" for b in BACKENDS)]
     return {str(p.relative_to(folder)) for kind in kinds for p in folder.glob(kind)}
-
-
-__all__ = ["BACKENDS", "MANIFEST", "Kernel", "differences", "fraction", "kernels", "render", "write"]

@@ -6,9 +6,11 @@ Coefficients come from `cartalg.symbolic` alone. Derivatives are taken by `carta
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from math import factorial
 
 from cartalg.symbolic.basis import harmonic_polynomials
 from cartalg.symbolic.coupling import Irrep, coupling, irreps_up_to, paths
+from cartalg.symbolic.polynomials import double_factorial
 from cartalg_codegen.program import Assign, Program, Ref, Slot, live, statement
 
 
@@ -35,6 +37,11 @@ def offsets(irreps: tuple[Irrep, ...]) -> dict[Irrep, int]:
 def coupling_entries(l1: int, l2: int, l3: int) -> tuple[tuple[int, int, int, Fraction], ...]:
     """(k, a, b, coefficient) of a coupling in the harmonic normalisation."""
     return tuple((k, a, b, fraction(c)) for (k, a, b), c in coupling(l1, l2, l3).entries.items())
+
+
+def harmonic_squared_norm(rank: int) -> Fraction:
+    """Full contraction of T_l(n) with itself for a unit vector n: (2l-1)!!/l!."""
+    return Fraction(double_factorial(2 * rank - 1), factorial(rank))
 
 
 def harmonics(max_rank: int) -> Program:

@@ -1,7 +1,8 @@
 """Programs as Numba functions.
 
-A *rows* function does a block of rows, channel by channel in the inner loop, which LLVM turns into SIMD code; the
-function that users call shares the rows out to threads. No two arguments of a call may overlap in memory.
+A function does rows start..stop, channel by channel in the inner loop, which LLVM turns into SIMD code. It releases the
+GIL, so callers share rows out to threads; `thread` says which part of a shared gradient a call adds to. No two arguments
+of a call may overlap in memory.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +12,6 @@ from cartalg_codegen.program import Program, Slot
 from cartalg_codegen.text import constant_name, expression, literal, wrap
 
 DECORATOR = '@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})'
-PARALLEL = '@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})'
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def lanes_axis(lanes: str, access: dict[str, Access]) -> int:
 
 
 def row_kernel(program: Program, name: str, species_slots: tuple[str, ...] = ()) -> str:
-    """A kernel over independent rows (edges, atoms, pairs): its rows function and its threaded entry point.
+    """A kernel over independent rows (edges, atoms, pairs).
 
     Arrays are [row, component, channel], or [row, component] for a uniform slot. A slot in `species_slots` is a weight
     [species, component, channel] shared by rows; as an output it is [thread, species, component, channel], added to.
@@ -123,7 +123,7 @@ def row_kernel(program: Program, name: str, species_slots: tuple[str, ...] = ())
     text_lanes = lane_slots[0].name if lane_slots else None
     rows = function(
         program,
-        f"{name}_rows",
+        name,
         ["start", "stop", "thread", *extra, *arrays],
         access,
         loops,
@@ -132,21 +132,7 @@ def row_kernel(program: Program, name: str, species_slots: tuple[str, ...] = ())
     )
     if by_species:
         rows = rows.replace("    for n in range(start, stop):\n", "    for n in range(start, stop):\n        z = species[n]\n")
-    call = ", ".join(["rows * thread // threads", "rows * (thread + 1) // threads", "thread", *extra, *arrays])
-    first = "species" if by_species else _row_array(program)
-    entry = [
-        PARALLEL,
-        f"def {name}({', '.join(['threads', *extra, *arrays])}):",
-        f'    """{program.summary} Rows are shared out to threads."""',
-        f"    rows = {first}.shape[0]",
-        "    for thread in prange(threads):",
-        f"        {name}_rows({call})",
-    ]
-    return rows + "\n\n" + "\n".join(entry) + "\n"
-
-
-def _row_array(program: Program) -> str:
-    return program.inputs[0].name
+    return rows
 
 
 def message_function(program: Program, name: str) -> str:

@@ -6,10 +6,10 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 24, forward, per edge and channel 84, backward, per edge and channel 173,
 #              forward_tangent, per edge and channel 219, backward_tangent, per edge and channel 361
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 9f262f922af35470
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 dfdb01777291d52b
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from .messages import (
     backward_1x1,
@@ -247,185 +247,182 @@ def dot(v, w):
     return total
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, step, row_ptr, sender, x, y, r, table, out):
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def forward(
+    start, stop, thread, step, row_ptr, sender, x, y, r, table, out,
+):
     """out[i] += sum over edges i <- j and paths of w(r) C y x[j]; rows of x and out are [atom * component, channel]."""
-    atoms = row_ptr.shape[0] - 1
-    for thread in prange(threads):
-        real = x.dtype.type
-        per_knot = real(1 / step)
-        intervals = table.shape[0] - 3
-        paths = table.shape[1]
-        channels = table.shape[2]
-        b = np.empty(4, x.dtype)
-        m = np.empty(45, x.dtype)
-        w = np.empty((paths, channels), x.dtype)
-        for i in range(atoms * thread // threads, atoms * (thread + 1) // threads):
-            oi = i * 21
-            for e in range(row_ptr[i], row_ptr[i + 1]):
-                u = r[e] * per_knot
-                if not u < intervals:  # beyond the cutoff, or not a number
-                    continue
-                knot = int(u)
-                xj = sender[e] * 4
-                spline(u - real(knot), b)
-                interpolate(table, knot, b, real(1), w)
-                matrices(y, e, m)
-                forward_1x1(m, 0, w, 0, x, xj + 0, out, oi + 0, 2)  # (0, 0) -> 0
-                forward_1x3(m, 1, w, 1, x, xj + 1, out, oi + 1, 2)  # (1, 1) -> 0
-                forward_3x1(m, 4, w, 2, x, xj + 0, out, oi + 2, 3)  # (0, 1) -> 1
-                forward_3x3(m, 7, w, 3, x, xj + 1, out, oi + 3, 3)  # (1, 0) -> 1
-                forward_3x3(m, 16, w, 4, x, xj + 1, out, oi + 4, 3)  # (1, 2) -> 1
-                forward_5x1(m, 25, w, 5, x, xj + 0, out, oi + 11, 2)  # (0, 2) -> 2
-                forward_5x3(m, 30, w, 6, x, xj + 1, out, oi + 12, 2)  # (1, 1) -> 2
+    real = x.dtype.type
+    per_knot = real(1 / step)
+    intervals = table.shape[0] - 3
+    paths = table.shape[1]
+    channels = table.shape[2]
+    b = np.empty(4, x.dtype)
+    m = np.empty(45, x.dtype)
+    w = np.empty((paths, channels), x.dtype)
+    for i in range(start, stop):
+        oi = i * 21
+        for e in range(row_ptr[i], row_ptr[i + 1]):
+            u = r[e] * per_knot
+            if not u < intervals:  # beyond the cutoff, or not a number
+                continue
+            knot = int(u)
+            xj = sender[e] * 4
+            spline(u - real(knot), b)
+            interpolate(table, knot, b, real(1), w)
+            matrices(y, e, m)
+            forward_1x1(m, 0, w, 0, x, xj + 0, out, oi + 0, 2)  # (0, 0) -> 0
+            forward_1x3(m, 1, w, 1, x, xj + 1, out, oi + 1, 2)  # (1, 1) -> 0
+            forward_3x1(m, 4, w, 2, x, xj + 0, out, oi + 2, 3)  # (0, 1) -> 1
+            forward_3x3(m, 7, w, 3, x, xj + 1, out, oi + 3, 3)  # (1, 0) -> 1
+            forward_3x3(m, 16, w, 4, x, xj + 1, out, oi + 4, 3)  # (1, 2) -> 1
+            forward_5x1(m, 25, w, 5, x, xj + 0, out, oi + 11, 2)  # (0, 2) -> 2
+            forward_5x3(m, 30, w, 6, x, xj + 1, out, oi + 12, 2)  # (1, 1) -> 2
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, step, col_ptr, col_edge, receiver, x, y, r, table, g, d_x, d_y, d_r, d_table):
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(
+    start, stop, thread, step, col_ptr, col_edge, receiver, x, y, r, table, g, d_x, d_y, d_r, d_table,
+):
     """Gradient of sum g out to x, y, r and the table; the last is skipped if `d_table` has no rows."""
-    atoms = col_ptr.shape[0] - 1
-    for thread in prange(threads):
-        real = x.dtype.type
-        per_knot = real(1 / step)
-        intervals = table.shape[0] - 3
-        paths = table.shape[1]
-        channels = table.shape[2]
-        b = np.empty(4, x.dtype)
-        m = np.empty(45, x.dtype)
-        d_m = np.empty(45, x.dtype)
-        w = np.empty((paths, channels), x.dtype)
-        w1 = np.empty((paths, channels), x.dtype)
-        d_w = np.empty((paths, channels), x.dtype)
-        for j in range(atoms * thread // threads, atoms * (thread + 1) // threads):
-            xj = j * 4
-            for place in range(col_ptr[j], col_ptr[j + 1]):
-                e = col_edge[place]
-                u = r[e] * per_knot
-                if not u < intervals:  # beyond the cutoff, or not a number
-                    continue
-                knot = int(u)
-                oi = receiver[e] * 21
-                f = u - real(knot)
-                spline_1(f, b)
-                interpolate(table, knot, b, per_knot, w1)
-                spline(f, b)
-                interpolate(table, knot, b, real(1), w)
-                matrices(y, e, m)
-                backward_1x1(m, d_m, 0, w, d_w, 0, x, d_x, xj + 0, g, oi + 0, 2)  # (0, 0) -> 0
-                backward_1x3(m, d_m, 1, w, d_w, 1, x, d_x, xj + 1, g, oi + 1, 2)  # (1, 1) -> 0
-                backward_3x1(m, d_m, 4, w, d_w, 2, x, d_x, xj + 0, g, oi + 2, 3)  # (0, 1) -> 1
-                backward_3x3(m, d_m, 7, w, d_w, 3, x, d_x, xj + 1, g, oi + 3, 3)  # (1, 0) -> 1
-                backward_3x3(m, d_m, 16, w, d_w, 4, x, d_x, xj + 1, g, oi + 4, 3)  # (1, 2) -> 1
-                backward_5x1(m, d_m, 25, w, d_w, 5, x, d_x, xj + 0, g, oi + 11, 2)  # (0, 2) -> 2
-                backward_5x3(m, d_m, 30, w, d_w, 6, x, d_x, xj + 1, g, oi + 12, 2)  # (1, 1) -> 2
-                matrices_gradient(d_m, d_y, e)
-                d_r[e] = dot(d_w, w1)
-                if d_table.shape[1] > 0:
-                    scatter(d_w, knot, b, real(1), d_table, thread)
+    real = x.dtype.type
+    per_knot = real(1 / step)
+    intervals = table.shape[0] - 3
+    paths = table.shape[1]
+    channels = table.shape[2]
+    b = np.empty(4, x.dtype)
+    m = np.empty(45, x.dtype)
+    d_m = np.empty(45, x.dtype)
+    w = np.empty((paths, channels), x.dtype)
+    w1 = np.empty((paths, channels), x.dtype)
+    d_w = np.empty((paths, channels), x.dtype)
+    for j in range(start, stop):
+        xj = j * 4
+        for place in range(col_ptr[j], col_ptr[j + 1]):
+            e = col_edge[place]
+            u = r[e] * per_knot
+            if not u < intervals:  # beyond the cutoff, or not a number
+                continue
+            knot = int(u)
+            oi = receiver[e] * 21
+            f = u - real(knot)
+            spline_1(f, b)
+            interpolate(table, knot, b, per_knot, w1)
+            spline(f, b)
+            interpolate(table, knot, b, real(1), w)
+            matrices(y, e, m)
+            backward_1x1(m, d_m, 0, w, d_w, 0, x, d_x, xj + 0, g, oi + 0, 2)  # (0, 0) -> 0
+            backward_1x3(m, d_m, 1, w, d_w, 1, x, d_x, xj + 1, g, oi + 1, 2)  # (1, 1) -> 0
+            backward_3x1(m, d_m, 4, w, d_w, 2, x, d_x, xj + 0, g, oi + 2, 3)  # (0, 1) -> 1
+            backward_3x3(m, d_m, 7, w, d_w, 3, x, d_x, xj + 1, g, oi + 3, 3)  # (1, 0) -> 1
+            backward_3x3(m, d_m, 16, w, d_w, 4, x, d_x, xj + 1, g, oi + 4, 3)  # (1, 2) -> 1
+            backward_5x1(m, d_m, 25, w, d_w, 5, x, d_x, xj + 0, g, oi + 11, 2)  # (0, 2) -> 2
+            backward_5x3(m, d_m, 30, w, d_w, 6, x, d_x, xj + 1, g, oi + 12, 2)  # (1, 1) -> 2
+            matrices_gradient(d_m, d_y, e)
+            d_r[e] = dot(d_w, w1)
+            if d_table.shape[1] > 0:
+                scatter(d_w, knot, b, real(1), d_table, thread)
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, step, row_ptr, sender, x, y, r, table, t_x, t_y, t_r, t_table, t_out):
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def forward_tangent(
+    start, stop, thread, step, row_ptr, sender, x, y, r, table, t_x, t_y, t_r, t_table, t_out,
+):
     """Derivative of `forward` along (t_x, t_y, t_r, t_table); the table stands still if `t_table` has no rows."""
-    atoms = row_ptr.shape[0] - 1
-    for thread in prange(threads):
-        real = x.dtype.type
-        per_knot = real(1 / step)
-        intervals = table.shape[0] - 3
-        paths = table.shape[1]
-        channels = table.shape[2]
-        b = np.empty(4, x.dtype)
-        m = np.empty(45, x.dtype)
-        t_m = np.empty(45, x.dtype)
-        w = np.empty((paths, channels), x.dtype)
-        t_w = np.empty((paths, channels), x.dtype)
-        t_w_table = np.empty((paths, channels), x.dtype)
-        for i in range(atoms * thread // threads, atoms * (thread + 1) // threads):
-            oi = i * 21
-            for e in range(row_ptr[i], row_ptr[i + 1]):
-                u = r[e] * per_knot
-                if not u < intervals:  # beyond the cutoff, or not a number
-                    continue
-                knot = int(u)
-                xj = sender[e] * 4
-                f = u - real(knot)
-                spline_1(f, b)
-                interpolate(table, knot, b, per_knot * t_r[e], t_w)
-                spline(f, b)
-                interpolate(table, knot, b, real(1), w)
-                if t_table.shape[0] > 0:
-                    interpolate(t_table, knot, b, real(1), t_w_table)
-                    accumulate(real(1), t_w_table, t_w)
-                matrices(y, e, m)
-                matrices(t_y, e, t_m)
-                forward_tangent_1x1(m, t_m, 0, w, t_w, 0, x, t_x, xj + 0, t_out, oi + 0, 2)  # (0, 0) -> 0
-                forward_tangent_1x3(m, t_m, 1, w, t_w, 1, x, t_x, xj + 1, t_out, oi + 1, 2)  # (1, 1) -> 0
-                forward_tangent_3x1(m, t_m, 4, w, t_w, 2, x, t_x, xj + 0, t_out, oi + 2, 3)  # (0, 1) -> 1
-                forward_tangent_3x3(m, t_m, 7, w, t_w, 3, x, t_x, xj + 1, t_out, oi + 3, 3)  # (1, 0) -> 1
-                forward_tangent_3x3(m, t_m, 16, w, t_w, 4, x, t_x, xj + 1, t_out, oi + 4, 3)  # (1, 2) -> 1
-                forward_tangent_5x1(m, t_m, 25, w, t_w, 5, x, t_x, xj + 0, t_out, oi + 11, 2)  # (0, 2) -> 2
-                forward_tangent_5x3(m, t_m, 30, w, t_w, 6, x, t_x, xj + 1, t_out, oi + 12, 2)  # (1, 1) -> 2
+    real = x.dtype.type
+    per_knot = real(1 / step)
+    intervals = table.shape[0] - 3
+    paths = table.shape[1]
+    channels = table.shape[2]
+    b = np.empty(4, x.dtype)
+    m = np.empty(45, x.dtype)
+    t_m = np.empty(45, x.dtype)
+    w = np.empty((paths, channels), x.dtype)
+    t_w = np.empty((paths, channels), x.dtype)
+    t_w_table = np.empty((paths, channels), x.dtype)
+    for i in range(start, stop):
+        oi = i * 21
+        for e in range(row_ptr[i], row_ptr[i + 1]):
+            u = r[e] * per_knot
+            if not u < intervals:  # beyond the cutoff, or not a number
+                continue
+            knot = int(u)
+            xj = sender[e] * 4
+            f = u - real(knot)
+            spline_1(f, b)
+            interpolate(table, knot, b, per_knot * t_r[e], t_w)
+            spline(f, b)
+            interpolate(table, knot, b, real(1), w)
+            if t_table.shape[0] > 0:
+                interpolate(t_table, knot, b, real(1), t_w_table)
+                accumulate(real(1), t_w_table, t_w)
+            matrices(y, e, m)
+            matrices(t_y, e, t_m)
+            forward_tangent_1x1(m, t_m, 0, w, t_w, 0, x, t_x, xj + 0, t_out, oi + 0, 2)  # (0, 0) -> 0
+            forward_tangent_1x3(m, t_m, 1, w, t_w, 1, x, t_x, xj + 1, t_out, oi + 1, 2)  # (1, 1) -> 0
+            forward_tangent_3x1(m, t_m, 4, w, t_w, 2, x, t_x, xj + 0, t_out, oi + 2, 3)  # (0, 1) -> 1
+            forward_tangent_3x3(m, t_m, 7, w, t_w, 3, x, t_x, xj + 1, t_out, oi + 3, 3)  # (1, 0) -> 1
+            forward_tangent_3x3(m, t_m, 16, w, t_w, 4, x, t_x, xj + 1, t_out, oi + 4, 3)  # (1, 2) -> 1
+            forward_tangent_5x1(m, t_m, 25, w, t_w, 5, x, t_x, xj + 0, t_out, oi + 11, 2)  # (0, 2) -> 2
+            forward_tangent_5x3(m, t_m, 30, w, t_w, 6, x, t_x, xj + 1, t_out, oi + 12, 2)  # (1, 1) -> 2
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(
-    threads, step, col_ptr, col_edge, receiver, x, y, r, table, g, t_x, t_y, t_r, t_table,
-    t_d_x, t_d_y, t_d_r, t_d_table,
+    start, stop, thread, step, col_ptr, col_edge, receiver, x, y, r, table, g, t_x, t_y, t_r, t_table, t_d_x, t_d_y, t_d_r, t_d_table,
 ):
     """Derivative of `backward` along (t_x, t_y, t_r, t_table) at fixed g: the double backward of force training."""
-    atoms = col_ptr.shape[0] - 1
-    for thread in prange(threads):
-        real = x.dtype.type
-        per_knot = real(1 / step)
-        intervals = table.shape[0] - 3
-        paths = table.shape[1]
-        channels = table.shape[2]
-        b = np.empty(4, x.dtype)
-        b1 = np.empty(4, x.dtype)
-        m = np.empty(45, x.dtype)
-        t_m = np.empty(45, x.dtype)
-        t_d_m = np.empty(45, x.dtype)
-        w = np.empty((paths, channels), x.dtype)
-        w1 = np.empty((paths, channels), x.dtype)
-        t_w = np.empty((paths, channels), x.dtype)
-        t_w1 = np.empty((paths, channels), x.dtype)
-        t_w_table = np.empty((paths, channels), x.dtype)
-        d_w = np.empty((paths, channels), x.dtype)
-        t_d_w = np.empty((paths, channels), x.dtype)
-        for j in range(atoms * thread // threads, atoms * (thread + 1) // threads):
-            xj = j * 4
-            for place in range(col_ptr[j], col_ptr[j + 1]):
-                e = col_edge[place]
-                u = r[e] * per_knot
-                if not u < intervals:  # beyond the cutoff, or not a number
-                    continue
-                knot = int(u)
-                oi = receiver[e] * 21
-                f = u - real(knot)
-                rate = t_r[e]
-                spline_2(f, b)
-                interpolate(table, knot, b, per_knot * per_knot * rate, t_w1)
-                spline_1(f, b1)
-                interpolate(table, knot, b1, per_knot, w1)
-                interpolate(table, knot, b1, per_knot * rate, t_w)
-                spline(f, b)
-                interpolate(table, knot, b, real(1), w)
-                if t_table.shape[0] > 0:
-                    interpolate(t_table, knot, b, real(1), t_w_table)
-                    accumulate(real(1), t_w_table, t_w)
-                    interpolate(t_table, knot, b1, per_knot, t_w_table)
-                    accumulate(real(1), t_w_table, t_w1)
-                matrices(y, e, m)
-                matrices(t_y, e, t_m)
-                backward_tangent_1x1(m, t_m, t_d_m, 0, w, t_w, t_d_w, d_w, 0, x, t_x, t_d_x, xj + 0, g, oi + 0, 2)  # (0, 0) -> 0
-                backward_tangent_1x3(m, t_m, t_d_m, 1, w, t_w, t_d_w, d_w, 1, x, t_x, t_d_x, xj + 1, g, oi + 1, 2)  # (1, 1) -> 0
-                backward_tangent_3x1(m, t_m, t_d_m, 4, w, t_w, t_d_w, d_w, 2, x, t_x, t_d_x, xj + 0, g, oi + 2, 3)  # (0, 1) -> 1
-                backward_tangent_3x3(m, t_m, t_d_m, 7, w, t_w, t_d_w, d_w, 3, x, t_x, t_d_x, xj + 1, g, oi + 3, 3)  # (1, 0) -> 1
-                backward_tangent_3x3(m, t_m, t_d_m, 16, w, t_w, t_d_w, d_w, 4, x, t_x, t_d_x, xj + 1, g, oi + 4, 3)  # (1, 2) -> 1
-                backward_tangent_5x1(m, t_m, t_d_m, 25, w, t_w, t_d_w, d_w, 5, x, t_x, t_d_x, xj + 0, g, oi + 11, 2)  # (0, 2) -> 2
-                backward_tangent_5x3(m, t_m, t_d_m, 30, w, t_w, t_d_w, d_w, 6, x, t_x, t_d_x, xj + 1, g, oi + 12, 2)  # (1, 1) -> 2
-                matrices_gradient(t_d_m, t_d_y, e)
-                t_d_r[e] = dot(t_d_w, w1) + dot(d_w, t_w1)
-                if t_d_table.shape[1] > 0:
-                    scatter(t_d_w, knot, b, real(1), t_d_table, thread)
-                    scatter(d_w, knot, b1, per_knot * rate, t_d_table, thread)
+    real = x.dtype.type
+    per_knot = real(1 / step)
+    intervals = table.shape[0] - 3
+    paths = table.shape[1]
+    channels = table.shape[2]
+    b = np.empty(4, x.dtype)
+    b1 = np.empty(4, x.dtype)
+    m = np.empty(45, x.dtype)
+    t_m = np.empty(45, x.dtype)
+    t_d_m = np.empty(45, x.dtype)
+    w = np.empty((paths, channels), x.dtype)
+    w1 = np.empty((paths, channels), x.dtype)
+    t_w = np.empty((paths, channels), x.dtype)
+    t_w1 = np.empty((paths, channels), x.dtype)
+    t_w_table = np.empty((paths, channels), x.dtype)
+    d_w = np.empty((paths, channels), x.dtype)
+    t_d_w = np.empty((paths, channels), x.dtype)
+    for j in range(start, stop):
+        xj = j * 4
+        for place in range(col_ptr[j], col_ptr[j + 1]):
+            e = col_edge[place]
+            u = r[e] * per_knot
+            if not u < intervals:  # beyond the cutoff, or not a number
+                continue
+            knot = int(u)
+            oi = receiver[e] * 21
+            f = u - real(knot)
+            rate = t_r[e]
+            spline_2(f, b)
+            interpolate(table, knot, b, per_knot * per_knot * rate, t_w1)
+            spline_1(f, b1)
+            interpolate(table, knot, b1, per_knot, w1)
+            interpolate(table, knot, b1, per_knot * rate, t_w)
+            spline(f, b)
+            interpolate(table, knot, b, real(1), w)
+            if t_table.shape[0] > 0:
+                interpolate(t_table, knot, b, real(1), t_w_table)
+                accumulate(real(1), t_w_table, t_w)
+                interpolate(t_table, knot, b1, per_knot, t_w_table)
+                accumulate(real(1), t_w_table, t_w1)
+            matrices(y, e, m)
+            matrices(t_y, e, t_m)
+            backward_tangent_1x1(m, t_m, t_d_m, 0, w, t_w, t_d_w, d_w, 0, x, t_x, t_d_x, xj + 0, g, oi + 0, 2)  # (0, 0) -> 0
+            backward_tangent_1x3(m, t_m, t_d_m, 1, w, t_w, t_d_w, d_w, 1, x, t_x, t_d_x, xj + 1, g, oi + 1, 2)  # (1, 1) -> 0
+            backward_tangent_3x1(m, t_m, t_d_m, 4, w, t_w, t_d_w, d_w, 2, x, t_x, t_d_x, xj + 0, g, oi + 2, 3)  # (0, 1) -> 1
+            backward_tangent_3x3(m, t_m, t_d_m, 7, w, t_w, t_d_w, d_w, 3, x, t_x, t_d_x, xj + 1, g, oi + 3, 3)  # (1, 0) -> 1
+            backward_tangent_3x3(m, t_m, t_d_m, 16, w, t_w, t_d_w, d_w, 4, x, t_x, t_d_x, xj + 1, g, oi + 4, 3)  # (1, 2) -> 1
+            backward_tangent_5x1(m, t_m, t_d_m, 25, w, t_w, t_d_w, d_w, 5, x, t_x, t_d_x, xj + 0, g, oi + 11, 2)  # (0, 2) -> 2
+            backward_tangent_5x3(m, t_m, t_d_m, 30, w, t_w, t_d_w, d_w, 6, x, t_x, t_d_x, xj + 1, g, oi + 12, 2)  # (1, 1) -> 2
+            matrices_gradient(t_d_m, t_d_y, e)
+            t_d_r[e] = dot(t_d_w, w1) + dot(d_w, t_w1)
+            if t_d_table.shape[1] > 0:
+                scatter(t_d_w, knot, b, real(1), t_d_table, thread)
+                scatter(d_w, knot, b1, per_knot * rate, t_d_table, thread)

@@ -8,10 +8,10 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 347, forward, per edge and channel 878, backward, per edge and channel 1591,
 #              forward_tangent, per edge and channel 2053, backward_tangent, per edge and channel 3139
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 4a5b3e62068019e0
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 cc645d7c48a69437
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from .messages import (
     backward_1x1,
@@ -1081,249 +1081,246 @@ def dot(v, w):
     return total
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, step, row_ptr, sender, x, y, r, table, out):
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def forward(
+    start, stop, thread, step, row_ptr, sender, x, y, r, table, out,
+):
     """out[i] += sum over edges i <- j and paths of w(r) C y x[j]; rows of x and out are [atom * component, channel]."""
-    atoms = row_ptr.shape[0] - 1
-    for thread in prange(threads):
-        real = x.dtype.type
-        per_knot = real(1 / step)
-        intervals = table.shape[0] - 3
-        paths = table.shape[1]
-        channels = table.shape[2]
-        b = np.empty(4, x.dtype)
-        m = np.empty(439, x.dtype)
-        w = np.empty((paths, channels), x.dtype)
-        for i in range(atoms * thread // threads, atoms * (thread + 1) // threads):
-            oi = i * 99
-            for e in range(row_ptr[i], row_ptr[i + 1]):
-                u = r[e] * per_knot
-                if not u < intervals:  # beyond the cutoff, or not a number
-                    continue
-                knot = int(u)
-                xj = sender[e] * 16
-                spline(u - real(knot), b)
-                interpolate(table, knot, b, real(1), w)
-                matrices(y, e, m)
-                forward_1x1(m, 0, w, 0, x, xj + 0, out, oi + 0, 4)  # (0, 0) -> 0
-                forward_1x3(m, 1, w, 1, x, xj + 1, out, oi + 1, 4)  # (1, 1) -> 0
-                forward_1x5(m, 4, w, 2, x, xj + 4, out, oi + 2, 4)  # (2, 2) -> 0
-                forward_1x7(m, 9, w, 3, x, xj + 9, out, oi + 3, 4)  # (3, 3) -> 0
-                forward_3x1(m, 16, w, 4, x, xj + 0, out, oi + 4, 6)  # (0, 1) -> 1
-                forward_3x3(m, 19, w, 5, x, xj + 1, out, oi + 5, 6)  # (1, 0) -> 1
-                forward_3x3(m, 28, w, 6, x, xj + 1, out, oi + 6, 6)  # (1, 2) -> 1
-                forward_3x5(m, 37, w, 7, x, xj + 4, out, oi + 7, 6)  # (2, 1) -> 1
-                forward_3x5(m, 52, w, 8, x, xj + 4, out, oi + 8, 6)  # (2, 3) -> 1
-                forward_3x7(m, 67, w, 9, x, xj + 9, out, oi + 9, 6)  # (3, 2) -> 1
-                forward_5x1(m, 88, w, 10, x, xj + 0, out, oi + 22, 7)  # (0, 2) -> 2
-                forward_5x3(m, 93, w, 11, x, xj + 1, out, oi + 23, 7)  # (1, 1) -> 2
-                forward_5x3(m, 108, w, 12, x, xj + 1, out, oi + 24, 7)  # (1, 3) -> 2
-                forward_5x5(m, 123, w, 13, x, xj + 4, out, oi + 25, 7)  # (2, 0) -> 2
-                forward_5x5(m, 148, w, 14, x, xj + 4, out, oi + 26, 7)  # (2, 2) -> 2
-                forward_5x7(m, 173, w, 15, x, xj + 9, out, oi + 27, 7)  # (3, 1) -> 2
-                forward_5x7(m, 208, w, 16, x, xj + 9, out, oi + 28, 7)  # (3, 3) -> 2
-                forward_7x1(m, 243, w, 17, x, xj + 0, out, oi + 57, 6)  # (0, 3) -> 3
-                forward_7x3(m, 250, w, 18, x, xj + 1, out, oi + 58, 6)  # (1, 2) -> 3
-                forward_7x5(m, 271, w, 19, x, xj + 4, out, oi + 59, 6)  # (2, 1) -> 3
-                forward_7x5(m, 306, w, 20, x, xj + 4, out, oi + 60, 6)  # (2, 3) -> 3
-                forward_7x7(m, 341, w, 21, x, xj + 9, out, oi + 61, 6)  # (3, 0) -> 3
-                forward_7x7(m, 390, w, 22, x, xj + 9, out, oi + 62, 6)  # (3, 2) -> 3
+    real = x.dtype.type
+    per_knot = real(1 / step)
+    intervals = table.shape[0] - 3
+    paths = table.shape[1]
+    channels = table.shape[2]
+    b = np.empty(4, x.dtype)
+    m = np.empty(439, x.dtype)
+    w = np.empty((paths, channels), x.dtype)
+    for i in range(start, stop):
+        oi = i * 99
+        for e in range(row_ptr[i], row_ptr[i + 1]):
+            u = r[e] * per_knot
+            if not u < intervals:  # beyond the cutoff, or not a number
+                continue
+            knot = int(u)
+            xj = sender[e] * 16
+            spline(u - real(knot), b)
+            interpolate(table, knot, b, real(1), w)
+            matrices(y, e, m)
+            forward_1x1(m, 0, w, 0, x, xj + 0, out, oi + 0, 4)  # (0, 0) -> 0
+            forward_1x3(m, 1, w, 1, x, xj + 1, out, oi + 1, 4)  # (1, 1) -> 0
+            forward_1x5(m, 4, w, 2, x, xj + 4, out, oi + 2, 4)  # (2, 2) -> 0
+            forward_1x7(m, 9, w, 3, x, xj + 9, out, oi + 3, 4)  # (3, 3) -> 0
+            forward_3x1(m, 16, w, 4, x, xj + 0, out, oi + 4, 6)  # (0, 1) -> 1
+            forward_3x3(m, 19, w, 5, x, xj + 1, out, oi + 5, 6)  # (1, 0) -> 1
+            forward_3x3(m, 28, w, 6, x, xj + 1, out, oi + 6, 6)  # (1, 2) -> 1
+            forward_3x5(m, 37, w, 7, x, xj + 4, out, oi + 7, 6)  # (2, 1) -> 1
+            forward_3x5(m, 52, w, 8, x, xj + 4, out, oi + 8, 6)  # (2, 3) -> 1
+            forward_3x7(m, 67, w, 9, x, xj + 9, out, oi + 9, 6)  # (3, 2) -> 1
+            forward_5x1(m, 88, w, 10, x, xj + 0, out, oi + 22, 7)  # (0, 2) -> 2
+            forward_5x3(m, 93, w, 11, x, xj + 1, out, oi + 23, 7)  # (1, 1) -> 2
+            forward_5x3(m, 108, w, 12, x, xj + 1, out, oi + 24, 7)  # (1, 3) -> 2
+            forward_5x5(m, 123, w, 13, x, xj + 4, out, oi + 25, 7)  # (2, 0) -> 2
+            forward_5x5(m, 148, w, 14, x, xj + 4, out, oi + 26, 7)  # (2, 2) -> 2
+            forward_5x7(m, 173, w, 15, x, xj + 9, out, oi + 27, 7)  # (3, 1) -> 2
+            forward_5x7(m, 208, w, 16, x, xj + 9, out, oi + 28, 7)  # (3, 3) -> 2
+            forward_7x1(m, 243, w, 17, x, xj + 0, out, oi + 57, 6)  # (0, 3) -> 3
+            forward_7x3(m, 250, w, 18, x, xj + 1, out, oi + 58, 6)  # (1, 2) -> 3
+            forward_7x5(m, 271, w, 19, x, xj + 4, out, oi + 59, 6)  # (2, 1) -> 3
+            forward_7x5(m, 306, w, 20, x, xj + 4, out, oi + 60, 6)  # (2, 3) -> 3
+            forward_7x7(m, 341, w, 21, x, xj + 9, out, oi + 61, 6)  # (3, 0) -> 3
+            forward_7x7(m, 390, w, 22, x, xj + 9, out, oi + 62, 6)  # (3, 2) -> 3
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, step, col_ptr, col_edge, receiver, x, y, r, table, g, d_x, d_y, d_r, d_table):
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(
+    start, stop, thread, step, col_ptr, col_edge, receiver, x, y, r, table, g, d_x, d_y, d_r, d_table,
+):
     """Gradient of sum g out to x, y, r and the table; the last is skipped if `d_table` has no rows."""
-    atoms = col_ptr.shape[0] - 1
-    for thread in prange(threads):
-        real = x.dtype.type
-        per_knot = real(1 / step)
-        intervals = table.shape[0] - 3
-        paths = table.shape[1]
-        channels = table.shape[2]
-        b = np.empty(4, x.dtype)
-        m = np.empty(439, x.dtype)
-        d_m = np.empty(439, x.dtype)
-        w = np.empty((paths, channels), x.dtype)
-        w1 = np.empty((paths, channels), x.dtype)
-        d_w = np.empty((paths, channels), x.dtype)
-        for j in range(atoms * thread // threads, atoms * (thread + 1) // threads):
-            xj = j * 16
-            for place in range(col_ptr[j], col_ptr[j + 1]):
-                e = col_edge[place]
-                u = r[e] * per_knot
-                if not u < intervals:  # beyond the cutoff, or not a number
-                    continue
-                knot = int(u)
-                oi = receiver[e] * 99
-                f = u - real(knot)
-                spline_1(f, b)
-                interpolate(table, knot, b, per_knot, w1)
-                spline(f, b)
-                interpolate(table, knot, b, real(1), w)
-                matrices(y, e, m)
-                backward_1x1(m, d_m, 0, w, d_w, 0, x, d_x, xj + 0, g, oi + 0, 4)  # (0, 0) -> 0
-                backward_1x3(m, d_m, 1, w, d_w, 1, x, d_x, xj + 1, g, oi + 1, 4)  # (1, 1) -> 0
-                backward_1x5(m, d_m, 4, w, d_w, 2, x, d_x, xj + 4, g, oi + 2, 4)  # (2, 2) -> 0
-                backward_1x7(m, d_m, 9, w, d_w, 3, x, d_x, xj + 9, g, oi + 3, 4)  # (3, 3) -> 0
-                backward_3x1(m, d_m, 16, w, d_w, 4, x, d_x, xj + 0, g, oi + 4, 6)  # (0, 1) -> 1
-                backward_3x3(m, d_m, 19, w, d_w, 5, x, d_x, xj + 1, g, oi + 5, 6)  # (1, 0) -> 1
-                backward_3x3(m, d_m, 28, w, d_w, 6, x, d_x, xj + 1, g, oi + 6, 6)  # (1, 2) -> 1
-                backward_3x5(m, d_m, 37, w, d_w, 7, x, d_x, xj + 4, g, oi + 7, 6)  # (2, 1) -> 1
-                backward_3x5(m, d_m, 52, w, d_w, 8, x, d_x, xj + 4, g, oi + 8, 6)  # (2, 3) -> 1
-                backward_3x7(m, d_m, 67, w, d_w, 9, x, d_x, xj + 9, g, oi + 9, 6)  # (3, 2) -> 1
-                backward_5x1(m, d_m, 88, w, d_w, 10, x, d_x, xj + 0, g, oi + 22, 7)  # (0, 2) -> 2
-                backward_5x3(m, d_m, 93, w, d_w, 11, x, d_x, xj + 1, g, oi + 23, 7)  # (1, 1) -> 2
-                backward_5x3(m, d_m, 108, w, d_w, 12, x, d_x, xj + 1, g, oi + 24, 7)  # (1, 3) -> 2
-                backward_5x5(m, d_m, 123, w, d_w, 13, x, d_x, xj + 4, g, oi + 25, 7)  # (2, 0) -> 2
-                backward_5x5(m, d_m, 148, w, d_w, 14, x, d_x, xj + 4, g, oi + 26, 7)  # (2, 2) -> 2
-                backward_5x7(m, d_m, 173, w, d_w, 15, x, d_x, xj + 9, g, oi + 27, 7)  # (3, 1) -> 2
-                backward_5x7(m, d_m, 208, w, d_w, 16, x, d_x, xj + 9, g, oi + 28, 7)  # (3, 3) -> 2
-                backward_7x1(m, d_m, 243, w, d_w, 17, x, d_x, xj + 0, g, oi + 57, 6)  # (0, 3) -> 3
-                backward_7x3(m, d_m, 250, w, d_w, 18, x, d_x, xj + 1, g, oi + 58, 6)  # (1, 2) -> 3
-                backward_7x5(m, d_m, 271, w, d_w, 19, x, d_x, xj + 4, g, oi + 59, 6)  # (2, 1) -> 3
-                backward_7x5(m, d_m, 306, w, d_w, 20, x, d_x, xj + 4, g, oi + 60, 6)  # (2, 3) -> 3
-                backward_7x7(m, d_m, 341, w, d_w, 21, x, d_x, xj + 9, g, oi + 61, 6)  # (3, 0) -> 3
-                backward_7x7(m, d_m, 390, w, d_w, 22, x, d_x, xj + 9, g, oi + 62, 6)  # (3, 2) -> 3
-                matrices_gradient(d_m, d_y, e)
-                d_r[e] = dot(d_w, w1)
-                if d_table.shape[1] > 0:
-                    scatter(d_w, knot, b, real(1), d_table, thread)
+    real = x.dtype.type
+    per_knot = real(1 / step)
+    intervals = table.shape[0] - 3
+    paths = table.shape[1]
+    channels = table.shape[2]
+    b = np.empty(4, x.dtype)
+    m = np.empty(439, x.dtype)
+    d_m = np.empty(439, x.dtype)
+    w = np.empty((paths, channels), x.dtype)
+    w1 = np.empty((paths, channels), x.dtype)
+    d_w = np.empty((paths, channels), x.dtype)
+    for j in range(start, stop):
+        xj = j * 16
+        for place in range(col_ptr[j], col_ptr[j + 1]):
+            e = col_edge[place]
+            u = r[e] * per_knot
+            if not u < intervals:  # beyond the cutoff, or not a number
+                continue
+            knot = int(u)
+            oi = receiver[e] * 99
+            f = u - real(knot)
+            spline_1(f, b)
+            interpolate(table, knot, b, per_knot, w1)
+            spline(f, b)
+            interpolate(table, knot, b, real(1), w)
+            matrices(y, e, m)
+            backward_1x1(m, d_m, 0, w, d_w, 0, x, d_x, xj + 0, g, oi + 0, 4)  # (0, 0) -> 0
+            backward_1x3(m, d_m, 1, w, d_w, 1, x, d_x, xj + 1, g, oi + 1, 4)  # (1, 1) -> 0
+            backward_1x5(m, d_m, 4, w, d_w, 2, x, d_x, xj + 4, g, oi + 2, 4)  # (2, 2) -> 0
+            backward_1x7(m, d_m, 9, w, d_w, 3, x, d_x, xj + 9, g, oi + 3, 4)  # (3, 3) -> 0
+            backward_3x1(m, d_m, 16, w, d_w, 4, x, d_x, xj + 0, g, oi + 4, 6)  # (0, 1) -> 1
+            backward_3x3(m, d_m, 19, w, d_w, 5, x, d_x, xj + 1, g, oi + 5, 6)  # (1, 0) -> 1
+            backward_3x3(m, d_m, 28, w, d_w, 6, x, d_x, xj + 1, g, oi + 6, 6)  # (1, 2) -> 1
+            backward_3x5(m, d_m, 37, w, d_w, 7, x, d_x, xj + 4, g, oi + 7, 6)  # (2, 1) -> 1
+            backward_3x5(m, d_m, 52, w, d_w, 8, x, d_x, xj + 4, g, oi + 8, 6)  # (2, 3) -> 1
+            backward_3x7(m, d_m, 67, w, d_w, 9, x, d_x, xj + 9, g, oi + 9, 6)  # (3, 2) -> 1
+            backward_5x1(m, d_m, 88, w, d_w, 10, x, d_x, xj + 0, g, oi + 22, 7)  # (0, 2) -> 2
+            backward_5x3(m, d_m, 93, w, d_w, 11, x, d_x, xj + 1, g, oi + 23, 7)  # (1, 1) -> 2
+            backward_5x3(m, d_m, 108, w, d_w, 12, x, d_x, xj + 1, g, oi + 24, 7)  # (1, 3) -> 2
+            backward_5x5(m, d_m, 123, w, d_w, 13, x, d_x, xj + 4, g, oi + 25, 7)  # (2, 0) -> 2
+            backward_5x5(m, d_m, 148, w, d_w, 14, x, d_x, xj + 4, g, oi + 26, 7)  # (2, 2) -> 2
+            backward_5x7(m, d_m, 173, w, d_w, 15, x, d_x, xj + 9, g, oi + 27, 7)  # (3, 1) -> 2
+            backward_5x7(m, d_m, 208, w, d_w, 16, x, d_x, xj + 9, g, oi + 28, 7)  # (3, 3) -> 2
+            backward_7x1(m, d_m, 243, w, d_w, 17, x, d_x, xj + 0, g, oi + 57, 6)  # (0, 3) -> 3
+            backward_7x3(m, d_m, 250, w, d_w, 18, x, d_x, xj + 1, g, oi + 58, 6)  # (1, 2) -> 3
+            backward_7x5(m, d_m, 271, w, d_w, 19, x, d_x, xj + 4, g, oi + 59, 6)  # (2, 1) -> 3
+            backward_7x5(m, d_m, 306, w, d_w, 20, x, d_x, xj + 4, g, oi + 60, 6)  # (2, 3) -> 3
+            backward_7x7(m, d_m, 341, w, d_w, 21, x, d_x, xj + 9, g, oi + 61, 6)  # (3, 0) -> 3
+            backward_7x7(m, d_m, 390, w, d_w, 22, x, d_x, xj + 9, g, oi + 62, 6)  # (3, 2) -> 3
+            matrices_gradient(d_m, d_y, e)
+            d_r[e] = dot(d_w, w1)
+            if d_table.shape[1] > 0:
+                scatter(d_w, knot, b, real(1), d_table, thread)
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, step, row_ptr, sender, x, y, r, table, t_x, t_y, t_r, t_table, t_out):
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def forward_tangent(
+    start, stop, thread, step, row_ptr, sender, x, y, r, table, t_x, t_y, t_r, t_table, t_out,
+):
     """Derivative of `forward` along (t_x, t_y, t_r, t_table); the table stands still if `t_table` has no rows."""
-    atoms = row_ptr.shape[0] - 1
-    for thread in prange(threads):
-        real = x.dtype.type
-        per_knot = real(1 / step)
-        intervals = table.shape[0] - 3
-        paths = table.shape[1]
-        channels = table.shape[2]
-        b = np.empty(4, x.dtype)
-        m = np.empty(439, x.dtype)
-        t_m = np.empty(439, x.dtype)
-        w = np.empty((paths, channels), x.dtype)
-        t_w = np.empty((paths, channels), x.dtype)
-        t_w_table = np.empty((paths, channels), x.dtype)
-        for i in range(atoms * thread // threads, atoms * (thread + 1) // threads):
-            oi = i * 99
-            for e in range(row_ptr[i], row_ptr[i + 1]):
-                u = r[e] * per_knot
-                if not u < intervals:  # beyond the cutoff, or not a number
-                    continue
-                knot = int(u)
-                xj = sender[e] * 16
-                f = u - real(knot)
-                spline_1(f, b)
-                interpolate(table, knot, b, per_knot * t_r[e], t_w)
-                spline(f, b)
-                interpolate(table, knot, b, real(1), w)
-                if t_table.shape[0] > 0:
-                    interpolate(t_table, knot, b, real(1), t_w_table)
-                    accumulate(real(1), t_w_table, t_w)
-                matrices(y, e, m)
-                matrices(t_y, e, t_m)
-                forward_tangent_1x1(m, t_m, 0, w, t_w, 0, x, t_x, xj + 0, t_out, oi + 0, 4)  # (0, 0) -> 0
-                forward_tangent_1x3(m, t_m, 1, w, t_w, 1, x, t_x, xj + 1, t_out, oi + 1, 4)  # (1, 1) -> 0
-                forward_tangent_1x5(m, t_m, 4, w, t_w, 2, x, t_x, xj + 4, t_out, oi + 2, 4)  # (2, 2) -> 0
-                forward_tangent_1x7(m, t_m, 9, w, t_w, 3, x, t_x, xj + 9, t_out, oi + 3, 4)  # (3, 3) -> 0
-                forward_tangent_3x1(m, t_m, 16, w, t_w, 4, x, t_x, xj + 0, t_out, oi + 4, 6)  # (0, 1) -> 1
-                forward_tangent_3x3(m, t_m, 19, w, t_w, 5, x, t_x, xj + 1, t_out, oi + 5, 6)  # (1, 0) -> 1
-                forward_tangent_3x3(m, t_m, 28, w, t_w, 6, x, t_x, xj + 1, t_out, oi + 6, 6)  # (1, 2) -> 1
-                forward_tangent_3x5(m, t_m, 37, w, t_w, 7, x, t_x, xj + 4, t_out, oi + 7, 6)  # (2, 1) -> 1
-                forward_tangent_3x5(m, t_m, 52, w, t_w, 8, x, t_x, xj + 4, t_out, oi + 8, 6)  # (2, 3) -> 1
-                forward_tangent_3x7(m, t_m, 67, w, t_w, 9, x, t_x, xj + 9, t_out, oi + 9, 6)  # (3, 2) -> 1
-                forward_tangent_5x1(m, t_m, 88, w, t_w, 10, x, t_x, xj + 0, t_out, oi + 22, 7)  # (0, 2) -> 2
-                forward_tangent_5x3(m, t_m, 93, w, t_w, 11, x, t_x, xj + 1, t_out, oi + 23, 7)  # (1, 1) -> 2
-                forward_tangent_5x3(m, t_m, 108, w, t_w, 12, x, t_x, xj + 1, t_out, oi + 24, 7)  # (1, 3) -> 2
-                forward_tangent_5x5(m, t_m, 123, w, t_w, 13, x, t_x, xj + 4, t_out, oi + 25, 7)  # (2, 0) -> 2
-                forward_tangent_5x5(m, t_m, 148, w, t_w, 14, x, t_x, xj + 4, t_out, oi + 26, 7)  # (2, 2) -> 2
-                forward_tangent_5x7(m, t_m, 173, w, t_w, 15, x, t_x, xj + 9, t_out, oi + 27, 7)  # (3, 1) -> 2
-                forward_tangent_5x7(m, t_m, 208, w, t_w, 16, x, t_x, xj + 9, t_out, oi + 28, 7)  # (3, 3) -> 2
-                forward_tangent_7x1(m, t_m, 243, w, t_w, 17, x, t_x, xj + 0, t_out, oi + 57, 6)  # (0, 3) -> 3
-                forward_tangent_7x3(m, t_m, 250, w, t_w, 18, x, t_x, xj + 1, t_out, oi + 58, 6)  # (1, 2) -> 3
-                forward_tangent_7x5(m, t_m, 271, w, t_w, 19, x, t_x, xj + 4, t_out, oi + 59, 6)  # (2, 1) -> 3
-                forward_tangent_7x5(m, t_m, 306, w, t_w, 20, x, t_x, xj + 4, t_out, oi + 60, 6)  # (2, 3) -> 3
-                forward_tangent_7x7(m, t_m, 341, w, t_w, 21, x, t_x, xj + 9, t_out, oi + 61, 6)  # (3, 0) -> 3
-                forward_tangent_7x7(m, t_m, 390, w, t_w, 22, x, t_x, xj + 9, t_out, oi + 62, 6)  # (3, 2) -> 3
+    real = x.dtype.type
+    per_knot = real(1 / step)
+    intervals = table.shape[0] - 3
+    paths = table.shape[1]
+    channels = table.shape[2]
+    b = np.empty(4, x.dtype)
+    m = np.empty(439, x.dtype)
+    t_m = np.empty(439, x.dtype)
+    w = np.empty((paths, channels), x.dtype)
+    t_w = np.empty((paths, channels), x.dtype)
+    t_w_table = np.empty((paths, channels), x.dtype)
+    for i in range(start, stop):
+        oi = i * 99
+        for e in range(row_ptr[i], row_ptr[i + 1]):
+            u = r[e] * per_knot
+            if not u < intervals:  # beyond the cutoff, or not a number
+                continue
+            knot = int(u)
+            xj = sender[e] * 16
+            f = u - real(knot)
+            spline_1(f, b)
+            interpolate(table, knot, b, per_knot * t_r[e], t_w)
+            spline(f, b)
+            interpolate(table, knot, b, real(1), w)
+            if t_table.shape[0] > 0:
+                interpolate(t_table, knot, b, real(1), t_w_table)
+                accumulate(real(1), t_w_table, t_w)
+            matrices(y, e, m)
+            matrices(t_y, e, t_m)
+            forward_tangent_1x1(m, t_m, 0, w, t_w, 0, x, t_x, xj + 0, t_out, oi + 0, 4)  # (0, 0) -> 0
+            forward_tangent_1x3(m, t_m, 1, w, t_w, 1, x, t_x, xj + 1, t_out, oi + 1, 4)  # (1, 1) -> 0
+            forward_tangent_1x5(m, t_m, 4, w, t_w, 2, x, t_x, xj + 4, t_out, oi + 2, 4)  # (2, 2) -> 0
+            forward_tangent_1x7(m, t_m, 9, w, t_w, 3, x, t_x, xj + 9, t_out, oi + 3, 4)  # (3, 3) -> 0
+            forward_tangent_3x1(m, t_m, 16, w, t_w, 4, x, t_x, xj + 0, t_out, oi + 4, 6)  # (0, 1) -> 1
+            forward_tangent_3x3(m, t_m, 19, w, t_w, 5, x, t_x, xj + 1, t_out, oi + 5, 6)  # (1, 0) -> 1
+            forward_tangent_3x3(m, t_m, 28, w, t_w, 6, x, t_x, xj + 1, t_out, oi + 6, 6)  # (1, 2) -> 1
+            forward_tangent_3x5(m, t_m, 37, w, t_w, 7, x, t_x, xj + 4, t_out, oi + 7, 6)  # (2, 1) -> 1
+            forward_tangent_3x5(m, t_m, 52, w, t_w, 8, x, t_x, xj + 4, t_out, oi + 8, 6)  # (2, 3) -> 1
+            forward_tangent_3x7(m, t_m, 67, w, t_w, 9, x, t_x, xj + 9, t_out, oi + 9, 6)  # (3, 2) -> 1
+            forward_tangent_5x1(m, t_m, 88, w, t_w, 10, x, t_x, xj + 0, t_out, oi + 22, 7)  # (0, 2) -> 2
+            forward_tangent_5x3(m, t_m, 93, w, t_w, 11, x, t_x, xj + 1, t_out, oi + 23, 7)  # (1, 1) -> 2
+            forward_tangent_5x3(m, t_m, 108, w, t_w, 12, x, t_x, xj + 1, t_out, oi + 24, 7)  # (1, 3) -> 2
+            forward_tangent_5x5(m, t_m, 123, w, t_w, 13, x, t_x, xj + 4, t_out, oi + 25, 7)  # (2, 0) -> 2
+            forward_tangent_5x5(m, t_m, 148, w, t_w, 14, x, t_x, xj + 4, t_out, oi + 26, 7)  # (2, 2) -> 2
+            forward_tangent_5x7(m, t_m, 173, w, t_w, 15, x, t_x, xj + 9, t_out, oi + 27, 7)  # (3, 1) -> 2
+            forward_tangent_5x7(m, t_m, 208, w, t_w, 16, x, t_x, xj + 9, t_out, oi + 28, 7)  # (3, 3) -> 2
+            forward_tangent_7x1(m, t_m, 243, w, t_w, 17, x, t_x, xj + 0, t_out, oi + 57, 6)  # (0, 3) -> 3
+            forward_tangent_7x3(m, t_m, 250, w, t_w, 18, x, t_x, xj + 1, t_out, oi + 58, 6)  # (1, 2) -> 3
+            forward_tangent_7x5(m, t_m, 271, w, t_w, 19, x, t_x, xj + 4, t_out, oi + 59, 6)  # (2, 1) -> 3
+            forward_tangent_7x5(m, t_m, 306, w, t_w, 20, x, t_x, xj + 4, t_out, oi + 60, 6)  # (2, 3) -> 3
+            forward_tangent_7x7(m, t_m, 341, w, t_w, 21, x, t_x, xj + 9, t_out, oi + 61, 6)  # (3, 0) -> 3
+            forward_tangent_7x7(m, t_m, 390, w, t_w, 22, x, t_x, xj + 9, t_out, oi + 62, 6)  # (3, 2) -> 3
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(
-    threads, step, col_ptr, col_edge, receiver, x, y, r, table, g, t_x, t_y, t_r, t_table,
-    t_d_x, t_d_y, t_d_r, t_d_table,
+    start, stop, thread, step, col_ptr, col_edge, receiver, x, y, r, table, g, t_x, t_y, t_r, t_table, t_d_x, t_d_y, t_d_r, t_d_table,
 ):
     """Derivative of `backward` along (t_x, t_y, t_r, t_table) at fixed g: the double backward of force training."""
-    atoms = col_ptr.shape[0] - 1
-    for thread in prange(threads):
-        real = x.dtype.type
-        per_knot = real(1 / step)
-        intervals = table.shape[0] - 3
-        paths = table.shape[1]
-        channels = table.shape[2]
-        b = np.empty(4, x.dtype)
-        b1 = np.empty(4, x.dtype)
-        m = np.empty(439, x.dtype)
-        t_m = np.empty(439, x.dtype)
-        t_d_m = np.empty(439, x.dtype)
-        w = np.empty((paths, channels), x.dtype)
-        w1 = np.empty((paths, channels), x.dtype)
-        t_w = np.empty((paths, channels), x.dtype)
-        t_w1 = np.empty((paths, channels), x.dtype)
-        t_w_table = np.empty((paths, channels), x.dtype)
-        d_w = np.empty((paths, channels), x.dtype)
-        t_d_w = np.empty((paths, channels), x.dtype)
-        for j in range(atoms * thread // threads, atoms * (thread + 1) // threads):
-            xj = j * 16
-            for place in range(col_ptr[j], col_ptr[j + 1]):
-                e = col_edge[place]
-                u = r[e] * per_knot
-                if not u < intervals:  # beyond the cutoff, or not a number
-                    continue
-                knot = int(u)
-                oi = receiver[e] * 99
-                f = u - real(knot)
-                rate = t_r[e]
-                spline_2(f, b)
-                interpolate(table, knot, b, per_knot * per_knot * rate, t_w1)
-                spline_1(f, b1)
-                interpolate(table, knot, b1, per_knot, w1)
-                interpolate(table, knot, b1, per_knot * rate, t_w)
-                spline(f, b)
-                interpolate(table, knot, b, real(1), w)
-                if t_table.shape[0] > 0:
-                    interpolate(t_table, knot, b, real(1), t_w_table)
-                    accumulate(real(1), t_w_table, t_w)
-                    interpolate(t_table, knot, b1, per_knot, t_w_table)
-                    accumulate(real(1), t_w_table, t_w1)
-                matrices(y, e, m)
-                matrices(t_y, e, t_m)
-                backward_tangent_1x1(m, t_m, t_d_m, 0, w, t_w, t_d_w, d_w, 0, x, t_x, t_d_x, xj + 0, g, oi + 0, 4)  # (0, 0) -> 0
-                backward_tangent_1x3(m, t_m, t_d_m, 1, w, t_w, t_d_w, d_w, 1, x, t_x, t_d_x, xj + 1, g, oi + 1, 4)  # (1, 1) -> 0
-                backward_tangent_1x5(m, t_m, t_d_m, 4, w, t_w, t_d_w, d_w, 2, x, t_x, t_d_x, xj + 4, g, oi + 2, 4)  # (2, 2) -> 0
-                backward_tangent_1x7(m, t_m, t_d_m, 9, w, t_w, t_d_w, d_w, 3, x, t_x, t_d_x, xj + 9, g, oi + 3, 4)  # (3, 3) -> 0
-                backward_tangent_3x1(m, t_m, t_d_m, 16, w, t_w, t_d_w, d_w, 4, x, t_x, t_d_x, xj + 0, g, oi + 4, 6)  # (0, 1) -> 1
-                backward_tangent_3x3(m, t_m, t_d_m, 19, w, t_w, t_d_w, d_w, 5, x, t_x, t_d_x, xj + 1, g, oi + 5, 6)  # (1, 0) -> 1
-                backward_tangent_3x3(m, t_m, t_d_m, 28, w, t_w, t_d_w, d_w, 6, x, t_x, t_d_x, xj + 1, g, oi + 6, 6)  # (1, 2) -> 1
-                backward_tangent_3x5(m, t_m, t_d_m, 37, w, t_w, t_d_w, d_w, 7, x, t_x, t_d_x, xj + 4, g, oi + 7, 6)  # (2, 1) -> 1
-                backward_tangent_3x5(m, t_m, t_d_m, 52, w, t_w, t_d_w, d_w, 8, x, t_x, t_d_x, xj + 4, g, oi + 8, 6)  # (2, 3) -> 1
-                backward_tangent_3x7(m, t_m, t_d_m, 67, w, t_w, t_d_w, d_w, 9, x, t_x, t_d_x, xj + 9, g, oi + 9, 6)  # (3, 2) -> 1
-                backward_tangent_5x1(m, t_m, t_d_m, 88, w, t_w, t_d_w, d_w, 10, x, t_x, t_d_x, xj + 0, g, oi + 22, 7)  # (0, 2) -> 2
-                backward_tangent_5x3(m, t_m, t_d_m, 93, w, t_w, t_d_w, d_w, 11, x, t_x, t_d_x, xj + 1, g, oi + 23, 7)  # (1, 1) -> 2
-                backward_tangent_5x3(m, t_m, t_d_m, 108, w, t_w, t_d_w, d_w, 12, x, t_x, t_d_x, xj + 1, g, oi + 24, 7)  # (1, 3) -> 2
-                backward_tangent_5x5(m, t_m, t_d_m, 123, w, t_w, t_d_w, d_w, 13, x, t_x, t_d_x, xj + 4, g, oi + 25, 7)  # (2, 0) -> 2
-                backward_tangent_5x5(m, t_m, t_d_m, 148, w, t_w, t_d_w, d_w, 14, x, t_x, t_d_x, xj + 4, g, oi + 26, 7)  # (2, 2) -> 2
-                backward_tangent_5x7(m, t_m, t_d_m, 173, w, t_w, t_d_w, d_w, 15, x, t_x, t_d_x, xj + 9, g, oi + 27, 7)  # (3, 1) -> 2
-                backward_tangent_5x7(m, t_m, t_d_m, 208, w, t_w, t_d_w, d_w, 16, x, t_x, t_d_x, xj + 9, g, oi + 28, 7)  # (3, 3) -> 2
-                backward_tangent_7x1(m, t_m, t_d_m, 243, w, t_w, t_d_w, d_w, 17, x, t_x, t_d_x, xj + 0, g, oi + 57, 6)  # (0, 3) -> 3
-                backward_tangent_7x3(m, t_m, t_d_m, 250, w, t_w, t_d_w, d_w, 18, x, t_x, t_d_x, xj + 1, g, oi + 58, 6)  # (1, 2) -> 3
-                backward_tangent_7x5(m, t_m, t_d_m, 271, w, t_w, t_d_w, d_w, 19, x, t_x, t_d_x, xj + 4, g, oi + 59, 6)  # (2, 1) -> 3
-                backward_tangent_7x5(m, t_m, t_d_m, 306, w, t_w, t_d_w, d_w, 20, x, t_x, t_d_x, xj + 4, g, oi + 60, 6)  # (2, 3) -> 3
-                backward_tangent_7x7(m, t_m, t_d_m, 341, w, t_w, t_d_w, d_w, 21, x, t_x, t_d_x, xj + 9, g, oi + 61, 6)  # (3, 0) -> 3
-                backward_tangent_7x7(m, t_m, t_d_m, 390, w, t_w, t_d_w, d_w, 22, x, t_x, t_d_x, xj + 9, g, oi + 62, 6)  # (3, 2) -> 3
-                matrices_gradient(t_d_m, t_d_y, e)
-                t_d_r[e] = dot(t_d_w, w1) + dot(d_w, t_w1)
-                if t_d_table.shape[1] > 0:
-                    scatter(t_d_w, knot, b, real(1), t_d_table, thread)
-                    scatter(d_w, knot, b1, per_knot * rate, t_d_table, thread)
+    real = x.dtype.type
+    per_knot = real(1 / step)
+    intervals = table.shape[0] - 3
+    paths = table.shape[1]
+    channels = table.shape[2]
+    b = np.empty(4, x.dtype)
+    b1 = np.empty(4, x.dtype)
+    m = np.empty(439, x.dtype)
+    t_m = np.empty(439, x.dtype)
+    t_d_m = np.empty(439, x.dtype)
+    w = np.empty((paths, channels), x.dtype)
+    w1 = np.empty((paths, channels), x.dtype)
+    t_w = np.empty((paths, channels), x.dtype)
+    t_w1 = np.empty((paths, channels), x.dtype)
+    t_w_table = np.empty((paths, channels), x.dtype)
+    d_w = np.empty((paths, channels), x.dtype)
+    t_d_w = np.empty((paths, channels), x.dtype)
+    for j in range(start, stop):
+        xj = j * 16
+        for place in range(col_ptr[j], col_ptr[j + 1]):
+            e = col_edge[place]
+            u = r[e] * per_knot
+            if not u < intervals:  # beyond the cutoff, or not a number
+                continue
+            knot = int(u)
+            oi = receiver[e] * 99
+            f = u - real(knot)
+            rate = t_r[e]
+            spline_2(f, b)
+            interpolate(table, knot, b, per_knot * per_knot * rate, t_w1)
+            spline_1(f, b1)
+            interpolate(table, knot, b1, per_knot, w1)
+            interpolate(table, knot, b1, per_knot * rate, t_w)
+            spline(f, b)
+            interpolate(table, knot, b, real(1), w)
+            if t_table.shape[0] > 0:
+                interpolate(t_table, knot, b, real(1), t_w_table)
+                accumulate(real(1), t_w_table, t_w)
+                interpolate(t_table, knot, b1, per_knot, t_w_table)
+                accumulate(real(1), t_w_table, t_w1)
+            matrices(y, e, m)
+            matrices(t_y, e, t_m)
+            backward_tangent_1x1(m, t_m, t_d_m, 0, w, t_w, t_d_w, d_w, 0, x, t_x, t_d_x, xj + 0, g, oi + 0, 4)  # (0, 0) -> 0
+            backward_tangent_1x3(m, t_m, t_d_m, 1, w, t_w, t_d_w, d_w, 1, x, t_x, t_d_x, xj + 1, g, oi + 1, 4)  # (1, 1) -> 0
+            backward_tangent_1x5(m, t_m, t_d_m, 4, w, t_w, t_d_w, d_w, 2, x, t_x, t_d_x, xj + 4, g, oi + 2, 4)  # (2, 2) -> 0
+            backward_tangent_1x7(m, t_m, t_d_m, 9, w, t_w, t_d_w, d_w, 3, x, t_x, t_d_x, xj + 9, g, oi + 3, 4)  # (3, 3) -> 0
+            backward_tangent_3x1(m, t_m, t_d_m, 16, w, t_w, t_d_w, d_w, 4, x, t_x, t_d_x, xj + 0, g, oi + 4, 6)  # (0, 1) -> 1
+            backward_tangent_3x3(m, t_m, t_d_m, 19, w, t_w, t_d_w, d_w, 5, x, t_x, t_d_x, xj + 1, g, oi + 5, 6)  # (1, 0) -> 1
+            backward_tangent_3x3(m, t_m, t_d_m, 28, w, t_w, t_d_w, d_w, 6, x, t_x, t_d_x, xj + 1, g, oi + 6, 6)  # (1, 2) -> 1
+            backward_tangent_3x5(m, t_m, t_d_m, 37, w, t_w, t_d_w, d_w, 7, x, t_x, t_d_x, xj + 4, g, oi + 7, 6)  # (2, 1) -> 1
+            backward_tangent_3x5(m, t_m, t_d_m, 52, w, t_w, t_d_w, d_w, 8, x, t_x, t_d_x, xj + 4, g, oi + 8, 6)  # (2, 3) -> 1
+            backward_tangent_3x7(m, t_m, t_d_m, 67, w, t_w, t_d_w, d_w, 9, x, t_x, t_d_x, xj + 9, g, oi + 9, 6)  # (3, 2) -> 1
+            backward_tangent_5x1(m, t_m, t_d_m, 88, w, t_w, t_d_w, d_w, 10, x, t_x, t_d_x, xj + 0, g, oi + 22, 7)  # (0, 2) -> 2
+            backward_tangent_5x3(m, t_m, t_d_m, 93, w, t_w, t_d_w, d_w, 11, x, t_x, t_d_x, xj + 1, g, oi + 23, 7)  # (1, 1) -> 2
+            backward_tangent_5x3(m, t_m, t_d_m, 108, w, t_w, t_d_w, d_w, 12, x, t_x, t_d_x, xj + 1, g, oi + 24, 7)  # (1, 3) -> 2
+            backward_tangent_5x5(m, t_m, t_d_m, 123, w, t_w, t_d_w, d_w, 13, x, t_x, t_d_x, xj + 4, g, oi + 25, 7)  # (2, 0) -> 2
+            backward_tangent_5x5(m, t_m, t_d_m, 148, w, t_w, t_d_w, d_w, 14, x, t_x, t_d_x, xj + 4, g, oi + 26, 7)  # (2, 2) -> 2
+            backward_tangent_5x7(m, t_m, t_d_m, 173, w, t_w, t_d_w, d_w, 15, x, t_x, t_d_x, xj + 9, g, oi + 27, 7)  # (3, 1) -> 2
+            backward_tangent_5x7(m, t_m, t_d_m, 208, w, t_w, t_d_w, d_w, 16, x, t_x, t_d_x, xj + 9, g, oi + 28, 7)  # (3, 3) -> 2
+            backward_tangent_7x1(m, t_m, t_d_m, 243, w, t_w, t_d_w, d_w, 17, x, t_x, t_d_x, xj + 0, g, oi + 57, 6)  # (0, 3) -> 3
+            backward_tangent_7x3(m, t_m, t_d_m, 250, w, t_w, t_d_w, d_w, 18, x, t_x, t_d_x, xj + 1, g, oi + 58, 6)  # (1, 2) -> 3
+            backward_tangent_7x5(m, t_m, t_d_m, 271, w, t_w, t_d_w, d_w, 19, x, t_x, t_d_x, xj + 4, g, oi + 59, 6)  # (2, 1) -> 3
+            backward_tangent_7x5(m, t_m, t_d_m, 306, w, t_w, t_d_w, d_w, 20, x, t_x, t_d_x, xj + 4, g, oi + 60, 6)  # (2, 3) -> 3
+            backward_tangent_7x7(m, t_m, t_d_m, 341, w, t_w, t_d_w, d_w, 21, x, t_x, t_d_x, xj + 9, g, oi + 61, 6)  # (3, 0) -> 3
+            backward_tangent_7x7(m, t_m, t_d_m, 390, w, t_w, t_d_w, d_w, 22, x, t_x, t_d_x, xj + 9, g, oi + 62, 6)  # (3, 2) -> 3
+            matrices_gradient(t_d_m, t_d_y, e)
+            t_d_r[e] = dot(t_d_w, w1) + dot(d_w, t_w1)
+            if t_d_table.shape[1] > 0:
+                scatter(t_d_w, knot, b, real(1), t_d_table, thread)
+                scatter(d_w, knot, b1, per_knot * rate, t_d_table, thread)

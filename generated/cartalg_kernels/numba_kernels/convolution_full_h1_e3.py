@@ -8,10 +8,10 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 208, forward, per edge and channel 484, backward, per edge and channel 958,
 #              forward_tangent, per edge and channel 1202, backward_tangent, per edge and channel 1898
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 788ee3c68a9c9989
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 e78a54e2f7c3ea92
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from .messages import (
     backward_1x1,
@@ -758,261 +758,258 @@ def dot(v, w):
     return total
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, step, row_ptr, sender, x, y, r, table, out):
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def forward(
+    start, stop, thread, step, row_ptr, sender, x, y, r, table, out,
+):
     """out[i] += sum over edges i <- j and paths of w(r) C y x[j]; rows of x and out are [atom * component, channel]."""
-    atoms = row_ptr.shape[0] - 1
-    for thread in prange(threads):
-        real = x.dtype.type
-        per_knot = real(1 / step)
-        intervals = table.shape[0] - 3
-        paths = table.shape[1]
-        channels = table.shape[2]
-        b = np.empty(4, x.dtype)
-        m = np.empty(266, x.dtype)
-        w = np.empty((paths, channels), x.dtype)
-        for i in range(atoms * thread // threads, atoms * (thread + 1) // threads):
-            oi = i * 110
-            for e in range(row_ptr[i], row_ptr[i + 1]):
-                u = r[e] * per_knot
-                if not u < intervals:  # beyond the cutoff, or not a number
-                    continue
-                knot = int(u)
-                xj = sender[e] * 8
-                spline(u - real(knot), b)
-                interpolate(table, knot, b, real(1), w)
-                matrices(y, e, m)
-                forward_1x1(m, 0, w, 0, x, xj + 0, out, oi + 0, 2)  # (0, 0) -> 0
-                forward_1x3(m, 1, w, 1, x, xj + 1, out, oi + 1, 2)  # (1, 1) -> 0
-                forward_3x1(m, 4, w, 2, x, xj + 0, out, oi + 2, 4)  # (0, 1) -> 1
-                forward_3x3(m, 7, w, 3, x, xj + 1, out, oi + 3, 4)  # (1, 0) -> 1
-                forward_3x3(m, 16, w, 4, x, xj + 1, out, oi + 4, 4)  # (1, 2) -> 1
-                forward_3x3(m, 25, w, 5, x, xj + 5, out, oi + 5, 4)  # (1, 1) -> 1
-                forward_5x1(m, 34, w, 6, x, xj + 0, out, oi + 14, 4)  # (0, 2) -> 2
-                forward_5x3(m, 39, w, 7, x, xj + 1, out, oi + 15, 4)  # (1, 1) -> 2
-                forward_5x3(m, 54, w, 8, x, xj + 1, out, oi + 16, 4)  # (1, 3) -> 2
-                forward_5x3(m, 69, w, 9, x, xj + 5, out, oi + 17, 4)  # (1, 2) -> 2
-                forward_7x1(m, 84, w, 10, x, xj + 0, out, oi + 34, 3)  # (0, 3) -> 3
-                forward_7x3(m, 91, w, 11, x, xj + 1, out, oi + 35, 3)  # (1, 2) -> 3
-                forward_7x3(m, 112, w, 12, x, xj + 5, out, oi + 36, 3)  # (1, 3) -> 3
-                forward_1x1(m, 133, w, 13, x, xj + 4, out, oi + 55, 2)  # (0, 0) -> 0
-                forward_1x3(m, 134, w, 14, x, xj + 5, out, oi + 56, 2)  # (1, 1) -> 0
-                forward_3x3(m, 137, w, 15, x, xj + 1, out, oi + 57, 4)  # (1, 1) -> 1
-                forward_3x1(m, 146, w, 16, x, xj + 4, out, oi + 58, 4)  # (0, 1) -> 1
-                forward_3x3(m, 149, w, 17, x, xj + 5, out, oi + 59, 4)  # (1, 0) -> 1
-                forward_3x3(m, 158, w, 18, x, xj + 5, out, oi + 60, 4)  # (1, 2) -> 1
-                forward_5x3(m, 167, w, 19, x, xj + 1, out, oi + 69, 4)  # (1, 2) -> 2
-                forward_5x1(m, 182, w, 20, x, xj + 4, out, oi + 70, 4)  # (0, 2) -> 2
-                forward_5x3(m, 187, w, 21, x, xj + 5, out, oi + 71, 4)  # (1, 1) -> 2
-                forward_5x3(m, 202, w, 22, x, xj + 5, out, oi + 72, 4)  # (1, 3) -> 2
-                forward_7x3(m, 217, w, 23, x, xj + 1, out, oi + 89, 3)  # (1, 3) -> 3
-                forward_7x1(m, 238, w, 24, x, xj + 4, out, oi + 90, 3)  # (0, 3) -> 3
-                forward_7x3(m, 245, w, 25, x, xj + 5, out, oi + 91, 3)  # (1, 2) -> 3
+    real = x.dtype.type
+    per_knot = real(1 / step)
+    intervals = table.shape[0] - 3
+    paths = table.shape[1]
+    channels = table.shape[2]
+    b = np.empty(4, x.dtype)
+    m = np.empty(266, x.dtype)
+    w = np.empty((paths, channels), x.dtype)
+    for i in range(start, stop):
+        oi = i * 110
+        for e in range(row_ptr[i], row_ptr[i + 1]):
+            u = r[e] * per_knot
+            if not u < intervals:  # beyond the cutoff, or not a number
+                continue
+            knot = int(u)
+            xj = sender[e] * 8
+            spline(u - real(knot), b)
+            interpolate(table, knot, b, real(1), w)
+            matrices(y, e, m)
+            forward_1x1(m, 0, w, 0, x, xj + 0, out, oi + 0, 2)  # (0, 0) -> 0
+            forward_1x3(m, 1, w, 1, x, xj + 1, out, oi + 1, 2)  # (1, 1) -> 0
+            forward_3x1(m, 4, w, 2, x, xj + 0, out, oi + 2, 4)  # (0, 1) -> 1
+            forward_3x3(m, 7, w, 3, x, xj + 1, out, oi + 3, 4)  # (1, 0) -> 1
+            forward_3x3(m, 16, w, 4, x, xj + 1, out, oi + 4, 4)  # (1, 2) -> 1
+            forward_3x3(m, 25, w, 5, x, xj + 5, out, oi + 5, 4)  # (1, 1) -> 1
+            forward_5x1(m, 34, w, 6, x, xj + 0, out, oi + 14, 4)  # (0, 2) -> 2
+            forward_5x3(m, 39, w, 7, x, xj + 1, out, oi + 15, 4)  # (1, 1) -> 2
+            forward_5x3(m, 54, w, 8, x, xj + 1, out, oi + 16, 4)  # (1, 3) -> 2
+            forward_5x3(m, 69, w, 9, x, xj + 5, out, oi + 17, 4)  # (1, 2) -> 2
+            forward_7x1(m, 84, w, 10, x, xj + 0, out, oi + 34, 3)  # (0, 3) -> 3
+            forward_7x3(m, 91, w, 11, x, xj + 1, out, oi + 35, 3)  # (1, 2) -> 3
+            forward_7x3(m, 112, w, 12, x, xj + 5, out, oi + 36, 3)  # (1, 3) -> 3
+            forward_1x1(m, 133, w, 13, x, xj + 4, out, oi + 55, 2)  # (0, 0) -> 0
+            forward_1x3(m, 134, w, 14, x, xj + 5, out, oi + 56, 2)  # (1, 1) -> 0
+            forward_3x3(m, 137, w, 15, x, xj + 1, out, oi + 57, 4)  # (1, 1) -> 1
+            forward_3x1(m, 146, w, 16, x, xj + 4, out, oi + 58, 4)  # (0, 1) -> 1
+            forward_3x3(m, 149, w, 17, x, xj + 5, out, oi + 59, 4)  # (1, 0) -> 1
+            forward_3x3(m, 158, w, 18, x, xj + 5, out, oi + 60, 4)  # (1, 2) -> 1
+            forward_5x3(m, 167, w, 19, x, xj + 1, out, oi + 69, 4)  # (1, 2) -> 2
+            forward_5x1(m, 182, w, 20, x, xj + 4, out, oi + 70, 4)  # (0, 2) -> 2
+            forward_5x3(m, 187, w, 21, x, xj + 5, out, oi + 71, 4)  # (1, 1) -> 2
+            forward_5x3(m, 202, w, 22, x, xj + 5, out, oi + 72, 4)  # (1, 3) -> 2
+            forward_7x3(m, 217, w, 23, x, xj + 1, out, oi + 89, 3)  # (1, 3) -> 3
+            forward_7x1(m, 238, w, 24, x, xj + 4, out, oi + 90, 3)  # (0, 3) -> 3
+            forward_7x3(m, 245, w, 25, x, xj + 5, out, oi + 91, 3)  # (1, 2) -> 3
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, step, col_ptr, col_edge, receiver, x, y, r, table, g, d_x, d_y, d_r, d_table):
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(
+    start, stop, thread, step, col_ptr, col_edge, receiver, x, y, r, table, g, d_x, d_y, d_r, d_table,
+):
     """Gradient of sum g out to x, y, r and the table; the last is skipped if `d_table` has no rows."""
-    atoms = col_ptr.shape[0] - 1
-    for thread in prange(threads):
-        real = x.dtype.type
-        per_knot = real(1 / step)
-        intervals = table.shape[0] - 3
-        paths = table.shape[1]
-        channels = table.shape[2]
-        b = np.empty(4, x.dtype)
-        m = np.empty(266, x.dtype)
-        d_m = np.empty(266, x.dtype)
-        w = np.empty((paths, channels), x.dtype)
-        w1 = np.empty((paths, channels), x.dtype)
-        d_w = np.empty((paths, channels), x.dtype)
-        for j in range(atoms * thread // threads, atoms * (thread + 1) // threads):
-            xj = j * 8
-            for place in range(col_ptr[j], col_ptr[j + 1]):
-                e = col_edge[place]
-                u = r[e] * per_knot
-                if not u < intervals:  # beyond the cutoff, or not a number
-                    continue
-                knot = int(u)
-                oi = receiver[e] * 110
-                f = u - real(knot)
-                spline_1(f, b)
-                interpolate(table, knot, b, per_knot, w1)
-                spline(f, b)
-                interpolate(table, knot, b, real(1), w)
-                matrices(y, e, m)
-                backward_1x1(m, d_m, 0, w, d_w, 0, x, d_x, xj + 0, g, oi + 0, 2)  # (0, 0) -> 0
-                backward_1x3(m, d_m, 1, w, d_w, 1, x, d_x, xj + 1, g, oi + 1, 2)  # (1, 1) -> 0
-                backward_3x1(m, d_m, 4, w, d_w, 2, x, d_x, xj + 0, g, oi + 2, 4)  # (0, 1) -> 1
-                backward_3x3(m, d_m, 7, w, d_w, 3, x, d_x, xj + 1, g, oi + 3, 4)  # (1, 0) -> 1
-                backward_3x3(m, d_m, 16, w, d_w, 4, x, d_x, xj + 1, g, oi + 4, 4)  # (1, 2) -> 1
-                backward_3x3(m, d_m, 25, w, d_w, 5, x, d_x, xj + 5, g, oi + 5, 4)  # (1, 1) -> 1
-                backward_5x1(m, d_m, 34, w, d_w, 6, x, d_x, xj + 0, g, oi + 14, 4)  # (0, 2) -> 2
-                backward_5x3(m, d_m, 39, w, d_w, 7, x, d_x, xj + 1, g, oi + 15, 4)  # (1, 1) -> 2
-                backward_5x3(m, d_m, 54, w, d_w, 8, x, d_x, xj + 1, g, oi + 16, 4)  # (1, 3) -> 2
-                backward_5x3(m, d_m, 69, w, d_w, 9, x, d_x, xj + 5, g, oi + 17, 4)  # (1, 2) -> 2
-                backward_7x1(m, d_m, 84, w, d_w, 10, x, d_x, xj + 0, g, oi + 34, 3)  # (0, 3) -> 3
-                backward_7x3(m, d_m, 91, w, d_w, 11, x, d_x, xj + 1, g, oi + 35, 3)  # (1, 2) -> 3
-                backward_7x3(m, d_m, 112, w, d_w, 12, x, d_x, xj + 5, g, oi + 36, 3)  # (1, 3) -> 3
-                backward_1x1(m, d_m, 133, w, d_w, 13, x, d_x, xj + 4, g, oi + 55, 2)  # (0, 0) -> 0
-                backward_1x3(m, d_m, 134, w, d_w, 14, x, d_x, xj + 5, g, oi + 56, 2)  # (1, 1) -> 0
-                backward_3x3(m, d_m, 137, w, d_w, 15, x, d_x, xj + 1, g, oi + 57, 4)  # (1, 1) -> 1
-                backward_3x1(m, d_m, 146, w, d_w, 16, x, d_x, xj + 4, g, oi + 58, 4)  # (0, 1) -> 1
-                backward_3x3(m, d_m, 149, w, d_w, 17, x, d_x, xj + 5, g, oi + 59, 4)  # (1, 0) -> 1
-                backward_3x3(m, d_m, 158, w, d_w, 18, x, d_x, xj + 5, g, oi + 60, 4)  # (1, 2) -> 1
-                backward_5x3(m, d_m, 167, w, d_w, 19, x, d_x, xj + 1, g, oi + 69, 4)  # (1, 2) -> 2
-                backward_5x1(m, d_m, 182, w, d_w, 20, x, d_x, xj + 4, g, oi + 70, 4)  # (0, 2) -> 2
-                backward_5x3(m, d_m, 187, w, d_w, 21, x, d_x, xj + 5, g, oi + 71, 4)  # (1, 1) -> 2
-                backward_5x3(m, d_m, 202, w, d_w, 22, x, d_x, xj + 5, g, oi + 72, 4)  # (1, 3) -> 2
-                backward_7x3(m, d_m, 217, w, d_w, 23, x, d_x, xj + 1, g, oi + 89, 3)  # (1, 3) -> 3
-                backward_7x1(m, d_m, 238, w, d_w, 24, x, d_x, xj + 4, g, oi + 90, 3)  # (0, 3) -> 3
-                backward_7x3(m, d_m, 245, w, d_w, 25, x, d_x, xj + 5, g, oi + 91, 3)  # (1, 2) -> 3
-                matrices_gradient(d_m, d_y, e)
-                d_r[e] = dot(d_w, w1)
-                if d_table.shape[1] > 0:
-                    scatter(d_w, knot, b, real(1), d_table, thread)
+    real = x.dtype.type
+    per_knot = real(1 / step)
+    intervals = table.shape[0] - 3
+    paths = table.shape[1]
+    channels = table.shape[2]
+    b = np.empty(4, x.dtype)
+    m = np.empty(266, x.dtype)
+    d_m = np.empty(266, x.dtype)
+    w = np.empty((paths, channels), x.dtype)
+    w1 = np.empty((paths, channels), x.dtype)
+    d_w = np.empty((paths, channels), x.dtype)
+    for j in range(start, stop):
+        xj = j * 8
+        for place in range(col_ptr[j], col_ptr[j + 1]):
+            e = col_edge[place]
+            u = r[e] * per_knot
+            if not u < intervals:  # beyond the cutoff, or not a number
+                continue
+            knot = int(u)
+            oi = receiver[e] * 110
+            f = u - real(knot)
+            spline_1(f, b)
+            interpolate(table, knot, b, per_knot, w1)
+            spline(f, b)
+            interpolate(table, knot, b, real(1), w)
+            matrices(y, e, m)
+            backward_1x1(m, d_m, 0, w, d_w, 0, x, d_x, xj + 0, g, oi + 0, 2)  # (0, 0) -> 0
+            backward_1x3(m, d_m, 1, w, d_w, 1, x, d_x, xj + 1, g, oi + 1, 2)  # (1, 1) -> 0
+            backward_3x1(m, d_m, 4, w, d_w, 2, x, d_x, xj + 0, g, oi + 2, 4)  # (0, 1) -> 1
+            backward_3x3(m, d_m, 7, w, d_w, 3, x, d_x, xj + 1, g, oi + 3, 4)  # (1, 0) -> 1
+            backward_3x3(m, d_m, 16, w, d_w, 4, x, d_x, xj + 1, g, oi + 4, 4)  # (1, 2) -> 1
+            backward_3x3(m, d_m, 25, w, d_w, 5, x, d_x, xj + 5, g, oi + 5, 4)  # (1, 1) -> 1
+            backward_5x1(m, d_m, 34, w, d_w, 6, x, d_x, xj + 0, g, oi + 14, 4)  # (0, 2) -> 2
+            backward_5x3(m, d_m, 39, w, d_w, 7, x, d_x, xj + 1, g, oi + 15, 4)  # (1, 1) -> 2
+            backward_5x3(m, d_m, 54, w, d_w, 8, x, d_x, xj + 1, g, oi + 16, 4)  # (1, 3) -> 2
+            backward_5x3(m, d_m, 69, w, d_w, 9, x, d_x, xj + 5, g, oi + 17, 4)  # (1, 2) -> 2
+            backward_7x1(m, d_m, 84, w, d_w, 10, x, d_x, xj + 0, g, oi + 34, 3)  # (0, 3) -> 3
+            backward_7x3(m, d_m, 91, w, d_w, 11, x, d_x, xj + 1, g, oi + 35, 3)  # (1, 2) -> 3
+            backward_7x3(m, d_m, 112, w, d_w, 12, x, d_x, xj + 5, g, oi + 36, 3)  # (1, 3) -> 3
+            backward_1x1(m, d_m, 133, w, d_w, 13, x, d_x, xj + 4, g, oi + 55, 2)  # (0, 0) -> 0
+            backward_1x3(m, d_m, 134, w, d_w, 14, x, d_x, xj + 5, g, oi + 56, 2)  # (1, 1) -> 0
+            backward_3x3(m, d_m, 137, w, d_w, 15, x, d_x, xj + 1, g, oi + 57, 4)  # (1, 1) -> 1
+            backward_3x1(m, d_m, 146, w, d_w, 16, x, d_x, xj + 4, g, oi + 58, 4)  # (0, 1) -> 1
+            backward_3x3(m, d_m, 149, w, d_w, 17, x, d_x, xj + 5, g, oi + 59, 4)  # (1, 0) -> 1
+            backward_3x3(m, d_m, 158, w, d_w, 18, x, d_x, xj + 5, g, oi + 60, 4)  # (1, 2) -> 1
+            backward_5x3(m, d_m, 167, w, d_w, 19, x, d_x, xj + 1, g, oi + 69, 4)  # (1, 2) -> 2
+            backward_5x1(m, d_m, 182, w, d_w, 20, x, d_x, xj + 4, g, oi + 70, 4)  # (0, 2) -> 2
+            backward_5x3(m, d_m, 187, w, d_w, 21, x, d_x, xj + 5, g, oi + 71, 4)  # (1, 1) -> 2
+            backward_5x3(m, d_m, 202, w, d_w, 22, x, d_x, xj + 5, g, oi + 72, 4)  # (1, 3) -> 2
+            backward_7x3(m, d_m, 217, w, d_w, 23, x, d_x, xj + 1, g, oi + 89, 3)  # (1, 3) -> 3
+            backward_7x1(m, d_m, 238, w, d_w, 24, x, d_x, xj + 4, g, oi + 90, 3)  # (0, 3) -> 3
+            backward_7x3(m, d_m, 245, w, d_w, 25, x, d_x, xj + 5, g, oi + 91, 3)  # (1, 2) -> 3
+            matrices_gradient(d_m, d_y, e)
+            d_r[e] = dot(d_w, w1)
+            if d_table.shape[1] > 0:
+                scatter(d_w, knot, b, real(1), d_table, thread)
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, step, row_ptr, sender, x, y, r, table, t_x, t_y, t_r, t_table, t_out):
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def forward_tangent(
+    start, stop, thread, step, row_ptr, sender, x, y, r, table, t_x, t_y, t_r, t_table, t_out,
+):
     """Derivative of `forward` along (t_x, t_y, t_r, t_table); the table stands still if `t_table` has no rows."""
-    atoms = row_ptr.shape[0] - 1
-    for thread in prange(threads):
-        real = x.dtype.type
-        per_knot = real(1 / step)
-        intervals = table.shape[0] - 3
-        paths = table.shape[1]
-        channels = table.shape[2]
-        b = np.empty(4, x.dtype)
-        m = np.empty(266, x.dtype)
-        t_m = np.empty(266, x.dtype)
-        w = np.empty((paths, channels), x.dtype)
-        t_w = np.empty((paths, channels), x.dtype)
-        t_w_table = np.empty((paths, channels), x.dtype)
-        for i in range(atoms * thread // threads, atoms * (thread + 1) // threads):
-            oi = i * 110
-            for e in range(row_ptr[i], row_ptr[i + 1]):
-                u = r[e] * per_knot
-                if not u < intervals:  # beyond the cutoff, or not a number
-                    continue
-                knot = int(u)
-                xj = sender[e] * 8
-                f = u - real(knot)
-                spline_1(f, b)
-                interpolate(table, knot, b, per_knot * t_r[e], t_w)
-                spline(f, b)
-                interpolate(table, knot, b, real(1), w)
-                if t_table.shape[0] > 0:
-                    interpolate(t_table, knot, b, real(1), t_w_table)
-                    accumulate(real(1), t_w_table, t_w)
-                matrices(y, e, m)
-                matrices(t_y, e, t_m)
-                forward_tangent_1x1(m, t_m, 0, w, t_w, 0, x, t_x, xj + 0, t_out, oi + 0, 2)  # (0, 0) -> 0
-                forward_tangent_1x3(m, t_m, 1, w, t_w, 1, x, t_x, xj + 1, t_out, oi + 1, 2)  # (1, 1) -> 0
-                forward_tangent_3x1(m, t_m, 4, w, t_w, 2, x, t_x, xj + 0, t_out, oi + 2, 4)  # (0, 1) -> 1
-                forward_tangent_3x3(m, t_m, 7, w, t_w, 3, x, t_x, xj + 1, t_out, oi + 3, 4)  # (1, 0) -> 1
-                forward_tangent_3x3(m, t_m, 16, w, t_w, 4, x, t_x, xj + 1, t_out, oi + 4, 4)  # (1, 2) -> 1
-                forward_tangent_3x3(m, t_m, 25, w, t_w, 5, x, t_x, xj + 5, t_out, oi + 5, 4)  # (1, 1) -> 1
-                forward_tangent_5x1(m, t_m, 34, w, t_w, 6, x, t_x, xj + 0, t_out, oi + 14, 4)  # (0, 2) -> 2
-                forward_tangent_5x3(m, t_m, 39, w, t_w, 7, x, t_x, xj + 1, t_out, oi + 15, 4)  # (1, 1) -> 2
-                forward_tangent_5x3(m, t_m, 54, w, t_w, 8, x, t_x, xj + 1, t_out, oi + 16, 4)  # (1, 3) -> 2
-                forward_tangent_5x3(m, t_m, 69, w, t_w, 9, x, t_x, xj + 5, t_out, oi + 17, 4)  # (1, 2) -> 2
-                forward_tangent_7x1(m, t_m, 84, w, t_w, 10, x, t_x, xj + 0, t_out, oi + 34, 3)  # (0, 3) -> 3
-                forward_tangent_7x3(m, t_m, 91, w, t_w, 11, x, t_x, xj + 1, t_out, oi + 35, 3)  # (1, 2) -> 3
-                forward_tangent_7x3(m, t_m, 112, w, t_w, 12, x, t_x, xj + 5, t_out, oi + 36, 3)  # (1, 3) -> 3
-                forward_tangent_1x1(m, t_m, 133, w, t_w, 13, x, t_x, xj + 4, t_out, oi + 55, 2)  # (0, 0) -> 0
-                forward_tangent_1x3(m, t_m, 134, w, t_w, 14, x, t_x, xj + 5, t_out, oi + 56, 2)  # (1, 1) -> 0
-                forward_tangent_3x3(m, t_m, 137, w, t_w, 15, x, t_x, xj + 1, t_out, oi + 57, 4)  # (1, 1) -> 1
-                forward_tangent_3x1(m, t_m, 146, w, t_w, 16, x, t_x, xj + 4, t_out, oi + 58, 4)  # (0, 1) -> 1
-                forward_tangent_3x3(m, t_m, 149, w, t_w, 17, x, t_x, xj + 5, t_out, oi + 59, 4)  # (1, 0) -> 1
-                forward_tangent_3x3(m, t_m, 158, w, t_w, 18, x, t_x, xj + 5, t_out, oi + 60, 4)  # (1, 2) -> 1
-                forward_tangent_5x3(m, t_m, 167, w, t_w, 19, x, t_x, xj + 1, t_out, oi + 69, 4)  # (1, 2) -> 2
-                forward_tangent_5x1(m, t_m, 182, w, t_w, 20, x, t_x, xj + 4, t_out, oi + 70, 4)  # (0, 2) -> 2
-                forward_tangent_5x3(m, t_m, 187, w, t_w, 21, x, t_x, xj + 5, t_out, oi + 71, 4)  # (1, 1) -> 2
-                forward_tangent_5x3(m, t_m, 202, w, t_w, 22, x, t_x, xj + 5, t_out, oi + 72, 4)  # (1, 3) -> 2
-                forward_tangent_7x3(m, t_m, 217, w, t_w, 23, x, t_x, xj + 1, t_out, oi + 89, 3)  # (1, 3) -> 3
-                forward_tangent_7x1(m, t_m, 238, w, t_w, 24, x, t_x, xj + 4, t_out, oi + 90, 3)  # (0, 3) -> 3
-                forward_tangent_7x3(m, t_m, 245, w, t_w, 25, x, t_x, xj + 5, t_out, oi + 91, 3)  # (1, 2) -> 3
+    real = x.dtype.type
+    per_knot = real(1 / step)
+    intervals = table.shape[0] - 3
+    paths = table.shape[1]
+    channels = table.shape[2]
+    b = np.empty(4, x.dtype)
+    m = np.empty(266, x.dtype)
+    t_m = np.empty(266, x.dtype)
+    w = np.empty((paths, channels), x.dtype)
+    t_w = np.empty((paths, channels), x.dtype)
+    t_w_table = np.empty((paths, channels), x.dtype)
+    for i in range(start, stop):
+        oi = i * 110
+        for e in range(row_ptr[i], row_ptr[i + 1]):
+            u = r[e] * per_knot
+            if not u < intervals:  # beyond the cutoff, or not a number
+                continue
+            knot = int(u)
+            xj = sender[e] * 8
+            f = u - real(knot)
+            spline_1(f, b)
+            interpolate(table, knot, b, per_knot * t_r[e], t_w)
+            spline(f, b)
+            interpolate(table, knot, b, real(1), w)
+            if t_table.shape[0] > 0:
+                interpolate(t_table, knot, b, real(1), t_w_table)
+                accumulate(real(1), t_w_table, t_w)
+            matrices(y, e, m)
+            matrices(t_y, e, t_m)
+            forward_tangent_1x1(m, t_m, 0, w, t_w, 0, x, t_x, xj + 0, t_out, oi + 0, 2)  # (0, 0) -> 0
+            forward_tangent_1x3(m, t_m, 1, w, t_w, 1, x, t_x, xj + 1, t_out, oi + 1, 2)  # (1, 1) -> 0
+            forward_tangent_3x1(m, t_m, 4, w, t_w, 2, x, t_x, xj + 0, t_out, oi + 2, 4)  # (0, 1) -> 1
+            forward_tangent_3x3(m, t_m, 7, w, t_w, 3, x, t_x, xj + 1, t_out, oi + 3, 4)  # (1, 0) -> 1
+            forward_tangent_3x3(m, t_m, 16, w, t_w, 4, x, t_x, xj + 1, t_out, oi + 4, 4)  # (1, 2) -> 1
+            forward_tangent_3x3(m, t_m, 25, w, t_w, 5, x, t_x, xj + 5, t_out, oi + 5, 4)  # (1, 1) -> 1
+            forward_tangent_5x1(m, t_m, 34, w, t_w, 6, x, t_x, xj + 0, t_out, oi + 14, 4)  # (0, 2) -> 2
+            forward_tangent_5x3(m, t_m, 39, w, t_w, 7, x, t_x, xj + 1, t_out, oi + 15, 4)  # (1, 1) -> 2
+            forward_tangent_5x3(m, t_m, 54, w, t_w, 8, x, t_x, xj + 1, t_out, oi + 16, 4)  # (1, 3) -> 2
+            forward_tangent_5x3(m, t_m, 69, w, t_w, 9, x, t_x, xj + 5, t_out, oi + 17, 4)  # (1, 2) -> 2
+            forward_tangent_7x1(m, t_m, 84, w, t_w, 10, x, t_x, xj + 0, t_out, oi + 34, 3)  # (0, 3) -> 3
+            forward_tangent_7x3(m, t_m, 91, w, t_w, 11, x, t_x, xj + 1, t_out, oi + 35, 3)  # (1, 2) -> 3
+            forward_tangent_7x3(m, t_m, 112, w, t_w, 12, x, t_x, xj + 5, t_out, oi + 36, 3)  # (1, 3) -> 3
+            forward_tangent_1x1(m, t_m, 133, w, t_w, 13, x, t_x, xj + 4, t_out, oi + 55, 2)  # (0, 0) -> 0
+            forward_tangent_1x3(m, t_m, 134, w, t_w, 14, x, t_x, xj + 5, t_out, oi + 56, 2)  # (1, 1) -> 0
+            forward_tangent_3x3(m, t_m, 137, w, t_w, 15, x, t_x, xj + 1, t_out, oi + 57, 4)  # (1, 1) -> 1
+            forward_tangent_3x1(m, t_m, 146, w, t_w, 16, x, t_x, xj + 4, t_out, oi + 58, 4)  # (0, 1) -> 1
+            forward_tangent_3x3(m, t_m, 149, w, t_w, 17, x, t_x, xj + 5, t_out, oi + 59, 4)  # (1, 0) -> 1
+            forward_tangent_3x3(m, t_m, 158, w, t_w, 18, x, t_x, xj + 5, t_out, oi + 60, 4)  # (1, 2) -> 1
+            forward_tangent_5x3(m, t_m, 167, w, t_w, 19, x, t_x, xj + 1, t_out, oi + 69, 4)  # (1, 2) -> 2
+            forward_tangent_5x1(m, t_m, 182, w, t_w, 20, x, t_x, xj + 4, t_out, oi + 70, 4)  # (0, 2) -> 2
+            forward_tangent_5x3(m, t_m, 187, w, t_w, 21, x, t_x, xj + 5, t_out, oi + 71, 4)  # (1, 1) -> 2
+            forward_tangent_5x3(m, t_m, 202, w, t_w, 22, x, t_x, xj + 5, t_out, oi + 72, 4)  # (1, 3) -> 2
+            forward_tangent_7x3(m, t_m, 217, w, t_w, 23, x, t_x, xj + 1, t_out, oi + 89, 3)  # (1, 3) -> 3
+            forward_tangent_7x1(m, t_m, 238, w, t_w, 24, x, t_x, xj + 4, t_out, oi + 90, 3)  # (0, 3) -> 3
+            forward_tangent_7x3(m, t_m, 245, w, t_w, 25, x, t_x, xj + 5, t_out, oi + 91, 3)  # (1, 2) -> 3
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(
-    threads, step, col_ptr, col_edge, receiver, x, y, r, table, g, t_x, t_y, t_r, t_table,
-    t_d_x, t_d_y, t_d_r, t_d_table,
+    start, stop, thread, step, col_ptr, col_edge, receiver, x, y, r, table, g, t_x, t_y, t_r, t_table, t_d_x, t_d_y, t_d_r, t_d_table,
 ):
     """Derivative of `backward` along (t_x, t_y, t_r, t_table) at fixed g: the double backward of force training."""
-    atoms = col_ptr.shape[0] - 1
-    for thread in prange(threads):
-        real = x.dtype.type
-        per_knot = real(1 / step)
-        intervals = table.shape[0] - 3
-        paths = table.shape[1]
-        channels = table.shape[2]
-        b = np.empty(4, x.dtype)
-        b1 = np.empty(4, x.dtype)
-        m = np.empty(266, x.dtype)
-        t_m = np.empty(266, x.dtype)
-        t_d_m = np.empty(266, x.dtype)
-        w = np.empty((paths, channels), x.dtype)
-        w1 = np.empty((paths, channels), x.dtype)
-        t_w = np.empty((paths, channels), x.dtype)
-        t_w1 = np.empty((paths, channels), x.dtype)
-        t_w_table = np.empty((paths, channels), x.dtype)
-        d_w = np.empty((paths, channels), x.dtype)
-        t_d_w = np.empty((paths, channels), x.dtype)
-        for j in range(atoms * thread // threads, atoms * (thread + 1) // threads):
-            xj = j * 8
-            for place in range(col_ptr[j], col_ptr[j + 1]):
-                e = col_edge[place]
-                u = r[e] * per_knot
-                if not u < intervals:  # beyond the cutoff, or not a number
-                    continue
-                knot = int(u)
-                oi = receiver[e] * 110
-                f = u - real(knot)
-                rate = t_r[e]
-                spline_2(f, b)
-                interpolate(table, knot, b, per_knot * per_knot * rate, t_w1)
-                spline_1(f, b1)
-                interpolate(table, knot, b1, per_knot, w1)
-                interpolate(table, knot, b1, per_knot * rate, t_w)
-                spline(f, b)
-                interpolate(table, knot, b, real(1), w)
-                if t_table.shape[0] > 0:
-                    interpolate(t_table, knot, b, real(1), t_w_table)
-                    accumulate(real(1), t_w_table, t_w)
-                    interpolate(t_table, knot, b1, per_knot, t_w_table)
-                    accumulate(real(1), t_w_table, t_w1)
-                matrices(y, e, m)
-                matrices(t_y, e, t_m)
-                backward_tangent_1x1(m, t_m, t_d_m, 0, w, t_w, t_d_w, d_w, 0, x, t_x, t_d_x, xj + 0, g, oi + 0, 2)  # (0, 0) -> 0
-                backward_tangent_1x3(m, t_m, t_d_m, 1, w, t_w, t_d_w, d_w, 1, x, t_x, t_d_x, xj + 1, g, oi + 1, 2)  # (1, 1) -> 0
-                backward_tangent_3x1(m, t_m, t_d_m, 4, w, t_w, t_d_w, d_w, 2, x, t_x, t_d_x, xj + 0, g, oi + 2, 4)  # (0, 1) -> 1
-                backward_tangent_3x3(m, t_m, t_d_m, 7, w, t_w, t_d_w, d_w, 3, x, t_x, t_d_x, xj + 1, g, oi + 3, 4)  # (1, 0) -> 1
-                backward_tangent_3x3(m, t_m, t_d_m, 16, w, t_w, t_d_w, d_w, 4, x, t_x, t_d_x, xj + 1, g, oi + 4, 4)  # (1, 2) -> 1
-                backward_tangent_3x3(m, t_m, t_d_m, 25, w, t_w, t_d_w, d_w, 5, x, t_x, t_d_x, xj + 5, g, oi + 5, 4)  # (1, 1) -> 1
-                backward_tangent_5x1(m, t_m, t_d_m, 34, w, t_w, t_d_w, d_w, 6, x, t_x, t_d_x, xj + 0, g, oi + 14, 4)  # (0, 2) -> 2
-                backward_tangent_5x3(m, t_m, t_d_m, 39, w, t_w, t_d_w, d_w, 7, x, t_x, t_d_x, xj + 1, g, oi + 15, 4)  # (1, 1) -> 2
-                backward_tangent_5x3(m, t_m, t_d_m, 54, w, t_w, t_d_w, d_w, 8, x, t_x, t_d_x, xj + 1, g, oi + 16, 4)  # (1, 3) -> 2
-                backward_tangent_5x3(m, t_m, t_d_m, 69, w, t_w, t_d_w, d_w, 9, x, t_x, t_d_x, xj + 5, g, oi + 17, 4)  # (1, 2) -> 2
-                backward_tangent_7x1(m, t_m, t_d_m, 84, w, t_w, t_d_w, d_w, 10, x, t_x, t_d_x, xj + 0, g, oi + 34, 3)  # (0, 3) -> 3
-                backward_tangent_7x3(m, t_m, t_d_m, 91, w, t_w, t_d_w, d_w, 11, x, t_x, t_d_x, xj + 1, g, oi + 35, 3)  # (1, 2) -> 3
-                backward_tangent_7x3(m, t_m, t_d_m, 112, w, t_w, t_d_w, d_w, 12, x, t_x, t_d_x, xj + 5, g, oi + 36, 3)  # (1, 3) -> 3
-                backward_tangent_1x1(m, t_m, t_d_m, 133, w, t_w, t_d_w, d_w, 13, x, t_x, t_d_x, xj + 4, g, oi + 55, 2)  # (0, 0) -> 0
-                backward_tangent_1x3(m, t_m, t_d_m, 134, w, t_w, t_d_w, d_w, 14, x, t_x, t_d_x, xj + 5, g, oi + 56, 2)  # (1, 1) -> 0
-                backward_tangent_3x3(m, t_m, t_d_m, 137, w, t_w, t_d_w, d_w, 15, x, t_x, t_d_x, xj + 1, g, oi + 57, 4)  # (1, 1) -> 1
-                backward_tangent_3x1(m, t_m, t_d_m, 146, w, t_w, t_d_w, d_w, 16, x, t_x, t_d_x, xj + 4, g, oi + 58, 4)  # (0, 1) -> 1
-                backward_tangent_3x3(m, t_m, t_d_m, 149, w, t_w, t_d_w, d_w, 17, x, t_x, t_d_x, xj + 5, g, oi + 59, 4)  # (1, 0) -> 1
-                backward_tangent_3x3(m, t_m, t_d_m, 158, w, t_w, t_d_w, d_w, 18, x, t_x, t_d_x, xj + 5, g, oi + 60, 4)  # (1, 2) -> 1
-                backward_tangent_5x3(m, t_m, t_d_m, 167, w, t_w, t_d_w, d_w, 19, x, t_x, t_d_x, xj + 1, g, oi + 69, 4)  # (1, 2) -> 2
-                backward_tangent_5x1(m, t_m, t_d_m, 182, w, t_w, t_d_w, d_w, 20, x, t_x, t_d_x, xj + 4, g, oi + 70, 4)  # (0, 2) -> 2
-                backward_tangent_5x3(m, t_m, t_d_m, 187, w, t_w, t_d_w, d_w, 21, x, t_x, t_d_x, xj + 5, g, oi + 71, 4)  # (1, 1) -> 2
-                backward_tangent_5x3(m, t_m, t_d_m, 202, w, t_w, t_d_w, d_w, 22, x, t_x, t_d_x, xj + 5, g, oi + 72, 4)  # (1, 3) -> 2
-                backward_tangent_7x3(m, t_m, t_d_m, 217, w, t_w, t_d_w, d_w, 23, x, t_x, t_d_x, xj + 1, g, oi + 89, 3)  # (1, 3) -> 3
-                backward_tangent_7x1(m, t_m, t_d_m, 238, w, t_w, t_d_w, d_w, 24, x, t_x, t_d_x, xj + 4, g, oi + 90, 3)  # (0, 3) -> 3
-                backward_tangent_7x3(m, t_m, t_d_m, 245, w, t_w, t_d_w, d_w, 25, x, t_x, t_d_x, xj + 5, g, oi + 91, 3)  # (1, 2) -> 3
-                matrices_gradient(t_d_m, t_d_y, e)
-                t_d_r[e] = dot(t_d_w, w1) + dot(d_w, t_w1)
-                if t_d_table.shape[1] > 0:
-                    scatter(t_d_w, knot, b, real(1), t_d_table, thread)
-                    scatter(d_w, knot, b1, per_knot * rate, t_d_table, thread)
+    real = x.dtype.type
+    per_knot = real(1 / step)
+    intervals = table.shape[0] - 3
+    paths = table.shape[1]
+    channels = table.shape[2]
+    b = np.empty(4, x.dtype)
+    b1 = np.empty(4, x.dtype)
+    m = np.empty(266, x.dtype)
+    t_m = np.empty(266, x.dtype)
+    t_d_m = np.empty(266, x.dtype)
+    w = np.empty((paths, channels), x.dtype)
+    w1 = np.empty((paths, channels), x.dtype)
+    t_w = np.empty((paths, channels), x.dtype)
+    t_w1 = np.empty((paths, channels), x.dtype)
+    t_w_table = np.empty((paths, channels), x.dtype)
+    d_w = np.empty((paths, channels), x.dtype)
+    t_d_w = np.empty((paths, channels), x.dtype)
+    for j in range(start, stop):
+        xj = j * 8
+        for place in range(col_ptr[j], col_ptr[j + 1]):
+            e = col_edge[place]
+            u = r[e] * per_knot
+            if not u < intervals:  # beyond the cutoff, or not a number
+                continue
+            knot = int(u)
+            oi = receiver[e] * 110
+            f = u - real(knot)
+            rate = t_r[e]
+            spline_2(f, b)
+            interpolate(table, knot, b, per_knot * per_knot * rate, t_w1)
+            spline_1(f, b1)
+            interpolate(table, knot, b1, per_knot, w1)
+            interpolate(table, knot, b1, per_knot * rate, t_w)
+            spline(f, b)
+            interpolate(table, knot, b, real(1), w)
+            if t_table.shape[0] > 0:
+                interpolate(t_table, knot, b, real(1), t_w_table)
+                accumulate(real(1), t_w_table, t_w)
+                interpolate(t_table, knot, b1, per_knot, t_w_table)
+                accumulate(real(1), t_w_table, t_w1)
+            matrices(y, e, m)
+            matrices(t_y, e, t_m)
+            backward_tangent_1x1(m, t_m, t_d_m, 0, w, t_w, t_d_w, d_w, 0, x, t_x, t_d_x, xj + 0, g, oi + 0, 2)  # (0, 0) -> 0
+            backward_tangent_1x3(m, t_m, t_d_m, 1, w, t_w, t_d_w, d_w, 1, x, t_x, t_d_x, xj + 1, g, oi + 1, 2)  # (1, 1) -> 0
+            backward_tangent_3x1(m, t_m, t_d_m, 4, w, t_w, t_d_w, d_w, 2, x, t_x, t_d_x, xj + 0, g, oi + 2, 4)  # (0, 1) -> 1
+            backward_tangent_3x3(m, t_m, t_d_m, 7, w, t_w, t_d_w, d_w, 3, x, t_x, t_d_x, xj + 1, g, oi + 3, 4)  # (1, 0) -> 1
+            backward_tangent_3x3(m, t_m, t_d_m, 16, w, t_w, t_d_w, d_w, 4, x, t_x, t_d_x, xj + 1, g, oi + 4, 4)  # (1, 2) -> 1
+            backward_tangent_3x3(m, t_m, t_d_m, 25, w, t_w, t_d_w, d_w, 5, x, t_x, t_d_x, xj + 5, g, oi + 5, 4)  # (1, 1) -> 1
+            backward_tangent_5x1(m, t_m, t_d_m, 34, w, t_w, t_d_w, d_w, 6, x, t_x, t_d_x, xj + 0, g, oi + 14, 4)  # (0, 2) -> 2
+            backward_tangent_5x3(m, t_m, t_d_m, 39, w, t_w, t_d_w, d_w, 7, x, t_x, t_d_x, xj + 1, g, oi + 15, 4)  # (1, 1) -> 2
+            backward_tangent_5x3(m, t_m, t_d_m, 54, w, t_w, t_d_w, d_w, 8, x, t_x, t_d_x, xj + 1, g, oi + 16, 4)  # (1, 3) -> 2
+            backward_tangent_5x3(m, t_m, t_d_m, 69, w, t_w, t_d_w, d_w, 9, x, t_x, t_d_x, xj + 5, g, oi + 17, 4)  # (1, 2) -> 2
+            backward_tangent_7x1(m, t_m, t_d_m, 84, w, t_w, t_d_w, d_w, 10, x, t_x, t_d_x, xj + 0, g, oi + 34, 3)  # (0, 3) -> 3
+            backward_tangent_7x3(m, t_m, t_d_m, 91, w, t_w, t_d_w, d_w, 11, x, t_x, t_d_x, xj + 1, g, oi + 35, 3)  # (1, 2) -> 3
+            backward_tangent_7x3(m, t_m, t_d_m, 112, w, t_w, t_d_w, d_w, 12, x, t_x, t_d_x, xj + 5, g, oi + 36, 3)  # (1, 3) -> 3
+            backward_tangent_1x1(m, t_m, t_d_m, 133, w, t_w, t_d_w, d_w, 13, x, t_x, t_d_x, xj + 4, g, oi + 55, 2)  # (0, 0) -> 0
+            backward_tangent_1x3(m, t_m, t_d_m, 134, w, t_w, t_d_w, d_w, 14, x, t_x, t_d_x, xj + 5, g, oi + 56, 2)  # (1, 1) -> 0
+            backward_tangent_3x3(m, t_m, t_d_m, 137, w, t_w, t_d_w, d_w, 15, x, t_x, t_d_x, xj + 1, g, oi + 57, 4)  # (1, 1) -> 1
+            backward_tangent_3x1(m, t_m, t_d_m, 146, w, t_w, t_d_w, d_w, 16, x, t_x, t_d_x, xj + 4, g, oi + 58, 4)  # (0, 1) -> 1
+            backward_tangent_3x3(m, t_m, t_d_m, 149, w, t_w, t_d_w, d_w, 17, x, t_x, t_d_x, xj + 5, g, oi + 59, 4)  # (1, 0) -> 1
+            backward_tangent_3x3(m, t_m, t_d_m, 158, w, t_w, t_d_w, d_w, 18, x, t_x, t_d_x, xj + 5, g, oi + 60, 4)  # (1, 2) -> 1
+            backward_tangent_5x3(m, t_m, t_d_m, 167, w, t_w, t_d_w, d_w, 19, x, t_x, t_d_x, xj + 1, g, oi + 69, 4)  # (1, 2) -> 2
+            backward_tangent_5x1(m, t_m, t_d_m, 182, w, t_w, t_d_w, d_w, 20, x, t_x, t_d_x, xj + 4, g, oi + 70, 4)  # (0, 2) -> 2
+            backward_tangent_5x3(m, t_m, t_d_m, 187, w, t_w, t_d_w, d_w, 21, x, t_x, t_d_x, xj + 5, g, oi + 71, 4)  # (1, 1) -> 2
+            backward_tangent_5x3(m, t_m, t_d_m, 202, w, t_w, t_d_w, d_w, 22, x, t_x, t_d_x, xj + 5, g, oi + 72, 4)  # (1, 3) -> 2
+            backward_tangent_7x3(m, t_m, t_d_m, 217, w, t_w, t_d_w, d_w, 23, x, t_x, t_d_x, xj + 1, g, oi + 89, 3)  # (1, 3) -> 3
+            backward_tangent_7x1(m, t_m, t_d_m, 238, w, t_w, t_d_w, d_w, 24, x, t_x, t_d_x, xj + 4, g, oi + 90, 3)  # (0, 3) -> 3
+            backward_tangent_7x3(m, t_m, t_d_m, 245, w, t_w, t_d_w, d_w, 25, x, t_x, t_d_x, xj + 5, g, oi + 91, 3)  # (1, 2) -> 3
+            matrices_gradient(t_d_m, t_d_y, e)
+            t_d_r[e] = dot(t_d_w, w1) + dot(d_w, t_w1)
+            if t_d_table.shape[1] > 0:
+                scatter(t_d_w, knot, b, real(1), t_d_table, thread)
+                scatter(d_w, knot, b1, per_knot * rate, t_d_table, thread)

@@ -10,10 +10,10 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 668, forward, per edge and channel 1512, backward, per edge and channel 2796,
 #              forward_tangent, per edge and channel 3580, backward_tangent, per edge and channel 5504
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 3bacedf4852950a3
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 18e9c8efbf444800
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from .messages import (
     backward_1x1,
@@ -1725,349 +1725,346 @@ def dot(v, w):
     return total
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, step, row_ptr, sender, x, y, r, table, out):
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def forward(
+    start, stop, thread, step, row_ptr, sender, x, y, r, table, out,
+):
     """out[i] += sum over edges i <- j and paths of w(r) C y x[j]; rows of x and out are [atom * component, channel]."""
-    atoms = row_ptr.shape[0] - 1
-    for thread in prange(threads):
-        real = x.dtype.type
-        per_knot = real(1 / step)
-        intervals = table.shape[0] - 3
-        paths = table.shape[1]
-        channels = table.shape[2]
-        b = np.empty(4, x.dtype)
-        m = np.empty(776, x.dtype)
-        w = np.empty((paths, channels), x.dtype)
-        for i in range(atoms * thread // threads, atoms * (thread + 1) // threads):
-            oi = i * 212
-            for e in range(row_ptr[i], row_ptr[i + 1]):
-                u = r[e] * per_knot
-                if not u < intervals:  # beyond the cutoff, or not a number
-                    continue
-                knot = int(u)
-                xj = sender[e] * 18
-                spline(u - real(knot), b)
-                interpolate(table, knot, b, real(1), w)
-                matrices(y, e, m)
-                forward_1x1(m, 0, w, 0, x, xj + 0, out, oi + 0, 3)  # (0, 0) -> 0
-                forward_1x3(m, 1, w, 1, x, xj + 1, out, oi + 1, 3)  # (1, 1) -> 0
-                forward_1x5(m, 4, w, 2, x, xj + 4, out, oi + 2, 3)  # (2, 2) -> 0
-                forward_3x1(m, 9, w, 3, x, xj + 0, out, oi + 3, 7)  # (0, 1) -> 1
-                forward_3x3(m, 12, w, 4, x, xj + 1, out, oi + 4, 7)  # (1, 0) -> 1
-                forward_3x3(m, 21, w, 5, x, xj + 1, out, oi + 5, 7)  # (1, 2) -> 1
-                forward_3x5(m, 30, w, 6, x, xj + 4, out, oi + 6, 7)  # (2, 1) -> 1
-                forward_3x5(m, 45, w, 7, x, xj + 4, out, oi + 7, 7)  # (2, 3) -> 1
-                forward_3x3(m, 60, w, 8, x, xj + 10, out, oi + 8, 7)  # (1, 1) -> 1
-                forward_3x5(m, 69, w, 9, x, xj + 13, out, oi + 9, 7)  # (2, 2) -> 1
-                forward_5x1(m, 84, w, 10, x, xj + 0, out, oi + 24, 8)  # (0, 2) -> 2
-                forward_5x3(m, 89, w, 11, x, xj + 1, out, oi + 25, 8)  # (1, 1) -> 2
-                forward_5x3(m, 104, w, 12, x, xj + 1, out, oi + 26, 8)  # (1, 3) -> 2
-                forward_5x5(m, 119, w, 13, x, xj + 4, out, oi + 27, 8)  # (2, 0) -> 2
-                forward_5x5(m, 144, w, 14, x, xj + 4, out, oi + 28, 8)  # (2, 2) -> 2
-                forward_5x3(m, 169, w, 15, x, xj + 10, out, oi + 29, 8)  # (1, 2) -> 2
-                forward_5x5(m, 184, w, 16, x, xj + 13, out, oi + 30, 8)  # (2, 1) -> 2
-                forward_5x5(m, 209, w, 17, x, xj + 13, out, oi + 31, 8)  # (2, 3) -> 2
-                forward_7x1(m, 234, w, 18, x, xj + 0, out, oi + 64, 6)  # (0, 3) -> 3
-                forward_7x3(m, 241, w, 19, x, xj + 1, out, oi + 65, 6)  # (1, 2) -> 3
-                forward_7x5(m, 262, w, 20, x, xj + 4, out, oi + 66, 6)  # (2, 1) -> 3
-                forward_7x5(m, 297, w, 21, x, xj + 4, out, oi + 67, 6)  # (2, 3) -> 3
-                forward_7x3(m, 332, w, 22, x, xj + 10, out, oi + 68, 6)  # (1, 3) -> 3
-                forward_7x5(m, 353, w, 23, x, xj + 13, out, oi + 69, 6)  # (2, 2) -> 3
-                forward_1x1(m, 388, w, 24, x, xj + 9, out, oi + 106, 3)  # (0, 0) -> 0
-                forward_1x3(m, 389, w, 25, x, xj + 10, out, oi + 107, 3)  # (1, 1) -> 0
-                forward_1x5(m, 392, w, 26, x, xj + 13, out, oi + 108, 3)  # (2, 2) -> 0
-                forward_3x3(m, 397, w, 27, x, xj + 1, out, oi + 109, 7)  # (1, 1) -> 1
-                forward_3x5(m, 406, w, 28, x, xj + 4, out, oi + 110, 7)  # (2, 2) -> 1
-                forward_3x1(m, 421, w, 29, x, xj + 9, out, oi + 111, 7)  # (0, 1) -> 1
-                forward_3x3(m, 424, w, 30, x, xj + 10, out, oi + 112, 7)  # (1, 0) -> 1
-                forward_3x3(m, 433, w, 31, x, xj + 10, out, oi + 113, 7)  # (1, 2) -> 1
-                forward_3x5(m, 442, w, 32, x, xj + 13, out, oi + 114, 7)  # (2, 1) -> 1
-                forward_3x5(m, 457, w, 33, x, xj + 13, out, oi + 115, 7)  # (2, 3) -> 1
-                forward_5x3(m, 472, w, 34, x, xj + 1, out, oi + 130, 8)  # (1, 2) -> 2
-                forward_5x5(m, 487, w, 35, x, xj + 4, out, oi + 131, 8)  # (2, 1) -> 2
-                forward_5x5(m, 512, w, 36, x, xj + 4, out, oi + 132, 8)  # (2, 3) -> 2
-                forward_5x1(m, 537, w, 37, x, xj + 9, out, oi + 133, 8)  # (0, 2) -> 2
-                forward_5x3(m, 542, w, 38, x, xj + 10, out, oi + 134, 8)  # (1, 1) -> 2
-                forward_5x3(m, 557, w, 39, x, xj + 10, out, oi + 135, 8)  # (1, 3) -> 2
-                forward_5x5(m, 572, w, 40, x, xj + 13, out, oi + 136, 8)  # (2, 0) -> 2
-                forward_5x5(m, 597, w, 41, x, xj + 13, out, oi + 137, 8)  # (2, 2) -> 2
-                forward_7x3(m, 622, w, 42, x, xj + 1, out, oi + 170, 6)  # (1, 3) -> 3
-                forward_7x5(m, 643, w, 43, x, xj + 4, out, oi + 171, 6)  # (2, 2) -> 3
-                forward_7x1(m, 678, w, 44, x, xj + 9, out, oi + 172, 6)  # (0, 3) -> 3
-                forward_7x3(m, 685, w, 45, x, xj + 10, out, oi + 173, 6)  # (1, 2) -> 3
-                forward_7x5(m, 706, w, 46, x, xj + 13, out, oi + 174, 6)  # (2, 1) -> 3
-                forward_7x5(m, 741, w, 47, x, xj + 13, out, oi + 175, 6)  # (2, 3) -> 3
+    real = x.dtype.type
+    per_knot = real(1 / step)
+    intervals = table.shape[0] - 3
+    paths = table.shape[1]
+    channels = table.shape[2]
+    b = np.empty(4, x.dtype)
+    m = np.empty(776, x.dtype)
+    w = np.empty((paths, channels), x.dtype)
+    for i in range(start, stop):
+        oi = i * 212
+        for e in range(row_ptr[i], row_ptr[i + 1]):
+            u = r[e] * per_knot
+            if not u < intervals:  # beyond the cutoff, or not a number
+                continue
+            knot = int(u)
+            xj = sender[e] * 18
+            spline(u - real(knot), b)
+            interpolate(table, knot, b, real(1), w)
+            matrices(y, e, m)
+            forward_1x1(m, 0, w, 0, x, xj + 0, out, oi + 0, 3)  # (0, 0) -> 0
+            forward_1x3(m, 1, w, 1, x, xj + 1, out, oi + 1, 3)  # (1, 1) -> 0
+            forward_1x5(m, 4, w, 2, x, xj + 4, out, oi + 2, 3)  # (2, 2) -> 0
+            forward_3x1(m, 9, w, 3, x, xj + 0, out, oi + 3, 7)  # (0, 1) -> 1
+            forward_3x3(m, 12, w, 4, x, xj + 1, out, oi + 4, 7)  # (1, 0) -> 1
+            forward_3x3(m, 21, w, 5, x, xj + 1, out, oi + 5, 7)  # (1, 2) -> 1
+            forward_3x5(m, 30, w, 6, x, xj + 4, out, oi + 6, 7)  # (2, 1) -> 1
+            forward_3x5(m, 45, w, 7, x, xj + 4, out, oi + 7, 7)  # (2, 3) -> 1
+            forward_3x3(m, 60, w, 8, x, xj + 10, out, oi + 8, 7)  # (1, 1) -> 1
+            forward_3x5(m, 69, w, 9, x, xj + 13, out, oi + 9, 7)  # (2, 2) -> 1
+            forward_5x1(m, 84, w, 10, x, xj + 0, out, oi + 24, 8)  # (0, 2) -> 2
+            forward_5x3(m, 89, w, 11, x, xj + 1, out, oi + 25, 8)  # (1, 1) -> 2
+            forward_5x3(m, 104, w, 12, x, xj + 1, out, oi + 26, 8)  # (1, 3) -> 2
+            forward_5x5(m, 119, w, 13, x, xj + 4, out, oi + 27, 8)  # (2, 0) -> 2
+            forward_5x5(m, 144, w, 14, x, xj + 4, out, oi + 28, 8)  # (2, 2) -> 2
+            forward_5x3(m, 169, w, 15, x, xj + 10, out, oi + 29, 8)  # (1, 2) -> 2
+            forward_5x5(m, 184, w, 16, x, xj + 13, out, oi + 30, 8)  # (2, 1) -> 2
+            forward_5x5(m, 209, w, 17, x, xj + 13, out, oi + 31, 8)  # (2, 3) -> 2
+            forward_7x1(m, 234, w, 18, x, xj + 0, out, oi + 64, 6)  # (0, 3) -> 3
+            forward_7x3(m, 241, w, 19, x, xj + 1, out, oi + 65, 6)  # (1, 2) -> 3
+            forward_7x5(m, 262, w, 20, x, xj + 4, out, oi + 66, 6)  # (2, 1) -> 3
+            forward_7x5(m, 297, w, 21, x, xj + 4, out, oi + 67, 6)  # (2, 3) -> 3
+            forward_7x3(m, 332, w, 22, x, xj + 10, out, oi + 68, 6)  # (1, 3) -> 3
+            forward_7x5(m, 353, w, 23, x, xj + 13, out, oi + 69, 6)  # (2, 2) -> 3
+            forward_1x1(m, 388, w, 24, x, xj + 9, out, oi + 106, 3)  # (0, 0) -> 0
+            forward_1x3(m, 389, w, 25, x, xj + 10, out, oi + 107, 3)  # (1, 1) -> 0
+            forward_1x5(m, 392, w, 26, x, xj + 13, out, oi + 108, 3)  # (2, 2) -> 0
+            forward_3x3(m, 397, w, 27, x, xj + 1, out, oi + 109, 7)  # (1, 1) -> 1
+            forward_3x5(m, 406, w, 28, x, xj + 4, out, oi + 110, 7)  # (2, 2) -> 1
+            forward_3x1(m, 421, w, 29, x, xj + 9, out, oi + 111, 7)  # (0, 1) -> 1
+            forward_3x3(m, 424, w, 30, x, xj + 10, out, oi + 112, 7)  # (1, 0) -> 1
+            forward_3x3(m, 433, w, 31, x, xj + 10, out, oi + 113, 7)  # (1, 2) -> 1
+            forward_3x5(m, 442, w, 32, x, xj + 13, out, oi + 114, 7)  # (2, 1) -> 1
+            forward_3x5(m, 457, w, 33, x, xj + 13, out, oi + 115, 7)  # (2, 3) -> 1
+            forward_5x3(m, 472, w, 34, x, xj + 1, out, oi + 130, 8)  # (1, 2) -> 2
+            forward_5x5(m, 487, w, 35, x, xj + 4, out, oi + 131, 8)  # (2, 1) -> 2
+            forward_5x5(m, 512, w, 36, x, xj + 4, out, oi + 132, 8)  # (2, 3) -> 2
+            forward_5x1(m, 537, w, 37, x, xj + 9, out, oi + 133, 8)  # (0, 2) -> 2
+            forward_5x3(m, 542, w, 38, x, xj + 10, out, oi + 134, 8)  # (1, 1) -> 2
+            forward_5x3(m, 557, w, 39, x, xj + 10, out, oi + 135, 8)  # (1, 3) -> 2
+            forward_5x5(m, 572, w, 40, x, xj + 13, out, oi + 136, 8)  # (2, 0) -> 2
+            forward_5x5(m, 597, w, 41, x, xj + 13, out, oi + 137, 8)  # (2, 2) -> 2
+            forward_7x3(m, 622, w, 42, x, xj + 1, out, oi + 170, 6)  # (1, 3) -> 3
+            forward_7x5(m, 643, w, 43, x, xj + 4, out, oi + 171, 6)  # (2, 2) -> 3
+            forward_7x1(m, 678, w, 44, x, xj + 9, out, oi + 172, 6)  # (0, 3) -> 3
+            forward_7x3(m, 685, w, 45, x, xj + 10, out, oi + 173, 6)  # (1, 2) -> 3
+            forward_7x5(m, 706, w, 46, x, xj + 13, out, oi + 174, 6)  # (2, 1) -> 3
+            forward_7x5(m, 741, w, 47, x, xj + 13, out, oi + 175, 6)  # (2, 3) -> 3
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, step, col_ptr, col_edge, receiver, x, y, r, table, g, d_x, d_y, d_r, d_table):
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(
+    start, stop, thread, step, col_ptr, col_edge, receiver, x, y, r, table, g, d_x, d_y, d_r, d_table,
+):
     """Gradient of sum g out to x, y, r and the table; the last is skipped if `d_table` has no rows."""
-    atoms = col_ptr.shape[0] - 1
-    for thread in prange(threads):
-        real = x.dtype.type
-        per_knot = real(1 / step)
-        intervals = table.shape[0] - 3
-        paths = table.shape[1]
-        channels = table.shape[2]
-        b = np.empty(4, x.dtype)
-        m = np.empty(776, x.dtype)
-        d_m = np.empty(776, x.dtype)
-        w = np.empty((paths, channels), x.dtype)
-        w1 = np.empty((paths, channels), x.dtype)
-        d_w = np.empty((paths, channels), x.dtype)
-        for j in range(atoms * thread // threads, atoms * (thread + 1) // threads):
-            xj = j * 18
-            for place in range(col_ptr[j], col_ptr[j + 1]):
-                e = col_edge[place]
-                u = r[e] * per_knot
-                if not u < intervals:  # beyond the cutoff, or not a number
-                    continue
-                knot = int(u)
-                oi = receiver[e] * 212
-                f = u - real(knot)
-                spline_1(f, b)
-                interpolate(table, knot, b, per_knot, w1)
-                spline(f, b)
-                interpolate(table, knot, b, real(1), w)
-                matrices(y, e, m)
-                backward_1x1(m, d_m, 0, w, d_w, 0, x, d_x, xj + 0, g, oi + 0, 3)  # (0, 0) -> 0
-                backward_1x3(m, d_m, 1, w, d_w, 1, x, d_x, xj + 1, g, oi + 1, 3)  # (1, 1) -> 0
-                backward_1x5(m, d_m, 4, w, d_w, 2, x, d_x, xj + 4, g, oi + 2, 3)  # (2, 2) -> 0
-                backward_3x1(m, d_m, 9, w, d_w, 3, x, d_x, xj + 0, g, oi + 3, 7)  # (0, 1) -> 1
-                backward_3x3(m, d_m, 12, w, d_w, 4, x, d_x, xj + 1, g, oi + 4, 7)  # (1, 0) -> 1
-                backward_3x3(m, d_m, 21, w, d_w, 5, x, d_x, xj + 1, g, oi + 5, 7)  # (1, 2) -> 1
-                backward_3x5(m, d_m, 30, w, d_w, 6, x, d_x, xj + 4, g, oi + 6, 7)  # (2, 1) -> 1
-                backward_3x5(m, d_m, 45, w, d_w, 7, x, d_x, xj + 4, g, oi + 7, 7)  # (2, 3) -> 1
-                backward_3x3(m, d_m, 60, w, d_w, 8, x, d_x, xj + 10, g, oi + 8, 7)  # (1, 1) -> 1
-                backward_3x5(m, d_m, 69, w, d_w, 9, x, d_x, xj + 13, g, oi + 9, 7)  # (2, 2) -> 1
-                backward_5x1(m, d_m, 84, w, d_w, 10, x, d_x, xj + 0, g, oi + 24, 8)  # (0, 2) -> 2
-                backward_5x3(m, d_m, 89, w, d_w, 11, x, d_x, xj + 1, g, oi + 25, 8)  # (1, 1) -> 2
-                backward_5x3(m, d_m, 104, w, d_w, 12, x, d_x, xj + 1, g, oi + 26, 8)  # (1, 3) -> 2
-                backward_5x5(m, d_m, 119, w, d_w, 13, x, d_x, xj + 4, g, oi + 27, 8)  # (2, 0) -> 2
-                backward_5x5(m, d_m, 144, w, d_w, 14, x, d_x, xj + 4, g, oi + 28, 8)  # (2, 2) -> 2
-                backward_5x3(m, d_m, 169, w, d_w, 15, x, d_x, xj + 10, g, oi + 29, 8)  # (1, 2) -> 2
-                backward_5x5(m, d_m, 184, w, d_w, 16, x, d_x, xj + 13, g, oi + 30, 8)  # (2, 1) -> 2
-                backward_5x5(m, d_m, 209, w, d_w, 17, x, d_x, xj + 13, g, oi + 31, 8)  # (2, 3) -> 2
-                backward_7x1(m, d_m, 234, w, d_w, 18, x, d_x, xj + 0, g, oi + 64, 6)  # (0, 3) -> 3
-                backward_7x3(m, d_m, 241, w, d_w, 19, x, d_x, xj + 1, g, oi + 65, 6)  # (1, 2) -> 3
-                backward_7x5(m, d_m, 262, w, d_w, 20, x, d_x, xj + 4, g, oi + 66, 6)  # (2, 1) -> 3
-                backward_7x5(m, d_m, 297, w, d_w, 21, x, d_x, xj + 4, g, oi + 67, 6)  # (2, 3) -> 3
-                backward_7x3(m, d_m, 332, w, d_w, 22, x, d_x, xj + 10, g, oi + 68, 6)  # (1, 3) -> 3
-                backward_7x5(m, d_m, 353, w, d_w, 23, x, d_x, xj + 13, g, oi + 69, 6)  # (2, 2) -> 3
-                backward_1x1(m, d_m, 388, w, d_w, 24, x, d_x, xj + 9, g, oi + 106, 3)  # (0, 0) -> 0
-                backward_1x3(m, d_m, 389, w, d_w, 25, x, d_x, xj + 10, g, oi + 107, 3)  # (1, 1) -> 0
-                backward_1x5(m, d_m, 392, w, d_w, 26, x, d_x, xj + 13, g, oi + 108, 3)  # (2, 2) -> 0
-                backward_3x3(m, d_m, 397, w, d_w, 27, x, d_x, xj + 1, g, oi + 109, 7)  # (1, 1) -> 1
-                backward_3x5(m, d_m, 406, w, d_w, 28, x, d_x, xj + 4, g, oi + 110, 7)  # (2, 2) -> 1
-                backward_3x1(m, d_m, 421, w, d_w, 29, x, d_x, xj + 9, g, oi + 111, 7)  # (0, 1) -> 1
-                backward_3x3(m, d_m, 424, w, d_w, 30, x, d_x, xj + 10, g, oi + 112, 7)  # (1, 0) -> 1
-                backward_3x3(m, d_m, 433, w, d_w, 31, x, d_x, xj + 10, g, oi + 113, 7)  # (1, 2) -> 1
-                backward_3x5(m, d_m, 442, w, d_w, 32, x, d_x, xj + 13, g, oi + 114, 7)  # (2, 1) -> 1
-                backward_3x5(m, d_m, 457, w, d_w, 33, x, d_x, xj + 13, g, oi + 115, 7)  # (2, 3) -> 1
-                backward_5x3(m, d_m, 472, w, d_w, 34, x, d_x, xj + 1, g, oi + 130, 8)  # (1, 2) -> 2
-                backward_5x5(m, d_m, 487, w, d_w, 35, x, d_x, xj + 4, g, oi + 131, 8)  # (2, 1) -> 2
-                backward_5x5(m, d_m, 512, w, d_w, 36, x, d_x, xj + 4, g, oi + 132, 8)  # (2, 3) -> 2
-                backward_5x1(m, d_m, 537, w, d_w, 37, x, d_x, xj + 9, g, oi + 133, 8)  # (0, 2) -> 2
-                backward_5x3(m, d_m, 542, w, d_w, 38, x, d_x, xj + 10, g, oi + 134, 8)  # (1, 1) -> 2
-                backward_5x3(m, d_m, 557, w, d_w, 39, x, d_x, xj + 10, g, oi + 135, 8)  # (1, 3) -> 2
-                backward_5x5(m, d_m, 572, w, d_w, 40, x, d_x, xj + 13, g, oi + 136, 8)  # (2, 0) -> 2
-                backward_5x5(m, d_m, 597, w, d_w, 41, x, d_x, xj + 13, g, oi + 137, 8)  # (2, 2) -> 2
-                backward_7x3(m, d_m, 622, w, d_w, 42, x, d_x, xj + 1, g, oi + 170, 6)  # (1, 3) -> 3
-                backward_7x5(m, d_m, 643, w, d_w, 43, x, d_x, xj + 4, g, oi + 171, 6)  # (2, 2) -> 3
-                backward_7x1(m, d_m, 678, w, d_w, 44, x, d_x, xj + 9, g, oi + 172, 6)  # (0, 3) -> 3
-                backward_7x3(m, d_m, 685, w, d_w, 45, x, d_x, xj + 10, g, oi + 173, 6)  # (1, 2) -> 3
-                backward_7x5(m, d_m, 706, w, d_w, 46, x, d_x, xj + 13, g, oi + 174, 6)  # (2, 1) -> 3
-                backward_7x5(m, d_m, 741, w, d_w, 47, x, d_x, xj + 13, g, oi + 175, 6)  # (2, 3) -> 3
-                matrices_gradient(d_m, d_y, e)
-                d_r[e] = dot(d_w, w1)
-                if d_table.shape[1] > 0:
-                    scatter(d_w, knot, b, real(1), d_table, thread)
+    real = x.dtype.type
+    per_knot = real(1 / step)
+    intervals = table.shape[0] - 3
+    paths = table.shape[1]
+    channels = table.shape[2]
+    b = np.empty(4, x.dtype)
+    m = np.empty(776, x.dtype)
+    d_m = np.empty(776, x.dtype)
+    w = np.empty((paths, channels), x.dtype)
+    w1 = np.empty((paths, channels), x.dtype)
+    d_w = np.empty((paths, channels), x.dtype)
+    for j in range(start, stop):
+        xj = j * 18
+        for place in range(col_ptr[j], col_ptr[j + 1]):
+            e = col_edge[place]
+            u = r[e] * per_knot
+            if not u < intervals:  # beyond the cutoff, or not a number
+                continue
+            knot = int(u)
+            oi = receiver[e] * 212
+            f = u - real(knot)
+            spline_1(f, b)
+            interpolate(table, knot, b, per_knot, w1)
+            spline(f, b)
+            interpolate(table, knot, b, real(1), w)
+            matrices(y, e, m)
+            backward_1x1(m, d_m, 0, w, d_w, 0, x, d_x, xj + 0, g, oi + 0, 3)  # (0, 0) -> 0
+            backward_1x3(m, d_m, 1, w, d_w, 1, x, d_x, xj + 1, g, oi + 1, 3)  # (1, 1) -> 0
+            backward_1x5(m, d_m, 4, w, d_w, 2, x, d_x, xj + 4, g, oi + 2, 3)  # (2, 2) -> 0
+            backward_3x1(m, d_m, 9, w, d_w, 3, x, d_x, xj + 0, g, oi + 3, 7)  # (0, 1) -> 1
+            backward_3x3(m, d_m, 12, w, d_w, 4, x, d_x, xj + 1, g, oi + 4, 7)  # (1, 0) -> 1
+            backward_3x3(m, d_m, 21, w, d_w, 5, x, d_x, xj + 1, g, oi + 5, 7)  # (1, 2) -> 1
+            backward_3x5(m, d_m, 30, w, d_w, 6, x, d_x, xj + 4, g, oi + 6, 7)  # (2, 1) -> 1
+            backward_3x5(m, d_m, 45, w, d_w, 7, x, d_x, xj + 4, g, oi + 7, 7)  # (2, 3) -> 1
+            backward_3x3(m, d_m, 60, w, d_w, 8, x, d_x, xj + 10, g, oi + 8, 7)  # (1, 1) -> 1
+            backward_3x5(m, d_m, 69, w, d_w, 9, x, d_x, xj + 13, g, oi + 9, 7)  # (2, 2) -> 1
+            backward_5x1(m, d_m, 84, w, d_w, 10, x, d_x, xj + 0, g, oi + 24, 8)  # (0, 2) -> 2
+            backward_5x3(m, d_m, 89, w, d_w, 11, x, d_x, xj + 1, g, oi + 25, 8)  # (1, 1) -> 2
+            backward_5x3(m, d_m, 104, w, d_w, 12, x, d_x, xj + 1, g, oi + 26, 8)  # (1, 3) -> 2
+            backward_5x5(m, d_m, 119, w, d_w, 13, x, d_x, xj + 4, g, oi + 27, 8)  # (2, 0) -> 2
+            backward_5x5(m, d_m, 144, w, d_w, 14, x, d_x, xj + 4, g, oi + 28, 8)  # (2, 2) -> 2
+            backward_5x3(m, d_m, 169, w, d_w, 15, x, d_x, xj + 10, g, oi + 29, 8)  # (1, 2) -> 2
+            backward_5x5(m, d_m, 184, w, d_w, 16, x, d_x, xj + 13, g, oi + 30, 8)  # (2, 1) -> 2
+            backward_5x5(m, d_m, 209, w, d_w, 17, x, d_x, xj + 13, g, oi + 31, 8)  # (2, 3) -> 2
+            backward_7x1(m, d_m, 234, w, d_w, 18, x, d_x, xj + 0, g, oi + 64, 6)  # (0, 3) -> 3
+            backward_7x3(m, d_m, 241, w, d_w, 19, x, d_x, xj + 1, g, oi + 65, 6)  # (1, 2) -> 3
+            backward_7x5(m, d_m, 262, w, d_w, 20, x, d_x, xj + 4, g, oi + 66, 6)  # (2, 1) -> 3
+            backward_7x5(m, d_m, 297, w, d_w, 21, x, d_x, xj + 4, g, oi + 67, 6)  # (2, 3) -> 3
+            backward_7x3(m, d_m, 332, w, d_w, 22, x, d_x, xj + 10, g, oi + 68, 6)  # (1, 3) -> 3
+            backward_7x5(m, d_m, 353, w, d_w, 23, x, d_x, xj + 13, g, oi + 69, 6)  # (2, 2) -> 3
+            backward_1x1(m, d_m, 388, w, d_w, 24, x, d_x, xj + 9, g, oi + 106, 3)  # (0, 0) -> 0
+            backward_1x3(m, d_m, 389, w, d_w, 25, x, d_x, xj + 10, g, oi + 107, 3)  # (1, 1) -> 0
+            backward_1x5(m, d_m, 392, w, d_w, 26, x, d_x, xj + 13, g, oi + 108, 3)  # (2, 2) -> 0
+            backward_3x3(m, d_m, 397, w, d_w, 27, x, d_x, xj + 1, g, oi + 109, 7)  # (1, 1) -> 1
+            backward_3x5(m, d_m, 406, w, d_w, 28, x, d_x, xj + 4, g, oi + 110, 7)  # (2, 2) -> 1
+            backward_3x1(m, d_m, 421, w, d_w, 29, x, d_x, xj + 9, g, oi + 111, 7)  # (0, 1) -> 1
+            backward_3x3(m, d_m, 424, w, d_w, 30, x, d_x, xj + 10, g, oi + 112, 7)  # (1, 0) -> 1
+            backward_3x3(m, d_m, 433, w, d_w, 31, x, d_x, xj + 10, g, oi + 113, 7)  # (1, 2) -> 1
+            backward_3x5(m, d_m, 442, w, d_w, 32, x, d_x, xj + 13, g, oi + 114, 7)  # (2, 1) -> 1
+            backward_3x5(m, d_m, 457, w, d_w, 33, x, d_x, xj + 13, g, oi + 115, 7)  # (2, 3) -> 1
+            backward_5x3(m, d_m, 472, w, d_w, 34, x, d_x, xj + 1, g, oi + 130, 8)  # (1, 2) -> 2
+            backward_5x5(m, d_m, 487, w, d_w, 35, x, d_x, xj + 4, g, oi + 131, 8)  # (2, 1) -> 2
+            backward_5x5(m, d_m, 512, w, d_w, 36, x, d_x, xj + 4, g, oi + 132, 8)  # (2, 3) -> 2
+            backward_5x1(m, d_m, 537, w, d_w, 37, x, d_x, xj + 9, g, oi + 133, 8)  # (0, 2) -> 2
+            backward_5x3(m, d_m, 542, w, d_w, 38, x, d_x, xj + 10, g, oi + 134, 8)  # (1, 1) -> 2
+            backward_5x3(m, d_m, 557, w, d_w, 39, x, d_x, xj + 10, g, oi + 135, 8)  # (1, 3) -> 2
+            backward_5x5(m, d_m, 572, w, d_w, 40, x, d_x, xj + 13, g, oi + 136, 8)  # (2, 0) -> 2
+            backward_5x5(m, d_m, 597, w, d_w, 41, x, d_x, xj + 13, g, oi + 137, 8)  # (2, 2) -> 2
+            backward_7x3(m, d_m, 622, w, d_w, 42, x, d_x, xj + 1, g, oi + 170, 6)  # (1, 3) -> 3
+            backward_7x5(m, d_m, 643, w, d_w, 43, x, d_x, xj + 4, g, oi + 171, 6)  # (2, 2) -> 3
+            backward_7x1(m, d_m, 678, w, d_w, 44, x, d_x, xj + 9, g, oi + 172, 6)  # (0, 3) -> 3
+            backward_7x3(m, d_m, 685, w, d_w, 45, x, d_x, xj + 10, g, oi + 173, 6)  # (1, 2) -> 3
+            backward_7x5(m, d_m, 706, w, d_w, 46, x, d_x, xj + 13, g, oi + 174, 6)  # (2, 1) -> 3
+            backward_7x5(m, d_m, 741, w, d_w, 47, x, d_x, xj + 13, g, oi + 175, 6)  # (2, 3) -> 3
+            matrices_gradient(d_m, d_y, e)
+            d_r[e] = dot(d_w, w1)
+            if d_table.shape[1] > 0:
+                scatter(d_w, knot, b, real(1), d_table, thread)
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, step, row_ptr, sender, x, y, r, table, t_x, t_y, t_r, t_table, t_out):
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def forward_tangent(
+    start, stop, thread, step, row_ptr, sender, x, y, r, table, t_x, t_y, t_r, t_table, t_out,
+):
     """Derivative of `forward` along (t_x, t_y, t_r, t_table); the table stands still if `t_table` has no rows."""
-    atoms = row_ptr.shape[0] - 1
-    for thread in prange(threads):
-        real = x.dtype.type
-        per_knot = real(1 / step)
-        intervals = table.shape[0] - 3
-        paths = table.shape[1]
-        channels = table.shape[2]
-        b = np.empty(4, x.dtype)
-        m = np.empty(776, x.dtype)
-        t_m = np.empty(776, x.dtype)
-        w = np.empty((paths, channels), x.dtype)
-        t_w = np.empty((paths, channels), x.dtype)
-        t_w_table = np.empty((paths, channels), x.dtype)
-        for i in range(atoms * thread // threads, atoms * (thread + 1) // threads):
-            oi = i * 212
-            for e in range(row_ptr[i], row_ptr[i + 1]):
-                u = r[e] * per_knot
-                if not u < intervals:  # beyond the cutoff, or not a number
-                    continue
-                knot = int(u)
-                xj = sender[e] * 18
-                f = u - real(knot)
-                spline_1(f, b)
-                interpolate(table, knot, b, per_knot * t_r[e], t_w)
-                spline(f, b)
-                interpolate(table, knot, b, real(1), w)
-                if t_table.shape[0] > 0:
-                    interpolate(t_table, knot, b, real(1), t_w_table)
-                    accumulate(real(1), t_w_table, t_w)
-                matrices(y, e, m)
-                matrices(t_y, e, t_m)
-                forward_tangent_1x1(m, t_m, 0, w, t_w, 0, x, t_x, xj + 0, t_out, oi + 0, 3)  # (0, 0) -> 0
-                forward_tangent_1x3(m, t_m, 1, w, t_w, 1, x, t_x, xj + 1, t_out, oi + 1, 3)  # (1, 1) -> 0
-                forward_tangent_1x5(m, t_m, 4, w, t_w, 2, x, t_x, xj + 4, t_out, oi + 2, 3)  # (2, 2) -> 0
-                forward_tangent_3x1(m, t_m, 9, w, t_w, 3, x, t_x, xj + 0, t_out, oi + 3, 7)  # (0, 1) -> 1
-                forward_tangent_3x3(m, t_m, 12, w, t_w, 4, x, t_x, xj + 1, t_out, oi + 4, 7)  # (1, 0) -> 1
-                forward_tangent_3x3(m, t_m, 21, w, t_w, 5, x, t_x, xj + 1, t_out, oi + 5, 7)  # (1, 2) -> 1
-                forward_tangent_3x5(m, t_m, 30, w, t_w, 6, x, t_x, xj + 4, t_out, oi + 6, 7)  # (2, 1) -> 1
-                forward_tangent_3x5(m, t_m, 45, w, t_w, 7, x, t_x, xj + 4, t_out, oi + 7, 7)  # (2, 3) -> 1
-                forward_tangent_3x3(m, t_m, 60, w, t_w, 8, x, t_x, xj + 10, t_out, oi + 8, 7)  # (1, 1) -> 1
-                forward_tangent_3x5(m, t_m, 69, w, t_w, 9, x, t_x, xj + 13, t_out, oi + 9, 7)  # (2, 2) -> 1
-                forward_tangent_5x1(m, t_m, 84, w, t_w, 10, x, t_x, xj + 0, t_out, oi + 24, 8)  # (0, 2) -> 2
-                forward_tangent_5x3(m, t_m, 89, w, t_w, 11, x, t_x, xj + 1, t_out, oi + 25, 8)  # (1, 1) -> 2
-                forward_tangent_5x3(m, t_m, 104, w, t_w, 12, x, t_x, xj + 1, t_out, oi + 26, 8)  # (1, 3) -> 2
-                forward_tangent_5x5(m, t_m, 119, w, t_w, 13, x, t_x, xj + 4, t_out, oi + 27, 8)  # (2, 0) -> 2
-                forward_tangent_5x5(m, t_m, 144, w, t_w, 14, x, t_x, xj + 4, t_out, oi + 28, 8)  # (2, 2) -> 2
-                forward_tangent_5x3(m, t_m, 169, w, t_w, 15, x, t_x, xj + 10, t_out, oi + 29, 8)  # (1, 2) -> 2
-                forward_tangent_5x5(m, t_m, 184, w, t_w, 16, x, t_x, xj + 13, t_out, oi + 30, 8)  # (2, 1) -> 2
-                forward_tangent_5x5(m, t_m, 209, w, t_w, 17, x, t_x, xj + 13, t_out, oi + 31, 8)  # (2, 3) -> 2
-                forward_tangent_7x1(m, t_m, 234, w, t_w, 18, x, t_x, xj + 0, t_out, oi + 64, 6)  # (0, 3) -> 3
-                forward_tangent_7x3(m, t_m, 241, w, t_w, 19, x, t_x, xj + 1, t_out, oi + 65, 6)  # (1, 2) -> 3
-                forward_tangent_7x5(m, t_m, 262, w, t_w, 20, x, t_x, xj + 4, t_out, oi + 66, 6)  # (2, 1) -> 3
-                forward_tangent_7x5(m, t_m, 297, w, t_w, 21, x, t_x, xj + 4, t_out, oi + 67, 6)  # (2, 3) -> 3
-                forward_tangent_7x3(m, t_m, 332, w, t_w, 22, x, t_x, xj + 10, t_out, oi + 68, 6)  # (1, 3) -> 3
-                forward_tangent_7x5(m, t_m, 353, w, t_w, 23, x, t_x, xj + 13, t_out, oi + 69, 6)  # (2, 2) -> 3
-                forward_tangent_1x1(m, t_m, 388, w, t_w, 24, x, t_x, xj + 9, t_out, oi + 106, 3)  # (0, 0) -> 0
-                forward_tangent_1x3(m, t_m, 389, w, t_w, 25, x, t_x, xj + 10, t_out, oi + 107, 3)  # (1, 1) -> 0
-                forward_tangent_1x5(m, t_m, 392, w, t_w, 26, x, t_x, xj + 13, t_out, oi + 108, 3)  # (2, 2) -> 0
-                forward_tangent_3x3(m, t_m, 397, w, t_w, 27, x, t_x, xj + 1, t_out, oi + 109, 7)  # (1, 1) -> 1
-                forward_tangent_3x5(m, t_m, 406, w, t_w, 28, x, t_x, xj + 4, t_out, oi + 110, 7)  # (2, 2) -> 1
-                forward_tangent_3x1(m, t_m, 421, w, t_w, 29, x, t_x, xj + 9, t_out, oi + 111, 7)  # (0, 1) -> 1
-                forward_tangent_3x3(m, t_m, 424, w, t_w, 30, x, t_x, xj + 10, t_out, oi + 112, 7)  # (1, 0) -> 1
-                forward_tangent_3x3(m, t_m, 433, w, t_w, 31, x, t_x, xj + 10, t_out, oi + 113, 7)  # (1, 2) -> 1
-                forward_tangent_3x5(m, t_m, 442, w, t_w, 32, x, t_x, xj + 13, t_out, oi + 114, 7)  # (2, 1) -> 1
-                forward_tangent_3x5(m, t_m, 457, w, t_w, 33, x, t_x, xj + 13, t_out, oi + 115, 7)  # (2, 3) -> 1
-                forward_tangent_5x3(m, t_m, 472, w, t_w, 34, x, t_x, xj + 1, t_out, oi + 130, 8)  # (1, 2) -> 2
-                forward_tangent_5x5(m, t_m, 487, w, t_w, 35, x, t_x, xj + 4, t_out, oi + 131, 8)  # (2, 1) -> 2
-                forward_tangent_5x5(m, t_m, 512, w, t_w, 36, x, t_x, xj + 4, t_out, oi + 132, 8)  # (2, 3) -> 2
-                forward_tangent_5x1(m, t_m, 537, w, t_w, 37, x, t_x, xj + 9, t_out, oi + 133, 8)  # (0, 2) -> 2
-                forward_tangent_5x3(m, t_m, 542, w, t_w, 38, x, t_x, xj + 10, t_out, oi + 134, 8)  # (1, 1) -> 2
-                forward_tangent_5x3(m, t_m, 557, w, t_w, 39, x, t_x, xj + 10, t_out, oi + 135, 8)  # (1, 3) -> 2
-                forward_tangent_5x5(m, t_m, 572, w, t_w, 40, x, t_x, xj + 13, t_out, oi + 136, 8)  # (2, 0) -> 2
-                forward_tangent_5x5(m, t_m, 597, w, t_w, 41, x, t_x, xj + 13, t_out, oi + 137, 8)  # (2, 2) -> 2
-                forward_tangent_7x3(m, t_m, 622, w, t_w, 42, x, t_x, xj + 1, t_out, oi + 170, 6)  # (1, 3) -> 3
-                forward_tangent_7x5(m, t_m, 643, w, t_w, 43, x, t_x, xj + 4, t_out, oi + 171, 6)  # (2, 2) -> 3
-                forward_tangent_7x1(m, t_m, 678, w, t_w, 44, x, t_x, xj + 9, t_out, oi + 172, 6)  # (0, 3) -> 3
-                forward_tangent_7x3(m, t_m, 685, w, t_w, 45, x, t_x, xj + 10, t_out, oi + 173, 6)  # (1, 2) -> 3
-                forward_tangent_7x5(m, t_m, 706, w, t_w, 46, x, t_x, xj + 13, t_out, oi + 174, 6)  # (2, 1) -> 3
-                forward_tangent_7x5(m, t_m, 741, w, t_w, 47, x, t_x, xj + 13, t_out, oi + 175, 6)  # (2, 3) -> 3
+    real = x.dtype.type
+    per_knot = real(1 / step)
+    intervals = table.shape[0] - 3
+    paths = table.shape[1]
+    channels = table.shape[2]
+    b = np.empty(4, x.dtype)
+    m = np.empty(776, x.dtype)
+    t_m = np.empty(776, x.dtype)
+    w = np.empty((paths, channels), x.dtype)
+    t_w = np.empty((paths, channels), x.dtype)
+    t_w_table = np.empty((paths, channels), x.dtype)
+    for i in range(start, stop):
+        oi = i * 212
+        for e in range(row_ptr[i], row_ptr[i + 1]):
+            u = r[e] * per_knot
+            if not u < intervals:  # beyond the cutoff, or not a number
+                continue
+            knot = int(u)
+            xj = sender[e] * 18
+            f = u - real(knot)
+            spline_1(f, b)
+            interpolate(table, knot, b, per_knot * t_r[e], t_w)
+            spline(f, b)
+            interpolate(table, knot, b, real(1), w)
+            if t_table.shape[0] > 0:
+                interpolate(t_table, knot, b, real(1), t_w_table)
+                accumulate(real(1), t_w_table, t_w)
+            matrices(y, e, m)
+            matrices(t_y, e, t_m)
+            forward_tangent_1x1(m, t_m, 0, w, t_w, 0, x, t_x, xj + 0, t_out, oi + 0, 3)  # (0, 0) -> 0
+            forward_tangent_1x3(m, t_m, 1, w, t_w, 1, x, t_x, xj + 1, t_out, oi + 1, 3)  # (1, 1) -> 0
+            forward_tangent_1x5(m, t_m, 4, w, t_w, 2, x, t_x, xj + 4, t_out, oi + 2, 3)  # (2, 2) -> 0
+            forward_tangent_3x1(m, t_m, 9, w, t_w, 3, x, t_x, xj + 0, t_out, oi + 3, 7)  # (0, 1) -> 1
+            forward_tangent_3x3(m, t_m, 12, w, t_w, 4, x, t_x, xj + 1, t_out, oi + 4, 7)  # (1, 0) -> 1
+            forward_tangent_3x3(m, t_m, 21, w, t_w, 5, x, t_x, xj + 1, t_out, oi + 5, 7)  # (1, 2) -> 1
+            forward_tangent_3x5(m, t_m, 30, w, t_w, 6, x, t_x, xj + 4, t_out, oi + 6, 7)  # (2, 1) -> 1
+            forward_tangent_3x5(m, t_m, 45, w, t_w, 7, x, t_x, xj + 4, t_out, oi + 7, 7)  # (2, 3) -> 1
+            forward_tangent_3x3(m, t_m, 60, w, t_w, 8, x, t_x, xj + 10, t_out, oi + 8, 7)  # (1, 1) -> 1
+            forward_tangent_3x5(m, t_m, 69, w, t_w, 9, x, t_x, xj + 13, t_out, oi + 9, 7)  # (2, 2) -> 1
+            forward_tangent_5x1(m, t_m, 84, w, t_w, 10, x, t_x, xj + 0, t_out, oi + 24, 8)  # (0, 2) -> 2
+            forward_tangent_5x3(m, t_m, 89, w, t_w, 11, x, t_x, xj + 1, t_out, oi + 25, 8)  # (1, 1) -> 2
+            forward_tangent_5x3(m, t_m, 104, w, t_w, 12, x, t_x, xj + 1, t_out, oi + 26, 8)  # (1, 3) -> 2
+            forward_tangent_5x5(m, t_m, 119, w, t_w, 13, x, t_x, xj + 4, t_out, oi + 27, 8)  # (2, 0) -> 2
+            forward_tangent_5x5(m, t_m, 144, w, t_w, 14, x, t_x, xj + 4, t_out, oi + 28, 8)  # (2, 2) -> 2
+            forward_tangent_5x3(m, t_m, 169, w, t_w, 15, x, t_x, xj + 10, t_out, oi + 29, 8)  # (1, 2) -> 2
+            forward_tangent_5x5(m, t_m, 184, w, t_w, 16, x, t_x, xj + 13, t_out, oi + 30, 8)  # (2, 1) -> 2
+            forward_tangent_5x5(m, t_m, 209, w, t_w, 17, x, t_x, xj + 13, t_out, oi + 31, 8)  # (2, 3) -> 2
+            forward_tangent_7x1(m, t_m, 234, w, t_w, 18, x, t_x, xj + 0, t_out, oi + 64, 6)  # (0, 3) -> 3
+            forward_tangent_7x3(m, t_m, 241, w, t_w, 19, x, t_x, xj + 1, t_out, oi + 65, 6)  # (1, 2) -> 3
+            forward_tangent_7x5(m, t_m, 262, w, t_w, 20, x, t_x, xj + 4, t_out, oi + 66, 6)  # (2, 1) -> 3
+            forward_tangent_7x5(m, t_m, 297, w, t_w, 21, x, t_x, xj + 4, t_out, oi + 67, 6)  # (2, 3) -> 3
+            forward_tangent_7x3(m, t_m, 332, w, t_w, 22, x, t_x, xj + 10, t_out, oi + 68, 6)  # (1, 3) -> 3
+            forward_tangent_7x5(m, t_m, 353, w, t_w, 23, x, t_x, xj + 13, t_out, oi + 69, 6)  # (2, 2) -> 3
+            forward_tangent_1x1(m, t_m, 388, w, t_w, 24, x, t_x, xj + 9, t_out, oi + 106, 3)  # (0, 0) -> 0
+            forward_tangent_1x3(m, t_m, 389, w, t_w, 25, x, t_x, xj + 10, t_out, oi + 107, 3)  # (1, 1) -> 0
+            forward_tangent_1x5(m, t_m, 392, w, t_w, 26, x, t_x, xj + 13, t_out, oi + 108, 3)  # (2, 2) -> 0
+            forward_tangent_3x3(m, t_m, 397, w, t_w, 27, x, t_x, xj + 1, t_out, oi + 109, 7)  # (1, 1) -> 1
+            forward_tangent_3x5(m, t_m, 406, w, t_w, 28, x, t_x, xj + 4, t_out, oi + 110, 7)  # (2, 2) -> 1
+            forward_tangent_3x1(m, t_m, 421, w, t_w, 29, x, t_x, xj + 9, t_out, oi + 111, 7)  # (0, 1) -> 1
+            forward_tangent_3x3(m, t_m, 424, w, t_w, 30, x, t_x, xj + 10, t_out, oi + 112, 7)  # (1, 0) -> 1
+            forward_tangent_3x3(m, t_m, 433, w, t_w, 31, x, t_x, xj + 10, t_out, oi + 113, 7)  # (1, 2) -> 1
+            forward_tangent_3x5(m, t_m, 442, w, t_w, 32, x, t_x, xj + 13, t_out, oi + 114, 7)  # (2, 1) -> 1
+            forward_tangent_3x5(m, t_m, 457, w, t_w, 33, x, t_x, xj + 13, t_out, oi + 115, 7)  # (2, 3) -> 1
+            forward_tangent_5x3(m, t_m, 472, w, t_w, 34, x, t_x, xj + 1, t_out, oi + 130, 8)  # (1, 2) -> 2
+            forward_tangent_5x5(m, t_m, 487, w, t_w, 35, x, t_x, xj + 4, t_out, oi + 131, 8)  # (2, 1) -> 2
+            forward_tangent_5x5(m, t_m, 512, w, t_w, 36, x, t_x, xj + 4, t_out, oi + 132, 8)  # (2, 3) -> 2
+            forward_tangent_5x1(m, t_m, 537, w, t_w, 37, x, t_x, xj + 9, t_out, oi + 133, 8)  # (0, 2) -> 2
+            forward_tangent_5x3(m, t_m, 542, w, t_w, 38, x, t_x, xj + 10, t_out, oi + 134, 8)  # (1, 1) -> 2
+            forward_tangent_5x3(m, t_m, 557, w, t_w, 39, x, t_x, xj + 10, t_out, oi + 135, 8)  # (1, 3) -> 2
+            forward_tangent_5x5(m, t_m, 572, w, t_w, 40, x, t_x, xj + 13, t_out, oi + 136, 8)  # (2, 0) -> 2
+            forward_tangent_5x5(m, t_m, 597, w, t_w, 41, x, t_x, xj + 13, t_out, oi + 137, 8)  # (2, 2) -> 2
+            forward_tangent_7x3(m, t_m, 622, w, t_w, 42, x, t_x, xj + 1, t_out, oi + 170, 6)  # (1, 3) -> 3
+            forward_tangent_7x5(m, t_m, 643, w, t_w, 43, x, t_x, xj + 4, t_out, oi + 171, 6)  # (2, 2) -> 3
+            forward_tangent_7x1(m, t_m, 678, w, t_w, 44, x, t_x, xj + 9, t_out, oi + 172, 6)  # (0, 3) -> 3
+            forward_tangent_7x3(m, t_m, 685, w, t_w, 45, x, t_x, xj + 10, t_out, oi + 173, 6)  # (1, 2) -> 3
+            forward_tangent_7x5(m, t_m, 706, w, t_w, 46, x, t_x, xj + 13, t_out, oi + 174, 6)  # (2, 1) -> 3
+            forward_tangent_7x5(m, t_m, 741, w, t_w, 47, x, t_x, xj + 13, t_out, oi + 175, 6)  # (2, 3) -> 3
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(
-    threads, step, col_ptr, col_edge, receiver, x, y, r, table, g, t_x, t_y, t_r, t_table,
-    t_d_x, t_d_y, t_d_r, t_d_table,
+    start, stop, thread, step, col_ptr, col_edge, receiver, x, y, r, table, g, t_x, t_y, t_r, t_table, t_d_x, t_d_y, t_d_r, t_d_table,
 ):
     """Derivative of `backward` along (t_x, t_y, t_r, t_table) at fixed g: the double backward of force training."""
-    atoms = col_ptr.shape[0] - 1
-    for thread in prange(threads):
-        real = x.dtype.type
-        per_knot = real(1 / step)
-        intervals = table.shape[0] - 3
-        paths = table.shape[1]
-        channels = table.shape[2]
-        b = np.empty(4, x.dtype)
-        b1 = np.empty(4, x.dtype)
-        m = np.empty(776, x.dtype)
-        t_m = np.empty(776, x.dtype)
-        t_d_m = np.empty(776, x.dtype)
-        w = np.empty((paths, channels), x.dtype)
-        w1 = np.empty((paths, channels), x.dtype)
-        t_w = np.empty((paths, channels), x.dtype)
-        t_w1 = np.empty((paths, channels), x.dtype)
-        t_w_table = np.empty((paths, channels), x.dtype)
-        d_w = np.empty((paths, channels), x.dtype)
-        t_d_w = np.empty((paths, channels), x.dtype)
-        for j in range(atoms * thread // threads, atoms * (thread + 1) // threads):
-            xj = j * 18
-            for place in range(col_ptr[j], col_ptr[j + 1]):
-                e = col_edge[place]
-                u = r[e] * per_knot
-                if not u < intervals:  # beyond the cutoff, or not a number
-                    continue
-                knot = int(u)
-                oi = receiver[e] * 212
-                f = u - real(knot)
-                rate = t_r[e]
-                spline_2(f, b)
-                interpolate(table, knot, b, per_knot * per_knot * rate, t_w1)
-                spline_1(f, b1)
-                interpolate(table, knot, b1, per_knot, w1)
-                interpolate(table, knot, b1, per_knot * rate, t_w)
-                spline(f, b)
-                interpolate(table, knot, b, real(1), w)
-                if t_table.shape[0] > 0:
-                    interpolate(t_table, knot, b, real(1), t_w_table)
-                    accumulate(real(1), t_w_table, t_w)
-                    interpolate(t_table, knot, b1, per_knot, t_w_table)
-                    accumulate(real(1), t_w_table, t_w1)
-                matrices(y, e, m)
-                matrices(t_y, e, t_m)
-                backward_tangent_1x1(m, t_m, t_d_m, 0, w, t_w, t_d_w, d_w, 0, x, t_x, t_d_x, xj + 0, g, oi + 0, 3)  # (0, 0) -> 0
-                backward_tangent_1x3(m, t_m, t_d_m, 1, w, t_w, t_d_w, d_w, 1, x, t_x, t_d_x, xj + 1, g, oi + 1, 3)  # (1, 1) -> 0
-                backward_tangent_1x5(m, t_m, t_d_m, 4, w, t_w, t_d_w, d_w, 2, x, t_x, t_d_x, xj + 4, g, oi + 2, 3)  # (2, 2) -> 0
-                backward_tangent_3x1(m, t_m, t_d_m, 9, w, t_w, t_d_w, d_w, 3, x, t_x, t_d_x, xj + 0, g, oi + 3, 7)  # (0, 1) -> 1
-                backward_tangent_3x3(m, t_m, t_d_m, 12, w, t_w, t_d_w, d_w, 4, x, t_x, t_d_x, xj + 1, g, oi + 4, 7)  # (1, 0) -> 1
-                backward_tangent_3x3(m, t_m, t_d_m, 21, w, t_w, t_d_w, d_w, 5, x, t_x, t_d_x, xj + 1, g, oi + 5, 7)  # (1, 2) -> 1
-                backward_tangent_3x5(m, t_m, t_d_m, 30, w, t_w, t_d_w, d_w, 6, x, t_x, t_d_x, xj + 4, g, oi + 6, 7)  # (2, 1) -> 1
-                backward_tangent_3x5(m, t_m, t_d_m, 45, w, t_w, t_d_w, d_w, 7, x, t_x, t_d_x, xj + 4, g, oi + 7, 7)  # (2, 3) -> 1
-                backward_tangent_3x3(m, t_m, t_d_m, 60, w, t_w, t_d_w, d_w, 8, x, t_x, t_d_x, xj + 10, g, oi + 8, 7)  # (1, 1) -> 1
-                backward_tangent_3x5(m, t_m, t_d_m, 69, w, t_w, t_d_w, d_w, 9, x, t_x, t_d_x, xj + 13, g, oi + 9, 7)  # (2, 2) -> 1
-                backward_tangent_5x1(m, t_m, t_d_m, 84, w, t_w, t_d_w, d_w, 10, x, t_x, t_d_x, xj + 0, g, oi + 24, 8)  # (0, 2) -> 2
-                backward_tangent_5x3(m, t_m, t_d_m, 89, w, t_w, t_d_w, d_w, 11, x, t_x, t_d_x, xj + 1, g, oi + 25, 8)  # (1, 1) -> 2
-                backward_tangent_5x3(m, t_m, t_d_m, 104, w, t_w, t_d_w, d_w, 12, x, t_x, t_d_x, xj + 1, g, oi + 26, 8)  # (1, 3) -> 2
-                backward_tangent_5x5(m, t_m, t_d_m, 119, w, t_w, t_d_w, d_w, 13, x, t_x, t_d_x, xj + 4, g, oi + 27, 8)  # (2, 0) -> 2
-                backward_tangent_5x5(m, t_m, t_d_m, 144, w, t_w, t_d_w, d_w, 14, x, t_x, t_d_x, xj + 4, g, oi + 28, 8)  # (2, 2) -> 2
-                backward_tangent_5x3(m, t_m, t_d_m, 169, w, t_w, t_d_w, d_w, 15, x, t_x, t_d_x, xj + 10, g, oi + 29, 8)  # (1, 2) -> 2
-                backward_tangent_5x5(m, t_m, t_d_m, 184, w, t_w, t_d_w, d_w, 16, x, t_x, t_d_x, xj + 13, g, oi + 30, 8)  # (2, 1) -> 2
-                backward_tangent_5x5(m, t_m, t_d_m, 209, w, t_w, t_d_w, d_w, 17, x, t_x, t_d_x, xj + 13, g, oi + 31, 8)  # (2, 3) -> 2
-                backward_tangent_7x1(m, t_m, t_d_m, 234, w, t_w, t_d_w, d_w, 18, x, t_x, t_d_x, xj + 0, g, oi + 64, 6)  # (0, 3) -> 3
-                backward_tangent_7x3(m, t_m, t_d_m, 241, w, t_w, t_d_w, d_w, 19, x, t_x, t_d_x, xj + 1, g, oi + 65, 6)  # (1, 2) -> 3
-                backward_tangent_7x5(m, t_m, t_d_m, 262, w, t_w, t_d_w, d_w, 20, x, t_x, t_d_x, xj + 4, g, oi + 66, 6)  # (2, 1) -> 3
-                backward_tangent_7x5(m, t_m, t_d_m, 297, w, t_w, t_d_w, d_w, 21, x, t_x, t_d_x, xj + 4, g, oi + 67, 6)  # (2, 3) -> 3
-                backward_tangent_7x3(m, t_m, t_d_m, 332, w, t_w, t_d_w, d_w, 22, x, t_x, t_d_x, xj + 10, g, oi + 68, 6)  # (1, 3) -> 3
-                backward_tangent_7x5(m, t_m, t_d_m, 353, w, t_w, t_d_w, d_w, 23, x, t_x, t_d_x, xj + 13, g, oi + 69, 6)  # (2, 2) -> 3
-                backward_tangent_1x1(m, t_m, t_d_m, 388, w, t_w, t_d_w, d_w, 24, x, t_x, t_d_x, xj + 9, g, oi + 106, 3)  # (0, 0) -> 0
-                backward_tangent_1x3(m, t_m, t_d_m, 389, w, t_w, t_d_w, d_w, 25, x, t_x, t_d_x, xj + 10, g, oi + 107, 3)  # (1, 1) -> 0
-                backward_tangent_1x5(m, t_m, t_d_m, 392, w, t_w, t_d_w, d_w, 26, x, t_x, t_d_x, xj + 13, g, oi + 108, 3)  # (2, 2) -> 0
-                backward_tangent_3x3(m, t_m, t_d_m, 397, w, t_w, t_d_w, d_w, 27, x, t_x, t_d_x, xj + 1, g, oi + 109, 7)  # (1, 1) -> 1
-                backward_tangent_3x5(m, t_m, t_d_m, 406, w, t_w, t_d_w, d_w, 28, x, t_x, t_d_x, xj + 4, g, oi + 110, 7)  # (2, 2) -> 1
-                backward_tangent_3x1(m, t_m, t_d_m, 421, w, t_w, t_d_w, d_w, 29, x, t_x, t_d_x, xj + 9, g, oi + 111, 7)  # (0, 1) -> 1
-                backward_tangent_3x3(m, t_m, t_d_m, 424, w, t_w, t_d_w, d_w, 30, x, t_x, t_d_x, xj + 10, g, oi + 112, 7)  # (1, 0) -> 1
-                backward_tangent_3x3(m, t_m, t_d_m, 433, w, t_w, t_d_w, d_w, 31, x, t_x, t_d_x, xj + 10, g, oi + 113, 7)  # (1, 2) -> 1
-                backward_tangent_3x5(m, t_m, t_d_m, 442, w, t_w, t_d_w, d_w, 32, x, t_x, t_d_x, xj + 13, g, oi + 114, 7)  # (2, 1) -> 1
-                backward_tangent_3x5(m, t_m, t_d_m, 457, w, t_w, t_d_w, d_w, 33, x, t_x, t_d_x, xj + 13, g, oi + 115, 7)  # (2, 3) -> 1
-                backward_tangent_5x3(m, t_m, t_d_m, 472, w, t_w, t_d_w, d_w, 34, x, t_x, t_d_x, xj + 1, g, oi + 130, 8)  # (1, 2) -> 2
-                backward_tangent_5x5(m, t_m, t_d_m, 487, w, t_w, t_d_w, d_w, 35, x, t_x, t_d_x, xj + 4, g, oi + 131, 8)  # (2, 1) -> 2
-                backward_tangent_5x5(m, t_m, t_d_m, 512, w, t_w, t_d_w, d_w, 36, x, t_x, t_d_x, xj + 4, g, oi + 132, 8)  # (2, 3) -> 2
-                backward_tangent_5x1(m, t_m, t_d_m, 537, w, t_w, t_d_w, d_w, 37, x, t_x, t_d_x, xj + 9, g, oi + 133, 8)  # (0, 2) -> 2
-                backward_tangent_5x3(m, t_m, t_d_m, 542, w, t_w, t_d_w, d_w, 38, x, t_x, t_d_x, xj + 10, g, oi + 134, 8)  # (1, 1) -> 2
-                backward_tangent_5x3(m, t_m, t_d_m, 557, w, t_w, t_d_w, d_w, 39, x, t_x, t_d_x, xj + 10, g, oi + 135, 8)  # (1, 3) -> 2
-                backward_tangent_5x5(m, t_m, t_d_m, 572, w, t_w, t_d_w, d_w, 40, x, t_x, t_d_x, xj + 13, g, oi + 136, 8)  # (2, 0) -> 2
-                backward_tangent_5x5(m, t_m, t_d_m, 597, w, t_w, t_d_w, d_w, 41, x, t_x, t_d_x, xj + 13, g, oi + 137, 8)  # (2, 2) -> 2
-                backward_tangent_7x3(m, t_m, t_d_m, 622, w, t_w, t_d_w, d_w, 42, x, t_x, t_d_x, xj + 1, g, oi + 170, 6)  # (1, 3) -> 3
-                backward_tangent_7x5(m, t_m, t_d_m, 643, w, t_w, t_d_w, d_w, 43, x, t_x, t_d_x, xj + 4, g, oi + 171, 6)  # (2, 2) -> 3
-                backward_tangent_7x1(m, t_m, t_d_m, 678, w, t_w, t_d_w, d_w, 44, x, t_x, t_d_x, xj + 9, g, oi + 172, 6)  # (0, 3) -> 3
-                backward_tangent_7x3(m, t_m, t_d_m, 685, w, t_w, t_d_w, d_w, 45, x, t_x, t_d_x, xj + 10, g, oi + 173, 6)  # (1, 2) -> 3
-                backward_tangent_7x5(m, t_m, t_d_m, 706, w, t_w, t_d_w, d_w, 46, x, t_x, t_d_x, xj + 13, g, oi + 174, 6)  # (2, 1) -> 3
-                backward_tangent_7x5(m, t_m, t_d_m, 741, w, t_w, t_d_w, d_w, 47, x, t_x, t_d_x, xj + 13, g, oi + 175, 6)  # (2, 3) -> 3
-                matrices_gradient(t_d_m, t_d_y, e)
-                t_d_r[e] = dot(t_d_w, w1) + dot(d_w, t_w1)
-                if t_d_table.shape[1] > 0:
-                    scatter(t_d_w, knot, b, real(1), t_d_table, thread)
-                    scatter(d_w, knot, b1, per_knot * rate, t_d_table, thread)
+    real = x.dtype.type
+    per_knot = real(1 / step)
+    intervals = table.shape[0] - 3
+    paths = table.shape[1]
+    channels = table.shape[2]
+    b = np.empty(4, x.dtype)
+    b1 = np.empty(4, x.dtype)
+    m = np.empty(776, x.dtype)
+    t_m = np.empty(776, x.dtype)
+    t_d_m = np.empty(776, x.dtype)
+    w = np.empty((paths, channels), x.dtype)
+    w1 = np.empty((paths, channels), x.dtype)
+    t_w = np.empty((paths, channels), x.dtype)
+    t_w1 = np.empty((paths, channels), x.dtype)
+    t_w_table = np.empty((paths, channels), x.dtype)
+    d_w = np.empty((paths, channels), x.dtype)
+    t_d_w = np.empty((paths, channels), x.dtype)
+    for j in range(start, stop):
+        xj = j * 18
+        for place in range(col_ptr[j], col_ptr[j + 1]):
+            e = col_edge[place]
+            u = r[e] * per_knot
+            if not u < intervals:  # beyond the cutoff, or not a number
+                continue
+            knot = int(u)
+            oi = receiver[e] * 212
+            f = u - real(knot)
+            rate = t_r[e]
+            spline_2(f, b)
+            interpolate(table, knot, b, per_knot * per_knot * rate, t_w1)
+            spline_1(f, b1)
+            interpolate(table, knot, b1, per_knot, w1)
+            interpolate(table, knot, b1, per_knot * rate, t_w)
+            spline(f, b)
+            interpolate(table, knot, b, real(1), w)
+            if t_table.shape[0] > 0:
+                interpolate(t_table, knot, b, real(1), t_w_table)
+                accumulate(real(1), t_w_table, t_w)
+                interpolate(t_table, knot, b1, per_knot, t_w_table)
+                accumulate(real(1), t_w_table, t_w1)
+            matrices(y, e, m)
+            matrices(t_y, e, t_m)
+            backward_tangent_1x1(m, t_m, t_d_m, 0, w, t_w, t_d_w, d_w, 0, x, t_x, t_d_x, xj + 0, g, oi + 0, 3)  # (0, 0) -> 0
+            backward_tangent_1x3(m, t_m, t_d_m, 1, w, t_w, t_d_w, d_w, 1, x, t_x, t_d_x, xj + 1, g, oi + 1, 3)  # (1, 1) -> 0
+            backward_tangent_1x5(m, t_m, t_d_m, 4, w, t_w, t_d_w, d_w, 2, x, t_x, t_d_x, xj + 4, g, oi + 2, 3)  # (2, 2) -> 0
+            backward_tangent_3x1(m, t_m, t_d_m, 9, w, t_w, t_d_w, d_w, 3, x, t_x, t_d_x, xj + 0, g, oi + 3, 7)  # (0, 1) -> 1
+            backward_tangent_3x3(m, t_m, t_d_m, 12, w, t_w, t_d_w, d_w, 4, x, t_x, t_d_x, xj + 1, g, oi + 4, 7)  # (1, 0) -> 1
+            backward_tangent_3x3(m, t_m, t_d_m, 21, w, t_w, t_d_w, d_w, 5, x, t_x, t_d_x, xj + 1, g, oi + 5, 7)  # (1, 2) -> 1
+            backward_tangent_3x5(m, t_m, t_d_m, 30, w, t_w, t_d_w, d_w, 6, x, t_x, t_d_x, xj + 4, g, oi + 6, 7)  # (2, 1) -> 1
+            backward_tangent_3x5(m, t_m, t_d_m, 45, w, t_w, t_d_w, d_w, 7, x, t_x, t_d_x, xj + 4, g, oi + 7, 7)  # (2, 3) -> 1
+            backward_tangent_3x3(m, t_m, t_d_m, 60, w, t_w, t_d_w, d_w, 8, x, t_x, t_d_x, xj + 10, g, oi + 8, 7)  # (1, 1) -> 1
+            backward_tangent_3x5(m, t_m, t_d_m, 69, w, t_w, t_d_w, d_w, 9, x, t_x, t_d_x, xj + 13, g, oi + 9, 7)  # (2, 2) -> 1
+            backward_tangent_5x1(m, t_m, t_d_m, 84, w, t_w, t_d_w, d_w, 10, x, t_x, t_d_x, xj + 0, g, oi + 24, 8)  # (0, 2) -> 2
+            backward_tangent_5x3(m, t_m, t_d_m, 89, w, t_w, t_d_w, d_w, 11, x, t_x, t_d_x, xj + 1, g, oi + 25, 8)  # (1, 1) -> 2
+            backward_tangent_5x3(m, t_m, t_d_m, 104, w, t_w, t_d_w, d_w, 12, x, t_x, t_d_x, xj + 1, g, oi + 26, 8)  # (1, 3) -> 2
+            backward_tangent_5x5(m, t_m, t_d_m, 119, w, t_w, t_d_w, d_w, 13, x, t_x, t_d_x, xj + 4, g, oi + 27, 8)  # (2, 0) -> 2
+            backward_tangent_5x5(m, t_m, t_d_m, 144, w, t_w, t_d_w, d_w, 14, x, t_x, t_d_x, xj + 4, g, oi + 28, 8)  # (2, 2) -> 2
+            backward_tangent_5x3(m, t_m, t_d_m, 169, w, t_w, t_d_w, d_w, 15, x, t_x, t_d_x, xj + 10, g, oi + 29, 8)  # (1, 2) -> 2
+            backward_tangent_5x5(m, t_m, t_d_m, 184, w, t_w, t_d_w, d_w, 16, x, t_x, t_d_x, xj + 13, g, oi + 30, 8)  # (2, 1) -> 2
+            backward_tangent_5x5(m, t_m, t_d_m, 209, w, t_w, t_d_w, d_w, 17, x, t_x, t_d_x, xj + 13, g, oi + 31, 8)  # (2, 3) -> 2
+            backward_tangent_7x1(m, t_m, t_d_m, 234, w, t_w, t_d_w, d_w, 18, x, t_x, t_d_x, xj + 0, g, oi + 64, 6)  # (0, 3) -> 3
+            backward_tangent_7x3(m, t_m, t_d_m, 241, w, t_w, t_d_w, d_w, 19, x, t_x, t_d_x, xj + 1, g, oi + 65, 6)  # (1, 2) -> 3
+            backward_tangent_7x5(m, t_m, t_d_m, 262, w, t_w, t_d_w, d_w, 20, x, t_x, t_d_x, xj + 4, g, oi + 66, 6)  # (2, 1) -> 3
+            backward_tangent_7x5(m, t_m, t_d_m, 297, w, t_w, t_d_w, d_w, 21, x, t_x, t_d_x, xj + 4, g, oi + 67, 6)  # (2, 3) -> 3
+            backward_tangent_7x3(m, t_m, t_d_m, 332, w, t_w, t_d_w, d_w, 22, x, t_x, t_d_x, xj + 10, g, oi + 68, 6)  # (1, 3) -> 3
+            backward_tangent_7x5(m, t_m, t_d_m, 353, w, t_w, t_d_w, d_w, 23, x, t_x, t_d_x, xj + 13, g, oi + 69, 6)  # (2, 2) -> 3
+            backward_tangent_1x1(m, t_m, t_d_m, 388, w, t_w, t_d_w, d_w, 24, x, t_x, t_d_x, xj + 9, g, oi + 106, 3)  # (0, 0) -> 0
+            backward_tangent_1x3(m, t_m, t_d_m, 389, w, t_w, t_d_w, d_w, 25, x, t_x, t_d_x, xj + 10, g, oi + 107, 3)  # (1, 1) -> 0
+            backward_tangent_1x5(m, t_m, t_d_m, 392, w, t_w, t_d_w, d_w, 26, x, t_x, t_d_x, xj + 13, g, oi + 108, 3)  # (2, 2) -> 0
+            backward_tangent_3x3(m, t_m, t_d_m, 397, w, t_w, t_d_w, d_w, 27, x, t_x, t_d_x, xj + 1, g, oi + 109, 7)  # (1, 1) -> 1
+            backward_tangent_3x5(m, t_m, t_d_m, 406, w, t_w, t_d_w, d_w, 28, x, t_x, t_d_x, xj + 4, g, oi + 110, 7)  # (2, 2) -> 1
+            backward_tangent_3x1(m, t_m, t_d_m, 421, w, t_w, t_d_w, d_w, 29, x, t_x, t_d_x, xj + 9, g, oi + 111, 7)  # (0, 1) -> 1
+            backward_tangent_3x3(m, t_m, t_d_m, 424, w, t_w, t_d_w, d_w, 30, x, t_x, t_d_x, xj + 10, g, oi + 112, 7)  # (1, 0) -> 1
+            backward_tangent_3x3(m, t_m, t_d_m, 433, w, t_w, t_d_w, d_w, 31, x, t_x, t_d_x, xj + 10, g, oi + 113, 7)  # (1, 2) -> 1
+            backward_tangent_3x5(m, t_m, t_d_m, 442, w, t_w, t_d_w, d_w, 32, x, t_x, t_d_x, xj + 13, g, oi + 114, 7)  # (2, 1) -> 1
+            backward_tangent_3x5(m, t_m, t_d_m, 457, w, t_w, t_d_w, d_w, 33, x, t_x, t_d_x, xj + 13, g, oi + 115, 7)  # (2, 3) -> 1
+            backward_tangent_5x3(m, t_m, t_d_m, 472, w, t_w, t_d_w, d_w, 34, x, t_x, t_d_x, xj + 1, g, oi + 130, 8)  # (1, 2) -> 2
+            backward_tangent_5x5(m, t_m, t_d_m, 487, w, t_w, t_d_w, d_w, 35, x, t_x, t_d_x, xj + 4, g, oi + 131, 8)  # (2, 1) -> 2
+            backward_tangent_5x5(m, t_m, t_d_m, 512, w, t_w, t_d_w, d_w, 36, x, t_x, t_d_x, xj + 4, g, oi + 132, 8)  # (2, 3) -> 2
+            backward_tangent_5x1(m, t_m, t_d_m, 537, w, t_w, t_d_w, d_w, 37, x, t_x, t_d_x, xj + 9, g, oi + 133, 8)  # (0, 2) -> 2
+            backward_tangent_5x3(m, t_m, t_d_m, 542, w, t_w, t_d_w, d_w, 38, x, t_x, t_d_x, xj + 10, g, oi + 134, 8)  # (1, 1) -> 2
+            backward_tangent_5x3(m, t_m, t_d_m, 557, w, t_w, t_d_w, d_w, 39, x, t_x, t_d_x, xj + 10, g, oi + 135, 8)  # (1, 3) -> 2
+            backward_tangent_5x5(m, t_m, t_d_m, 572, w, t_w, t_d_w, d_w, 40, x, t_x, t_d_x, xj + 13, g, oi + 136, 8)  # (2, 0) -> 2
+            backward_tangent_5x5(m, t_m, t_d_m, 597, w, t_w, t_d_w, d_w, 41, x, t_x, t_d_x, xj + 13, g, oi + 137, 8)  # (2, 2) -> 2
+            backward_tangent_7x3(m, t_m, t_d_m, 622, w, t_w, t_d_w, d_w, 42, x, t_x, t_d_x, xj + 1, g, oi + 170, 6)  # (1, 3) -> 3
+            backward_tangent_7x5(m, t_m, t_d_m, 643, w, t_w, t_d_w, d_w, 43, x, t_x, t_d_x, xj + 4, g, oi + 171, 6)  # (2, 2) -> 3
+            backward_tangent_7x1(m, t_m, t_d_m, 678, w, t_w, t_d_w, d_w, 44, x, t_x, t_d_x, xj + 9, g, oi + 172, 6)  # (0, 3) -> 3
+            backward_tangent_7x3(m, t_m, t_d_m, 685, w, t_w, t_d_w, d_w, 45, x, t_x, t_d_x, xj + 10, g, oi + 173, 6)  # (1, 2) -> 3
+            backward_tangent_7x5(m, t_m, t_d_m, 706, w, t_w, t_d_w, d_w, 46, x, t_x, t_d_x, xj + 13, g, oi + 174, 6)  # (2, 1) -> 3
+            backward_tangent_7x5(m, t_m, t_d_m, 741, w, t_w, t_d_w, d_w, 47, x, t_x, t_d_x, xj + 13, g, oi + 175, 6)  # (2, 3) -> 3
+            matrices_gradient(t_d_m, t_d_y, e)
+            t_d_r[e] = dot(t_d_w, w1) + dot(d_w, t_w1)
+            if t_d_table.shape[1] > 0:
+                scatter(t_d_w, knot, b, real(1), t_d_table, thread)
+                scatter(d_w, knot, b1, per_knot * rate, t_d_table, thread)

@@ -5,13 +5,13 @@
 #              0) -> 0, even
 # Layout:      a [n, 1, channels], b [n, 1, channels] -> out [n, 1, channels]
 # Operations:  forward 1, backward 2, forward_tangent 3, backward_tangent 2
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 d6f9d6404fd204cc
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 0e7b8021542b179c
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, a, b, out):
+def forward(start, stop, thread, a, b, out):
     """Couple rank 0 and rank 0 to rank 0."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
@@ -20,16 +20,8 @@ def forward_rows(start, stop, thread, a, b, out):
             out[n, 0, c] = a0 * b0
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, a, b, out):
-    """Couple rank 0 and rank 0 to rank 0. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
+def backward(start, stop, thread, a, b, g, d_a, d_b):
     """Gradient of: Couple rank 0 and rank 0 to rank 0."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
@@ -40,16 +32,8 @@ def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
             d_b[n, 0, c] = a0 * g0
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 0 and rank 0 to rank 0. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, d_a, d_b)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
+def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
     """Tangent of: Couple rank 0 and rank 0 to rank 0."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
@@ -60,16 +44,8 @@ def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
             t_out[n, 0, c] = a0 * t_b0 + b0 * t_a0
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, a, b, t_a, t_b, t_out):
-    """Tangent of: Couple rank 0 and rank 0 to rank 0. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, t_a, t_b, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
+def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
     """Tangent of the gradient of: Couple rank 0 and rank 0 to rank 0."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
@@ -78,11 +54,3 @@ def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
             t_b0 = t_b[n, 0, c]
             t_d_a[n, 0, c] = g0 * t_b0
             t_d_b[n, 0, c] = g0 * t_a0
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 0 and rank 0 to rank 0. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, t_a, t_b, t_d_a, t_d_b)

@@ -5,13 +5,13 @@
 #              1) -> 1, even
 # Layout:      a [n, 1, channels], b [n, 3, channels] -> out [n, 3, channels]
 # Operations:  forward 3, backward 8, forward_tangent 9, backward_tangent 8
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 50d64348d03afcfe
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 cbd2d68ef4f2593c
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, a, b, out):
+def forward(start, stop, thread, a, b, out):
     """Couple rank 0 and rank 1 to rank 1."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
@@ -24,16 +24,8 @@ def forward_rows(start, stop, thread, a, b, out):
             out[n, 2, c] = a0 * b2
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, a, b, out):
-    """Couple rank 0 and rank 1 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
+def backward(start, stop, thread, a, b, g, d_a, d_b):
     """Gradient of: Couple rank 0 and rank 1 to rank 1."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
@@ -50,16 +42,8 @@ def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
             d_b[n, 2, c] = a0 * g2
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 0 and rank 1 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, d_a, d_b)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
+def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
     """Tangent of: Couple rank 0 and rank 1 to rank 1."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
@@ -76,16 +60,8 @@ def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
             t_out[n, 2, c] = a0 * t_b2 + b2 * t_a0
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, a, b, t_a, t_b, t_out):
-    """Tangent of: Couple rank 0 and rank 1 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, t_a, t_b, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
+def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
     """Tangent of the gradient of: Couple rank 0 and rank 1 to rank 1."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
@@ -100,11 +76,3 @@ def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
             t_d_b[n, 0, c] = g0 * t_a0
             t_d_b[n, 1, c] = g1 * t_a0
             t_d_b[n, 2, c] = g2 * t_a0
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 0 and rank 1 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, t_a, t_b, t_d_a, t_d_b)

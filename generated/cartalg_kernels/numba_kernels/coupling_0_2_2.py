@@ -5,13 +5,13 @@
 #              2) -> 2, even
 # Layout:      a [n, 1, channels], b [n, 5, channels] -> out [n, 5, channels]
 # Operations:  forward 5, backward 14, forward_tangent 15, backward_tangent 14
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 82f52b1512998c31
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 220be12b62c54478
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, a, b, out):
+def forward(start, stop, thread, a, b, out):
     """Couple rank 0 and rank 2 to rank 2."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
@@ -28,16 +28,8 @@ def forward_rows(start, stop, thread, a, b, out):
             out[n, 4, c] = a0 * b4
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, a, b, out):
-    """Couple rank 0 and rank 2 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
+def backward(start, stop, thread, a, b, g, d_a, d_b):
     """Gradient of: Couple rank 0 and rank 2 to rank 2."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
@@ -60,16 +52,8 @@ def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
             d_b[n, 4, c] = a0 * g4
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 0 and rank 2 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, d_a, d_b)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
+def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
     """Tangent of: Couple rank 0 and rank 2 to rank 2."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
@@ -92,16 +76,8 @@ def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
             t_out[n, 4, c] = a0 * t_b4 + b4 * t_a0
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, a, b, t_a, t_b, t_out):
-    """Tangent of: Couple rank 0 and rank 2 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, t_a, t_b, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
+def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
     """Tangent of the gradient of: Couple rank 0 and rank 2 to rank 2."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
@@ -122,11 +98,3 @@ def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
             t_d_b[n, 2, c] = g2 * t_a0
             t_d_b[n, 3, c] = g3 * t_a0
             t_d_b[n, 4, c] = g4 * t_a0
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 0 and rank 2 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, t_a, t_b, t_d_a, t_d_b)

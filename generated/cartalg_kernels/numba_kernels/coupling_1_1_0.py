@@ -5,13 +5,13 @@
 #              1) -> 0, even
 # Layout:      a [n, 3, channels], b [n, 3, channels] -> out [n, 1, channels]
 # Operations:  forward 5, backward 6, forward_tangent 11, backward_tangent 6
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 6647ae39bfb0c5bb
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 0143e3f67f013f54
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, a, b, out):
+def forward(start, stop, thread, a, b, out):
     """Couple rank 1 and rank 1 to rank 0."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
@@ -24,16 +24,8 @@ def forward_rows(start, stop, thread, a, b, out):
             out[n, 0, c] = a0 * b0 + a1 * b1 + a2 * b2
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, a, b, out):
-    """Couple rank 1 and rank 1 to rank 0. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
+def backward(start, stop, thread, a, b, g, d_a, d_b):
     """Gradient of: Couple rank 1 and rank 1 to rank 0."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
@@ -52,16 +44,8 @@ def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
             d_b[n, 2, c] = a2 * g0
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 1 and rank 1 to rank 0. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, d_a, d_b)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
+def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
     """Tangent of: Couple rank 1 and rank 1 to rank 0."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
@@ -80,16 +64,8 @@ def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
             t_out[n, 0, c] = a0 * t_b0 + a1 * t_b1 + a2 * t_b2 + b0 * t_a0 + b1 * t_a1 + b2 * t_a2
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, a, b, t_a, t_b, t_out):
-    """Tangent of: Couple rank 1 and rank 1 to rank 0. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, t_a, t_b, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
+def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
     """Tangent of the gradient of: Couple rank 1 and rank 1 to rank 0."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
@@ -106,11 +82,3 @@ def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
             t_d_b[n, 0, c] = g0 * t_a0
             t_d_b[n, 1, c] = g0 * t_a1
             t_d_b[n, 2, c] = g0 * t_a2
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 1 and rank 1 to rank 0. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, t_a, t_b, t_d_a, t_d_b)

@@ -5,13 +5,13 @@
 #              (1, 1) -> 1, odd
 # Layout:      a [n, 3, channels], b [n, 3, channels] -> out [n, 3, channels]
 # Operations:  forward 9, backward 18, forward_tangent 21, backward_tangent 18
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 1ddd4444f338ae67
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 dfad16fa4690a41e
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, a, b, out):
+def forward(start, stop, thread, a, b, out):
     """Couple rank 1 and rank 1 to rank 1."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
@@ -26,16 +26,8 @@ def forward_rows(start, stop, thread, a, b, out):
             out[n, 2, c] = a0 * b1 - a1 * b0
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, a, b, out):
-    """Couple rank 1 and rank 1 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
+def backward(start, stop, thread, a, b, g, d_a, d_b):
     """Gradient of: Couple rank 1 and rank 1 to rank 1."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
@@ -56,16 +48,8 @@ def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
             d_b[n, 2, c] = -a0 * g1 + a1 * g0
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 1 and rank 1 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, d_a, d_b)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
+def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
     """Tangent of: Couple rank 1 and rank 1 to rank 1."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
@@ -86,16 +70,8 @@ def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
             t_out[n, 2, c] = a0 * t_b1 - a1 * t_b0 - b0 * t_a1 + b1 * t_a0
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, a, b, t_a, t_b, t_out):
-    """Tangent of: Couple rank 1 and rank 1 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, t_a, t_b, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
+def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
     """Tangent of the gradient of: Couple rank 1 and rank 1 to rank 1."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
@@ -114,11 +90,3 @@ def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
             t_d_b[n, 0, c] = g1 * t_a2 - g2 * t_a1
             t_d_b[n, 1, c] = -g0 * t_a2 + g2 * t_a0
             t_d_b[n, 2, c] = g0 * t_a1 - g1 * t_a0
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 1 and rank 1 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, t_a, t_b, t_d_a, t_d_b)

@@ -5,13 +5,13 @@
 #              1) -> 2, even
 # Layout:      a [n, 3, channels], b [n, 3, channels] -> out [n, 5, channels]
 # Operations:  forward 23, backward 48, forward_tangent 45, backward_tangent 48
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 88a2509747fde863
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 05707377d6355356
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, a, b, out):
+def forward(start, stop, thread, a, b, out):
     """Couple rank 1 and rank 1 to rank 2."""
     real = a.dtype.type
     c3_4 = real(3 / 4)
@@ -31,16 +31,8 @@ def forward_rows(start, stop, thread, a, b, out):
             out[n, 4, c] = -c3_2 * (a0 * b0 - a2 * b2)
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, a, b, out):
-    """Couple rank 1 and rank 1 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
+def backward(start, stop, thread, a, b, g, d_a, d_b):
     """Gradient of: Couple rank 1 and rank 1 to rank 2."""
     real = a.dtype.type
     c3_4 = real(3 / 4)
@@ -66,16 +58,8 @@ def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
             d_b[n, 2, c] = c3_2 * (a0 * g0 + a1 * g3 + a2 * g4) - c3_4 * a2 * g2
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 1 and rank 1 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, d_a, d_b)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
+def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
     """Tangent of: Couple rank 1 and rank 1 to rank 2."""
     real = a.dtype.type
     c3_4 = real(3 / 4)
@@ -101,16 +85,8 @@ def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
             t_out[n, 4, c] = -c3_2 * (a0 * t_b0 - a2 * t_b2 + b0 * t_a0 - b2 * t_a2)
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, a, b, t_a, t_b, t_out):
-    """Tangent of: Couple rank 1 and rank 1 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, t_a, t_b, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
+def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
     """Tangent of the gradient of: Couple rank 1 and rank 1 to rank 2."""
     real = a.dtype.type
     c3_4 = real(3 / 4)
@@ -134,11 +110,3 @@ def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
             t_d_b[n, 0, c] = c3_2 * (g0 * t_a2 + g1 * t_a1 - g4 * t_a0) - c3_4 * g2 * t_a0
             t_d_b[n, 1, c] = c3_2 * (g1 * t_a0 + g2 * t_a1 + g3 * t_a2)
             t_d_b[n, 2, c] = c3_2 * (g0 * t_a0 + g3 * t_a1 + g4 * t_a2) - c3_4 * g2 * t_a2
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 1 and rank 1 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, t_a, t_b, t_d_a, t_d_b)

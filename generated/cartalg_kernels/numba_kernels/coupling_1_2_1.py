@@ -5,13 +5,13 @@
 #              2) -> 1, even
 # Layout:      a [n, 3, channels], b [n, 5, channels] -> out [n, 3, channels]
 # Operations:  forward 25, backward 48, forward_tangent 47, backward_tangent 48
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 a0a5f4c786fe3a63
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 5b04585078b8a69b
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, a, b, out):
+def forward(start, stop, thread, a, b, out):
     """Couple rank 1 and rank 2 to rank 1."""
     real = a.dtype.type
     c1_3 = real(1 / 3)
@@ -32,16 +32,8 @@ def forward_rows(start, stop, thread, a, b, out):
             out[n, 2, c] = c1_2 * (a0 * b0 + a1 * b3 + a2 * b4) - c1_3 * a2 * b2
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, a, b, out):
-    """Couple rank 1 and rank 2 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
+def backward(start, stop, thread, a, b, g, d_a, d_b):
     """Gradient of: Couple rank 1 and rank 2 to rank 1."""
     real = a.dtype.type
     c1_3 = real(1 / 3)
@@ -70,16 +62,8 @@ def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
             d_b[n, 4, c] = -c1_2 * (a0 * g0 - a2 * g2)
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 1 and rank 2 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, d_a, d_b)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
+def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
     """Tangent of: Couple rank 1 and rank 2 to rank 1."""
     real = a.dtype.type
     c1_3 = real(1 / 3)
@@ -114,16 +98,8 @@ def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, a, b, t_a, t_b, t_out):
-    """Tangent of: Couple rank 1 and rank 2 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, t_a, t_b, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
+def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
     """Tangent of the gradient of: Couple rank 1 and rank 2 to rank 1."""
     real = a.dtype.type
     c1_3 = real(1 / 3)
@@ -150,11 +126,3 @@ def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
             t_d_b[n, 2, c] = -c1_3 * (g0 * t_a0 + g2 * t_a2) + c2_3 * g1 * t_a1
             t_d_b[n, 3, c] = c1_2 * (g1 * t_a2 + g2 * t_a1)
             t_d_b[n, 4, c] = -c1_2 * (g0 * t_a0 - g2 * t_a2)
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 1 and rank 2 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, t_a, t_b, t_d_a, t_d_b)

@@ -5,13 +5,13 @@
 #              3) -> 2, even
 # Layout:      a [n, 3, channels], b [n, 7, channels] -> out [n, 5, channels]
 # Operations:  forward 49, backward 93, forward_tangent 91, backward_tangent 93
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 1513489d8da1ef2b
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 9c2da42f3425129a
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, a, b, out):
+def forward(start, stop, thread, a, b, out):
     """Couple rank 1 and rank 3 to rank 2."""
     real = a.dtype.type
     c4_15 = real(4 / 15)
@@ -38,16 +38,8 @@ def forward_rows(start, stop, thread, a, b, out):
             out[n, 4, c] = a0 * b0 + a2 * b6 + c4_15 * (a0 * b2 - a2 * b4) + c2_3 * a1 * b5
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, a, b, out):
-    """Couple rank 1 and rank 3 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
+def backward(start, stop, thread, a, b, g, d_a, d_b):
     """Gradient of: Couple rank 1 and rank 3 to rank 2."""
     real = a.dtype.type
     c4_15 = real(4 / 15)
@@ -90,16 +82,8 @@ def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
             d_b[n, 6, c] = -a0 * g0 + a2 * g4
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 1 and rank 3 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, d_a, d_b)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
+def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
     """Tangent of: Couple rank 1 and rank 3 to rank 2."""
     real = a.dtype.type
     c4_15 = real(4 / 15)
@@ -148,16 +132,8 @@ def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, a, b, t_a, t_b, t_out):
-    """Tangent of: Couple rank 1 and rank 3 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, t_a, t_b, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
+def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
     """Tangent of the gradient of: Couple rank 1 and rank 3 to rank 2."""
     real = a.dtype.type
     c4_15 = real(4 / 15)
@@ -198,11 +174,3 @@ def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
             t_d_b[n, 4, c] = -c4_15 * (g0 * t_a0 + g4 * t_a2) + c4_5 * g2 * t_a2 + c16_15 * g3 * t_a1
             t_d_b[n, 5, c] = -c2_3 * (g1 * t_a0 - g3 * t_a2 - g4 * t_a1)
             t_d_b[n, 6, c] = -g0 * t_a0 + g4 * t_a2
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 1 and rank 3 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, t_a, t_b, t_d_a, t_d_b)

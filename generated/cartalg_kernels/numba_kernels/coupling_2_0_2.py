@@ -5,13 +5,13 @@
 #              0) -> 2, even
 # Layout:      a [n, 5, channels], b [n, 1, channels] -> out [n, 5, channels]
 # Operations:  forward 5, backward 14, forward_tangent 15, backward_tangent 14
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 3fa5c7a68613707a
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 0bdf99baaca54b47
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, a, b, out):
+def forward(start, stop, thread, a, b, out):
     """Couple rank 2 and rank 0 to rank 2."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
@@ -28,16 +28,8 @@ def forward_rows(start, stop, thread, a, b, out):
             out[n, 4, c] = a4 * b0
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, a, b, out):
-    """Couple rank 2 and rank 0 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
+def backward(start, stop, thread, a, b, g, d_a, d_b):
     """Gradient of: Couple rank 2 and rank 0 to rank 2."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
@@ -60,16 +52,8 @@ def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
             d_b[n, 0, c] = a0 * g0 + a1 * g1 + a2 * g2 + a3 * g3 + a4 * g4
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 2 and rank 0 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, d_a, d_b)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
+def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
     """Tangent of: Couple rank 2 and rank 0 to rank 2."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
@@ -92,16 +76,8 @@ def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
             t_out[n, 4, c] = a4 * t_b0 + b0 * t_a4
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, a, b, t_a, t_b, t_out):
-    """Tangent of: Couple rank 2 and rank 0 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, t_a, t_b, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
+def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
     """Tangent of the gradient of: Couple rank 2 and rank 0 to rank 2."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
@@ -122,11 +98,3 @@ def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
             t_d_a[n, 3, c] = g3 * t_b0
             t_d_a[n, 4, c] = g4 * t_b0
             t_d_b[n, 0, c] = g0 * t_a0 + g1 * t_a1 + g2 * t_a2 + g3 * t_a3 + g4 * t_a4
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 2 and rank 0 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, t_a, t_b, t_d_a, t_d_b)

@@ -5,13 +5,13 @@
 #              (2, 1) -> 2, odd
 # Layout:      a [n, 5, channels], b [n, 3, channels] -> out [n, 5, channels]
 # Operations:  forward 32, backward 66, forward_tangent 64, backward_tangent 66
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 c63d4e47cd4bbdd3
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 936d2cbf21cccf4c
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, a, b, out):
+def forward(start, stop, thread, a, b, out):
     """Couple rank 2 and rank 1 to rank 2."""
     real = a.dtype.type
     c3_2 = real(3 / 2)
@@ -33,16 +33,8 @@ def forward_rows(start, stop, thread, a, b, out):
             out[n, 4, c] = c2 * a0 * b1 - a1 * b2 - a3 * b0
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, a, b, out):
-    """Couple rank 2 and rank 1 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
+def backward(start, stop, thread, a, b, g, d_a, d_b):
     """Gradient of: Couple rank 2 and rank 1 to rank 2."""
     real = a.dtype.type
     c3_2 = real(3 / 2)
@@ -72,16 +64,8 @@ def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
             d_b[n, 2, c] = -a0 * g3 - a1 * g4 + a3 * g0 + a4 * g1 - c3_2 * a1 * g2 + c2 * a2 * g1
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 2 and rank 1 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, d_a, d_b)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
+def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
     """Tangent of: Couple rank 2 and rank 1 to rank 2."""
     real = a.dtype.type
     c3_2 = real(3 / 2)
@@ -115,16 +99,8 @@ def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
             t_out[n, 4, c] = c2 * (a0 * t_b1 + b1 * t_a0) - a1 * t_b2 - a3 * t_b0 - b0 * t_a3 - b2 * t_a1
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, a, b, t_a, t_b, t_out):
-    """Tangent of: Couple rank 2 and rank 1 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, t_a, t_b, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
+def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
     """Tangent of the gradient of: Couple rank 2 and rank 1 to rank 2."""
     real = a.dtype.type
     c3_2 = real(3 / 2)
@@ -152,11 +128,3 @@ def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
             t_d_b[n, 0, c] = -g0 * t_a1 + g1 * t_a0 + g3 * t_a4 - g4 * t_a3 + c3_2 * g2 * t_a3 - c2 * g3 * t_a2
             t_d_b[n, 1, c] = -c2 * (g0 * t_a4 - g4 * t_a0) - g1 * t_a3 + g3 * t_a1
             t_d_b[n, 2, c] = g0 * t_a3 + g1 * t_a4 - g3 * t_a0 - g4 * t_a1 + c2 * g1 * t_a2 - c3_2 * g2 * t_a1
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 2 and rank 1 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, t_a, t_b, t_d_a, t_d_b)

@@ -5,13 +5,13 @@
 #              1) -> 3, even
 # Layout:      a [n, 5, channels], b [n, 3, channels] -> out [n, 7, channels]
 # Operations:  forward 45, backward 92, forward_tangent 87, backward_tangent 92
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 29383d17bd4059c2
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 adc544c98b38545a
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, a, b, out):
+def forward(start, stop, thread, a, b, out):
     """Couple rank 2 and rank 1 to rank 3."""
     real = a.dtype.type
     c5_24 = real(5 / 24)
@@ -36,16 +36,8 @@ def forward_rows(start, stop, thread, a, b, out):
             out[n, 6, c] = -c5_6 * (a0 * b0 - a4 * b2)
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, a, b, out):
-    """Couple rank 2 and rank 1 to rank 3. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
+def backward(start, stop, thread, a, b, g, d_a, d_b):
     """Gradient of: Couple rank 2 and rank 1 to rank 3."""
     real = a.dtype.type
     c5_24 = real(5 / 24)
@@ -84,16 +76,8 @@ def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 2 and rank 1 to rank 3. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, d_a, d_b)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
+def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
     """Tangent of: Couple rank 2 and rank 1 to rank 3."""
     real = a.dtype.type
     c5_24 = real(5 / 24)
@@ -132,16 +116,8 @@ def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
             t_out[n, 6, c] = -c5_6 * (a0 * t_b0 - a4 * t_b2 + b0 * t_a0 - b2 * t_a4)
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, a, b, t_a, t_b, t_out):
-    """Tangent of: Couple rank 2 and rank 1 to rank 3. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, t_a, t_b, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
+def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
     """Tangent of the gradient of: Couple rank 2 and rank 1 to rank 3."""
     real = a.dtype.type
     c5_24 = real(5 / 24)
@@ -178,11 +154,3 @@ def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
                 c5_6 * (g0 * t_a0 + g1 * t_a1 + g4 * t_a2 + g5 * t_a3 + g6 * t_a4) - c5_24 * (g2 * t_a0 + g4 * t_a4) -
                 c5_12 * g3 * t_a3
             )
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 2 and rank 1 to rank 3. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, t_a, t_b, t_d_a, t_d_b)

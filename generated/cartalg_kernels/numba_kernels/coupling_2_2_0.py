@@ -5,13 +5,13 @@
 #              2) -> 0, even
 # Layout:      a [n, 5, channels], b [n, 5, channels] -> out [n, 1, channels]
 # Operations:  forward 11, backward 20, forward_tangent 21, backward_tangent 20
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 98ca656216ba5ca2
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 1212150b47cc14a4
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, a, b, out):
+def forward(start, stop, thread, a, b, out):
     """Couple rank 2 and rank 2 to rank 0."""
     real = a.dtype.type
     c1_3 = real(1 / 3)
@@ -31,16 +31,8 @@ def forward_rows(start, stop, thread, a, b, out):
             out[n, 0, c] = c1_3 * (a0 * b0 + a1 * b1 + a3 * b3 + a4 * b4) + c4_9 * a2 * b2
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, a, b, out):
-    """Couple rank 2 and rank 2 to rank 0. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
+def backward(start, stop, thread, a, b, g, d_a, d_b):
     """Gradient of: Couple rank 2 and rank 2 to rank 0."""
     real = a.dtype.type
     c1_3 = real(1 / 3)
@@ -70,16 +62,8 @@ def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
             d_b[n, 4, c] = c1_3 * a4 * g0
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 2 and rank 2 to rank 0. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, d_a, d_b)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
+def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
     """Tangent of: Couple rank 2 and rank 2 to rank 0."""
     real = a.dtype.type
     c1_3 = real(1 / 3)
@@ -112,16 +96,8 @@ def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, a, b, t_a, t_b, t_out):
-    """Tangent of: Couple rank 2 and rank 2 to rank 0. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, t_a, t_b, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
+def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
     """Tangent of the gradient of: Couple rank 2 and rank 2 to rank 0."""
     real = a.dtype.type
     c1_3 = real(1 / 3)
@@ -149,11 +125,3 @@ def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
             t_d_b[n, 2, c] = c4_9 * g0 * t_a2
             t_d_b[n, 3, c] = c1_3 * g0 * t_a3
             t_d_b[n, 4, c] = c1_3 * g0 * t_a4
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 2 and rank 2 to rank 0. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, t_a, t_b, t_d_a, t_d_b)

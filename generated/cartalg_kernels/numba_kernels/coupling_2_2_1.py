@@ -5,13 +5,13 @@
 #              (2, 2) -> 1, odd
 # Layout:      a [n, 5, channels], b [n, 5, channels] -> out [n, 3, channels]
 # Operations:  forward 35, backward 72, forward_tangent 67, backward_tangent 72
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 7088f84612341068
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 817e5f968a3d4c44
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, a, b, out):
+def forward(start, stop, thread, a, b, out):
     """Couple rank 2 and rank 2 to rank 1."""
     real = a.dtype.type
     c1_9 = real(1 / 9)
@@ -33,16 +33,8 @@ def forward_rows(start, stop, thread, a, b, out):
             out[n, 2, c] = c1_9 * (a0 * b3 + a1 * b4 - a3 * b0 - a4 * b1) + c2_9 * (a1 * b2 - a2 * b1)
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, a, b, out):
-    """Couple rank 2 and rank 2 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
+def backward(start, stop, thread, a, b, g, d_a, d_b):
     """Gradient of: Couple rank 2 and rank 2 to rank 1."""
     real = a.dtype.type
     c1_9 = real(1 / 9)
@@ -74,16 +66,8 @@ def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
             d_b[n, 4, c] = -c2_9 * a0 * g1 + c1_9 * (a1 * g2 + a3 * g0)
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 2 and rank 2 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, d_a, d_b)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
+def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
     """Tangent of: Couple rank 2 and rank 2 to rank 1."""
     real = a.dtype.type
     c1_9 = real(1 / 9)
@@ -124,16 +108,8 @@ def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, a, b, t_a, t_b, t_out):
-    """Tangent of: Couple rank 2 and rank 2 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, t_a, t_b, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
+def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
     """Tangent of the gradient of: Couple rank 2 and rank 2 to rank 1."""
     real = a.dtype.type
     c1_9 = real(1 / 9)
@@ -163,11 +139,3 @@ def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
             t_d_b[n, 2, c] = -c2_9 * (g0 * t_a3 - g2 * t_a1)
             t_d_b[n, 3, c] = c2_9 * g0 * t_a2 - c1_9 * (g0 * t_a4 + g1 * t_a1 - g2 * t_a0)
             t_d_b[n, 4, c] = c1_9 * (g0 * t_a3 + g2 * t_a1) - c2_9 * g1 * t_a0
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 2 and rank 2 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, t_a, t_b, t_d_a, t_d_b)

@@ -5,13 +5,13 @@
 #              2) -> 2, even
 # Layout:      a [n, 5, channels], b [n, 5, channels] -> out [n, 5, channels]
 # Operations:  forward 56, backward 114, forward_tangent 106, backward_tangent 114
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 157664f147499bf1
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 7cdf07e0e43d7740
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, a, b, out):
+def forward(start, stop, thread, a, b, out):
     """Couple rank 2 and rank 2 to rank 2."""
     real = a.dtype.type
     c1_4 = real(1 / 4)
@@ -37,16 +37,8 @@ def forward_rows(start, stop, thread, a, b, out):
             out[n, 4, c] = -c1_2 * (a1 * b1 - a3 * b3) - c2_3 * (a2 * b4 + a4 * b2)
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, a, b, out):
-    """Couple rank 2 and rank 2 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
+def backward(start, stop, thread, a, b, g, d_a, d_b):
     """Gradient of: Couple rank 2 and rank 2 to rank 2."""
     real = a.dtype.type
     c1_4 = real(1 / 4)
@@ -82,16 +74,8 @@ def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
             d_b[n, 4, c] = -c1_2 * (a1 * g1 - a3 * g3 + a4 * g2) - c2_3 * a2 * g4
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 2 and rank 2 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, d_a, d_b)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
+def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
     """Tangent of: Couple rank 2 and rank 2 to rank 2."""
     real = a.dtype.type
     c1_4 = real(1 / 4)
@@ -142,16 +126,8 @@ def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, a, b, t_a, t_b, t_out):
-    """Tangent of: Couple rank 2 and rank 2 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, t_a, t_b, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
+def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
     """Tangent of the gradient of: Couple rank 2 and rank 2 to rank 2."""
     real = a.dtype.type
     c1_4 = real(1 / 4)
@@ -193,11 +169,3 @@ def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
                 c1_2 * (g0 * t_a1 + g1 * t_a0 + g3 * t_a4 + g4 * t_a3) + c1_4 * g2 * t_a3 + c1_3 * g3 * t_a2
             )
             t_d_b[n, 4, c] = -c1_2 * (g1 * t_a1 + g2 * t_a4 - g3 * t_a3) - c2_3 * g4 * t_a2
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 2 and rank 2 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, t_a, t_b, t_d_a, t_d_b)

@@ -5,13 +5,13 @@
 #              (2, 2) -> 3, odd
 # Layout:      a [n, 5, channels], b [n, 5, channels] -> out [n, 7, channels]
 # Operations:  forward 59, backward 130, forward_tangent 115, backward_tangent 130
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 cf338b2b42547605
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 742e874cabe53035
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, a, b, out):
+def forward(start, stop, thread, a, b, out):
     """Couple rank 2 and rank 2 to rank 3."""
     real = a.dtype.type
     c5_12 = real(5 / 12)
@@ -39,16 +39,8 @@ def forward_rows(start, stop, thread, a, b, out):
             out[n, 6, c] = c5_6 * (a0 * b3 - a1 * b4 - a3 * b0 + a4 * b1)
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, a, b, out):
-    """Couple rank 2 and rank 2 to rank 3. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
+def backward(start, stop, thread, a, b, g, d_a, d_b):
     """Gradient of: Couple rank 2 and rank 2 to rank 3."""
     real = a.dtype.type
     c5_12 = real(5 / 12)
@@ -86,16 +78,8 @@ def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
             d_b[n, 4, c] = c5_12 * a0 * g3 - c5_8 * (a1 * g4 + a3 * g2) - c5_6 * (a1 * g6 - a3 * g0) + c5_3 * a2 * g1
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 2 and rank 2 to rank 3. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, d_a, d_b)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
+def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
     """Tangent of: Couple rank 2 and rank 2 to rank 3."""
     real = a.dtype.type
     c5_12 = real(5 / 12)
@@ -146,16 +130,8 @@ def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, a, b, t_a, t_b, t_out):
-    """Tangent of: Couple rank 2 and rank 2 to rank 3. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, t_a, t_b, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
+def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
     """Tangent of the gradient of: Couple rank 2 and rank 2 to rank 3."""
     real = a.dtype.type
     c5_12 = real(5 / 12)
@@ -201,11 +177,3 @@ def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
             t_d_b[n, 4, c] = (
                 c5_6 * (g0 * t_a3 - g6 * t_a1) + c5_3 * g1 * t_a2 - c5_8 * (g2 * t_a3 + g4 * t_a1) + c5_12 * g3 * t_a0
             )
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 2 and rank 2 to rank 3. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, t_a, t_b, t_d_a, t_d_b)

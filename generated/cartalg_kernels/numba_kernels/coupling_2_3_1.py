@@ -5,13 +5,13 @@
 #              3) -> 1, even
 # Layout:      a [n, 5, channels], b [n, 7, channels] -> out [n, 3, channels]
 # Operations:  forward 52, backward 96, forward_tangent 94, backward_tangent 96
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 318b6644834375e7
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 7648df8cecc3a08e
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, a, b, out):
+def forward(start, stop, thread, a, b, out):
     """Couple rank 2 and rank 3 to rank 1."""
     real = a.dtype.type
     c4_45 = real(4 / 45)
@@ -45,16 +45,8 @@ def forward_rows(start, stop, thread, a, b, out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, a, b, out):
-    """Couple rank 2 and rank 3 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
+def backward(start, stop, thread, a, b, g, d_a, d_b):
     """Gradient of: Couple rank 2 and rank 3 to rank 1."""
     real = a.dtype.type
     c4_45 = real(4 / 45)
@@ -94,16 +86,8 @@ def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
             d_b[n, 6, c] = -c1_3 * (a0 * g0 - a4 * g2)
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 2 and rank 3 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, d_a, d_b)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
+def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
     """Tangent of: Couple rank 2 and rank 3 to rank 1."""
     real = a.dtype.type
     c4_45 = real(4 / 45)
@@ -154,16 +138,8 @@ def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, a, b, t_a, t_b, t_out):
-    """Tangent of: Couple rank 2 and rank 3 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, t_a, t_b, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
+def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
     """Tangent of the gradient of: Couple rank 2 and rank 3 to rank 1."""
     real = a.dtype.type
     c4_45 = real(4 / 45)
@@ -201,11 +177,3 @@ def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
             t_d_b[n, 4, c] = -c4_45 * (g0 * t_a0 + g2 * t_a4) + c16_45 * (g1 * t_a3 + g2 * t_a2)
             t_d_b[n, 5, c] = -c2_9 * (g0 * t_a1 - g1 * t_a4 - g2 * t_a3)
             t_d_b[n, 6, c] = -c1_3 * (g0 * t_a0 - g2 * t_a4)
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 2 and rank 3 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, t_a, t_b, t_d_a, t_d_b)

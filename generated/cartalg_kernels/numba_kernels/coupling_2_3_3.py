@@ -5,13 +5,13 @@
 #              3) -> 3, even
 # Layout:      a [n, 5, channels], b [n, 7, channels] -> out [n, 7, channels]
 # Operations:  forward 94, backward 193, forward_tangent 176, backward_tangent 193
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 c54a324e3348728f
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 4a33b5d0d5bf0bdf
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, a, b, out):
+def forward(start, stop, thread, a, b, out):
     """Couple rank 2 and rank 3 to rank 3."""
     real = a.dtype.type
     c1_6 = real(1 / 6)
@@ -52,16 +52,8 @@ def forward_rows(start, stop, thread, a, b, out):
             out[n, 6, c] = c1_3 * (a0 * b2 - a4 * b4) - c5_12 * (a1 * b1 - a3 * b5) - c5_6 * a2 * b6
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, a, b, out):
-    """Couple rank 2 and rank 3 to rank 3. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
+def backward(start, stop, thread, a, b, g, d_a, d_b):
     """Gradient of: Couple rank 2 and rank 3 to rank 3."""
     real = a.dtype.type
     c1_6 = real(1 / 6)
@@ -125,16 +117,8 @@ def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
             d_b[n, 6, c] = c5_16 * (a0 * g2 - a4 * g4) - c5_8 * (a1 * g1 - a3 * g5) - c5_6 * a2 * g6
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 2 and rank 3 to rank 3. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, d_a, d_b)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
+def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
     """Tangent of: Couple rank 2 and rank 3 to rank 3."""
     real = a.dtype.type
     c1_6 = real(1 / 6)
@@ -204,16 +188,8 @@ def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, a, b, t_a, t_b, t_out):
-    """Tangent of: Couple rank 2 and rank 3 to rank 3. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, t_a, t_b, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
+def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
     """Tangent of the gradient of: Couple rank 2 and rank 3 to rank 3."""
     real = a.dtype.type
     c1_6 = real(1 / 6)
@@ -276,11 +252,3 @@ def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
             )
             t_d_b[n, 5, c] = c5_12 * (g0 * t_a1 - g3 * t_a4 + g6 * t_a3) - c5_16 * (g2 * t_a1 - g4 * t_a3)
             t_d_b[n, 6, c] = -c5_8 * (g1 * t_a1 - g5 * t_a3) + c5_16 * (g2 * t_a0 - g4 * t_a4) - c5_6 * g6 * t_a2
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 2 and rank 3 to rank 3. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, t_a, t_b, t_d_a, t_d_b)

@@ -5,13 +5,13 @@
 #              1) -> 2, even
 # Layout:      a [n, 7, channels], b [n, 3, channels] -> out [n, 5, channels]
 # Operations:  forward 49, backward 93, forward_tangent 91, backward_tangent 93
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 b555e8d8491fd8ff
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 1d36baf2e8c06266
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, a, b, out):
+def forward(start, stop, thread, a, b, out):
     """Couple rank 3 and rank 1 to rank 2."""
     real = a.dtype.type
     c4_15 = real(4 / 15)
@@ -38,16 +38,8 @@ def forward_rows(start, stop, thread, a, b, out):
             out[n, 4, c] = a0 * b0 + a6 * b2 + c4_15 * (a2 * b0 - a4 * b2) + c2_3 * a5 * b1
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, a, b, out):
-    """Couple rank 3 and rank 1 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
+def backward(start, stop, thread, a, b, g, d_a, d_b):
     """Gradient of: Couple rank 3 and rank 1 to rank 2."""
     real = a.dtype.type
     c4_15 = real(4 / 15)
@@ -90,16 +82,8 @@ def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 3 and rank 1 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, d_a, d_b)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
+def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
     """Tangent of: Couple rank 3 and rank 1 to rank 2."""
     real = a.dtype.type
     c4_15 = real(4 / 15)
@@ -148,16 +132,8 @@ def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, a, b, t_a, t_b, t_out):
-    """Tangent of: Couple rank 3 and rank 1 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, t_a, t_b, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
+def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
     """Tangent of the gradient of: Couple rank 3 and rank 1 to rank 2."""
     real = a.dtype.type
     c4_15 = real(4 / 15)
@@ -198,11 +174,3 @@ def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
                 g0 * t_a0 + g4 * t_a6 - c4_15 * (g0 * t_a2 + g4 * t_a4) + c2_3 * (g1 * t_a1 + g3 * t_a5) + c4_5 * (g2
                 * t_a4 - g3 * t_a3)
             )
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 3 and rank 1 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, t_a, t_b, t_d_a, t_d_b)

@@ -5,13 +5,13 @@
 #              (3, 1) -> 3, odd
 # Layout:      a [n, 7, channels], b [n, 3, channels] -> out [n, 7, channels]
 # Operations:  forward 56, backward 115, forward_tangent 108, backward_tangent 115
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 e582dc376fe2f30b
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 44fcbc320a8b2faa
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, a, b, out):
+def forward(start, stop, thread, a, b, out):
     """Couple rank 3 and rank 1 to rank 3."""
     real = a.dtype.type
     c5_4 = real(5 / 4)
@@ -39,16 +39,8 @@ def forward_rows(start, stop, thread, a, b, out):
             out[n, 6, c] = c3 * a0 * b1 - a1 * b2 - a5 * b0
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, a, b, out):
-    """Couple rank 3 and rank 1 to rank 3. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
+def backward(start, stop, thread, a, b, g, d_a, d_b):
     """Gradient of: Couple rank 3 and rank 1 to rank 3."""
     real = a.dtype.type
     c5_4 = real(5 / 4)
@@ -92,16 +84,8 @@ def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 3 and rank 1 to rank 3. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, d_a, d_b)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
+def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
     """Tangent of: Couple rank 3 and rank 1 to rank 3."""
     real = a.dtype.type
     c5_4 = real(5 / 4)
@@ -151,16 +135,8 @@ def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
             t_out[n, 6, c] = c3 * (a0 * t_b1 + b1 * t_a0) - a1 * t_b2 - a5 * t_b0 - b0 * t_a5 - b2 * t_a1
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, a, b, t_a, t_b, t_out):
-    """Tangent of: Couple rank 3 and rank 1 to rank 3. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, t_a, t_b, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
+def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
     """Tangent of the gradient of: Couple rank 3 and rank 1 to rank 3."""
     real = a.dtype.type
     c5_4 = real(5 / 4)
@@ -202,11 +178,3 @@ def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
                 g0 * t_a5 - g6 * t_a1 + c2 * (g1 * t_a4 - g3 * t_a2 - g5 * t_a2) + c3_2 * (g1 * t_a6 - g5 * t_a0) + c3
                 * g2 * t_a3 + c5_4 * (g2 * t_a5 - g4 * t_a1)
             )
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 3 and rank 1 to rank 3. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, t_a, t_b, t_d_a, t_d_b)

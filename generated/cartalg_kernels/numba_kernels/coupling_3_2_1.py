@@ -5,13 +5,13 @@
 #              2) -> 1, even
 # Layout:      a [n, 7, channels], b [n, 5, channels] -> out [n, 3, channels]
 # Operations:  forward 52, backward 96, forward_tangent 94, backward_tangent 96
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 5f7366341767e5e7
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 e4878e9f284aacc7
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, a, b, out):
+def forward(start, stop, thread, a, b, out):
     """Couple rank 3 and rank 2 to rank 1."""
     real = a.dtype.type
     c4_45 = real(4 / 45)
@@ -45,16 +45,8 @@ def forward_rows(start, stop, thread, a, b, out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, a, b, out):
-    """Couple rank 3 and rank 2 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
+def backward(start, stop, thread, a, b, g, d_a, d_b):
     """Gradient of: Couple rank 3 and rank 2 to rank 1."""
     real = a.dtype.type
     c4_45 = real(4 / 45)
@@ -94,16 +86,8 @@ def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
             d_b[n, 4, c] = c1_3 * (a0 * g0 + a6 * g2) + c4_45 * (a2 * g0 - a4 * g2) + c2_9 * a5 * g1
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 3 and rank 2 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, d_a, d_b)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
+def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
     """Tangent of: Couple rank 3 and rank 2 to rank 1."""
     real = a.dtype.type
     c4_45 = real(4 / 45)
@@ -154,16 +138,8 @@ def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, a, b, t_a, t_b, t_out):
-    """Tangent of: Couple rank 3 and rank 2 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, t_a, t_b, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
+def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
     """Tangent of the gradient of: Couple rank 3 and rank 2 to rank 1."""
     real = a.dtype.type
     c4_45 = real(4 / 45)
@@ -201,11 +177,3 @@ def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
             t_d_b[n, 2, c] = c16_45 * (g0 * t_a2 + g2 * t_a4) + c8_15 * g1 * t_a3
             t_d_b[n, 3, c] = c2_9 * (g0 * t_a1 + g2 * t_a5) + c16_45 * g1 * t_a4 - c4_15 * g2 * t_a3
             t_d_b[n, 4, c] = c1_3 * (g0 * t_a0 + g2 * t_a6) + c4_45 * (g0 * t_a2 - g2 * t_a4) + c2_9 * g1 * t_a5
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 3 and rank 2 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, t_a, t_b, t_d_a, t_d_b)

@@ -5,13 +5,13 @@
 #              (3, 2) -> 2, odd
 # Layout:      a [n, 7, channels], b [n, 5, channels] -> out [n, 5, channels]
 # Operations:  forward 67, backward 124, forward_tangent 123, backward_tangent 124
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 12fb006529a41ace
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 da5931dba56aa640
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, a, b, out):
+def forward(start, stop, thread, a, b, out):
     """Couple rank 3 and rank 2 to rank 2."""
     real = a.dtype.type
     c2_5 = real(2 / 5)
@@ -40,16 +40,8 @@ def forward_rows(start, stop, thread, a, b, out):
             out[n, 4, c] = c1_2 * (a0 * b3 - a6 * b1) + c2_3 * a1 * b2 - c2_5 * (a2 * b3 - a3 * b0 + a4 * b1)
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, a, b, out):
-    """Couple rank 3 and rank 2 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
+def backward(start, stop, thread, a, b, g, d_a, d_b):
     """Gradient of: Couple rank 3 and rank 2 to rank 2."""
     real = a.dtype.type
     c2_5 = real(2 / 5)
@@ -90,16 +82,8 @@ def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
             d_b[n, 4, c] = -c1_2 * (a0 * g3 + a1 * g2 - a6 * g1) + c2_5 * (a2 * g3 - a3 * g0 + a4 * g1)
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 3 and rank 2 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, d_a, d_b)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
+def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
     """Tangent of: Couple rank 3 and rank 2 to rank 2."""
     real = a.dtype.type
     c2_5 = real(2 / 5)
@@ -155,16 +139,8 @@ def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, a, b, t_a, t_b, t_out):
-    """Tangent of: Couple rank 3 and rank 2 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, t_a, t_b, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
+def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
     """Tangent of the gradient of: Couple rank 3 and rank 2 to rank 2."""
     real = a.dtype.type
     c2_5 = real(2 / 5)
@@ -207,11 +183,3 @@ def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
                 c2_5 * (g0 * t_a4 - g2 * t_a2 - g4 * t_a2) - c1_2 * (g0 * t_a6 - g4 * t_a0) + c4_5 * g1 * t_a3
             )
             t_d_b[n, 4, c] = -c2_5 * (g0 * t_a3 - g1 * t_a4 - g3 * t_a2) + c1_2 * (g1 * t_a6 - g2 * t_a1 - g3 * t_a0)
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 3 and rank 2 to rank 2. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, t_a, t_b, t_d_a, t_d_b)

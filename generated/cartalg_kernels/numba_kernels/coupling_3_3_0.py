@@ -5,13 +5,13 @@
 #              3) -> 0, even
 # Layout:      a [n, 7, channels], b [n, 7, channels] -> out [n, 1, channels]
 # Operations:  forward 17, backward 28, forward_tangent 31, backward_tangent 28
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 cba40aebdc1c6a5b
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 d5d17f98d1073607
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, a, b, out):
+def forward(start, stop, thread, a, b, out):
     """Couple rank 3 and rank 3 to rank 0."""
     real = a.dtype.type
     c4_15 = real(4 / 15)
@@ -40,16 +40,8 @@ def forward_rows(start, stop, thread, a, b, out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, a, b, out):
-    """Couple rank 3 and rank 3 to rank 0. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
+def backward(start, stop, thread, a, b, g, d_a, d_b):
     """Gradient of: Couple rank 3 and rank 3 to rank 0."""
     real = a.dtype.type
     c4_15 = real(4 / 15)
@@ -89,16 +81,8 @@ def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
             d_b[n, 6, c] = c2_5 * a6 * g0
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 3 and rank 3 to rank 0. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, d_a, d_b)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
+def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
     """Tangent of: Couple rank 3 and rank 3 to rank 0."""
     real = a.dtype.type
     c4_15 = real(4 / 15)
@@ -142,16 +126,8 @@ def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, a, b, t_a, t_b, t_out):
-    """Tangent of: Couple rank 3 and rank 3 to rank 0. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, t_a, t_b, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
+def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
     """Tangent of the gradient of: Couple rank 3 and rank 3 to rank 0."""
     real = a.dtype.type
     c4_15 = real(4 / 15)
@@ -189,11 +165,3 @@ def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
             t_d_b[n, 4, c] = c32_75 * g0 * t_a4
             t_d_b[n, 5, c] = c4_15 * g0 * t_a5
             t_d_b[n, 6, c] = c2_5 * g0 * t_a6
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 3 and rank 3 to rank 0. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, t_a, t_b, t_d_a, t_d_b)

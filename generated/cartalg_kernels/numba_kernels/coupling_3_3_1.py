@@ -5,13 +5,13 @@
 #              (3, 3) -> 1, odd
 # Layout:      a [n, 7, channels], b [n, 7, channels] -> out [n, 3, channels]
 # Operations:  forward 58, backward 120, forward_tangent 110, backward_tangent 120
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 1da9d5c93bdf9646
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 820d98349fe8a4f1
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, a, b, out):
+def forward(start, stop, thread, a, b, out):
     """Couple rank 3 and rank 3 to rank 1."""
     real = a.dtype.type
     c1_15 = real(1 / 15)
@@ -46,16 +46,8 @@ def forward_rows(start, stop, thread, a, b, out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, a, b, out):
-    """Couple rank 3 and rank 3 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
+def backward(start, stop, thread, a, b, g, d_a, d_b):
     """Gradient of: Couple rank 3 and rank 3 to rank 1."""
     real = a.dtype.type
     c1_15 = real(1 / 15)
@@ -98,16 +90,8 @@ def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
             d_b[n, 6, c] = -c1_5 * a0 * g1 + c1_15 * (a1 * g2 + a5 * g0)
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 3 and rank 3 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, d_a, d_b)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
+def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
     """Tangent of: Couple rank 3 and rank 3 to rank 1."""
     real = a.dtype.type
     c1_15 = real(1 / 15)
@@ -161,16 +145,8 @@ def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, a, b, t_a, t_b, t_out):
-    """Tangent of: Couple rank 3 and rank 3 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, t_a, t_b, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
+def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
     """Tangent of the gradient of: Couple rank 3 and rank 3 to rank 1."""
     real = a.dtype.type
     c1_15 = real(1 / 15)
@@ -211,11 +187,3 @@ def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
             t_d_b[n, 4, c] = c16_75 * g0 * t_a3 - c4_45 * (g0 * t_a5 - g2 * t_a1) - c16_225 * g1 * t_a2
             t_d_b[n, 5, c] = c4_45 * (g0 * t_a4 - g1 * t_a1 + g2 * t_a2) - c1_15 * (g0 * t_a6 - g2 * t_a0)
             t_d_b[n, 6, c] = c1_15 * (g0 * t_a5 + g2 * t_a1) - c1_5 * g1 * t_a0
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 3 and rank 3 to rank 1. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, t_a, t_b, t_d_a, t_d_b)

@@ -5,13 +5,13 @@
 #              (3, 3) -> 3, odd
 # Layout:      a [n, 7, channels], b [n, 7, channels] -> out [n, 7, channels]
 # Operations:  forward 90, backward 188, forward_tangent 174, backward_tangent 188
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 49138824cc516f12
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 62820908f23b26cb
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, a, b, out):
+def forward(start, stop, thread, a, b, out):
     """Couple rank 3 and rank 3 to rank 3."""
     real = a.dtype.type
     c1_3 = real(1 / 3)
@@ -43,16 +43,8 @@ def forward_rows(start, stop, thread, a, b, out):
             out[n, 6, c] = -c4_5 * (a0 * b3 - a3 * b0) + c8_15 * (a1 * b4 - a2 * b5 - a4 * b1 + a5 * b2)
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, a, b, out):
-    """Couple rank 3 and rank 3 to rank 3. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
+def backward(start, stop, thread, a, b, g, d_a, d_b):
     """Gradient of: Couple rank 3 and rank 3 to rank 3."""
     real = a.dtype.type
     c1_3 = real(1 / 3)
@@ -98,16 +90,8 @@ def backward_rows(start, stop, thread, a, b, g, d_a, d_b):
             d_b[n, 6, c] = c1_2 * (a0 * g3 - a1 * g4 - a5 * g2) + c4_5 * (a2 * g5 - a3 * g0 + a4 * g1)
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 3 and rank 3 to rank 3. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, d_a, d_b)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
+def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
     """Tangent of: Couple rank 3 and rank 3 to rank 3."""
     real = a.dtype.type
     c1_3 = real(1 / 3)
@@ -174,16 +158,8 @@ def forward_tangent_rows(start, stop, thread, a, b, t_a, t_b, t_out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, a, b, t_a, t_b, t_out):
-    """Tangent of: Couple rank 3 and rank 3 to rank 3. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, t_a, t_b, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
+def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
     """Tangent of the gradient of: Couple rank 3 and rank 3 to rank 3."""
     real = a.dtype.type
     c1_3 = real(1 / 3)
@@ -237,11 +213,3 @@ def backward_tangent_rows(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
                 c8_15 * (g0 * t_a4 - g6 * t_a2) + c4_5 * g1 * t_a3 + c1_2 * (g2 * t_a6 - g4 * t_a0) - c1_3 * g3 * t_a1
             )
             t_d_b[n, 6, c] = -c4_5 * (g0 * t_a3 - g1 * t_a4 - g5 * t_a2) - c1_2 * (g2 * t_a5 - g3 * t_a0 + g4 * t_a1)
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 3 and rank 3 to rank 3. Rows are shared out to threads."""
-    rows = a.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, a, b, g, t_a, t_b, t_d_a, t_d_b)

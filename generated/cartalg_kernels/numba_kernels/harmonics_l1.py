@@ -4,13 +4,13 @@
 # Rule:        T_l(v) = (2l-1)!!/l! P_l v..v, homogeneous of degree l   [docs/theory.md, eq. 7]
 # Layout:      v [n, 3] -> y [n, 4], ranks one after the other, m = -l..l, orthogonal rational basis
 # Operations:  forward 0, backward 0, forward_tangent 0, backward_tangent 0
-# Derivation:  cartalg/symbolic/basis.py, generator 1, sha256 dd60b9d3632d1933
+# Derivation:  cartalg/symbolic/basis.py, generator 1, sha256 ede0a4a51d8a63b4
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, v, y):
+def forward(start, stop, thread, v, y):
     """Cartesian harmonics of rank 0 to 1 of vectors v."""
     real = v.dtype.type
     c1 = real(1)
@@ -24,16 +24,8 @@ def forward_rows(start, stop, thread, v, y):
         y[n, 3] = v0
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, v, y):
-    """Cartesian harmonics of rank 0 to 1 of vectors v. Rows are shared out to threads."""
-    rows = v.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, v, y)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, g, d_v):
+def backward(start, stop, thread, g, d_v):
     """Gradient of: Cartesian harmonics of rank 0 to 1 of vectors v."""
     for n in range(start, stop):
         g1 = g[n, 1]
@@ -44,16 +36,8 @@ def backward_rows(start, stop, thread, g, d_v):
         d_v[n, 2] = g2
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, g, d_v):
-    """Gradient of: Cartesian harmonics of rank 0 to 1 of vectors v. Rows are shared out to threads."""
-    rows = g.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, g, d_v)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, v, t_v, t_y):
+def forward_tangent(start, stop, thread, v, t_v, t_y):
     """Tangent of: Cartesian harmonics of rank 0 to 1 of vectors v."""
     real = v.dtype.type
     c0 = real(0)
@@ -67,16 +51,8 @@ def forward_tangent_rows(start, stop, thread, v, t_v, t_y):
         t_y[n, 3] = t_v0
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, v, t_v, t_y):
-    """Tangent of: Cartesian harmonics of rank 0 to 1 of vectors v. Rows are shared out to threads."""
-    rows = v.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, v, t_v, t_y)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, g, t_d_v):
+def backward_tangent(start, stop, thread, g, t_d_v):
     """Tangent of the gradient of: Cartesian harmonics of rank 0 to 1 of vectors v."""
     real = g.dtype.type
     c0 = real(0)
@@ -84,11 +60,3 @@ def backward_tangent_rows(start, stop, thread, g, t_d_v):
         t_d_v[n, 0] = c0
         t_d_v[n, 1] = c0
         t_d_v[n, 2] = c0
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, g, t_d_v):
-    """Tangent of the gradient of: Cartesian harmonics of rank 0 to 1 of vectors v. Rows are shared out to threads."""
-    rows = g.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, g, t_d_v)

@@ -4,13 +4,13 @@
 # Rule:        T_l(v) = (2l-1)!!/l! P_l v..v, homogeneous of degree l   [docs/theory.md, eq. 7]
 # Layout:      v [n, 3] -> y [n, 9], ranks one after the other, m = -l..l, orthogonal rational basis
 # Operations:  forward 17, backward 27, forward_tangent 23, backward_tangent 24
-# Derivation:  cartalg/symbolic/basis.py, generator 1, sha256 250b7df36a84d738
+# Derivation:  cartalg/symbolic/basis.py, generator 1, sha256 6a78190d9192c466
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, v, y):
+def forward(start, stop, thread, v, y):
     """Cartesian harmonics of rank 0 to 2 of vectors v."""
     real = v.dtype.type
     c3_4 = real(3 / 4)
@@ -32,16 +32,8 @@ def forward_rows(start, stop, thread, v, y):
         y[n, 8] = c3_2 * (v0 * v0 - v1 * v1)
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, v, y):
-    """Cartesian harmonics of rank 0 to 2 of vectors v. Rows are shared out to threads."""
-    rows = v.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, v, y)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, v, g, d_v):
+def backward(start, stop, thread, v, g, d_v):
     """Gradient of: Cartesian harmonics of rank 0 to 2 of vectors v."""
     real = v.dtype.type
     c3_2 = real(3 / 2)
@@ -63,16 +55,8 @@ def backward_rows(start, stop, thread, v, g, d_v):
         d_v[n, 2] = g2 + c3 * (g5 * v1 + g6 * v2 + g7 * v0)
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, v, g, d_v):
-    """Gradient of: Cartesian harmonics of rank 0 to 2 of vectors v. Rows are shared out to threads."""
-    rows = v.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, v, g, d_v)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, v, t_v, t_y):
+def forward_tangent(start, stop, thread, v, t_v, t_y):
     """Tangent of: Cartesian harmonics of rank 0 to 2 of vectors v."""
     real = v.dtype.type
     c0 = real(0)
@@ -96,16 +80,8 @@ def forward_tangent_rows(start, stop, thread, v, t_v, t_y):
         t_y[n, 8] = c3 * (t_v0 * v0 - t_v1 * v1)
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, v, t_v, t_y):
-    """Tangent of: Cartesian harmonics of rank 0 to 2 of vectors v. Rows are shared out to threads."""
-    rows = v.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, v, t_v, t_y)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, v, g, t_v, t_d_v):
+def backward_tangent(start, stop, thread, v, g, t_v, t_d_v):
     """Tangent of the gradient of: Cartesian harmonics of rank 0 to 2 of vectors v."""
     real = v.dtype.type
     c3_2 = real(3 / 2)
@@ -122,11 +98,3 @@ def backward_tangent_rows(start, stop, thread, v, g, t_v, t_d_v):
         t_d_v[n, 0] = c3 * (g4 * t_v1 + g7 * t_v2 + g8 * t_v0) - c3_2 * g6 * t_v0
         t_d_v[n, 1] = c3 * (g4 * t_v0 + g5 * t_v2 - g8 * t_v1) - c3_2 * g6 * t_v1
         t_d_v[n, 2] = c3 * (g5 * t_v1 + g6 * t_v2 + g7 * t_v0)
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, v, g, t_v, t_d_v):
-    """Tangent of the gradient of: Cartesian harmonics of rank 0 to 2 of vectors v. Rows are shared out to threads."""
-    rows = v.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, v, g, t_v, t_d_v)

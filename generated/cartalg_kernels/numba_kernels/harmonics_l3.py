@@ -4,13 +4,13 @@
 # Rule:        T_l(v) = (2l-1)!!/l! P_l v..v, homogeneous of degree l   [docs/theory.md, eq. 7]
 # Layout:      v [n, 3] -> y [n, 16], ranks one after the other, m = -l..l, orthogonal rational basis
 # Operations:  forward 70, backward 124, forward_tangent 119, backward_tangent 157
-# Derivation:  cartalg/symbolic/basis.py, generator 1, sha256 deddcd914d878222
+# Derivation:  cartalg/symbolic/basis.py, generator 1, sha256 ed9029b1004a5534
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, v, y):
+def forward(start, stop, thread, v, y):
     """Cartesian harmonics of rank 0 to 3 of vectors v."""
     real = v.dtype.type
     c3_4 = real(3 / 4)
@@ -44,16 +44,8 @@ def forward_rows(start, stop, thread, v, y):
         y[n, 15] = c5_4 * v0 * v0 * v0 - c15_4 * v0 * v1 * v1
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, v, y):
-    """Cartesian harmonics of rank 0 to 3 of vectors v. Rows are shared out to threads."""
-    rows = v.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, v, y)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, v, g, d_v):
+def backward(start, stop, thread, v, g, d_v):
     """Gradient of: Cartesian harmonics of rank 0 to 3 of vectors v."""
     real = v.dtype.type
     c15_16 = real(15 / 16)
@@ -98,16 +90,8 @@ def backward_rows(start, stop, thread, v, g, d_v):
         )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, v, g, d_v):
-    """Gradient of: Cartesian harmonics of rank 0 to 3 of vectors v. Rows are shared out to threads."""
-    rows = v.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, v, g, d_v)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, v, t_v, t_y):
+def forward_tangent(start, stop, thread, v, t_v, t_y):
     """Tangent of: Cartesian harmonics of rank 0 to 3 of vectors v."""
     real = v.dtype.type
     c0 = real(0)
@@ -151,16 +135,8 @@ def forward_tangent_rows(start, stop, thread, v, t_v, t_y):
         t_y[n, 15] = c15_4 * (t_v0 * v0 * v0 - t_v0 * v1 * v1) - c15_2 * t_v1 * v0 * v1
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, v, t_v, t_y):
-    """Tangent of: Cartesian harmonics of rank 0 to 3 of vectors v. Rows are shared out to threads."""
-    rows = v.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, v, t_v, t_y)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, v, g, t_v, t_d_v):
+def backward_tangent(start, stop, thread, v, g, t_v, t_d_v):
     """Tangent of the gradient of: Cartesian harmonics of rank 0 to 3 of vectors v."""
     real = v.dtype.type
     c3_2 = real(3 / 2)
@@ -205,11 +181,3 @@ def backward_tangent_rows(start, stop, thread, v, g, t_v, t_d_v):
             g11 * t_v2 * v1 + g12 * t_v2 * v2 + g13 * t_v0 * v2 + g13 * t_v2 * v0 + g14 * t_v0 * v0 - g14 * t_v1 * v1)
             - c15_4 * (g12 * t_v0 * v0 + g12 * t_v1 * v1)
         )
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, v, g, t_v, t_d_v):
-    """Tangent of the gradient of: Cartesian harmonics of rank 0 to 3 of vectors v. Rows are shared out to threads."""
-    rows = v.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, v, g, t_v, t_d_v)

@@ -4,13 +4,13 @@
 # Rule:        out = sum over orders 1..2 of weighted couplings A x .. x A, complete basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 3, channel] -> out [atoms, component, channel]
 # Operations:  forward 11, backward 21, forward_tangent 25, backward_tangent 33
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 4affa9bd18e70d0a
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 2871c7df8096a919
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, species, a, w, out):
+def forward(start, stop, thread, species, a, w, out):
     """Product basis to correlation 2."""
     for n in range(start, stop):
         z = species[n]
@@ -27,16 +27,8 @@ def forward_rows(start, stop, thread, species, a, w, out):
             out[n, 0, c] = a0 * w0 + q0_0 * w1 + q2_0 * w2
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, species, a, w, out):
-    """Product basis to correlation 2. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, species, a, w, g, d_a, d_w):
+def backward(start, stop, thread, species, a, w, g, d_a, d_w):
     """Gradient of: Product basis to correlation 2."""
     real = a.dtype.type
     c2 = real(2)
@@ -64,16 +56,8 @@ def backward_rows(start, stop, thread, species, a, w, g, d_a, d_w):
             d_w[thread, z, 2, c] += g0 * q2_0
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 2. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, g, d_a, d_w)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, species, a, w, t_a, t_w, t_out):
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
     """Tangent of: Product basis to correlation 2."""
     real = a.dtype.type
     c2 = real(2)
@@ -101,16 +85,8 @@ def forward_tangent_rows(start, stop, thread, species, a, w, t_a, t_w, t_out):
             t_out[n, 0, c] = a0 * t_w0 + q0_0 * t_w1 + q2_0 * t_w2 + t_a0 * w0 + t_q0_0 * w1 + t_q2_0 * w2
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 2. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, t_a, t_w, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
     """Tangent of the gradient of: Product basis to correlation 2."""
     real = a.dtype.type
     c2 = real(2)
@@ -144,11 +120,3 @@ def backward_tangent_rows(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a
             t_d_w[thread, z, 0, c] += g0 * t_a0
             t_d_w[thread, z, 1, c] += g0 * t_q0_0
             t_d_w[thread, z, 2, c] += g0 * t_q2_0
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 2. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w)

@@ -4,13 +4,13 @@
 # Rule:        out = sum over orders 1..3 of weighted couplings A x .. x A, complete basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 12, channel] -> out [atoms, component, channel]
 # Operations:  forward 168, backward 440, forward_tangent 445, backward_tangent 958
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 e70c4a7e1fe29fe4
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 af91d50c6150d6f7
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, species, a, w, out):
+def forward(start, stop, thread, species, a, w, out):
     """Product basis to correlation 3."""
     real = a.dtype.type
     c1_4 = real(1 / 4)
@@ -85,16 +85,8 @@ def forward_rows(start, stop, thread, species, a, w, out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, species, a, w, out):
-    """Product basis to correlation 3. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, species, a, w, g, d_a, d_w):
+def backward(start, stop, thread, species, a, w, g, d_a, d_w):
     """Gradient of: Product basis to correlation 3."""
     real = a.dtype.type
     c1_4 = real(1 / 4)
@@ -255,16 +247,8 @@ def backward_rows(start, stop, thread, species, a, w, g, d_a, d_w):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 3. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, g, d_a, d_w)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, species, a, w, t_a, t_w, t_out):
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
     """Tangent of: Product basis to correlation 3."""
     real = a.dtype.type
     c1_4 = real(1 / 4)
@@ -404,16 +388,8 @@ def forward_tangent_rows(start, stop, thread, species, a, w, t_a, t_w, t_out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 3. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, t_a, t_w, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
     """Tangent of the gradient of: Product basis to correlation 3."""
     real = a.dtype.type
     c1_4 = real(1 / 4)
@@ -679,11 +655,3 @@ def backward_tangent_rows(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a
                 d_s3_9_0 * t_q9_0 + d_s3_9_1 * t_q9_1 + d_s3_9_2 * t_q9_2 + d_s3_9_3 * t_q9_3 + d_s3_9_4 * t_q9_4 +
                 q9_0 * t_d_s3_9_0 + q9_1 * t_d_s3_9_1 + q9_2 * t_d_s3_9_2 + q9_3 * t_d_s3_9_3 + q9_4 * t_d_s3_9_4
             )
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 3. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w)

@@ -4,13 +4,13 @@
 # Rule:        out = sum over orders 1..3 of weighted couplings A x .. x A, complete basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 27, channel] -> out [atoms, component, channel]
 # Operations:  forward 470, backward 1207, forward_tangent 1190, backward_tangent 2497
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 34cb712e9e52b6f3
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 2e0be10516db9bf9
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, species, a, w, out):
+def forward(start, stop, thread, species, a, w, out):
     """Product basis to correlation 3."""
     real = a.dtype.type
     c4_45 = real(4 / 45)
@@ -166,16 +166,8 @@ def forward_rows(start, stop, thread, species, a, w, out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, species, a, w, out):
-    """Product basis to correlation 3. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, species, a, w, g, d_a, d_w):
+def backward(start, stop, thread, species, a, w, g, d_a, d_w):
     """Gradient of: Product basis to correlation 3."""
     real = a.dtype.type
     c4_45 = real(4 / 45)
@@ -484,16 +476,8 @@ def backward_rows(start, stop, thread, species, a, w, g, d_a, d_w):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 3. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, g, d_a, d_w)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, species, a, w, t_a, t_w, t_out):
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
     """Tangent of: Product basis to correlation 3."""
     real = a.dtype.type
     c4_45 = real(4 / 45)
@@ -788,16 +772,8 @@ def forward_tangent_rows(start, stop, thread, species, a, w, t_a, t_w, t_out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 3. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, t_a, t_w, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
     """Tangent of the gradient of: Product basis to correlation 3."""
     real = a.dtype.type
     c4_45 = real(4 / 45)
@@ -1342,11 +1318,3 @@ def backward_tangent_rows(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a
                 + q7_0 * t_d_s3_26_0 + q7_1 * t_d_s3_26_1 + q7_2 * t_d_s3_26_2 + q7_3 * t_d_s3_26_3 + q7_4 *
                 t_d_s3_26_4
             )
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 3. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w)

@@ -4,13 +4,13 @@
 # Rule:        out = sum over orders 1..1 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 2, channel] -> out [atoms, component, channel]
 # Operations:  forward 4, backward 10, forward_tangent 12, backward_tangent 10
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 dab510b8a6e88ac3
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 dbb9757f87f75576
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, species, a, w, out):
+def forward(start, stop, thread, species, a, w, out):
     """Product basis to correlation 1."""
     for n in range(start, stop):
         z = species[n]
@@ -27,16 +27,8 @@ def forward_rows(start, stop, thread, species, a, w, out):
             out[n, 3, c] = a3 * w1
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, species, a, w, out):
-    """Product basis to correlation 1. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, species, a, w, g, d_a, d_w):
+def backward(start, stop, thread, species, a, w, g, d_a, d_w):
     """Gradient of: Product basis to correlation 1."""
     for n in range(start, stop):
         z = species[n]
@@ -59,16 +51,8 @@ def backward_rows(start, stop, thread, species, a, w, g, d_a, d_w):
             d_w[thread, z, 1, c] += a1 * g1 + a2 * g2 + a3 * g3
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 1. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, g, d_a, d_w)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, species, a, w, t_a, t_w, t_out):
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
     """Tangent of: Product basis to correlation 1."""
     for n in range(start, stop):
         z = species[n]
@@ -91,16 +75,8 @@ def forward_tangent_rows(start, stop, thread, species, a, w, t_a, t_w, t_out):
             t_out[n, 3, c] = a3 * t_w1 + t_a3 * w1
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 1. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, t_a, t_w, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
     """Tangent of the gradient of: Product basis to correlation 1."""
     for n in range(start, stop):
         z = species[n]
@@ -121,11 +97,3 @@ def backward_tangent_rows(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a
             t_d_a[n, 3, c] = g3 * t_w1
             t_d_w[thread, z, 0, c] += g0 * t_a0
             t_d_w[thread, z, 1, c] += g1 * t_a1 + g2 * t_a2 + g3 * t_a3
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 1. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w)

@@ -4,13 +4,13 @@
 # Rule:        out = sum over orders 1..2 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 11, channel] -> out [atoms, component, channel]
 # Operations:  forward 159, backward 385, forward_tangent 389, backward_tangent 637
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 63c3e5763214d5ce
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 649a1235779e5b14
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, species, a, w, out):
+def forward(start, stop, thread, species, a, w, out):
     """Product basis to correlation 2."""
     real = a.dtype.type
     c1_4 = real(1 / 4)
@@ -80,16 +80,8 @@ def forward_rows(start, stop, thread, species, a, w, out):
             out[n, 8, c] = a8 * w2 + q2_4 * w5 + q4_4 * w7 + q7_4 * w10
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, species, a, w, out):
-    """Product basis to correlation 2. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, species, a, w, g, d_a, d_w):
+def backward(start, stop, thread, species, a, w, g, d_a, d_w):
     """Gradient of: Product basis to correlation 2."""
     real = a.dtype.type
     c1_4 = real(1 / 4)
@@ -232,16 +224,8 @@ def backward_rows(start, stop, thread, species, a, w, g, d_a, d_w):
             d_w[thread, z, 10, c] += g4 * q7_0 + g5 * q7_1 + g6 * q7_2 + g7 * q7_3 + g8 * q7_4
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 2. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, g, d_a, d_w)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, species, a, w, t_a, t_w, t_out):
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
     """Tangent of: Product basis to correlation 2."""
     real = a.dtype.type
     c1_4 = real(1 / 4)
@@ -381,16 +365,8 @@ def forward_tangent_rows(start, stop, thread, species, a, w, t_a, t_w, t_out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 2. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, t_a, t_w, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
     """Tangent of the gradient of: Product basis to correlation 2."""
     real = a.dtype.type
     c1_3 = real(1 / 3)
@@ -589,11 +565,3 @@ def backward_tangent_rows(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a
             t_d_w[thread, z, 8, c] += g1 * t_q5_0 + g2 * t_q5_1 + g3 * t_q5_2
             t_d_w[thread, z, 9, c] += g0 * t_q6_0
             t_d_w[thread, z, 10, c] += g4 * t_q7_0 + g5 * t_q7_1 + g6 * t_q7_2 + g7 * t_q7_3 + g8 * t_q7_4
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 2. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w)

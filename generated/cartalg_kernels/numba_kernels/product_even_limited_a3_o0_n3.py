@@ -4,13 +4,13 @@
 # Rule:        out = sum over orders 1..3 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 20, channel] -> out [atoms, component, channel]
 # Operations:  forward 571, backward 1600, forward_tangent 1573, backward_tangent 3495
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 f9f604cb378ef66b
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 21626da9abf3c18b
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, species, a, w, out):
+def forward(start, stop, thread, species, a, w, out):
     """Product basis to correlation 3."""
     real = a.dtype.type
     c4_45 = real(4 / 45)
@@ -180,16 +180,8 @@ def forward_rows(start, stop, thread, species, a, w, out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, species, a, w, out):
-    """Product basis to correlation 3. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, species, a, w, g, d_a, d_w):
+def backward(start, stop, thread, species, a, w, g, d_a, d_w):
     """Gradient of: Product basis to correlation 3."""
     real = a.dtype.type
     c4_45 = real(4 / 45)
@@ -579,16 +571,8 @@ def backward_rows(start, stop, thread, species, a, w, g, d_a, d_w):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 3. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, g, d_a, d_w)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, species, a, w, t_a, t_w, t_out):
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
     """Tangent of: Product basis to correlation 3."""
     real = a.dtype.type
     c4_45 = real(4 / 45)
@@ -968,16 +952,8 @@ def forward_tangent_rows(start, stop, thread, species, a, w, t_a, t_w, t_out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 3. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, t_a, t_w, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
     """Tangent of the gradient of: Product basis to correlation 3."""
     real = a.dtype.type
     c4_45 = real(4 / 45)
@@ -1714,11 +1690,3 @@ def backward_tangent_rows(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a
                 q12_2 * t_d_s3_17_2 + q12_3 * t_d_s3_17_3 + q12_4 * t_d_s3_17_4 + q12_5 * t_d_s3_17_5 + q12_6 *
                 t_d_s3_17_6
             )
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 3. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w)

@@ -4,13 +4,13 @@
 # Rule:        out = sum over orders 1..3 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 47, channel] -> out [atoms, component, channel]
 # Operations:  forward 911, backward 2447, forward_tangent 2425, backward_tangent 5256
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 76a0dc425be06522
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 55873ed25e7a1dd3
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, species, a, w, out):
+def forward(start, stop, thread, species, a, w, out):
     """Product basis to correlation 3."""
     real = a.dtype.type
     c4_45 = real(4 / 45)
@@ -251,16 +251,8 @@ def forward_rows(start, stop, thread, species, a, w, out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, species, a, w, out):
-    """Product basis to correlation 3. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, species, a, w, g, d_a, d_w):
+def backward(start, stop, thread, species, a, w, g, d_a, d_w):
     """Gradient of: Product basis to correlation 3."""
     real = a.dtype.type
     c4_45 = real(4 / 45)
@@ -792,16 +784,8 @@ def backward_rows(start, stop, thread, species, a, w, g, d_a, d_w):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 3. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, g, d_a, d_w)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, species, a, w, t_a, t_w, t_out):
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
     """Tangent of: Product basis to correlation 3."""
     real = a.dtype.type
     c4_45 = real(4 / 45)
@@ -1352,16 +1336,8 @@ def forward_tangent_rows(start, stop, thread, species, a, w, t_a, t_w, t_out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 3. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, t_a, t_w, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
     """Tangent of the gradient of: Product basis to correlation 3."""
     real = a.dtype.type
     c4_45 = real(4 / 45)
@@ -2472,11 +2448,3 @@ def backward_tangent_rows(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a
                 q12_2 * t_d_s3_44_2 + q12_3 * t_d_s3_44_3 + q12_4 * t_d_s3_44_4 + q12_5 * t_d_s3_44_5 + q12_6 *
                 t_d_s3_44_6
             )
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 3. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w)

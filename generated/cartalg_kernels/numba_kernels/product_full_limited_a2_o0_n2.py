@@ -4,13 +4,13 @@
 # Rule:        out = sum over orders 1..2 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 11, channel] -> out [atoms, component, channel]
 # Operations:  forward 71, backward 157, forward_tangent 166, backward_tangent 260
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 df64ae4695a97299
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 b952a2b14bfbe218
 
-from numba import njit, prange
+from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_rows(start, stop, thread, species, a, w, out):
+def forward(start, stop, thread, species, a, w, out):
     """Product basis to correlation 2."""
     real = a.dtype.type
     c1_3 = real(1 / 3)
@@ -60,16 +60,8 @@ def forward_rows(start, stop, thread, species, a, w, out):
             out[n, 1, c] = a9 * w1 + q12_0 * w5 + q22_0 * w7 + q3_0 * w3
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(threads, species, a, w, out):
-    """Product basis to correlation 2. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        forward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_rows(start, stop, thread, species, a, w, g, d_a, d_w):
+def backward(start, stop, thread, species, a, w, g, d_a, d_w):
     """Gradient of: Product basis to correlation 2."""
     real = a.dtype.type
     c1_3 = real(1 / 3)
@@ -160,16 +152,8 @@ def backward_rows(start, stop, thread, species, a, w, g, d_a, d_w):
             d_w[thread, z, 10, c] += g0 * q31_0
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(threads, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 2. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        backward_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, g, d_a, d_w)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent_rows(start, stop, thread, species, a, w, t_a, t_w, t_out):
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
     """Tangent of: Product basis to correlation 2."""
     real = a.dtype.type
     c1_3 = real(1 / 3)
@@ -269,16 +253,8 @@ def forward_tangent_rows(start, stop, thread, species, a, w, t_a, t_w, t_out):
             )
 
 
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(threads, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 2. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        forward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, t_a, t_w, t_out)
-
-
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_rows(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
     """Tangent of the gradient of: Product basis to correlation 2."""
     real = a.dtype.type
     c1_3 = real(1 / 3)
@@ -406,11 +382,3 @@ def backward_tangent_rows(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a
             t_d_w[thread, z, 8, c] += g0 * t_q24_0
             t_d_w[thread, z, 9, c] += g0 * t_q27_0
             t_d_w[thread, z, 10, c] += g0 * t_q31_0
-
-
-@njit(parallel=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(threads, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 2. Rows are shared out to threads."""
-    rows = species.shape[0]
-    for thread in prange(threads):
-        backward_tangent_rows(rows * thread // threads, rows * (thread + 1) // threads, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w)

@@ -6,7 +6,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 0, forward, per edge and channel 12, backward, per edge and channel 33,
 #              forward_tangent, per edge and channel 39, backward_tangent, per edge and channel 69
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 d46ffef7b91b851c
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 36ff6cce782cbc12
 
 import torch
 
@@ -126,7 +126,11 @@ def scatter(w, knot, b, table):
 def forward(step, sender, receiver, x, y, r, table, out):
     """out[i] plus the sum over edges i <- j and paths of w(r) C y x[j]; x and out are [atom, component, channel]."""
     knot, f, inside = interval(r, step, table)
-    w = interpolate(table, knot, inside[:, None] * spline(f[:, None]))
+    return apply(sender, receiver, x, y, interpolate(table, knot, inside[:, None] * spline(f[:, None])), out)
+
+
+def apply(sender, receiver, x, y, w, out):
+    """`forward` with the radial weights of each edge given, w [edges, paths, channels]."""
     m = matrices(y)
     x = x.index_select(0, sender)
     edge = [None] * 9

@@ -7,7 +7,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 0, forward, per edge and channel 100, backward, per edge and channel 206,
 #              forward_tangent, per edge and channel 266, backward_tangent, per edge and channel 450
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 dfe64aa0f5ae6a0f
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 b769a1a51b4b3914
 
 import torch
 
@@ -185,7 +185,11 @@ def scatter(w, knot, b, table):
 def forward(step, sender, receiver, x, y, r, table, out):
     """out[i] plus the sum over edges i <- j and paths of w(r) C y x[j]; x and out are [atom, component, channel]."""
     knot, f, inside = interval(r, step, table)
-    w = interpolate(table, knot, inside[:, None] * spline(f[:, None]))
+    return apply(sender, receiver, x, y, interpolate(table, knot, inside[:, None] * spline(f[:, None])), out)
+
+
+def apply(sender, receiver, x, y, w, out):
+    """`forward` with the radial weights of each edge given, w [edges, paths, channels]."""
     m = matrices(y)
     x = x.index_select(0, sender)
     edge = [None] * 22

@@ -9,7 +9,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 198, forward, per edge and channel 716, backward, per edge and channel 1350,
 #              forward_tangent, per edge and channel 1738, backward_tangent, per edge and channel 2750
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 f42ebedad854e709
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 857e8586ad6c4b9d
 
 import torch
 
@@ -790,7 +790,11 @@ def scatter(w, knot, b, table):
 def forward(step, sender, receiver, x, y, r, table, out):
     """out[i] plus the sum over edges i <- j and paths of w(r) C y x[j]; x and out are [atom, component, channel]."""
     knot, f, inside = interval(r, step, table)
-    w = interpolate(table, knot, inside[:, None] * spline(f[:, None]))
+    return apply(sender, receiver, x, y, interpolate(table, knot, inside[:, None] * spline(f[:, None])), out)
+
+
+def apply(sender, receiver, x, y, w, out):
+    """`forward` with the radial weights of each edge given, w [edges, paths, channels]."""
     m = matrices(y)
     x = x.index_select(0, sender)
     edge = [None] * 102

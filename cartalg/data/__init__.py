@@ -1,0 +1,1 @@
+"""Frames and labels from extended XYZ, neighbour graphs, statistics, batches."""

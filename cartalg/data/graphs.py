@@ -1,0 +1,165 @@
+"""Neighbour graphs: pairs from vesin, edge vectors in double precision, batches of frames."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.geometry import complete_cell
+from torch import Tensor
+from vesin import NeighborList
+
+from cartalg.data.frames import DataError
+from cartalg.ops import Edges
+
+#: Atoms closer than this, in angstrom, are taken for a mistake in the input.
+OVERLAP = 0.05
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Ordered pairs i <- j within a cutoff, sorted by i.
+
+    Attributes:
+        receiver, sender: i and j, int64 [pairs].
+        shifts: Cell vectors to add to r_j - r_i, int [pairs, 3].
+    """
+
+    receiver: np.ndarray[Any, Any]
+    sender: np.ndarray[Any, Any]
+    shifts: np.ndarray[Any, Any]
+
+    def vectors(self, atoms: Atoms) -> np.ndarray[Any, Any]:
+        """r_j - r_i + shift, angstrom, float64 [pairs, 3]."""
+        cell = complete_cell(atoms.cell)
+        return np.asarray(atoms.positions[self.sender] - atoms.positions[self.receiver] + self.shifts @ cell)
+
+
+def find_pairs(atoms: Atoms, cutoff: float, source: str = "frame") -> Pairs:
+    """All pairs closer than the cutoff, images of an atom itself included; each axis periodic or not on its own.
+
+    Args:
+        atoms: Positions and cell in angstrom. Cell vectors of open axes may be zero.
+        cutoff: In angstrom.
+        source: Named in messages.
+    Raises:
+        DataError: If positions are not finite, or the cell is singular along a periodic axis.
+    """
+    if not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
+        raise DataError(f"{source}: positions or cell are not finite")
+    cell, periodic = complete_cell(atoms.cell), np.asarray(atoms.pbc, dtype=bool)
+    if periodic.any():
+        lengths = np.linalg.norm(atoms.cell.array, axis=1)
+        flat = abs(np.linalg.det(cell)) < 1e-6 * max(float(np.prod(np.linalg.norm(cell, axis=1))), 1e-300)
+        if (lengths[periodic] < 1e-6).any() or flat:
+            raise DataError(f"{source}: the cell is singular, but pbc is {periodic.tolist()}; give it a volume or set pbc")
+    finder = NeighborList(cutoff=cutoff, full_list=True, sorted=False, n_threads=1)
+    i, j, shifts = finder.compute(atoms.positions, cell, periodic, "ijS")
+    order = np.lexsort((shifts[:, 2], shifts[:, 1], shifts[:, 0], j, i))
+    return Pairs(i[order].astype(np.int64), j[order].astype(np.int64), shifts[order].astype(np.int64))
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One frame, or several side by side.
+
+    Attributes:
+        species: Index into the model's elements, int64 [atoms].
+        vectors: Edge vectors r_j - r_i in angstrom, float64 [edges, 3].
+        edges: Edges sorted by receiver.
+        frame: Frame of each atom, int64 [atoms].
+        n_frames: Number of frames.
+        volume: Cell volumes in angstrom^3, float64 [frames]; NaN where not all three axes are periodic.
+    """
+
+    species: Tensor
+    vectors: Tensor
+    edges: Edges
+    frame: Tensor
+    n_frames: int
+    volume: Tensor
+
+    @property
+    def atoms_per_frame(self) -> Tensor:
+        """Number of atoms of each frame, int64 [frames]."""
+        return torch.bincount(self.frame, minlength=self.n_frames)
+
+
+def species_index(atoms: Atoms, elements: Sequence[str], source: str = "frame") -> np.ndarray[Any, Any]:
+    """Index of each atom's element. Raises DataError for an element the model does not know."""
+    index = {symbol: n for n, symbol in enumerate(elements)}
+    unknown = sorted(set(atoms.get_chemical_symbols()) - set(index))
+    if unknown:
+        raise DataError(f"{source}: the model knows {', '.join(elements)}, but the frame holds {', '.join(unknown)}")
+    return np.array([index[s] for s in atoms.get_chemical_symbols()], dtype=np.int64)
+
+
+def build_graph(
+    atoms: Atoms, cutoff: float, elements: Sequence[str], source: str = "frame", pairs: Pairs | None = None
+) -> Graph:
+    """The graph of one frame.
+
+    Args:
+        atoms: Positions and cell in angstrom.
+        cutoff: In angstrom.
+        elements: The model's elements.
+        source: Named in messages.
+        pairs: Known pairs to use instead of searching.
+    Raises:
+        DataError: For an unknown element, overlapping atoms, a singular cell or positions that are not finite.
+    """
+    species = species_index(atoms, elements, source)
+    if pairs is None:
+        pairs = find_pairs(atoms, cutoff, source)
+    vectors = pairs.vectors(atoms)
+    lengths = np.linalg.norm(vectors, axis=1)
+    if len(lengths) and not lengths.min() >= OVERLAP:
+        at = int(np.argmin(np.nan_to_num(lengths)))
+        a, b = int(pairs.receiver[at]), int(pairs.sender[at])
+        raise DataError(f"{source}: atoms {a} and {b} are {lengths[at]:.4f} A apart; check positions, cell and units")
+    count = len(atoms)
+    edges = Edges.build(torch.from_numpy(pairs.sender), torch.from_numpy(pairs.receiver), count, count)
+    volume = abs(float(np.linalg.det(atoms.cell.array))) if np.all(atoms.pbc) else float("nan")
+    return Graph(
+        torch.from_numpy(species),
+        torch.from_numpy(vectors),
+        edges,
+        torch.zeros(count, dtype=torch.int64),
+        1,
+        torch.tensor([volume], dtype=torch.float64),
+    )
+
+
+def collate(graphs: Sequence[Graph]) -> Graph:
+    """Put graphs side by side; atoms of different frames are never neighbours."""
+    if len(graphs) == 1:
+        return graphs[0]
+    atoms = np.cumsum([0, *(len(g.species) for g in graphs)])
+    edge_starts = np.cumsum([0, *(len(g.vectors) for g in graphs)])
+    frames = np.cumsum([0, *(g.n_frames for g in graphs)])
+
+    def shifted(field: str, starts: Any) -> Tensor:
+        return torch.cat([getattr(g.edges, field) + int(s) for g, s in zip(graphs, starts[:-1], strict=True)])
+
+    def pointers(field: str) -> Tensor:
+        first = torch.zeros(1, dtype=torch.int64)
+        rest = [getattr(g.edges, field)[1:] + int(s) for g, s in zip(graphs, edge_starts[:-1], strict=True)]
+        return torch.cat([first, *rest])
+
+    edges = Edges(
+        shifted("sender", atoms),
+        shifted("receiver", atoms),
+        pointers("row_ptr"),
+        pointers("col_ptr"),
+        shifted("col_edge", edge_starts),
+    )
+    return Graph(
+        torch.cat([g.species for g in graphs]),
+        torch.cat([g.vectors for g in graphs]),
+        edges,
+        torch.cat([g.frame + int(s) for g, s in zip(graphs, frames[:-1], strict=True)]),
+        int(frames[-1]),
+        torch.cat([g.volume for g in graphs]),
+    )

@@ -1,0 +1,207 @@
+"""The potential: energies, forces and virials from generated kernels.
+
+    elements -> [ radial table -> edge convolution -> mixing -> product basis -> linear + residual ] x layers
+             -> readouts -> scale and shift per element -> energy; forces and virial by differentiation
+
+Source: docs/theory.md, section 5; Zaverkin et al. 2024, section 4.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from ase.data import atomic_numbers
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from torch import Tensor, nn
+
+from cartalg.data.graphs import Graph
+from cartalg.nn.interaction import EdgeConvolution, Interaction, ProductBasis, Residual
+from cartalg.ops import harmonics, open_kernels
+from cartalg.symbolic.coupling import irreps_up_to
+
+
+class ModelConfig(BaseModel):
+    """Architecture of a potential. Lengths in angstrom, energies in eV."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cutoff: float = Field(5.0, gt=0, description="neighbours are atoms closer than this, in angstrom")
+    channels: int = Field(32, ge=1, description="channels of every feature")
+    layers: int = Field(2, ge=1, description="message-passing layers")
+    hidden_rank: int = Field(1, ge=0, description="highest rank of the features passed between layers")
+    edge_rank: int = Field(2, ge=1, description="highest rank of the edge harmonics and of the product basis' input")
+    correlation: int = Field(3, ge=1, le=4, description="body order of the product basis: 1 to 4 factors")
+    parity: Literal["even", "full"] = Field("even", description="natural parity only, or both parities of each rank")
+    product: Literal["limited", "complete"] = Field("limited", description="intermediates of the product basis")
+    n_bessel: int = Field(8, ge=1, description="radial Bessel functions")
+    radial_hidden: tuple[int, ...] = Field((64, 64), min_length=1, description="widths of the radial network")
+    knots: int = Field(256, ge=4, description="intervals of the radial spline table")
+    radial_mode: Literal["table", "direct"] = Field("table", description="spline table, or the network on each edge")
+    readout_hidden: int = Field(16, ge=1, description="width of the last readout")
+    dtype: Literal["float32", "float64"] = Field("float32", description="precision of the model")
+    kernels: str | None = Field(None, description="folder of a kernel set made by `cartalg generate`")
+
+    @field_validator("radial_hidden")
+    @classmethod
+    def _positive(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
+        if any(w < 1 for w in widths):
+            raise ValueError("every width must be at least 1")
+        return widths
+
+    def kernel_names(self) -> list[tuple[str, str]]:
+        """(convolution, product) kernel of each layer."""
+        names = []
+        for layer in range(self.layers):
+            first, last = layer == 0, layer == self.layers - 1
+            convolution = (
+                f"convolution_even_h0_e{self.edge_rank}"
+                if first or self.hidden_rank == 0
+                else f"convolution_{self.parity}_h{self.hidden_rank}_e{self.edge_rank}"
+            )
+            out = 0 if last else self.hidden_rank
+            product = f"product_{self.parity}_{self.product}_a{self.edge_rank}_o{out}_n{self.correlation}"
+            names.append((convolution, product))
+        return names
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of a batch.
+
+    Attributes:
+        energy: eV, float64, shape [frames].
+        atomic_energies: eV, float64, shape [atoms].
+        forces: eV/angstrom, shape [atoms, 3]; None if not asked for.
+        virial: Strain derivative dE/d(strain) in eV, shape [frames, 3, 3]; None if not asked for.
+    """
+
+    energy: Tensor
+    atomic_energies: Tensor
+    forces: Tensor | None = None
+    virial: Tensor | None = None
+
+
+class Potential(nn.Module):
+    """Message-passing potential on irreducible Cartesian tensors.
+
+    Args:
+        config: The architecture.
+        elements: Chemical symbols the model knows.
+        shifts: Energy of each element in eV, shape [elements].
+        scale: Energy scale of the network's output in eV.
+        mean_neighbours: Average number of neighbours of an atom.
+        backend: ``"auto"``, ``"numba"`` or ``"torch"``.
+    Raises:
+        KernelNotFound: If the kernel set lacks a kernel that the architecture needs.
+        ValueError: If an element is unknown or listed twice.
+    """
+
+    shifts: Tensor
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        elements: tuple[str, ...],
+        shifts: Tensor | None = None,
+        scale: float = 1.0,
+        mean_neighbours: float = 10.0,
+        backend: str = "auto",
+    ) -> None:
+        super().__init__()
+        unknown = [e for e in elements if e not in atomic_numbers]
+        if unknown or len(set(elements)) != len(elements) or not elements:
+            raise ValueError(f"elements must be distinct chemical symbols, got {list(elements)}")
+        self.config, self.elements, self.backend = config, tuple(elements), backend
+        self.scale, self.mean_neighbours = float(scale), float(mean_neighbours)
+        kernels = open_kernels(config.kernels)
+        self.kernels = kernels
+        count, channels, full = len(elements), config.channels, config.parity == "full"
+        self.register_buffer("shifts", torch.zeros(count, dtype=torch.float64) if shifts is None else shifts.double())
+        self.embedding = nn.Parameter(torch.randn(count, channels))
+        radial = (config.cutoff, config.n_bessel, config.radial_hidden, config.knots)
+        self.interactions = nn.ModuleList()
+        self.readouts = nn.ParameterList()
+        incoming = irreps_up_to(0)
+        features = irreps_up_to(config.edge_rank, full)
+        for convolution_name, product_name in config.kernel_names():
+            product = ProductBasis(kernels, product_name, count, channels)
+            convolution = EdgeConvolution(kernels, convolution_name, channels, features, radial, mean_neighbours)
+            self.interactions.append(
+                Interaction(convolution, product, Residual(incoming, product.outputs, count, channels))
+            )
+            self.readouts.append(nn.Parameter(torch.randn(channels)))
+            incoming = product.outputs
+        self.last_readout = nn.Sequential(
+            nn.Linear(channels, config.readout_hidden), nn.SiLU(), nn.Linear(config.readout_hidden, 1)
+        )
+        self.to(getattr(torch, config.dtype))
+        self.shifts = self.shifts.double()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the parameters."""
+        return self.embedding.dtype
+
+    def energies(self, graph: Graph, vectors: Tensor) -> Tensor:
+        """Energy of each atom in eV, float64 [atoms], differentiable to the edge vectors [edges, 3] in angstrom."""
+        config, species = self.config, graph.species
+        r = vectors.norm(dim=1)
+        y = harmonics(vectors / r[:, None], config.edge_rank, backend=self.backend, kernels=self.kernels)
+        h = self.embedding[species][:, None, :]
+        total = vectors.new_zeros(len(species))
+        for interaction, readout in zip(self.interactions, self.readouts, strict=True):
+            h = interaction(species, h, graph.edges, y, r, self.backend, config.radial_mode == "direct")
+            total = total + h[:, 0] @ readout / config.channels**0.5
+        total = total + self.last_readout(h[:, 0])[:, 0]
+        return self.scale * total.double() + self.shifts[species]
+
+    def forward(self, graph: Graph, forces: bool = True, virial: bool = False, training: bool = False) -> Prediction:
+        """Predict a batch.
+
+        Args:
+            graph: A batch of frames.
+            forces: Ask for forces.
+            virial: Ask for the strain derivative of the energy; divide by the cell volume for the stress.
+            training: Keep the graph, so that a loss on forces can be differentiated.
+        """
+        vectors = graph.vectors.to(self.dtype)
+        wanted = forces or virial
+        with torch.set_grad_enabled(wanted or training):
+            if wanted:
+                vectors.requires_grad_()
+            atomic = self.energies(graph, vectors)
+            energy = atomic.new_zeros(graph.n_frames).index_add(0, graph.frame, atomic)
+            if not wanted:
+                return Prediction(energy, atomic)
+            (d_vectors,) = torch.autograd.grad(energy.sum(), vectors, create_graph=training)
+        force = stress = None
+        if forces:
+            force = d_vectors.new_zeros(len(graph.species), 3)
+            force = force.index_add(0, graph.edges.receiver, d_vectors).index_add(0, graph.edges.sender, -d_vectors)
+        if virial:
+            outer = graph.vectors.to(self.dtype)[:, :, None] * d_vectors[:, None, :]
+            outer = (outer + outer.transpose(1, 2)) / 2
+            stress = d_vectors.new_zeros(graph.n_frames, 3, 3).index_add(0, graph.frame[graph.edges.receiver], outer)
+        if not training:
+            energy, atomic = energy.detach(), atomic.detach()
+        return Prediction(energy, atomic, force, stress)
+
+    def description(self) -> dict[str, Any]:
+        """Everything but the weights: what a checkpoint's JSON holds."""
+        return {
+            "config": self.config.model_dump(mode="json"),
+            "elements": list(self.elements),
+            "scale": self.scale,
+            "mean_neighbours": self.mean_neighbours,
+        }
+
+    @classmethod
+    def from_description(cls, description: dict[str, Any], backend: str = "auto") -> "Potential":
+        """The model a description stands for, weights not loaded."""
+        return cls(
+            ModelConfig(**description["config"]),
+            tuple(description["elements"]),
+            scale=description["scale"],
+            mean_neighbours=description["mean_neighbours"],
+            backend=backend,
+        )

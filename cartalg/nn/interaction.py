@@ -1,0 +1,140 @@
+"""One message-passing layer: convolution over edges, mixing, product basis, residual."""
+
+import math
+from fractions import Fraction
+
+import torch
+from torch import Tensor, nn
+
+from cartalg.nn.linear import ChannelLinear, PathLinear, block_slices
+from cartalg.nn.radial import RadialWeights
+from cartalg.ops import Backend, Edges, KernelSet, convolution, product
+from cartalg.ops.functional import resolve
+from cartalg.symbolic.coupling import Irrep
+
+
+def _irreps(listing: list[list[int]]) -> tuple[Irrep, ...]:
+    return tuple((rank, parity) for rank, parity in listing)
+
+
+class EdgeConvolution(nn.Module):
+    """A = mix(sum over neighbours of w(r) C(h_j, T(n))): radial table, generated convolution, linear over paths.
+
+    Args:
+        kernels: The kernel set.
+        name: Kernel name, ``convolution_..``.
+        channels: Channels.
+        features: Irreps of the result.
+        radial: Arguments for `RadialWeights` (cutoff, n_bessel, hidden, intervals).
+        mean_neighbours: Average number of neighbours; messages are divided by its square root.
+    Raises:
+        KernelNotFound: If the kernel set has no such convolution.
+    """
+
+    def __init__(
+        self,
+        kernels: KernelSet,
+        name: str,
+        channels: int,
+        features: tuple[Irrep, ...],
+        radial: tuple[float, int, tuple[int, ...], int],
+        mean_neighbours: float,
+    ) -> None:
+        super().__init__()
+        self.kernels, self.name = kernels, name
+        self.scale = 1 / math.sqrt(max(mean_neighbours, 1.0))
+        facts = kernels.facts(name)
+        variances = [
+            Fraction(p["orthonormal_squared"]) * (2 * p["edge"][0] + 1) / Fraction(p["edge_squared_norm"])
+            for p in facts["paths"]
+        ]
+        scales = torch.tensor([math.sqrt(v) for v in variances], dtype=torch.float64)
+        cutoff, n_bessel, hidden, intervals = radial
+        self.radial = RadialWeights(cutoff, scales, channels, n_bessel, hidden, intervals)
+        counts = {
+            irrep: sum(1 for p in facts["paths"] if tuple(p["out"]) == irrep) for irrep in _irreps(facts["outputs"])
+        }
+        self.up = ChannelLinear(_irreps(facts["left"]), channels, channels, _irreps(facts["left"]))
+        self.mix = PathLinear(counts, channels, features)
+
+    def forward(self, h: Tensor, edges: Edges, y: Tensor, r: Tensor, backend: str, direct: bool) -> Tensor:
+        """h [atoms, components, channels], y [edges, (L+1)^2], r [edges] -> A [atoms, components, channels]."""
+        x = self.up(h)
+        if direct:
+            module = self.kernels.module(self.name, Backend.TORCH)
+            rows = self.mix_rows()
+            out = x.new_zeros(edges.row_ptr.shape[0] - 1, rows, x.shape[2])
+            paths = module.apply(edges.sender, edges.receiver, x, y, self.radial.direct(r), out)
+        else:
+            table, step = self.radial.table(), self.radial.step
+            paths = convolution(self.name, edges, x, y, r, table, step, backend=backend, kernels=self.kernels)
+        return self.mix(paths, self.scale)
+
+    def mix_rows(self) -> int:
+        """Rows of the convolution's output."""
+        return sum(count * (2 * irrep[0] + 1) for irrep, count in self.mix.counts.items())
+
+
+class ProductBasis(nn.Module):
+    """Many-body features: the generated product basis with a weight for each element, coupling and channel.
+
+    Args:
+        kernels: The kernel set.
+        name: Kernel name, ``product_..``.
+        n_species: Number of elements.
+        channels: Channels.
+    Raises:
+        KernelNotFound: If the kernel set has no such product.
+    """
+
+    weight_scale: Tensor
+
+    def __init__(self, kernels: KernelSet, name: str, n_species: int, channels: int) -> None:
+        super().__init__()
+        self.kernels, self.name = kernels, name
+        facts = kernels.facts(name)
+        self.features, self.outputs = _irreps(facts["features"]), _irreps(facts["outputs"])
+        listed = facts["weights"]
+        alike = [sum(1 for v in listed if (v["order"], v["out"]) == (w["order"], w["out"])) for w in listed]
+        scales = [math.sqrt(Fraction(w["orthonormal_squared"]) / n) for w, n in zip(listed, alike, strict=True)]
+        self.weight = nn.Parameter(torch.randn(n_species, len(listed), channels))
+        self.register_buffer("weight_scale", torch.tensor(scales, dtype=torch.float64), persistent=False)
+        self.linear = ChannelLinear(self.outputs, channels, channels, self.outputs)
+
+    def forward(self, species: Tensor, a: Tensor, backend: str) -> Tensor:
+        """species [atoms], a [atoms, components, channels] -> [atoms, output components, channels]."""
+        weights = self.weight * self.weight_scale[:, None]
+        return self.linear(product(self.name, species, a, weights, backend=backend, kernels=self.kernels))
+
+
+class Residual(nn.Module):
+    """Linear map of the layer's input to its output irreps, with a scale for each element and channel."""
+
+    def __init__(
+        self, irreps: tuple[Irrep, ...], outputs: tuple[Irrep, ...], n_species: int, channels: int
+    ) -> None:
+        super().__init__()
+        self.linear = ChannelLinear(irreps, channels, channels, outputs)
+        self.element_scale = nn.Parameter(torch.ones(n_species, 1, channels))
+
+    def forward(self, species: Tensor, h: Tensor) -> Tensor:
+        """species [atoms], h [atoms, components, channels] -> [atoms, output components, channels]."""
+        return self.linear(h) * self.element_scale[species]
+
+
+class Interaction(nn.Module):
+    """h -> product(convolution(h)) + residual(h)."""
+
+    def __init__(self, convolution: EdgeConvolution, product: ProductBasis, residual: Residual) -> None:
+        super().__init__()
+        self.convolution, self.product, self.residual = convolution, product, residual
+
+    def forward(
+        self, species: Tensor, h: Tensor, edges: Edges, y: Tensor, r: Tensor, backend: str, direct: bool
+    ) -> Tensor:
+        """One layer; shapes as in `EdgeConvolution` and `ProductBasis`."""
+        a = self.convolution(h, edges, y, r, backend, direct)
+        return self.product(species, a, str(resolve(backend, a))) + self.residual(species, h)
+
+
+__all__ = ["EdgeConvolution", "Interaction", "ProductBasis", "Residual", "block_slices"]

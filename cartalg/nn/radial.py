@@ -1,0 +1,113 @@
+r"""Radial weights: a small network of the distance, tabulated as a cubic spline once a step.
+
+The weights of an edge depend on its length alone, so the network is evaluated on a few hundred knots and interpolated
+inside the convolution kernel. The spline *is* the model's radial function: forces are its exact derivatives, and its
+cost does not grow with the number of edges. Source: docs/theory.md, eqs. 19-21.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def bessel_basis(r: Tensor, cutoff: float, count: int) -> Tensor:
+    r"""Radial Bessel functions sqrt(2/c) sin(n pi r/c)/r, n = 1..count, finite at r = 0.
+
+    Args:
+        r: Distances in angstrom, shape [n].
+        cutoff: c in angstrom.
+        count: Number of functions.
+    Returns:
+        Shape [n, count]. Source: Gasteiger et al. 2020 (DimeNet), eq. 7.
+    """
+    n = torch.arange(1, count + 1, dtype=r.dtype, device=r.device)
+    return math.sqrt(2 / cutoff) * (n * math.pi / cutoff) * torch.sinc(n * r[:, None] / cutoff)
+
+
+def envelope(r: Tensor, cutoff: float, power: int = 6) -> Tensor:
+    """Smooth cutoff: 1 at 0; value, slope and curvature are zero at the cutoff and the value stays zero beyond.
+
+    Source: Gasteiger et al. 2020 (DimeNet), eq. 8, with p = `power`.
+    """
+    p = power
+    u = (r / cutoff).clamp(max=1.0)
+    return 1 - (p + 1) * (p + 2) / 2 * u**p + p * (p + 2) * u ** (p + 1) - p * (p + 1) / 2 * u ** (p + 2)
+
+
+def spline_matrix(intervals: int) -> Tensor:
+    """Map from values on intervals+1 equidistant knots to the intervals+3 coefficients of their cubic B-spline.
+
+    Ends: third derivative continuous across the first inner knot (not-a-knot), slope zero at the last knot.
+
+    Args:
+        intervals: At least 4.
+    Returns:
+        Float64, shape [intervals+3, intervals+1].
+    Raises:
+        ValueError: If there are fewer than 4 intervals.
+    Source: docs/theory.md, eq. 20.
+    """
+    if intervals < 4:
+        raise ValueError(f"a cubic spline table needs at least 4 intervals, got {intervals}")
+    size = intervals + 3
+    system = torch.zeros(size, size, dtype=torch.float64)
+    values = torch.zeros(size, intervals + 1, dtype=torch.float64)
+    for k in range(intervals + 1):
+        system[k, k : k + 3] = torch.tensor([1.0, 4.0, 1.0], dtype=torch.float64) / 6
+        values[k, k] = 1
+    system[intervals + 1, :5] = torch.tensor([1.0, -4.0, 6.0, -4.0, 1.0], dtype=torch.float64)
+    system[intervals + 2, intervals] = -1
+    system[intervals + 2, intervals + 2] = 1
+    return torch.linalg.solve(system, values)
+
+
+class RadialWeights(nn.Module):
+    """Network r -> w[path, channel], as a spline table or evaluated directly.
+
+    Args:
+        cutoff: In angstrom.
+        path_scale: Exact normalisation of each path, shape [paths].
+        channels: Channels of each path.
+        n_bessel: Radial Bessel functions.
+        hidden: Widths of the hidden layers.
+        intervals: Knot intervals of the table.
+    """
+
+    path_scale: Tensor
+    to_spline: Tensor
+    knots: Tensor
+
+    def __init__(
+        self, cutoff: float, path_scale: Tensor, channels: int, n_bessel: int, hidden: tuple[int, ...], intervals: int
+    ) -> None:
+        super().__init__()
+        self.cutoff, self.n_bessel, self.channels = cutoff, n_bessel, channels
+        self.step = cutoff / intervals
+        widths = (n_bessel, *hidden)
+        self.layers = nn.ParameterList([nn.Parameter(torch.randn(a, b)) for a, b in zip(widths, hidden, strict=False)])
+        self.last = nn.Parameter(torch.randn(widths[-1], len(path_scale), channels))
+        self.register_buffer("path_scale", path_scale.double(), persistent=False)
+        self.register_buffer("to_spline", spline_matrix(intervals), persistent=False)
+        self.register_buffer("knots", torch.linspace(0, cutoff, intervals + 1, dtype=torch.float64), persistent=False)
+
+    def features(self, r: Tensor) -> Tensor:
+        """Hidden features times the envelope, shape [n, width]; zero at and beyond the cutoff."""
+        h = bessel_basis(r, self.cutoff, self.n_bessel)
+        for weight in self.layers:
+            # 1.679 keeps the variance of silu(x) at one for unit-variance x
+            h = 1.679 * nn.functional.silu(h @ weight / math.sqrt(weight.shape[0]))
+        return h * envelope(r, self.cutoff)[:, None]
+
+    def _mix(self, features: Tensor) -> Tensor:
+        weight = self.last * (self.path_scale / math.sqrt(self.last.shape[0]))[:, None]
+        return (features @ weight.flatten(1)).unflatten(1, weight.shape[1:])
+
+    def table(self) -> Tensor:
+        """B-spline coefficients of the weights, shape [intervals+3, paths, channels]."""
+        dtype = self.last.dtype
+        return self._mix(self.to_spline.to(dtype) @ self.features(self.knots.to(dtype)))
+
+    def direct(self, r: Tensor) -> Tensor:
+        """Weights at distances r [edges] without the table: the reference mode. Shape [edges, paths, channels]."""
+        return self._mix(self.features(r))
