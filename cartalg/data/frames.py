@@ -154,9 +154,7 @@ def require_labels(frames: Sequence[Frame], energy: bool, forces: bool, stress: 
                     f"Name the key with `{name}_key`, or set the loss weight of {name} to 0"
                 )
     if stress and all(frame.stress is None for frame in frames):
-        raise DataError(
-            f"{frames[0].source}: no stress in this or any other frame; set the loss weight of stress to 0"
-        )
+        raise DataError(f"{frames[0].source}: no stress in this or any other frame; set the loss weight of stress to 0")
 
 
 def split_isolated(frames: Sequence[Frame]) -> tuple[list[Frame], dict[str, float]]:
@@ -165,7 +163,8 @@ def split_isolated(frames: Sequence[Frame]) -> tuple[list[Frame], dict[str, floa
     Raises:
         DataError: If an isolated atom has no energy, or an element has two different ones.
     """
-    others, energies = [], {}
+    others: list[Frame] = []
+    energies: dict[str, float] = {}
     for frame in frames:
         if not frame.isolated:
             others.append(frame)

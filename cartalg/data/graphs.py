@@ -54,7 +54,9 @@ def find_pairs(atoms: Atoms, cutoff: float, source: str = "frame") -> Pairs:
         lengths = np.linalg.norm(atoms.cell.array, axis=1)
         flat = abs(np.linalg.det(cell)) < 1e-6 * max(float(np.prod(np.linalg.norm(cell, axis=1))), 1e-300)
         if (lengths[periodic] < 1e-6).any() or flat:
-            raise DataError(f"{source}: the cell is singular, but pbc is {periodic.tolist()}; give it a volume or set pbc")
+            raise DataError(
+                f"{source}: the cell is singular, but pbc is {periodic.tolist()}; give it a volume or set pbc"
+            )
     finder = NeighborList(cutoff=cutoff, full_list=True, sorted=False, n_threads=1)
     i, j, shifts = finder.compute(atoms.positions, cell, periodic, "ijS")
     order = np.lexsort((shifts[:, 2], shifts[:, 1], shifts[:, 0], j, i))

@@ -110,9 +110,7 @@ class ProductBasis(nn.Module):
 class Residual(nn.Module):
     """Linear map of the layer's input to its output irreps, with a scale for each element and channel."""
 
-    def __init__(
-        self, irreps: tuple[Irrep, ...], outputs: tuple[Irrep, ...], n_species: int, channels: int
-    ) -> None:
+    def __init__(self, irreps: tuple[Irrep, ...], outputs: tuple[Irrep, ...], n_species: int, channels: int) -> None:
         super().__init__()
         self.linear = ChannelLinear(irreps, channels, channels, outputs)
         self.element_scale = nn.Parameter(torch.ones(n_species, 1, channels))

@@ -32,12 +32,17 @@ def prepare(module: ModuleType, digest: str) -> None:
         module: An imported file of a kernel set.
         digest: Hash of the whole kernel set; a change anywhere invalidates what was compiled before.
     """
-    for value in list(vars(module).values()):
-        if isinstance(value, Dispatcher) and not getattr(value, "cartalg_ready", False):
+    values: list[Any] = list(vars(module).values())
+    for value in values:
+        if _is_kernel(value) and not getattr(value, "cartalg_ready", False):
             _promise_no_overlap(value)
             folder = cache_root() / f"kernels-{digest[:16]}-numba-{numba.__version__}"
             value._cache = _KernelCache.create(value.py_func, folder)
             value.cartalg_ready = True
+
+
+def _is_kernel(value: Any) -> bool:
+    return isinstance(value, Dispatcher)
 
 
 def _promise_no_overlap(dispatcher: Any) -> None:

@@ -48,9 +48,7 @@ def _folder(kernels: KernelSet) -> str:
     return str(kernels.folder)
 
 
-def harmonics(
-    vectors: Tensor, max_rank: int, *, backend: str = "auto", kernels: KernelSet | None = None
-) -> Tensor:
+def harmonics(vectors: Tensor, max_rank: int, *, backend: str = "auto", kernels: KernelSet | None = None) -> Tensor:
     """Cartesian harmonics T_0..T_L of vectors, packed; for unit vectors T_l(n).n^l = 1.
 
     Args:

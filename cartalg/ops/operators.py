@@ -64,9 +64,7 @@ def _pool(size: int) -> ThreadPoolExecutor:
 def share_out(function: Callable[..., None], rows: int, threads: int, arguments: Sequence[Any]) -> None:
     """Run an emitted function on blocks of rows, one block a thread; the calling thread takes the last block."""
     bounds = [rows * t // threads for t in range(threads + 1)]
-    waiting = [
-        _pool(threads - 1).submit(function, bounds[t], bounds[t + 1], t, *arguments) for t in range(threads - 1)
-    ]
+    waiting = [_pool(threads - 1).submit(function, bounds[t], bounds[t + 1], t, *arguments) for t in range(threads - 1)]
     function(bounds[threads - 1], rows, threads - 1, *arguments)
     for future in waiting:
         future.result()
@@ -236,9 +234,7 @@ register(
         "couple",
         "",
         ("a", "b"),
-        lambda facts, index, theta: theta[0].new_zeros(
-            theta[0].shape[0], 2 * facts["ranks"][2] + 1, theta[0].shape[2]
-        ),
+        lambda facts, index, theta: theta[0].new_zeros(theta[0].shape[0], 2 * facts["ranks"][2] + 1, theta[0].shape[2]),
     )
 )
 register(

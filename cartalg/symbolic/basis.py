@@ -10,9 +10,9 @@ A packed tensor is its 2l+1 coordinates t_m in T = sum_m t_m e_m. Source: docs/t
 from functools import cache
 
 import sympy as sp
+from sympy import QQ
 
 from cartalg.symbolic.polynomials import (
-    QQ,
     RING,
     Polynomial,
     Rational,

@@ -15,11 +15,11 @@ from math import factorial
 from typing import Literal
 
 import sympy as sp
+from sympy import QQ
 
 from cartalg.symbolic.basis import basis_polynomials, harmonic_polynomials, squared_norms, to_sympy
 from cartalg.symbolic.polynomials import (
     AXES,
-    QQ,
     RING,
     Polynomial,
     Rational,
@@ -100,7 +100,9 @@ def coupling(l1: int, l2: int, l3: int) -> Coupling:
 
 @cache
 def _derive(l1: int, l2: int, l3: int) -> Coupling:
-    if l1 < l2:  # The mirrored coupling is the transpose: with a sign if odd, for the Levi-Civita symbol is antisymmetric.
+    if (
+        l1 < l2
+    ):  # The mirrored coupling is the transpose: with a sign if odd, for the Levi-Civita symbol is antisymmetric.
         mirror = _derive(l2, l1, l3)
         entries = {(k, a, b): c for (k, b, a), c in mirror.entries.items()}
         scale = _harmonic_scale(l1, l2, l3, entries)
@@ -119,6 +121,22 @@ def _derive(l1: int, l2: int, l3: int) -> Coupling:
     scale = _harmonic_scale(l1, l2, l3, entries)
     entries = {i: scale * c for i, c in sorted(entries.items())}
     return Coupling(l1, l2, l3, entries, (2 * l3 + 1) / _frobenius_squared(l1, l2, l3, entries))
+
+
+def contraction_scale(l1: int, l2: int, l3: int) -> Rational:
+    """The constant in front of P[..] in the harmonic normalisation, where P[..] is the plain projected contraction.
+
+    Source: docs/theory.md, eq. 12; Zaverkin et al. 2024, eq. 3 (their constant C for even couplings).
+    """
+    rule = coupling(l1, l2, l3)
+    (k, a, b), value = next(iter(rule.entries.items()))
+    first = _contracted_derivatives(basis_polynomials(l1)[a], l1, l2, l3)
+    second = _contracted_derivatives(basis_polynomials(l2)[b], l1, l2, l3)
+    product = _combine(first, second, rule.odd)
+    order = (l1 + l2 - l3 + rule.odd) // 2  # derivatives taken of each factor
+    falling = QQ(factorial(l1) * factorial(l2), factorial(l1 - order) * factorial(l2 - order))
+    plain = contraction(basis_polynomials(l3)[k], product) / squared_norms(l3)[k] / falling
+    return value / plain
 
 
 def _contracted_derivatives(p: Polynomial, l1: int, l2: int, l3: int) -> list[tuple[int, list[Polynomial]]]:

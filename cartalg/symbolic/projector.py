@@ -6,18 +6,17 @@ r"""The traceless projector of any rank, in closed form.
 Source: Applequist 1989, eq. 5.1 (our projector carries 1/(2l-1)!!); Zaverkin et al. 2024, eq. 2.
 """
 
-from sympy import Array, Rational, symbols
+from sympy import QQ, Array, Rational, symbols
 from sympy.core.symbol import Symbol
 
 from cartalg.symbolic.polynomials import (
-    QQ,
     RADIUS_SQUARED,
     RING,
     Polynomial,
     check_rank,
     double_factorial,
     laplacian,
-    multinomial,
+    multi_indices,
 )
 
 
@@ -61,8 +60,8 @@ def projector(rank: int, variables: tuple[Symbol, Symbol, Symbol] | None = None)
     check_rank(rank)
     names = variables or symbols("x y z")
     parts = {}
-    for exponents in _exponents(rank):
-        # The component T_{i1..il} of P(n.x)^l for a symbolic n equals the projection of its monomial, by self-adjointness.
+    for exponents in multi_indices(rank):
+        # P is self-adjoint, so the component of P x..x along a monomial is the projection of that monomial.
         monomial = RING({exponents: QQ(1)})
         parts[exponents] = detrace(monomial, rank).as_expr(*names)
     flat = []
@@ -70,12 +69,3 @@ def projector(rank: int, variables: tuple[Symbol, Symbol, Symbol] | None = None)
         digits = [(flat_index // 3 ** (rank - 1 - i)) % 3 for i in range(rank)]
         flat.append(parts[digits.count(0), digits.count(1), digits.count(2)])
     return Array(flat, (3,) * rank) if rank else Array(flat, (1,))
-
-
-def components(p: Polynomial, rank: int) -> dict[tuple[int, int, int], Rational]:
-    """Independent components T_{x^a y^b z^c} of the symmetric tensor of a polynomial, keyed by (a, b, c)."""
-    return {e: Rational(int(c.numerator), int(c.denominator)) / multinomial(e) for e, c in p.items() if sum(e) == rank}
-
-
-def _exponents(rank: int) -> list[tuple[int, int, int]]:
-    return [(a, b, rank - a - b) for a in range(rank + 1) for b in range(rank + 1 - a)]

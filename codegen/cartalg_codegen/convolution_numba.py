@@ -98,7 +98,9 @@ def body(convolution: Convolution) -> str:
     """The emitted module below its header."""
     paths = convolution.paths
     shapes = sorted({(2 * p.out[0] + 1, 2 * p.left[0] + 1) for p in paths})
-    names = [f"{kind}_{r}x{c}" for kind in ("forward", "backward", "forward_tangent", "backward_tangent") for r, c in shapes]
+    names = [
+        f"{kind}_{r}x{c}" for kind in ("forward", "backward", "forward_tangent", "backward_tangent") for r, c in shapes
+    ]
     imports = "import numpy as np\nfrom numba import njit\n\nfrom .messages import (\n"
     imports += "".join(f"    {n},\n" for n in sorted(names)) + ")\n"
     values = {
@@ -128,9 +130,7 @@ def body(convolution: Convolution) -> str:
         calls=calls("forward_{shape}(m, {m0}, w, {p}, x, xj + {a0}, out, oi + {o0}, {stride})", 12), **values
     )
     drivers += BACKWARD.format(
-        calls=calls(
-            "backward_{shape}(m, d_m, {m0}, w, d_w, {p}, x, d_x, xj + {a0}, g, oi + {o0}, {stride})", 12
-        ),
+        calls=calls("backward_{shape}(m, d_m, {m0}, w, d_w, {p}, x, d_x, xj + {a0}, g, oi + {o0}, {stride})", 12),
         **values,
     )
     drivers += FORWARD_TANGENT.format(
@@ -247,7 +247,8 @@ BACKWARD_TANGENT = '''
 
 {decorator}
 def backward_tangent(
-    start, stop, thread, step, col_ptr, col_edge, receiver, x, y, r, table, g, t_x, t_y, t_r, t_table, t_d_x, t_d_y, t_d_r, t_d_table,
+    start, stop, thread, step, col_ptr, col_edge, receiver, x, y, r, table, g, t_x, t_y, t_r, t_table,
+    t_d_x, t_d_y, t_d_r, t_d_table,
 ):
     """Derivative of `backward` along (t_x, t_y, t_r, t_table) at fixed g: the double backward of force training."""
 {setup}    b = np.empty(4, x.dtype)

@@ -1,8 +1,8 @@
 """The edge convolution as vectorised Torch code: one tensor of edges, the same programs, any order of autograd."""
 
 from cartalg_codegen.convolution_numba import message_programs
-from cartalg_codegen.forms import Convolution, size, spline_basis
 from cartalg_codegen.derive import gradient
+from cartalg_codegen.forms import Convolution, size, spline_basis
 from cartalg_codegen.torch_printer import function
 
 
@@ -20,7 +20,9 @@ def body(convolution: Convolution) -> str:
     """The emitted module below its header."""
     paths = convolution.paths
     shapes = sorted({(2 * p.out[0] + 1, 2 * p.left[0] + 1) for p in paths})
-    names = [f"{kind}_{r}x{c}" for kind in ("forward", "backward", "forward_tangent", "backward_tangent") for r, c in shapes]
+    names = [
+        f"{kind}_{r}x{c}" for kind in ("forward", "backward", "forward_tangent", "backward_tangent") for r, c in shapes
+    ]
     imports = "import torch\n\nfrom .messages import (\n" + "".join(f"    {n},\n" for n in sorted(names)) + ")\n"
     matrices = convolution.matrices()
     transpose = gradient(matrices, ("y",), "matrices_gradient", "Gradient of the matrices to the harmonics.", "d_m")
@@ -34,7 +36,8 @@ def body(convolution: Convolution) -> str:
             stop = p.out_offset + (rows - 1) * p.out_stride + 1
             lines.append(f"    # ({p.left[0]}, {p.edge[0]}) -> {p.out[0]}")
             lines += [
-                "    " + line.format(
+                "    "
+                + line.format(
                     shape=f"{rows}x{columns}",
                     m=f"{p.matrix_offset}:{p.matrix_offset + rows * columns}",
                     w=f"{p.index}:{p.index + 1}",

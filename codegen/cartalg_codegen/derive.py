@@ -97,7 +97,15 @@ def substitute_zero(program: Program, slot: str) -> Program:
     """The program with one input slot set to zero and removed."""
     inputs = tuple(s for s in program.inputs if s.name != slot)
     body = [
-        Assign(a.target, tuple(Term(t.coefficient, t.factors) for t in a.terms if all(f.slot != slot for f in t.factors)))
+        Assign(
+            a.target, tuple(Term(t.coefficient, t.factors) for t in a.terms if all(f.slot != slot for f in t.factors))
+        )
         for a in program.body
     ]
-    return Program(program.name, program.summary, inputs, program.outputs, live(propagate_zeros(body, program.outputs), program.outputs))
+    return Program(
+        program.name,
+        program.summary,
+        inputs,
+        program.outputs,
+        live(propagate_zeros(body, program.outputs), program.outputs),
+    )

@@ -110,7 +110,10 @@ def messages_kernel(ranks: tuple[int, ...]) -> Kernel:
         for left in ranks:
             for p in convolution_numba.message_programs(2 * out + 1, 2 * left + 1):
                 counts[f"{p.name}_{2 * out + 1}x{2 * left + 1}"] = p.operations
-    bodies = {"numba": convolution_numba.messages_file_body(ranks), "torch": convolution_torch.messages_file_body(ranks)}
+    bodies = {
+        "numba": convolution_numba.messages_file_body(ranks),
+        "torch": convolution_torch.messages_file_body(ranks),
+    }
     facts = {"kind": "messages", "ranks": list(ranks), "operations": counts}
     rule = "out_k = sum_a m_ka w x_a for one path on one edge   [docs/theory.md, eq. 14]"
     return _finish("messages", rule, "m uniform, w and x and out by channel", "cartalg_codegen/forms.py", facts, bodies)

@@ -132,9 +132,7 @@ class Convolution:
         for index, (left, edge, out) in enumerate(triples):
             norm = fraction(coupling(left[0], edge[0], out[0]).orthonormal_squared)
             place = starts[out] + seen[out]
-            result.append(
-                ConvolutionPath(left, edge, out, index, left_offsets[left], matrix, place, counts[out], norm)
-            )
+            result.append(ConvolutionPath(left, edge, out, index, left_offsets[left], matrix, place, counts[out], norm))
             seen[out] += 1
             matrix += (2 * left[0] + 1) * (2 * out[0] + 1)
         return tuple(result)
@@ -239,7 +237,7 @@ class _ProductTree:
 
     def _pairs(self) -> list[tuple[Irrep, str, Fraction, list[Ref]]]:
         """Every nonzero pair product A x A, each unordered pair once."""
-        result = []
+        result: list[tuple[Irrep, str, Fraction, list[Ref]]] = []
         for i, first in enumerate(self.product.features):
             for second in self.product.features[i:]:
                 for left, right, out in paths((first,), (second,), self.product.intermediates):

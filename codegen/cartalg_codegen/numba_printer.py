@@ -1,8 +1,8 @@
 """Programs as Numba functions.
 
-A function does rows start..stop, channel by channel in the inner loop, which LLVM turns into SIMD code. It releases the
-GIL, so callers share rows out to threads; `thread` says which part of a shared gradient a call adds to. No two arguments
-of a call may overlap in memory.
+A function does rows start..stop, channel by channel in the inner loop, which LLVM turns into SIMD code. It releases
+the GIL, so callers share rows out to threads; `thread` says which part of a shared gradient a call adds to. No two
+arguments of a call may overlap in memory.
 """
 
 from dataclasses import dataclass, field
@@ -54,7 +54,9 @@ def function(
     constant = _Constants()
     indent = "    " * (1 + len(loops))
     inner = indent + ("    " if lanes else "")
-    before, inside, after = [], [], []
+    before: list[str] = []
+    inside: list[str] = []
+    after: list[str] = []
     used = {f for a in program.body for t in a.terms for f in t.factors}
     for slot in program.inputs:
         rule = access[slot.name]
@@ -62,7 +64,9 @@ def function(
             ref = next((f for f in used if f == (slot.name, i)), None)
             if ref is not None:
                 line = f"{ref} = {rule.load.format(i=i)}"
-                (before if rule.hoist or not lanes else inside).append((indent if rule.hoist or not lanes else inner) + line)
+                (before if rule.hoist or not lanes else inside).append(
+                    (indent if rule.hoist or not lanes else inner) + line
+                )
     outputs = {s.name for s in program.outputs}
     for assign in program.body:
         text = expression(assign.terms, constant)
@@ -131,7 +135,9 @@ def row_kernel(program: Program, name: str, species_slots: tuple[str, ...] = ())
         arrays[0],
     )
     if by_species:
-        rows = rows.replace("    for n in range(start, stop):\n", "    for n in range(start, stop):\n        z = species[n]\n")
+        rows = rows.replace(
+            "    for n in range(start, stop):\n", "    for n in range(start, stop):\n        z = species[n]\n"
+        )
     return rows
 
 
@@ -141,11 +147,7 @@ def message_function(program: Program, name: str) -> str:
     for slot in (*program.inputs, *program.outputs):
         access[slot.name] = _message_access(slot, slot in program.outputs)
     for base, start in (("m", "m_at"), ("w", "p"), ("x", "x_at"), ("out", "out_at")):
-        group = [
-            s.name
-            for s in (*program.inputs, *program.outputs)
-            if _message_base(s.name) == base
-        ]
+        group = [s.name for s in (*program.inputs, *program.outputs) if _message_base(s.name) == base]
         if group:
             parameters += [*group, start]
     parameters.append("stride")

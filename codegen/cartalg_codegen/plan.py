@@ -77,7 +77,7 @@ class Plan:
                 yield "full", hidden, edge
 
     def products(self) -> Iterator[tuple[Parity, Basis, int, int, int]]:
-        """Limited, natural parity: correlation 1-3 at every rank, 4 to rank 2. Complete and both parities: to rank 2."""
+        """Natural parity: correlation 1-3 at every rank, 4 to rank 2. Complete, and both parities: to rank 2."""
         for features in self.ranks[1:]:
             for outputs in range(min(features, 2) + 1):
                 for correlation in (1, 2, 3):

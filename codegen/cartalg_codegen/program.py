@@ -15,7 +15,7 @@ class Ref(NamedTuple):
     """Component `index` of a slot, or of a named intermediate."""
 
     slot: str
-    index: int
+    index: int  # type: ignore[assignment]
 
     def __str__(self) -> str:
         return f"{self.slot}{self.index}"

@@ -6,7 +6,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 0, forward, per edge and channel 6, backward, per edge and channel 16,
 #              forward_tangent, per edge and channel 20, backward_tangent, per edge and channel 36
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 d6ee45fbda2fe34d
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 2221807e5fa60964
 
 import numpy as np
 from numba import njit
@@ -243,7 +243,8 @@ def forward_tangent(
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(
-    start, stop, thread, step, col_ptr, col_edge, receiver, x, y, r, table, g, t_x, t_y, t_r, t_table, t_d_x, t_d_y, t_d_r, t_d_table,
+    start, stop, thread, step, col_ptr, col_edge, receiver, x, y, r, table, g, t_x, t_y, t_r, t_table,
+    t_d_x, t_d_y, t_d_r, t_d_table,
 ):
     """Derivative of `backward` along (t_x, t_y, t_r, t_table) at fixed g: the double backward of force training."""
     real = x.dtype.type

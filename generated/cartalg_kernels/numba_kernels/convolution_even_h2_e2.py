@@ -7,7 +7,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 67, forward, per edge and channel 230, backward, per edge and channel 439,
 #              forward_tangent, per edge and channel 565, backward_tangent, per edge and channel 903
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 0706db045d4e0ec8
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 6bd4e5fdbabec561
 
 import numpy as np
 from numba import njit
@@ -522,7 +522,8 @@ def forward_tangent(
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(
-    start, stop, thread, step, col_ptr, col_edge, receiver, x, y, r, table, g, t_x, t_y, t_r, t_table, t_d_x, t_d_y, t_d_r, t_d_table,
+    start, stop, thread, step, col_ptr, col_edge, receiver, x, y, r, table, g, t_x, t_y, t_r, t_table,
+    t_d_x, t_d_y, t_d_r, t_d_table,
 ):
     """Derivative of `backward` along (t_x, t_y, t_r, t_table) at fixed g: the double backward of force training."""
     real = x.dtype.type

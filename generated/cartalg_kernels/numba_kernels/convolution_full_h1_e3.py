@@ -8,7 +8,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 208, forward, per edge and channel 484, backward, per edge and channel 958,
 #              forward_tangent, per edge and channel 1202, backward_tangent, per edge and channel 1898
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 e78a54e2f7c3ea92
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 03e29f84ecdcd382
 
 import numpy as np
 from numba import njit
@@ -937,7 +937,8 @@ def forward_tangent(
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(
-    start, stop, thread, step, col_ptr, col_edge, receiver, x, y, r, table, g, t_x, t_y, t_r, t_table, t_d_x, t_d_y, t_d_r, t_d_table,
+    start, stop, thread, step, col_ptr, col_edge, receiver, x, y, r, table, g, t_x, t_y, t_r, t_table,
+    t_d_x, t_d_y, t_d_r, t_d_table,
 ):
     """Derivative of `backward` along (t_x, t_y, t_r, t_table) at fixed g: the double backward of force training."""
     real = x.dtype.type

@@ -1,0 +1,43 @@
+# One word for each habit. `make env` makes .venv; everything else uses it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.PHONY: help env demo test check generate bench clean
+
+help:
+	@echo "make demo      the whole pipeline on shipped data, with plots and a report in demo/"
+	@echo "make test      environment, lint, format, types, staleness of generated/, all tests"
+	@echo "make check     the same without making the environment first"
+	@echo "make env       only the environment, .venv"
+	@echo "make generate  derive the rules and write generated/ anew"
+	@echo "make bench     time kernels and the potential on this machine"
+
+env: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $(STAMP)
+
+demo: env
+	$(BIN)/cartalg demo --output demo
+
+test: env check
+
+check:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/cartalg generate --check
+	$(BIN)/pytest
+
+generate: env
+	$(BIN)/cartalg generate
+
+bench: env
+	$(BIN)/python tests/benchmarks/bench.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,213 @@
+"""The command line: inspect, generate, train, evaluate, demo."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+# Torch's idle threads spin by default, which starves the kernels' own threads on a machine with few cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cartalg import __version__
+
+app = typer.Typer(
+    help="Irreducible Cartesian tensors: exact rules, generated kernels, a potential to train and run.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+inspect_app = typer.Typer(help="Print exact rules: projectors, harmonics, couplings.", no_args_is_help=True)
+app.add_typer(inspect_app, name="inspect")
+console, errors = Console(), Console(stderr=True)
+
+FormatOption = Annotated[str, typer.Option("--format", help="unicode, latex or json")]
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Show a mistake in the input as one line, without a traceback; exit with 1."""
+    try:
+        yield
+    except (ValueError, LookupError, OSError, FloatingPointError, RuntimeError) as error:
+        errors.print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+
+
+def progress_bar() -> Progress:
+    """The progress bar of every command, on standard error."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=errors,
+    )
+
+
+@app.callback(invoke_without_command=True)
+def main(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    """Common options."""
+    if version:
+        console.print(f"cartalg {__version__}")
+        raise typer.Exit
+
+
+@inspect_app.command("projector")
+def inspect_projector(rank: int, form: FormatOption = "unicode") -> None:
+    """The traceless projector of a rank, e.g. `cartalg inspect projector 3`."""
+    from cartalg.symbolic.render import render_projector
+
+    with user_errors():
+        print(render_projector(rank, form))  # type: ignore[arg-type]
+
+
+@inspect_app.command("harmonic")
+def inspect_harmonic(rank: int, form: FormatOption = "unicode") -> None:
+    """The Cartesian harmonic of a rank, e.g. `cartalg inspect harmonic 2 --format latex`."""
+    from cartalg.symbolic.render import render_harmonic
+
+    with user_errors():
+        print(render_harmonic(rank, form))  # type: ignore[arg-type]
+
+
+@inspect_app.command("coupling")
+def inspect_coupling(l1: int, l2: int, l3: int, form: FormatOption = "unicode") -> None:
+    """The coupling (L1, L2) -> L3, e.g. `cartalg inspect coupling 2 1 2 --format json`."""
+    from cartalg.symbolic.render import render_coupling
+
+    with user_errors():
+        print(render_coupling(l1, l2, l3, form))  # type: ignore[arg-type]
+
+
+@app.command()
+def generate(
+    max_rank: Annotated[int | None, typer.Option(help="Highest rank of any tensor.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the kernels; by default the library's own.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if the folder is not current.")] = False,
+) -> None:
+    """Derive the rules and emit the kernels.
+
+    `cartalg generate --max-rank 4 --out kernels4` makes a set of your own: name it as `kernels: kernels4` in a
+    configuration, or open it with `cartalg.ops.KernelSet("kernels4")`.
+
+    `cartalg generate --check` proves that the library's own set is what the rules give.
+    """
+    from cartalg_codegen import emit
+
+    from cartalg.ops.kernels import KernelSet, shipped_folder
+
+    with user_errors():
+        folder = out or shipped_folder()
+        rank = max_rank
+        if rank is None:
+            rank = KernelSet(folder).max_rank if (folder / emit.MANIFEST).is_file() else 3
+        with progress_bar() as bar:
+            task = bar.add_task("deriving", total=None, note="")
+            files = emit.render(rank, lambda name, n, total: bar.update(task, completed=n, total=total, note=name))
+        if check:
+            differences = emit.differences(files, folder)
+            for line in differences:
+                errors.print(line, highlight=False)
+            if differences:
+                errors.print(f"{folder} is not current: run `cartalg generate`", highlight=False, soft_wrap=True)
+                raise typer.Exit(1)
+            console.print(f"{folder}: {len(files)} files are current", highlight=False, soft_wrap=True)
+            return
+        emit.write(files, folder)
+        console.print(f"{folder}: wrote {len(files)} files to rank {rank}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML configuration.")],
+    output: Annotated[Path, typer.Option(help="Folder of the run.")],
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where data paths start; by default the config's folder.")
+    ] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Start anew although the folder has a checkpoint.")
+    ] = False,
+    backend: Annotated[str, typer.Option(help="auto, numba or torch")] = "auto",
+) -> None:
+    """Train a potential; run again to go on after an interruption.
+
+    `cartalg train docs/examples/acetylacetone.yaml --data-dir DATA --output runs/acac`
+
+    The folder gets model.safetensors (best validation loss), checkpoint.safetensors, metrics.csv, tensorboard/ and
+    plots.
+    """
+    from cartalg.train.run import train_run
+
+    with user_errors(), progress_bar() as bar:
+        train_run(config, output, data_dir, restart, backend, bar)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Model file or folder of a run.")],
+    file: Annotated[Path, typer.Argument(help="Labelled frames, extended XYZ.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, units in the key names.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Parity plot; by default beside the model.")] = None,
+    numbers: Annotated[Path | None, typer.Option(help="Text file of frame numbers to use.")] = None,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    stress_key: str | None = None,
+    backend: Annotated[str, typer.Option(help="auto, numba or torch")] = "auto",
+) -> None:
+    """Errors of a model on labelled frames: MAE and RMSE of energy, energy per atom, forces, stress.
+
+    `cartalg evaluate runs/acac test_300K.xyz --json`
+    """
+    from cartalg.data.frames import Keys
+    from cartalg.train.run import evaluate_file
+
+    with user_errors(), progress_bar() as bar:
+        keys = Keys(energy_key, forces_key, stress_key)
+        result, path, count = evaluate_file(model, file, keys, numbers, plot, backend, bar)
+    if as_json:
+        print(json.dumps({"frames": count, **result}, indent=2))
+        return
+    console.print(errors_table(result, f"{file.name}, {count} frames"))
+    console.print(f"parity plot: {path}", highlight=False, soft_wrap=True)
+
+
+def errors_table(result: dict[str, float], title: str) -> Table:
+    """MAE and RMSE as a table."""
+    from cartalg.train.metrics import UNIT_SUFFIX, UNITS
+
+    table = Table(title=title)
+    for column, side in (("", "left"), ("MAE", "right"), ("RMSE", "right"), ("unit", "left")):
+        table.add_column(column, justify=side)  # type: ignore[arg-type]
+    for quantity, (unit, _) in UNITS.items():
+        mae = result.get(f"{quantity}_mae_{UNIT_SUFFIX[quantity]}")
+        rmse = result.get(f"{quantity}_rmse_{UNIT_SUFFIX[quantity]}")
+        if mae is not None and rmse is not None:
+            table.add_row(quantity.replace("_", " "), f"{mae:.3g}", f"{rmse:.3g}", unit)
+    return table
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for the model, plots and report.")] = Path("demo"),
+    quick: Annotated[bool, typer.Option("--quick", help="Two epochs and 20 fs: only to see that it runs.")] = False,
+) -> None:
+    """The whole pipeline on the shipped data: check kernels, train, evaluate, 1 ps of NVE dynamics, report."""
+    from cartalg.demo import run_demo
+
+    say: Callable[[str], None] = lambda text: console.print(text, highlight=False, soft_wrap=True)  # noqa: E731
+    with user_errors(), progress_bar() as bar:
+        run_demo(output, quick, bar, say, lambda result, title: console.print(errors_table(result, title)))
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,1 @@
+"""The potential in the engines that people use."""

@@ -1,0 +1,98 @@
+"""ASE calculator: ``atoms.calc = CartalgCalculator("RUN")``."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.geometry import complete_cell
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from cartalg.data.graphs import Pairs, build_graph, find_pairs
+from cartalg.model import Potential
+from cartalg.train.checkpoint import load_model
+
+
+class CartalgCalculator(Calculator):  # type: ignore[misc]
+    """Energy, forces, stress and per-atom energies of a trained potential.
+
+    Units are ASE's: eV, eV/angstrom, eV/angstrom^3 with tension positive. The neighbour list is searched to cutoff +
+    skin and kept while no pair can have come within the cutoff unseen, also when the cell changes.
+
+    Args:
+        model: A potential, a model file or the folder of a training run.
+        skin: In angstrom; 0 searches in every step.
+        backend: ``"auto"``, ``"numba"`` or ``"torch"``.
+    Raises:
+        FileNotFoundError, CheckpointError: If the model cannot be read.
+        DataError: On calculation, for an unknown element, overlapping atoms or a singular cell.
+        PropertyNotImplementedError: If a stress is asked of a system that is not periodic along all three axes.
+    """
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress"]
+
+    def __init__(self, model: Potential | str | Path, skin: float = 0.5, backend: str = "auto", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if skin < 0:
+            raise ValueError(f"skin must not be negative, got {skin}")
+        self.model = model if isinstance(model, Potential) else load_model(model, backend)
+        self.skin = skin
+        self.searches = 0
+        self._reference: Atoms | None = None
+        self._pairs: Pairs | None = None
+
+    def calculate(
+        self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes
+    ) -> None:
+        """Compute what is asked for; ASE calls this."""
+        super().calculate(atoms, properties, system_changes)
+        properties = properties or ["energy", "forces"]
+        system = self.atoms
+        if "stress" in properties and not np.all(system.pbc):
+            raise PropertyNotImplementedError(
+                f"stress needs a cell that is periodic along all three axes; pbc is {system.pbc.tolist()}"
+            )
+        cutoff = self.model.config.cutoff
+        graph = build_graph(system, cutoff, self.model.elements, "atoms", self._neighbours(system, cutoff))
+        wants_stress = bool(np.all(system.pbc))
+        prediction = self.model(graph, forces=True, virial=wants_stress)
+        energies = prediction.atomic_energies.numpy()
+        self.results = {
+            "energy": float(prediction.energy[0]),
+            "free_energy": float(prediction.energy[0]),
+            "energies": energies,
+            "forces": prediction.forces.double().detach().numpy(),  # type: ignore[union-attr]
+        }
+        if prediction.virial is not None:
+            stress = prediction.virial[0].double().detach().numpy() / float(graph.volume[0])
+            self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
+
+    def _neighbours(self, atoms: Atoms, cutoff: float) -> Pairs:
+        """Pairs within cutoff + skin, from the last search if that is certain to hold every pair in the cutoff."""
+        if self._pairs is None or self._reference is None or not self._still_valid(atoms, self._reference, cutoff):
+            self._pairs = find_pairs(atoms, cutoff + self.skin, "atoms")
+            self._reference = atoms.copy()
+            self._reference.calc = None
+            self.searches += 1
+        return self._pairs
+
+    def _still_valid(self, atoms: Atoms, reference: Atoms, cutoff: float) -> bool:
+        """A pair farther than cutoff + skin then is farther than the cutoff now.
+
+        With x = x_ref F + u for the cell's deformation F, a pair's distance is at least
+        sigma_min(F) (cutoff + skin) - 2 max |u|.
+        """
+        if self.skin == 0 or len(atoms) != len(reference) or (atoms.pbc != reference.pbc).any():
+            return False
+        if (atoms.numbers != reference.numbers).any() or not np.isfinite(atoms.positions).all():
+            return False
+        old, new = complete_cell(reference.cell), complete_cell(atoms.cell)
+        if np.array_equal(old, new):
+            shrink, moved = 1.0, atoms.positions - reference.positions
+        else:
+            deformation = np.linalg.solve(old, new)
+            shrink = float(np.linalg.svd(deformation, compute_uv=False)[-1])
+            moved = atoms.positions - reference.positions @ deformation
+        reach = shrink * (cutoff + self.skin) - 2 * float(np.linalg.norm(moved, axis=1).max())
+        return bool(reach > cutoff)

@@ -1,0 +1,91 @@
+"""Model files and checkpoints: one safetensors file each, its description as JSON in the header. Nothing is unpickled.
+
+A file is written beside its place and renamed, so that what is there is always whole.
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cartalg.model import Potential
+
+MODEL_FILE = "model.safetensors"
+CHECKPOINT_FILE = "checkpoint.safetensors"
+HEADER = "cartalg"
+FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A model file or checkpoint that cannot be used."""
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
+    """Write tensors and a JSON description whole: to a temporary file, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=path.suffix)
+    os.close(handle)
+    try:
+        content = {k: v.detach().contiguous().clone() for k, v in tensors.items()}
+        save_file(content, temporary, metadata={HEADER: json.dumps({"format": FORMAT, **description})})
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `write_tensors` wrote.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If the file is damaged, or was not written by cartalg.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}")
+    try:
+        with safe_open(path, framework="pt") as stored:
+            metadata = stored.metadata() or {}
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: damaged or not a safetensors file: {error}") from error
+    if HEADER not in metadata:
+        raise CheckpointError(f"{path}: a safetensors file, but not written by cartalg")
+    description = json.loads(metadata[HEADER])
+    if description.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: format {description.get('format')}, this version of cartalg reads {FORMAT}")
+    return tensors, description
+
+
+def save_model(path: Path, model: Potential, extra: dict[str, Any] | None = None) -> None:
+    """Write a potential to one file."""
+    write_tensors(path, model.state_dict(), {"model": model.description(), **(extra or {})})
+
+
+def load_model(path: str | Path, backend: str = "auto") -> Potential:
+    """Read a potential, in the precision that it was trained in.
+
+    Args:
+        path: A model file, or the folder of a training run (its best model).
+        backend: ``"auto"``, ``"numba"`` or ``"torch"``.
+    Raises:
+        FileNotFoundError: If there is no model.
+        CheckpointError: If the file is damaged or not a model.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if not (path / MODEL_FILE).is_file():
+            raise FileNotFoundError(f"no {MODEL_FILE} in {path}: is the training run finished with its first epoch?")
+        path = path / MODEL_FILE
+    tensors, description = read_tensors(path)
+    if "model" not in description:
+        raise CheckpointError(f"{path}: holds no model")
+    model = Potential.from_description(description["model"], backend)
+    model.load_state_dict(tensors)
+    return model.eval()

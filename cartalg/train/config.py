@@ -1,0 +1,129 @@
+"""The training configuration: one YAML file, every key checked."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cartalg.data.frames import Keys
+from cartalg.model import ModelConfig
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names the key and what to do."""
+
+
+class DataConfig(BaseModel):
+    """Where the frames are. Paths are relative to --data-dir, or else to the configuration file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    train: str = Field(description="file of training frames")
+    valid: str | None = Field(None, description="file of validation frames; without one they are taken from `train`")
+    test: str | None = Field(None, description="file of test frames, evaluated at the end")
+    train_numbers: str | None = Field(None, description="text file of frame numbers in `train` to train on")
+    valid_numbers: str | None = Field(None, description="text file of frame numbers in `train` to validate on")
+    test_numbers: str | None = Field(None, description="text file of frame numbers in `test` to test on")
+    train_count: int | None = Field(None, ge=1, description="train on this many frames, drawn with the seed")
+    valid_count: int | None = Field(
+        None, ge=1, description="validate on this many frames of `train`, drawn with the seed"
+    )
+    isolated_atoms: str | None = Field(None, description="file of isolated atoms: their energies become the shifts")
+    energy_key: str | None = None
+    forces_key: str | None = None
+    stress_key: str | None = None
+
+    @property
+    def keys(self) -> Keys:
+        """Label names."""
+        return Keys(self.energy_key, self.forces_key, self.stress_key)
+
+    @model_validator(mode="after")
+    def _one_validation_set(self) -> "DataConfig":
+        given = [k for k in ("valid", "valid_numbers", "valid_count") if getattr(self, k) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one of valid, valid_numbers, valid_count, not {' and '.join(given)}")
+        if bool(self.train_numbers) and self.train_count is not None:
+            raise ValueError("give train_numbers or train_count, not both")
+        return self
+
+
+class TrainingConfig(BaseModel):
+    """How the model is trained. Loss: weighted mean squares of energy per atom, force components and stress."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int = Field(100, ge=1)
+    batch_size: int = Field(10, ge=1, description="frames a step")
+    learning_rate: float = Field(0.01, gt=0)
+    final_learning_rate: float = Field(0.01, gt=0, le=1, description="at the end, as a fraction of learning_rate")
+    warmup_epochs: float = Field(1.0, ge=0)
+    weight_decay: float = Field(1e-6, ge=0)
+    ema_decay: float = Field(0.995, ge=0, lt=1, description="exponential moving average of the weights; 0 turns it off")
+    clip_norm: float = Field(10.0, gt=0, description="largest gradient norm")
+    energy_weight: float = Field(1.0, ge=0, description="on (eV/atom)^2")
+    forces_weight: float = Field(10.0, ge=0, description="on (eV/A)^2")
+    stress_weight: float = Field(0.0, ge=0, description="on (eV/A^3)^2")
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> "TrainingConfig":
+        if self.energy_weight == self.forces_weight == self.stress_weight == 0:
+            raise ValueError("at least one of energy_weight, forces_weight, stress_weight must be above 0")
+        return self
+
+
+class Config(BaseModel):
+    """A whole training run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: DataConfig
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+
+
+def load_config(path: str | Path) -> Config:
+    """Read and check a YAML configuration.
+
+    Raises:
+        ConfigError: If the file is missing or no YAML, a key is unknown (the nearest valid one is named), or a value
+            has the wrong type or range.
+    """
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    return parse_config(values, str(path))
+
+
+def parse_config(values: Any, source: str) -> Config:
+    """Check a configuration given as a mapping. Raises ConfigError as `load_config` does."""
+    if not isinstance(values, dict):
+        raise ConfigError(f"{source}: a configuration is a mapping with the keys {', '.join(Config.model_fields)}")
+    try:
+        return Config.model_validate(values, strict=False)
+    except ValidationError as error:
+        problems = [_explain(item) for item in error.errors()]
+        raise ConfigError(f"{source}: " + "; ".join(problems)) from None
+
+
+def _explain(item: Any) -> str:
+    """One validation problem as a sentence."""
+    place = ".".join(map(str, item["loc"])) or "configuration"
+    if item["type"] == "extra_forbidden":
+        section: Any = Config
+        for name in item["loc"][:-1]:
+            section = section.model_fields[name].annotation
+        valid = list(section.model_fields)
+        near = difflib.get_close_matches(str(item["loc"][-1]), valid, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}?" if near else f"valid keys are {', '.join(valid)}"
+        return f"unknown key {place}; {hint}"
+    if item["type"] == "missing":
+        return f"missing key {place}"
+    return f"{place}: {item['msg']}, got {item['input']!r}"

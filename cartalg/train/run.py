@@ -1,0 +1,133 @@
+"""Whole runs: from a configuration to a trained model with its plots; from a model and a file to errors."""
+
+from pathlib import Path
+
+import torch
+from rich.progress import Progress
+
+from cartalg.data.frames import DataError, Keys, read_frames, split_isolated
+from cartalg.data.statistics import gather
+from cartalg.model import Potential
+from cartalg.train.checkpoint import CHECKPOINT_FILE, CheckpointError, load_model
+from cartalg.train.config import Config, load_config
+from cartalg.train.dataset import Dataset, Split, load_split, read_numbers
+from cartalg.train.metrics import compare
+from cartalg.train.plots import learning_curve, parity
+from cartalg.train.trainer import METRICS_FILE, Trainer, read_metrics, write_json
+
+NEIGHBOURS = "neighbours"
+
+
+def build_dataset(frames: list, model_cutoff: float, elements: tuple[str, ...], bar: Progress, what: str) -> Dataset:  # type: ignore[type-arg]
+    """Graphs of frames, under a progress bar."""
+    task = bar.add_task(f"{NEIGHBOURS}, {what}", total=len(frames), note="")
+    dataset = Dataset.build(frames, model_cutoff, elements, lambda: bar.advance(task))
+    bar.remove_task(task)
+    return dataset
+
+
+def initial_model(config: Config, split: Split, train: Dataset, elements: tuple[str, ...], backend: str) -> Potential:
+    """A potential with the training set's statistics and seeded random weights."""
+    statistics = gather(split.train, train.graphs, elements, split.isolated)
+    shifts = dict(statistics.shifts)
+    if split.isolated is not None:
+        # Isolated atoms leave the binding energy to the network; its mean per atom is better put in the shifts.
+        rest = [
+            (f.energy - sum(shifts[s] for s in f.atoms.get_chemical_symbols())) / len(f.atoms)
+            for f in split.train
+            if f.energy is not None
+        ]
+        binding = sum(rest) / len(rest) if rest else 0.0
+        shifts = {e: s + binding for e, s in shifts.items()}
+    torch.manual_seed(config.training.seed)
+    values = torch.tensor([shifts[e] for e in elements], dtype=torch.float64)
+    return Potential(config.model, elements, values, statistics.scale, statistics.mean_neighbours, backend)
+
+
+def train_run(
+    config_path: Path, output: Path, data_dir: Path | None, restart: bool, backend: str, bar: Progress
+) -> dict[str, dict[str, float]]:
+    """Train as a configuration says, or go on where the run stopped; plots and errors go to `output`.
+
+    Returns:
+        Errors of the best model on the validation frames and, if there are any, the test frames.
+    Raises:
+        ConfigError, DataError, CheckpointError, FileNotFoundError: For bad input; the message says which.
+    """
+    config = load_config(config_path)
+    folder = data_dir or config_path.parent
+    split = load_split(config, folder)
+    elements = split.elements
+    train = build_dataset(split.train, config.model.cutoff, elements, bar, "training")
+    valid = build_dataset(split.valid, config.model.cutoff, elements, bar, "validation")
+    model = initial_model(config, split, train, elements, backend)
+    trainer = Trainer(config, model, train, valid, output)
+    if (output / CHECKPOINT_FILE).exists() and not restart:
+        trainer.resume()
+        bar.console.print(f"going on from epoch {trainer.state.epoch} of {output}", highlight=False)
+    elif output.exists() and any(output.iterdir()) and not restart and not (output / METRICS_FILE).exists():
+        raise CheckpointError(f"{output} is not empty and holds no run; choose another --output, or --restart")
+    count = sum(p.numel() for p in model.parameters())
+    bar.console.print(
+        f"{len(split.train)} training, {len(split.valid)} validation frames; {', '.join(elements)}; "
+        f"{train_neighbours(train):.1f} neighbours; {count} weights; the first step compiles kernels",
+        highlight=False,
+    )
+    steps = trainer.steps_per_epoch
+    total = config.training.epochs * steps
+    task = bar.add_task("training", total=total, completed=trainer.state.epoch * steps, note="")
+
+    def on_epoch(row: dict[str, float]) -> None:
+        energy = row.get("valid_energy_per_atom_rmse_meV_per_atom", float("nan"))
+        forces = row.get("valid_forces_rmse_meV_per_A", float("nan"))
+        note = f"epoch {row['epoch']:.0f}: valid {forces:.1f} meV/A, {energy:.2f} meV/atom"
+        bar.update(task, note=note)
+        if not bar.console.is_terminal and (row["epoch"] % 10 == 0 or row["epoch"] == 1):
+            bar.console.print(note, highlight=False)
+
+    trainer.run(lambda: bar.advance(task), on_epoch)
+    learning_curve(read_metrics(output / METRICS_FILE), output / "learning_curve.png")
+    best = load_model(output, backend)
+    results = {}
+    for name, frames in (("valid", split.valid), ("test", split.test)):
+        if frames:
+            dataset = valid if name == "valid" else build_dataset(frames, config.model.cutoff, elements, bar, name)
+            comparison = compare(best, dataset.frames, dataset.graphs)
+            parity(comparison, output / f"parity_{name}.png")
+            results[name] = comparison.errors()
+    write_json(output / "errors.json", results)
+    return results
+
+
+def train_neighbours(dataset: Dataset) -> float:
+    """Mean number of neighbours of an atom."""
+    return sum(len(g.vectors) for g in dataset.graphs) / sum(len(g.species) for g in dataset.graphs)
+
+
+def evaluate_file(
+    model_path: Path,
+    file: Path,
+    keys: Keys,
+    numbers: Path | None,
+    plot: Path | None,
+    backend: str,
+    bar: Progress,
+) -> tuple[dict[str, float], Path, int]:
+    """Errors of a model on a file of labelled frames: (errors, parity plot, number of frames).
+
+    Raises:
+        DataError: If no frame has a label, or the input is bad.
+    """
+    model = load_model(model_path, backend)
+    frames, _ = split_isolated(read_frames(file, keys, read_numbers(numbers) if numbers else None))
+    if not any(f.energy is not None or f.forces is not None or f.stress is not None for f in frames):
+        raise DataError(
+            f"{file}: no frame has an energy, forces or a stress; name the keys with --energy-key and so on"
+        )
+    dataset = build_dataset(frames, model.config.cutoff, model.elements, bar, file.name)
+    task = bar.add_task("evaluating", total=len(frames), note="")
+    comparison = compare(model, dataset.frames, dataset.graphs, progress=lambda n: bar.update(task, completed=n))
+    folder = model_path if model_path.is_dir() else model_path.parent
+    path = plot or folder / f"parity_{file.name.split('.')[0]}.png"
+    parity(comparison, path)
+    return comparison.errors(), path, len(frames)

@@ -1,0 +1,264 @@
+"""The training loop: plain Torch, whole state in one file, resumed exactly.
+
+Plain Torch rather than a training framework: the loop is this page, and nothing a framework offers (callbacks, loggers,
+accelerators) would make it shorter. Averaged weights, optimiser and clipping are Torch's own.
+"""
+
+import csv
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tensorboardX import SummaryWriter
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from cartalg.data.graphs import Graph
+from cartalg.model import Potential, Prediction
+from cartalg.train.checkpoint import (
+    CHECKPOINT_FILE,
+    MODEL_FILE,
+    CheckpointError,
+    read_tensors,
+    save_model,
+    write_tensors,
+)
+from cartalg.train.config import Config, TrainingConfig
+from cartalg.train.dataset import Dataset, Labels
+from cartalg.train.metrics import compare
+
+METRICS_FILE = "metrics.csv"
+
+
+def loss(prediction: Prediction, labels: Labels, graph: Graph, weights: TrainingConfig) -> Tensor:
+    """Weighted mean squares of energy per atom, force and stress components; unlabelled entries are left out."""
+    atoms = graph.atoms_per_frame
+    total = prediction.energy.new_zeros(())
+    if weights.energy_weight and labels.has_energy.any():
+        difference = ((prediction.energy - labels.energy) / atoms)[labels.has_energy]
+        total = total + weights.energy_weight * (difference**2).mean()
+    if weights.forces_weight and labels.has_forces.any() and prediction.forces is not None:
+        difference = (prediction.forces - labels.forces.to(prediction.forces.dtype))[labels.has_forces[graph.frame]]
+        total = total + weights.forces_weight * (difference**2).mean()
+    if weights.stress_weight and labels.has_stress.any() and prediction.virial is not None:
+        stress = prediction.virial[labels.has_stress] / graph.volume[labels.has_stress, None, None]
+        total = total + weights.stress_weight * ((stress - labels.stress[labels.has_stress]) ** 2).mean()
+    return total
+
+
+@dataclass
+class Progress:
+    """Where a run is: what the checkpoint's JSON holds beside the weights."""
+
+    epoch: int = 0
+    best_loss: float = math.inf
+    best_epoch: int = 0
+
+
+class Trainer:
+    """Trains a potential and writes everything into one folder.
+
+    Args:
+        config: The run.
+        model: The potential, initialised.
+        train, valid: Data.
+        output: Folder for metrics, checkpoint and best model.
+    """
+
+    def __init__(self, config: Config, model: Potential, train: Dataset, valid: Dataset, output: Path) -> None:
+        self.config, self.model, self.train_set, self.valid_set, self.output = config, model, train, valid, output
+        settings = config.training
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            amsgrad=True,
+            fused=True,
+        )
+        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
+        self.state = Progress()
+        self.steps_per_epoch = math.ceil(len(train.frames) / settings.batch_size)
+
+    @property
+    def best_model(self) -> Potential:
+        """The averaged weights as a potential."""
+        average: Potential = self.average.module  # type: ignore[assignment]
+        return average
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up, then half a cosine down to the final rate; a function of the step alone."""
+        settings = self.config.training
+        warmup = settings.warmup_epochs * self.steps_per_epoch
+        if step < warmup:
+            return settings.learning_rate * (step + 1) / (warmup + 1)
+        progress = (step - warmup) / max(settings.epochs * self.steps_per_epoch - warmup, 1)
+        floor = settings.final_learning_rate
+        return settings.learning_rate * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(progress, 1))))
+
+    def run(self, on_step: Callable[[], None], on_epoch: Callable[[dict[str, float]], None]) -> Progress:
+        """Train from the current state to the last epoch.
+
+        Args:
+            on_step: Called after each optimiser step.
+            on_epoch: Called with the epoch's metrics.
+        """
+        self.output.mkdir(parents=True, exist_ok=True)
+        truncate_metrics(self.output / METRICS_FILE, self.state.epoch)
+        board = SummaryWriter(str(self.output / "tensorboard"), purge_step=self.state.epoch + 1)
+        for epoch in range(self.state.epoch, self.config.training.epochs):
+            train_loss = self._epoch(epoch, on_step)
+            row = {"epoch": float(epoch + 1), "train_loss": train_loss, **self._validate()}
+            row["learning_rate"] = self.learning_rate((epoch + 1) * self.steps_per_epoch)
+            self.state.epoch = epoch + 1
+            if row["valid_loss"] < self.state.best_loss:
+                self.state.best_loss, self.state.best_epoch = row["valid_loss"], epoch + 1
+                save_model(self.output / MODEL_FILE, self.best_model, {"epoch": epoch + 1, "errors": row})
+            append_metrics(self.output / METRICS_FILE, row)
+            for key, value in row.items():
+                board.add_scalar(key, value, epoch + 1)
+            self.save()
+            on_epoch(row)
+        board.close()
+        return self.state
+
+    def _epoch(self, epoch: int, on_step: Callable[[], None]) -> float:
+        settings = self.config.training
+        self.model.train()
+        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(self.train_set.frames), generator=generator).tolist()
+        total = 0.0
+        for number in range(self.steps_per_epoch):
+            chosen = order[number * settings.batch_size : (number + 1) * settings.batch_size]
+            graph, labels = self.train_set.batch(chosen)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.learning_rate(epoch * self.steps_per_epoch + number)
+            self.optimizer.zero_grad(set_to_none=True)
+            prediction = self.model(
+                graph, forces=settings.forces_weight > 0, virial=settings.stress_weight > 0, training=True
+            )
+            value = loss(prediction, labels, graph, settings)
+            if not torch.isfinite(value):
+                raise FloatingPointError(
+                    f"the loss is not finite in epoch {epoch + 1}; lower training.learning_rate or check the labels"
+                )
+            value.backward()
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
+            self.optimizer.step()
+            self.average.update_parameters(self.model)
+            total += float(value.detach()) * len(chosen)
+            on_step()
+        return total / len(order)
+
+    def _validate(self) -> dict[str, float]:
+        """Errors of the averaged weights on the validation frames, and the loss that selects the best model."""
+        settings, dataset = self.config.training, self.valid_set
+        result = compare(self.best_model, dataset.frames, dataset.graphs, settings.batch_size)
+        weights = {
+            "energy_per_atom": settings.energy_weight,
+            "forces": settings.forces_weight,
+            "stress": settings.stress_weight,
+        }
+        total = 0.0
+        for quantity, weight in weights.items():
+            if quantity in result.reference:
+                reference, predicted = result.pair(quantity)
+                total += weight * float(((predicted - reference) ** 2).mean())
+        return {"valid_loss": total, **{f"valid_{k}": v for k, v in result.errors().items()}}
+
+    def save(self) -> None:
+        """Write the whole state: weights, average, optimiser, place in the run."""
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        state = self.optimizer.state_dict()["state"]
+        for index, entries in state.items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in entries.items()}
+        tensors["random"] = torch.get_rng_state()
+        description = {
+            "progress": {**vars(self.state), "best_loss": repr(self.state.best_loss)},
+            "config": self.config.model_dump(mode="json"),
+            "model": self.model.description(),
+        }
+        write_tensors(self.output / CHECKPOINT_FILE, tensors, description)
+
+    def resume(self) -> None:
+        """Go on from the folder's checkpoint.
+
+        Raises:
+            CheckpointError: If the checkpoint belongs to another configuration, or is damaged.
+        """
+        path = self.output / CHECKPOINT_FILE
+        tensors, description = read_tensors(path)
+        differing = differing_keys(description["config"], self.config.model_dump(mode="json"))
+        if differing:
+            raise CheckpointError(
+                f"{path}: belongs to a run with another {', '.join(differing)}; choose a new --output, or --restart"
+            )
+        if self.model.description() != description["model"]:
+            raise CheckpointError(f"{path}: the training data have changed since; choose a new --output, or --restart")
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+        self.model.load_state_dict(part("model."))
+        self.average.load_state_dict(part("average."))
+        optimizer = self.optimizer.state_dict()
+        entries: dict[int, dict[str, Tensor]] = {}
+        for key, value in part("optimizer.").items():
+            index, name = key.split(".")
+            entries.setdefault(int(index), {})[name] = value
+        optimizer["state"] = entries
+        self.optimizer.load_state_dict(optimizer)
+        torch.set_rng_state(tensors["random"])
+        progress = description["progress"]
+        self.state = Progress(progress["epoch"], float(progress["best_loss"]), progress["best_epoch"])
+
+
+def differing_keys(old: Any, new: Any, place: str = "") -> list[str]:
+    """Dotted names of configuration entries that differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = sorted({*old, *new})
+        return [d for n in names for d in differing_keys(old.get(n), new.get(n), f"{place}.{n}".strip("."))]
+    return [] if old == new else [place]
+
+
+def append_metrics(path: Path, row: dict[str, float]) -> None:
+    """Add one line to the CSV of metrics; its columns are those of the first line."""
+    new = not path.exists()
+    with path.open("a", newline="") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow({k: f"{v:.8g}" for k, v in row.items()})
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """Rows of the CSV of metrics."""
+    with path.open(newline="") as stream:
+        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
+
+
+def truncate_metrics(path: Path, epoch: int) -> None:
+    """Drop lines of epochs after the checkpoint: a run that was killed writes them anew."""
+    if not path.exists():
+        return
+    lines = path.read_text().splitlines(keepends=True)
+    kept = lines[:1] + [line for line in lines[1:] if line.endswith("\n") and float(line.split(",")[0]) <= epoch]
+    temporary = path.with_suffix(".writing")
+    temporary.write_text("".join(kept) if epoch else "")
+    if epoch:
+        os.replace(temporary, path)
+    else:
+        temporary.unlink()
+        path.unlink()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON whole."""
+    temporary = path.with_suffix(".writing")
+    temporary.write_text(json.dumps(value, indent=2) + "\n")
+    os.replace(temporary, path)
