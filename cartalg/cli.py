@@ -102,9 +102,8 @@ def generate(
 
     `cartalg generate --check` proves that the library's own set is what the rules give.
     """
-    from cartalg_codegen import emit
-
     from cartalg.ops.kernels import KernelSet, shipped_folder
+    from cartalg_codegen import emit
 
     with user_errors():
         folder = out or shipped_folder()

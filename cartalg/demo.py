@@ -10,7 +10,6 @@ import yaml
 from ase import units
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary, ZeroRotation
 from ase.md.verlet import VelocityVerlet
-from cartalg_codegen import emit
 from rich.progress import Progress
 
 from cartalg.data.frames import read_frames
@@ -21,6 +20,7 @@ from cartalg.symbolic.render import render_projector
 from cartalg.train.dataset import read_numbers
 from cartalg.train.plots import energy_conservation
 from cartalg.train.run import train_run
+from cartalg_codegen import emit
 
 TEMPERATURE_K = 300
 STEP_FS = 0.5

@@ -67,7 +67,7 @@ def render_coupling(l1: int, l2: int, l3: int, form: Format) -> str:
         "",
         f"  parity p₃ = p₁ p₂: two polar tensors give {'an axial' if rule.odd else 'a polar'} one",
         f"  orthonormal = harmonic × {_pretty(factor)}",
-        f"  {len(rule.entries)} nonzero entries of {(2 * l1 + 1) * (2 * l2 + 1) * (2 * l3 + 1)}, harmonic normalisation",
+        f"  {len(rule.entries)} of {(2 * l1 + 1) * (2 * l2 + 1) * (2 * l3 + 1)} entries, harmonic normalisation:",
         "",
     ]
     rows: dict[int, list[str]] = {}

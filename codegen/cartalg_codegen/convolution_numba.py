@@ -88,7 +88,7 @@ def message_programs(rows: int, columns: int):  # type: ignore[no-untyped-def]
 def edge_programs(convolution: Convolution) -> str:
     """Splines and coupling matrices of one edge."""
     matrices = convolution.matrices()
-    transpose = gradient(matrices, ("y",), "matrices_gradient", "Gradient of the matrices to the harmonics.", "d_m")
+    transpose = gradient(matrices, ("y",), "matrices_gradient", "Gradient of the matrices.", "d_m", False)
     parts = [edge_function(spline_basis(d), spline_basis(d).name, "f") for d in range(3)]
     parts += [edge_function(matrices, "matrices"), edge_function(transpose, "matrices_gradient")]
     return "\n\n".join(parts)

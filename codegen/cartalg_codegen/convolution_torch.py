@@ -25,7 +25,7 @@ def body(convolution: Convolution) -> str:
     ]
     imports = "import torch\n\nfrom .messages import (\n" + "".join(f"    {n},\n" for n in sorted(names)) + ")\n"
     matrices = convolution.matrices()
-    transpose = gradient(matrices, ("y",), "matrices_gradient", "Gradient of the matrices to the harmonics.", "d_m")
+    transpose = gradient(matrices, ("y",), "matrices_gradient", "Gradient of the matrices.", "d_m", False)
     edge = [function(spline_basis(d), spline_basis(d).name) for d in range(3)]
     edge += [function(matrices, "matrices"), function(transpose, "matrices_gradient")]
 

@@ -7,10 +7,12 @@ Both return straight-line programs with exact coefficients. Source: docs/theory.
 
 from fractions import Fraction
 
-from cartalg_codegen.program import Assign, Program, Ref, Slot, Term, live, propagate_zeros, statement
+from cartalg_codegen.program import Assign, Program, Ref, Slot, live, propagate_zeros, statement
 
 
-def gradient(program: Program, wrt: tuple[str, ...], name: str, summary: str, cotangent: str = "g") -> Program:
+def gradient(
+    program: Program, wrt: tuple[str, ...], name: str, summary: str, cotangent: str = "g", keep_inputs: bool = True
+) -> Program:
     """Derive dPhi/d(slot) for each input slot in `wrt`, where Phi = sum_k g_k out_k.
 
     Args:
@@ -18,6 +20,7 @@ def gradient(program: Program, wrt: tuple[str, ...], name: str, summary: str, co
         wrt: Names of input slots; the gradient of slot ``x`` is output slot ``d_x``.
         name, summary: Of the new program.
         cotangent: Name of the new input slot.
+        keep_inputs: Keep inputs that the gradient does not read, so that every kernel has the same arguments.
     Raises:
         ValueError: If a name in `wrt` is no input, or there is more than one output slot.
     """
@@ -54,7 +57,10 @@ def gradient(program: Program, wrt: tuple[str, ...], name: str, summary: str, co
         backward += [statement(adjoint(r), contributions.get(r, [])) for r in refs]
     body = live(propagate_zeros([*forward, *backward], outputs), outputs)
     new_inputs = (*program.inputs, Slot(cotangent, output.size, output.lane))
-    return Program(name, summary, _used(new_inputs, body, {cotangent}), outputs, body)
+    if not keep_inputs:
+        read = {f.slot for a in body for t in a.terms for f in t.factors}
+        new_inputs = tuple(s for s in new_inputs if s.name in read or s.name == cotangent)
+    return Program(name, summary, new_inputs, outputs, body)
 
 
 def tangent(program: Program, wrt: tuple[str, ...], name: str, summary: str, primal: tuple[str, ...] = ()) -> Program:
@@ -85,27 +91,3 @@ def tangent(program: Program, wrt: tuple[str, ...], name: str, summary: str, pri
     inputs = (*program.inputs, *(Slot(f"t_{s.name}", s.size, s.lane) for s in program.inputs if s.name in wrt))
     final = live(propagate_zeros(body, outputs), outputs)
     return Program(name, summary, inputs, outputs, final)
-
-
-def _used(inputs: tuple[Slot, ...], body: tuple[Assign, ...], keep: set[str]) -> tuple[Slot, ...]:
-    """Inputs that the body reads: the gradient of a linear form does not need the slot it was linear in."""
-    read = {f.slot for a in body for t in a.terms for f in t.factors}
-    return tuple(s for s in inputs if s.name in read or s.name in keep)
-
-
-def substitute_zero(program: Program, slot: str) -> Program:
-    """The program with one input slot set to zero and removed."""
-    inputs = tuple(s for s in program.inputs if s.name != slot)
-    body = [
-        Assign(
-            a.target, tuple(Term(t.coefficient, t.factors) for t in a.terms if all(f.slot != slot for f in t.factors))
-        )
-        for a in program.body
-    ]
-    return Program(
-        program.name,
-        program.summary,
-        inputs,
-        program.outputs,
-        live(propagate_zeros(body, program.outputs), program.outputs),
-    )

@@ -6,7 +6,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 0, forward, per edge and channel 20, backward, per edge and channel 56,
 #              forward_tangent, per edge and channel 64, backward_tangent, per edge and channel 112
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 1de1f1f789382d62
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 0979d93c998a6b6d
 
 import numpy as np
 from numba import njit
@@ -112,7 +112,7 @@ def matrices(y, e, m):
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def matrices_gradient(d_m, d_y, e):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     d_m0 = d_m[0]
     d_m1 = d_m[1]
     d_m2 = d_m[2]

@@ -6,7 +6,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 0, forward, per edge and channel 32, backward, per edge and channel 68,
 #              forward_tangent, per edge and channel 88, backward_tangent, per edge and channel 152
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 25eacceab51d8be2
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 5f9160b376cc279c
 
 import numpy as np
 from numba import njit
@@ -102,7 +102,7 @@ def matrices(y, e, m):
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def matrices_gradient(d_m, d_y, e):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     d_m0 = d_m[0]
     d_m1 = d_m[1]
     d_m2 = d_m[2]

@@ -6,7 +6,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 24, forward, per edge and channel 84, backward, per edge and channel 173,
 #              forward_tangent, per edge and channel 219, backward_tangent, per edge and channel 361
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 0d9565359d019e07
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 da7b26c6946512cb
 
 import numpy as np
 from numba import njit
@@ -149,7 +149,7 @@ def matrices(y, e, m):
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def matrices_gradient(d_m, d_y, e):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     real = d_y.dtype.type
     c1_3 = real(1 / 3)
     c1_2 = real(1 / 2)

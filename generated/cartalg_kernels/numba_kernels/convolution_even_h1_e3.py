@@ -7,7 +7,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 70, forward, per edge and channel 158, backward, per edge and channel 320,
 #              forward_tangent, per edge and channel 400, backward_tangent, per edge and channel 640
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 e2a33df9b008cf77
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 2d34b2b0d28b2098
 
 import numpy as np
 from numba import njit
@@ -215,7 +215,7 @@ def matrices(y, e, m):
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def matrices_gradient(d_m, d_y, e):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     real = d_y.dtype.type
     c5_24 = real(5 / 24)
     c4_15 = real(4 / 15)

@@ -7,7 +7,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 67, forward, per edge and channel 230, backward, per edge and channel 439,
 #              forward_tangent, per edge and channel 565, backward_tangent, per edge and channel 903
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 6bd4e5fdbabec561
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 739b4d03e643408c
 
 import numpy as np
 from numba import njit
@@ -234,7 +234,7 @@ def matrices(y, e, m):
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def matrices_gradient(d_m, d_y, e):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     real = d_y.dtype.type
     c1_4 = real(1 / 4)
     c1_3 = real(1 / 3)

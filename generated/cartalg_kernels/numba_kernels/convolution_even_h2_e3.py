@@ -7,7 +7,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 210, forward, per edge and channel 472, backward, per edge and channel 883,
 #              forward_tangent, per edge and channel 1129, backward_tangent, per edge and channel 1751
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 a7e5ca8f0c3b8cca
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 83b80478a5db6d4b
 
 import numpy as np
 from numba import njit
@@ -395,7 +395,7 @@ def matrices(y, e, m):
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def matrices_gradient(d_m, d_y, e):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     real = d_y.dtype.type
     c4_45 = real(4 / 45)
     c1_6 = real(1 / 6)

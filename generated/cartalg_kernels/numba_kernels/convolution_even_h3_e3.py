@@ -8,7 +8,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 347, forward, per edge and channel 878, backward, per edge and channel 1591,
 #              forward_tangent, per edge and channel 2053, backward_tangent, per edge and channel 3139
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 2148db92605a6dcd
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 f0154dca8efa52d9
 
 import numpy as np
 from numba import njit
@@ -614,7 +614,7 @@ def matrices(y, e, m):
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def matrices_gradient(d_m, d_y, e):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     real = d_y.dtype.type
     c4_45 = real(4 / 45)
     c1_6 = real(1 / 6)

@@ -7,7 +7,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 0, forward, per edge and channel 100, backward, per edge and channel 206,
 #              forward_tangent, per edge and channel 266, backward_tangent, per edge and channel 450
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 2ed65b535b686eef
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 8f3bc8ceab42cba4
 
 import numpy as np
 from numba import njit
@@ -137,7 +137,7 @@ def matrices(y, e, m):
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def matrices_gradient(d_m, d_y, e):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     d_m0 = d_m[0]
     d_m1 = d_m[1]
     d_m2 = d_m[2]

@@ -7,7 +7,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 64, forward, per edge and channel 260, backward, per edge and channel 522,
 #              forward_tangent, per edge and channel 662, backward_tangent, per edge and channel 1074
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 4de9d00226c0418c
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 5fc969d1431598a8
 
 import numpy as np
 from numba import njit
@@ -244,7 +244,7 @@ def matrices(y, e, m):
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def matrices_gradient(d_m, d_y, e):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     real = d_y.dtype.type
     c1_3 = real(1 / 3)
     c1_2 = real(1 / 2)

@@ -8,7 +8,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 208, forward, per edge and channel 484, backward, per edge and channel 958,
 #              forward_tangent, per edge and channel 1202, backward_tangent, per edge and channel 1898
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 03e29f84ecdcd382
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 51c5751ae4383967
 
 import numpy as np
 from numba import njit
@@ -397,7 +397,7 @@ def matrices(y, e, m):
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def matrices_gradient(d_m, d_y, e):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     real = d_y.dtype.type
     c5_24 = real(5 / 24)
     c4_15 = real(4 / 15)

@@ -9,7 +9,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 198, forward, per edge and channel 716, backward, per edge and channel 1350,
 #              forward_tangent, per edge and channel 1738, backward_tangent, per edge and channel 2750
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 9382a3d2992aa5b4
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 610eff345accc41c
 
 import numpy as np
 from numba import njit
@@ -482,7 +482,7 @@ def matrices(y, e, m):
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def matrices_gradient(d_m, d_y, e):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     real = d_y.dtype.type
     c1_9 = real(1 / 9)
     c2_9 = real(2 / 9)

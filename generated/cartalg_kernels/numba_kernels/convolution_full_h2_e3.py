@@ -10,7 +10,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 668, forward, per edge and channel 1512, backward, per edge and channel 2796,
 #              forward_tangent, per edge and channel 3580, backward_tangent, per edge and channel 5504
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 0addc51f88e1b356
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 da98227b8943ff7b
 
 import numpy as np
 from numba import njit
@@ -937,7 +937,7 @@ def matrices(y, e, m):
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def matrices_gradient(d_m, d_y, e):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     real = d_y.dtype.type
     c4_45 = real(4 / 45)
     c1_9 = real(1 / 9)

@@ -6,7 +6,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 0, forward, per edge and channel 6, backward, per edge and channel 16,
 #              forward_tangent, per edge and channel 20, backward_tangent, per edge and channel 36
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 0c5a6b168ceb33d9
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 336be2ed7f9fa878
 
 import torch
 
@@ -66,7 +66,7 @@ def matrices(y):
 
 
 def matrices_gradient(d_m):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     d_m0 = d_m[..., 0]
     d_m1 = d_m[..., 1]
     d_m2 = d_m[..., 2]

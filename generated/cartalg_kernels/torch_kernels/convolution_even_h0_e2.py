@@ -6,7 +6,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 0, forward, per edge and channel 12, backward, per edge and channel 33,
 #              forward_tangent, per edge and channel 39, backward_tangent, per edge and channel 69
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 36ff6cce782cbc12
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 c5c066cdc751535d
 
 import torch
 
@@ -80,7 +80,7 @@ def matrices(y):
 
 
 def matrices_gradient(d_m):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     d_m0 = d_m[..., 0]
     d_m1 = d_m[..., 1]
     d_m2 = d_m[..., 2]

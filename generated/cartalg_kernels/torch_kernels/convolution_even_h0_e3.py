@@ -6,7 +6,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 0, forward, per edge and channel 20, backward, per edge and channel 56,
 #              forward_tangent, per edge and channel 64, backward_tangent, per edge and channel 112
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 863fb362bde6cab0
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 d2e43f5adc7455ab
 
 import torch
 
@@ -98,7 +98,7 @@ def matrices(y):
 
 
 def matrices_gradient(d_m):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     d_m0 = d_m[..., 0]
     d_m1 = d_m[..., 1]
     d_m2 = d_m[..., 2]

@@ -6,7 +6,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 0, forward, per edge and channel 32, backward, per edge and channel 68,
 #              forward_tangent, per edge and channel 88, backward_tangent, per edge and channel 152
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 f34d42944ffb974e
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 f76e125b95b695b0
 
 import torch
 
@@ -86,7 +86,7 @@ def matrices(y):
 
 
 def matrices_gradient(d_m):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     d_m0 = d_m[..., 0]
     d_m1 = d_m[..., 1]
     d_m2 = d_m[..., 2]

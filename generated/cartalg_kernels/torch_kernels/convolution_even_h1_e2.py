@@ -6,7 +6,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 24, forward, per edge and channel 84, backward, per edge and channel 173,
 #              forward_tangent, per edge and channel 219, backward_tangent, per edge and channel 361
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 74ff4a2fd3d64c2a
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 34cfbc45b8761298
 
 import torch
 
@@ -128,7 +128,7 @@ def matrices(y):
 
 
 def matrices_gradient(d_m):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     d_m0 = d_m[..., 0]
     d_m1 = d_m[..., 1]
     d_m2 = d_m[..., 2]

@@ -7,7 +7,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 70, forward, per edge and channel 158, backward, per edge and channel 320,
 #              forward_tangent, per edge and channel 400, backward_tangent, per edge and channel 640
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 dbec3a55050e6a17
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 bc3cb9e3354c732e
 
 import torch
 
@@ -187,7 +187,7 @@ def matrices(y):
 
 
 def matrices_gradient(d_m):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     d_m0 = d_m[..., 0]
     d_m1 = d_m[..., 1]
     d_m2 = d_m[..., 2]

@@ -7,7 +7,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 67, forward, per edge and channel 230, backward, per edge and channel 439,
 #              forward_tangent, per edge and channel 565, backward_tangent, per edge and channel 903
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 ee11c74cc76290f3
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 5d8af0a9b0e79a1c
 
 import torch
 
@@ -211,7 +211,7 @@ def matrices(y):
 
 
 def matrices_gradient(d_m):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     d_m0 = d_m[..., 0]
     d_m1 = d_m[..., 1]
     d_m2 = d_m[..., 2]

@@ -7,7 +7,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 210, forward, per edge and channel 472, backward, per edge and channel 883,
 #              forward_tangent, per edge and channel 1129, backward_tangent, per edge and channel 1751
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 72cd923006677273
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 559a67030395b203
 
 import torch
 
@@ -358,7 +358,7 @@ def matrices(y):
 
 
 def matrices_gradient(d_m):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     d_m0 = d_m[..., 0]
     d_m1 = d_m[..., 1]
     d_m2 = d_m[..., 2]

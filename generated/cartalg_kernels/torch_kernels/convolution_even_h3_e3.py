@@ -8,7 +8,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 347, forward, per edge and channel 878, backward, per edge and channel 1591,
 #              forward_tangent, per edge and channel 2053, backward_tangent, per edge and channel 3139
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 1a57b289cc3ad110
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 630d7d1036f3701b
 
 import torch
 
@@ -571,7 +571,7 @@ def matrices(y):
 
 
 def matrices_gradient(d_m):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     d_m0 = d_m[..., 0]
     d_m1 = d_m[..., 1]
     d_m2 = d_m[..., 2]

@@ -7,7 +7,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 0, forward, per edge and channel 100, backward, per edge and channel 206,
 #              forward_tangent, per edge and channel 266, backward_tangent, per edge and channel 450
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 b769a1a51b4b3914
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 60765cfc1d4694d0
 
 import torch
 
@@ -121,7 +121,7 @@ def matrices(y):
 
 
 def matrices_gradient(d_m):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     d_m0 = d_m[..., 0]
     d_m1 = d_m[..., 1]
     d_m2 = d_m[..., 2]

@@ -7,7 +7,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 64, forward, per edge and channel 260, backward, per edge and channel 522,
 #              forward_tangent, per edge and channel 662, backward_tangent, per edge and channel 1074
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 ac06c56e775e4582
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 b94d8dd81e5ac0b4
 
 import torch
 
@@ -222,7 +222,7 @@ def matrices(y):
 
 
 def matrices_gradient(d_m):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     d_m0 = d_m[..., 0]
     d_m1 = d_m[..., 1]
     d_m2 = d_m[..., 2]

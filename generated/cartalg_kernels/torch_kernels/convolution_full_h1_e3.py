@@ -8,7 +8,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 208, forward, per edge and channel 484, backward, per edge and channel 958,
 #              forward_tangent, per edge and channel 1202, backward_tangent, per edge and channel 1898
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 5f7fbc07d9d664cb
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 3d0a57541404e0b5
 
 import torch
 
@@ -366,7 +366,7 @@ def matrices(y):
 
 
 def matrices_gradient(d_m):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     d_m0 = d_m[..., 0]
     d_m1 = d_m[..., 1]
     d_m2 = d_m[..., 2]

@@ -9,7 +9,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 198, forward, per edge and channel 716, backward, per edge and channel 1350,
 #              forward_tangent, per edge and channel 1738, backward_tangent, per edge and channel 2750
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 857e8586ad6c4b9d
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 f63bd8ebbbaf2c43
 
 import torch
 
@@ -456,7 +456,7 @@ def matrices(y):
 
 
 def matrices_gradient(d_m):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     d_m0 = d_m[..., 0]
     d_m1 = d_m[..., 1]
     d_m2 = d_m[..., 2]

@@ -10,7 +10,7 @@
 # Layout:      x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order
 # Operations:  matrices, per edge 668, forward, per edge and channel 1512, backward, per edge and channel 2796,
 #              forward_tangent, per edge and channel 3580, backward_tangent, per edge and channel 5504
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 0c8f0fc4354c0cdc
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 20279c78443f69f8
 
 import torch
 
@@ -894,7 +894,7 @@ def matrices(y):
 
 
 def matrices_gradient(d_m):
-    """Gradient of the matrices to the harmonics."""
+    """Gradient of the matrices."""
     d_m0 = d_m[..., 0]
     d_m1 = d_m[..., 1]
     d_m2 = d_m[..., 2]

@@ -4,7 +4,7 @@
 # Rule:        T_l(v) = (2l-1)!!/l! P_l v..v, homogeneous of degree l   [docs/theory.md, eq. 7]
 # Layout:      v [n, 3] -> y [n, 4], ranks one after the other, m = -l..l, orthogonal rational basis
 # Operations:  forward 0, backward 0, forward_tangent 0, backward_tangent 0
-# Derivation:  cartalg/symbolic/basis.py, generator 1, sha256 912bc78823d863d5
+# Derivation:  cartalg/symbolic/basis.py, generator 1, sha256 6a0ee04260d45eec
 
 import torch
 
@@ -21,7 +21,7 @@ def forward(v):
     return torch.stack((y0, y1, y2, y3,), -1)
 
 
-def backward(g):
+def backward(v, g):
     """Gradient of: Cartesian harmonics of rank 0 to 1 of vectors v."""
     g1 = g[..., 1]
     g2 = g[..., 2]
@@ -44,9 +44,9 @@ def forward_tangent(v, t_v):
     return torch.stack((t_y0, t_y1, t_y2, t_y3,), -1)
 
 
-def backward_tangent(g):
+def backward_tangent(v, g, t_v):
     """Tangent of the gradient of: Cartesian harmonics of rank 0 to 1 of vectors v."""
-    t_d_v0 = 0 * g[..., 0]
-    t_d_v1 = 0 * g[..., 0]
-    t_d_v2 = 0 * g[..., 0]
+    t_d_v0 = 0 * v[..., 0]
+    t_d_v1 = 0 * v[..., 0]
+    t_d_v2 = 0 * v[..., 0]
     return torch.stack((t_d_v0, t_d_v1, t_d_v2,), -1)

@@ -1,0 +1,322 @@
+"""Emitted source, executed over Q: it equals the closed form, its derivatives are exact, and it is equivariant."""
+
+import random
+from fractions import Fraction
+from functools import cache
+
+import numpy as np
+import pytest
+import sympy as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import exact
+from cartalg.ops.kernels import KernelSet
+from cartalg.symbolic.basis import harmonic_polynomials
+from cartalg.symbolic.coupling import coupling
+from cartalg.symbolic.rotation import packed_rotation, rational_rotation
+
+KERNELS = KernelSet().manifest["kernels"]
+NAMES = {kind: [n for n, f in KERNELS.items() if f["kind"] == kind] for kind in ("harmonics", "coupling", "product")}
+CONVOLUTIONS = [n for n, f in KERNELS.items() if f["kind"] == "convolution"]
+BACKENDS = ["numba", "torch"]
+
+quaternions = st.tuples(*[st.integers(-3, 3)] * 4).filter(any)
+
+
+@cache
+def functions(backend, name):
+    return exact.load(backend, name)
+
+
+def slots(name):
+    facts = KERNELS[name]
+    if facts["kind"] == "harmonics":
+        return {"v": 3}, {"y": (facts["max_rank"] + 1) ** 2}, False
+    if facts["kind"] == "coupling":
+        l1, l2, l3 = facts["ranks"]
+        return {"a": 2 * l1 + 1, "b": 2 * l2 + 1}, {"out": 2 * l3 + 1}, True
+    a = sum(2 * rank + 1 for rank, _ in facts["features"])
+    out = sum(2 * rank + 1 for rank, _ in facts["outputs"])
+    return {"a": a, "w": len(facts["weights"])}, {"out": out}, True
+
+
+def call(backend, name, stage, *arrays):
+    """A row kernel's stage on one row (and one channel): arrays of components in, arrays of components out."""
+    inputs, outputs, lanes = slots(name)
+    species = np.array([0])
+    product = KERNELS[name]["kind"] == "product"
+    shaped = [a.reshape(1, -1, 1) if lanes else a.reshape(1, -1) for a in arrays]
+    function = functions(backend, name)[stage]
+    sizes = list(outputs.values()) if stage.startswith("forward") else list(inputs.values())
+    if backend == "torch":
+        result = function(*([species] if product else []), *[s.view(exact.ExactTensor) for s in shaped])
+        results = result if isinstance(result, tuple) else (result,)
+        return [np.asarray(r).reshape(-1) for r in results]
+    results = []
+    for size, slot in zip(sizes, (outputs if stage.startswith("forward") else inputs), strict=True):
+        shape = (1, size, 1) if lanes else (1, size)
+        results.append(exact.zeros(1, *shape) if slot == "w" else exact.zeros(*shape))
+    function(0, 1, 0, *([species] if product else []), *shaped, *results)
+    return [r.reshape(-1) for r in results]
+
+
+def random_inputs(name, seed=0):
+    rng = random.Random(seed)
+    return [exact.fractions(rng, size) for size in slots(name)[0].values()]
+
+
+def evaluate_polynomial(p, v):
+    total = Fraction(0)
+    for e, c in p.items():
+        total += Fraction(int(c.numerator), int(c.denominator)) * v[0] ** e[0] * v[1] ** e[1] * v[2] ** e[2]
+    return total
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", NAMES["harmonics"])
+def test_harmonics_equal_the_closed_form(backend, name):
+    (v,) = random_inputs(name)
+    expected = [
+        evaluate_polynomial(p, v) for rank in range(KERNELS[name]["max_rank"] + 1) for p in harmonic_polynomials(rank)
+    ]
+    assert call(backend, name, "forward", v)[0].tolist() == expected
+
+
+def couple(ranks, a, b):
+    """The coupling from its exact entries."""
+    out = [Fraction(0)] * (2 * ranks[2] + 1)
+    for (k, i, j), c in coupling(*ranks).entries.items():
+        out[k] += Fraction(int(c.numerator), int(c.denominator)) * a[i] * b[j]
+    return out
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", NAMES["coupling"])
+def test_couplings_equal_the_closed_form(backend, name):
+    a, b = random_inputs(name)
+    assert call(backend, name, "forward", a, b)[0].tolist() == couple(KERNELS[name]["ranks"], a, b)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", [n for kind in NAMES for n in NAMES[kind]])
+def test_derivative_kernels_are_exact_derivatives(backend, name):
+    rng = random.Random(1)
+    theta = random_inputs(name, 2)
+    move = [exact.fractions(rng, len(t)) for t in theta]
+    (value,) = call(backend, name, "forward", *theta)
+    g = exact.fractions(rng, len(value))
+    facts = KERNELS[name]
+    degree = {"harmonics": facts.get("max_rank", 0), "coupling": 2, "product": facts.get("correlation", 0) + 2}[
+        facts["kind"]
+    ]
+
+    def moved(t):
+        return [x + t * d for x, d in zip(theta, move, strict=True)]
+
+    (tangent,) = call(backend, name, "forward_tangent", *theta, *move)
+    assert (tangent == exact.derivative(lambda t: call(backend, name, "forward", *moved(t))[0], degree)).all()
+    gradient = call(backend, name, "backward", *theta, g)
+    assert sum((d * m).sum() for d, m in zip(gradient, move, strict=True)) == (g * tangent).sum()
+    second = call(backend, name, "backward_tangent", *theta, g, *move)
+    for n, part in enumerate(second):
+        assert (part == exact.derivative(lambda t, n=n: call(backend, name, "backward", *moved(t), g)[n], degree)).all()
+
+
+@cache
+def rotation(rank, parity, quaternion, inversion):
+    matrix = packed_rotation(rank, rational_rotation(quaternion, inversion), parity)
+    return np.array([[Fraction(int(e.p), int(e.q)) for e in matrix.row(i)] for i in range(matrix.rows)], dtype=object)
+
+
+def rotate(irreps, packed, quaternion, inversion):
+    parts, start = [], 0
+    for rank, parity in irreps:
+        d = rotation(rank, parity, quaternion, inversion)
+        parts.append(d @ packed[start : start + 2 * rank + 1])
+        start += 2 * rank + 1
+    return np.concatenate(parts)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", NAMES["harmonics"])
+@given(quaternion=quaternions, inversion=st.booleans())
+def test_harmonics_are_exactly_equivariant(backend, name, quaternion, inversion):
+    (v,) = random_inputs(name)
+    matrix = rational_rotation(quaternion, inversion)
+    turned = np.array(
+        [sum(Fraction(int(matrix[i, j].p), int(matrix[i, j].q)) * v[j] for j in range(3)) for i in range(3)],
+        dtype=object,
+    )
+    irreps = [(rank, (-1) ** rank) for rank in range(KERNELS[name]["max_rank"] + 1)]
+    left = call(backend, name, "forward", turned)[0]
+    assert (left == rotate(irreps, call(backend, name, "forward", v)[0], quaternion, inversion)).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", NAMES["coupling"])
+@settings(max_examples=4)
+@given(quaternion=quaternions, inversion=st.booleans())
+def test_couplings_are_exactly_equivariant(backend, name, quaternion, inversion):
+    a, b = random_inputs(name)
+    l1, l2, l3 = KERNELS[name]["ranks"]
+    first, second = [(l1, (-1) ** l1)], [(l2, (-1) ** l2)]
+    out = [(l3, (-1) ** (l1 + l2))]
+    turned = call(
+        backend, name, "forward", rotate(first, a, quaternion, inversion), rotate(second, b, quaternion, inversion)
+    )[0]
+    assert (turned == rotate(out, call(backend, name, "forward", a, b)[0], quaternion, inversion)).all()
+
+
+@pytest.mark.parametrize("name", NAMES["product"])
+@settings(max_examples=3)
+@given(quaternion=quaternions, inversion=st.booleans())
+def test_products_are_exactly_equivariant(name, quaternion, inversion):
+    a, w = random_inputs(name)
+    features = [tuple(i) for i in KERNELS[name]["features"]]
+    outputs = [tuple(i) for i in KERNELS[name]["outputs"]]
+    turned = call("numba", name, "forward", rotate(features, a, quaternion, inversion), w)[0]
+    assert (turned == rotate(outputs, call("numba", name, "forward", a, w)[0], quaternion, inversion)).all()
+
+
+STEP = Fraction(1, 2)
+
+
+def spline_value(table, r):
+    """A clamped cubic B-spline from its recursion (Cox-de Boor), independent of the emitted polynomials."""
+
+    def basis(i, order, u):  # uniform knots at the integers
+        if order == 0:
+            return Fraction(int(i <= u < i + 1))
+        return ((u - i) * basis(i, order - 1, u) + (i + order + 1 - u) * basis(i + 1, order - 1, u)) / order
+
+    u = r / STEP
+    return sum(table[s] * basis(s - 3, 3, u) for s in range(len(table)))
+
+
+class Convolved:
+    """A small graph of three atoms for an emitted convolution: numba source over Q."""
+
+    def __init__(self, name, seed=0):
+        rng = random.Random(seed)
+        facts = KERNELS[name]
+        self.name, self.facts = name, facts
+        self.left = [tuple(i) for i in facts["left"]]
+        self.sender, self.receiver = np.array([1, 2, 0]), np.array([0, 0, 1])
+        self.row_ptr, self.col_ptr, self.col_edge = np.array([0, 2, 3, 3]), np.array([0, 1, 2, 3]), np.array([2, 0, 1])
+        size = sum(2 * rank + 1 for rank, _ in self.left)
+        self.rows = sum(2 * p["out"][0] + 1 for p in facts["paths"])
+        self.theta = {
+            "x": exact.fractions(rng, 3, size),
+            "y": exact.fractions(rng, 3, (facts["edge"] + 1) ** 2),
+            "r": np.array([Fraction(3, 4), Fraction(5, 4), Fraction(1, 8)], dtype=object),
+            "table": exact.fractions(rng, 6, len(facts["paths"]), 1),
+        }
+
+    def shape(self, theta):
+        return [theta["x"].reshape(-1, 1), theta["y"], theta["r"], theta["table"]]
+
+    def forward(self, theta, move=None):
+        out = exact.zeros(3 * self.rows, 1)
+        stage = functions("numba", self.name)["forward_tangent" if move else "forward"]
+        extra = self.shape(move) if move else []
+        stage(0, 3, 0, STEP, self.row_ptr, self.sender, *self.shape(theta), *extra, out)
+        return out.reshape(3, self.rows)
+
+    def backward(self, theta, g, move=None):
+        grads = [exact.zeros(*t.shape) for t in self.shape(theta)]
+        grads[3] = exact.zeros(1, *theta["table"].shape)
+        stage = functions("numba", self.name)["backward_tangent" if move else "backward"]
+        extra = self.shape(move) if move else []
+        index = (self.col_ptr, self.col_edge, self.receiver)
+        stage(0, 3, 0, STEP, *index, *self.shape(theta), g.reshape(-1, 1), *extra, *grads)
+        return dict(zip(theta, [g.reshape(t.shape) for g, t in zip(grads, theta.values(), strict=True)], strict=True))
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_convolution_equals_the_closed_form(name):
+    case = Convolved(name)
+    out, theta = case.forward(case.theta), case.theta
+    outputs = [tuple(i) for i in case.facts["outputs"]]
+    expected = exact.zeros(3, case.rows)
+    starts, seen, row = {}, dict.fromkeys(outputs, 0), 0
+    counts = {o: sum(tuple(p["out"]) == o for p in case.facts["paths"]) for o in outputs}
+    for o in outputs:
+        starts[o] = row
+        row += counts[o] * (2 * o[0] + 1)
+    offsets, at = {}, 0
+    for irrep in case.left:
+        offsets[irrep] = at
+        at += 2 * irrep[0] + 1
+    for p, path in enumerate(case.facts["paths"]):
+        (l1, p1), (l2, _), o = tuple(path["left"]), tuple(path["edge"]), tuple(path["out"])
+        for e in range(3):
+            x = theta["x"][case.sender[e], offsets[l1, p1] : offsets[l1, p1] + 2 * l1 + 1]
+            y = theta["y"][e, l2**2 : (l2 + 1) ** 2]
+            weight = spline_value(theta["table"][:, p, 0], theta["r"][e])
+            for k, value in enumerate(couple((l1, l2, o[0]), x, y)):
+                expected[case.receiver[e], starts[o] + seen[o] + k * counts[o]] += weight * value
+        seen[o] += 1
+    assert (out == expected).all()
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_convolution_derivatives_are_exact(name):
+    case, rng = Convolved(name, 3), random.Random(4)
+    theta = case.theta
+    move = {k: exact.fractions(rng, *v.shape) for k, v in theta.items()}
+    move["r"] = move["r"] / 100  # each edge stays in its knot interval, where the spline is one polynomial
+    g = exact.fractions(rng, 3, case.rows)
+
+    def moved(t):
+        return {k: theta[k] + t * move[k] for k in theta}
+
+    tangent = case.forward(theta, move)
+    assert (tangent == exact.derivative(lambda t: case.forward(moved(t)), 6)).all()
+    gradient = case.backward(theta, g)
+    assert sum((gradient[k] * move[k]).sum() for k in theta) == (g * tangent).sum()
+    second = case.backward(theta, g, move)
+    for k in theta:
+        assert (second[k] == exact.derivative(lambda t, k=k: case.backward(moved(t), g)[k], 6)).all()
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+@settings(max_examples=2)
+@given(quaternion=quaternions, inversion=st.booleans())
+def test_convolution_is_exactly_equivariant(name, quaternion, inversion):
+    case = Convolved(name)
+    edge = [(rank, (-1) ** rank) for rank in range(case.facts["edge"] + 1)]
+    turned = dict(case.theta)
+    turned["x"] = np.array([rotate(case.left, x, quaternion, inversion) for x in case.theta["x"]])
+    turned["y"] = np.array([rotate(edge, y, quaternion, inversion) for y in case.theta["y"]])
+    before, after = case.forward(case.theta), case.forward(turned)
+    row = 0
+    for o in [tuple(i) for i in case.facts["outputs"]]:
+        count = sum(tuple(p["out"]) == o for p in case.facts["paths"])
+        size = count * (2 * o[0] + 1)
+        for atom in range(3):
+            block = before[atom, row : row + size].reshape(2 * o[0] + 1, count)
+            assert (
+                after[atom, row : row + size].reshape(-1, count) == rotation(*o, quaternion, inversion) @ block
+            ).all()
+        row += size
+
+
+def test_a_broken_kernel_is_found():
+    name = "coupling_2_1_2"
+    folder = KernelSet().folder
+    text = (folder / "numba_kernels" / f"{name}.py").read_text()
+    broken = text.replace("c2 * a", "-c2 * a", 1) if "c2 * a" in text else text.replace(" + ", " - ", 1)
+    assert broken != text
+    rng = random.Random(0)
+    a, b, out = exact.fractions(rng, 1, 5, 1), exact.fractions(rng, 1, 3, 1), exact.zeros(1, 5, 1)
+    exact.load("numba", name, source=broken)["forward"](0, 1, 0, a, b, out)
+    assert out.reshape(-1).tolist() != couple((2, 1, 2), a.reshape(-1), b.reshape(-1))
+
+
+def test_quaternions_give_rotations():
+    matrix = rational_rotation((1, 2, -1, 3))
+    assert matrix * matrix.T == sp.eye(3)
+    assert matrix.det() == 1
+    with pytest.raises(ValueError, match="other than zero"):
+        rational_rotation((0, 0, 0, 0))

@@ -1,0 +1,17 @@
+import os
+
+import pytest
+import torch
+from hypothesis import settings
+
+settings.register_profile("cartalg", deadline=None, derandomize=True, max_examples=20, print_blob=True)
+settings.load_profile("cartalg")
+
+torch.set_num_threads(int(os.environ.get("CARTALG_TEST_THREADS", "2")))
+
+
+@pytest.fixture(autouse=True)
+def _default_dtype_is_never_touched():
+    before = torch.get_default_dtype()
+    yield
+    assert torch.get_default_dtype() == before

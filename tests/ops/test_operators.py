@@ -1,0 +1,203 @@
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch.autograd import gradcheck, gradgradcheck
+
+from cartalg.ops import Backend, Edges, KernelNotFound, KernelSet, convolution, couple, harmonics, open_kernels, product
+from cartalg.ops.functional import resolve
+
+F64 = torch.float64
+CONVOLUTIONS = ["convolution_even_h0_e2", "convolution_even_h1_e2", "convolution_full_h1_e1"]
+PRODUCTS = ["product_even_limited_a2_o1_n3", "product_even_complete_a1_o1_n2", "product_even_limited_a1_o1_n4"]
+
+
+def random(*shape, dtype=F64, seed=0):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def convolution_case(name, dtype=F64):
+    facts = open_kernels().facts(name)
+    sender, receiver = torch.tensor([1, 2, 0, 3, 1]), torch.tensor([0, 0, 1, 2, 2])
+    edges = Edges.build(sender, receiver, 4, 3)  # atom 3 sends and does not receive
+    size = sum(2 * rank + 1 for rank, _ in facts["left"])
+    theta = [
+        random(4, size, 2, dtype=dtype, seed=1),
+        random(5, (facts["edge"] + 1) ** 2, dtype=dtype, seed=2),
+        torch.tensor([0.3, 0.9, 1.7, 2.2, 3.1], dtype=dtype),  # the last is beyond the table
+        random(9, len(facts["paths"]), 2, dtype=dtype, seed=3),
+    ]
+    return [
+        t.requires_grad_() for t in theta
+    ], lambda backend: lambda x, y, r, table: convolution(name, edges, x, y, r, table, 0.5, backend=backend)
+
+
+def product_case(name, dtype=F64):
+    facts = open_kernels().facts(name)
+    species = torch.tensor([0, 1, 0])
+    size = sum(2 * rank + 1 for rank, _ in facts["features"])
+    theta = [random(3, size, 2, dtype=dtype, seed=1), random(2, len(facts["weights"]), 2, dtype=dtype, seed=2)]
+    return [
+        t.requires_grad_() for t in theta
+    ], lambda backend: lambda a, w: product(name, species, a, w, backend=backend)
+
+
+def couple_case(ranks, dtype=F64):
+    theta = [random(3, 2 * rank + 1, 2, dtype=dtype, seed=rank) for rank in ranks[:2]]
+    return [t.requires_grad_() for t in theta], lambda backend: lambda a, b: couple(a, b, ranks, backend=backend)
+
+
+def harmonics_case(rank, dtype=F64):
+    return [random(4, 3, dtype=dtype).requires_grad_()], lambda backend: lambda v: harmonics(v, rank, backend=backend)
+
+
+CASES = {
+    "harmonics_l2": lambda dtype=F64: harmonics_case(2, dtype),
+    "coupling_2_1_2": lambda dtype=F64: couple_case((2, 1, 2), dtype),
+    "coupling_1_1_2": lambda dtype=F64: couple_case((1, 1, 2), dtype),
+    **{n: lambda dtype=F64, n=n: convolution_case(n, dtype) for n in CONVOLUTIONS},
+    **{n: lambda dtype=F64, n=n: product_case(n, dtype) for n in PRODUCTS},
+}
+
+
+def derivatives(function, theta):
+    """Value, gradient and a second derivative, flattened."""
+    value = function(*theta)
+    weights = torch.linspace(-1, 1, value.numel(), dtype=value.dtype).reshape(value.shape)
+    first = torch.autograd.grad((value * weights).sum(), theta, create_graph=True)
+    second = torch.autograd.grad(sum((f**2).sum() for f in first if f.requires_grad), theta)
+    return [value, *first, *second]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+@pytest.mark.parametrize("case", CASES)
+def test_backends_agree_to_second_derivatives(case, dtype):
+    theta, function = CASES[case](dtype)
+    tolerance = {"rtol": 1e-10, "atol": 1e-10} if dtype == F64 else {"rtol": 2e-4, "atol": 2e-3}
+    for ours, reference in zip(
+        derivatives(function("numba"), theta), derivatives(function("torch"), theta), strict=True
+    ):
+        assert ours.dtype == dtype
+        torch.testing.assert_close(ours, reference, **tolerance)
+
+
+@pytest.mark.parametrize("backend", ["numba", "torch"])
+@pytest.mark.parametrize("case", CASES)
+def test_first_and_second_derivatives_match_finite_differences(case, backend):
+    theta, function = CASES[case]()
+    assert gradcheck(function(backend), theta, fast_mode=True)
+    assert gradgradcheck(function(backend), theta, fast_mode=True)
+
+
+OPERATORS = ["harmonics", "couple", "product", "convolution"]
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_operators_pass_opcheck(operator):
+    folder, index = str(open_kernels().folder), ()
+    if operator == "harmonics":
+        name, theta = "harmonics_l2", harmonics_case(2)[0]
+    elif operator == "couple":
+        name, theta = "coupling_1_1_2", couple_case((1, 1, 2))[0]
+    elif operator == "product":
+        name, theta = PRODUCTS[1], product_case(PRODUCTS[1])[0]
+        index = (torch.tensor([0, 1, 0]),)
+    else:
+        name, theta = CONVOLUTIONS[1], convolution_case(CONVOLUTIONS[1])[0]
+        edges = Edges.build(torch.tensor([1, 2, 0, 3, 1]), torch.tensor([0, 0, 1, 2, 2]), 4, 3)
+        index = (0.5, edges.row_ptr, edges.sender, edges.receiver, edges.col_ptr, edges.col_edge)
+    torch.library.opcheck(getattr(torch.ops.cartalg, operator), (folder, name, *index, *theta))
+    out = getattr(torch.ops.cartalg, operator)(folder, name, *index, *theta).detach()
+    backward = getattr(torch.ops.cartalg, f"{operator}_backward")
+    torch.library.opcheck(backward, (folder, name, *index, *theta, out.requires_grad_(), [True] * len(theta)))
+
+
+def test_results_do_not_depend_on_the_number_of_threads():
+    facts = open_kernels().facts(CONVOLUTIONS[1])
+    atoms, degree = 40, 6
+    receiver = torch.arange(atoms).repeat_interleave(degree)
+    sender = torch.randint(0, atoms, (atoms * degree,), generator=torch.Generator().manual_seed(0))
+    edges = Edges.build(sender, receiver, atoms, atoms)
+    theta = [random(atoms, 4, 8), random(len(sender), 9), random(len(sender)).abs(), random(9, len(facts["paths"]), 8)]
+    theta = [t.requires_grad_() for t in theta]
+    results, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            results.append(derivatives(lambda *t: convolution(CONVOLUTIONS[1], edges, *t, 0.5, backend="numba"), theta))
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-11)
+
+
+def test_a_backend_that_cannot_run_raises(monkeypatch):
+    with pytest.raises(ValueError, match="auto, numba, torch"):
+        resolve("cuda")
+    with pytest.raises(RuntimeError, match="CPU only"):
+        resolve("numba", torch.zeros(1, device="meta"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(RuntimeError, match="not installed"):
+        resolve("numba", torch.zeros(1))
+    monkeypatch.undo()
+    assert resolve("auto", torch.zeros(1)) is Backend.NUMBA
+    assert resolve("auto", torch.zeros(1, device="meta")) is Backend.TORCH
+
+
+def test_wrong_shapes_dtypes_and_indices_are_named():
+    v = random(2, 3)
+    with pytest.raises(ValueError, match=r"\[n, 3\]"):
+        harmonics(random(2, 4), 2)
+    with pytest.raises(ValueError, match="2 dimensions"):
+        harmonics(v[0], 2)
+    with pytest.raises(ValueError, match="float32 or float64"):
+        harmonics(v.to(torch.float16), 2)
+    with pytest.raises(ValueError, match="triangle"):
+        couple(random(1, 3, 1), random(1, 3, 1), (1, 1, 3))
+    with pytest.raises(ValueError, match="share float32 or float64"):
+        couple(random(1, 3, 1), random(1, 3, 1).float(), (1, 1, 2))
+    with pytest.raises(ValueError, match="do not fit"):
+        couple(random(1, 5, 1), random(1, 3, 1), (1, 1, 2))
+    with pytest.raises(KernelNotFound, match="harmonics_l9"):
+        harmonics(v, 9)
+    (a, w), _ = product_case(PRODUCTS[0])
+    with pytest.raises(ValueError, match=r"0\.\.1"):
+        product(PRODUCTS[0], torch.tensor([0, 2, 0]), a, w)
+    with pytest.raises(ValueError, match="sorted by receiver"):
+        Edges.build(torch.tensor([0, 0]), torch.tensor([1, 0]), 2, 2)
+    with pytest.raises(ValueError, match="sender index"):
+        Edges.build(torch.tensor([5]), torch.tensor([0]), 2, 2)
+    with pytest.raises(FileNotFoundError, match="cartalg generate"):
+        KernelSet("/nonexistent")
+
+
+@pytest.mark.parametrize("kind", ["missing", "file"])
+def test_kernels_work_where_no_cache_can_be_written(tmp_path, kind):
+    """A cache folder that cannot be made costs compile time and nothing else; no traceback, the same numbers."""
+    blocked = tmp_path / "cache"
+    if kind == "file":
+        blocked.write_text("a file where a folder should be")
+    else:
+        blocked = tmp_path / "locked" / "cache"
+        blocked.parent.mkdir()
+        os.chmod(blocked.parent, stat.S_IRUSR | stat.S_IXUSR)
+        if os.geteuid() == 0:
+            blocked = "/proc/cartalg-cache"  # root writes anywhere else
+    code = "import torch; from cartalg.ops import couple; t = torch.ones(1, 3, 1); "
+    code += "print(couple(t, t, (1, 1, 0), backend='numba').item())"
+    environment = {**os.environ, "CARTALG_CACHE_DIR": str(blocked)}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert float(run.stdout) == 3.0
+
+
+def test_compiled_kernels_are_cached(tmp_path):
+    code = "import torch; from cartalg.ops import couple; t = torch.ones(1, 3, 1); couple(t, t, (1, 1, 0))"
+    environment = {**os.environ, "CARTALG_CACHE_DIR": str(tmp_path)}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert list(tmp_path.glob("kernels-*/*.nbc"))
