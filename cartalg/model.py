@@ -164,7 +164,7 @@ class Potential(nn.Module):
             virial: Ask for the strain derivative of the energy; divide by the cell volume for the stress.
             training: Keep the graph, so that a loss on forces can be differentiated.
         """
-        vectors = graph.vectors.to(self.dtype)
+        vectors = graph.vectors.to(self.dtype).detach()  # a leaf of its own: the graph is shared
         wanted = forces or virial
         with torch.set_grad_enabled(wanted or training):
             if wanted:

@@ -1,0 +1,158 @@
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms
+from ase.io import write
+
+from cartalg.data.frames import DataError, Keys, read_frames, require_labels, split_isolated, to_frame
+from cartalg.data.graphs import build_graph, find_pairs
+from cartalg.data.statistics import element_shifts, gather
+
+
+def water(**info):
+    atoms = molecule("H2O")
+    atoms.info.update(info)
+    return atoms
+
+
+FORCES = np.arange(9.0).reshape(3, 3) / 7
+
+
+@pytest.mark.parametrize("style", ["plain", "REF_", "calculator", "own keys"])
+def test_labels_are_found(tmp_path, style):
+    atoms = water()
+    keys = None
+    if style == "calculator":
+        atoms.calc = SinglePointCalculator(atoms, energy=-3.0, forces=FORCES)
+        frame = to_frame(atoms)
+    else:
+        names = {"plain": ("energy", "forces"), "REF_": ("REF_energy", "REF_forces"), "own keys": ("dft_e", "dft_f")}[
+            style
+        ]
+        atoms.info[names[0]] = -3.0
+        atoms.arrays[names[1]] = FORCES
+        write(tmp_path / "a.xyz", atoms, format="extxyz")
+        keys = Keys(*names) if style == "own keys" else None
+        (frame,) = read_frames(tmp_path / "a.xyz", keys)
+    assert frame.energy == -3.0
+    np.testing.assert_allclose(frame.forces, FORCES, atol=1e-8)
+
+
+def test_ref_labels_win_over_plain_ones():
+    atoms = water(energy=1.0, REF_energy=2.0)
+    assert to_frame(atoms).energy == 2.0
+
+
+def test_a_constraint_does_not_zero_reference_forces(tmp_path):
+    atoms = water()
+    atoms.calc = SinglePointCalculator(atoms, energy=-3.0, forces=FORCES)
+    atoms.set_constraint(FixAtoms([0, 1]))
+    np.testing.assert_array_equal(to_frame(atoms).forces, FORCES)
+    write(tmp_path / "a.xyz", atoms, format="extxyz", columns=["symbols", "positions", "move_mask"])
+    (frame,) = read_frames(tmp_path / "a.xyz")
+    assert frame.forces is None or np.abs(frame.forces[:2]).max() > 0
+
+
+def test_missing_labels_are_an_error_never_zeros():
+    frames = [to_frame(water(energy=1.0), source="a.xyz, frame 0"), to_frame(water(), source="a.xyz, frame 1")]
+    with pytest.raises(DataError, match="frame 1: no energy"):
+        require_labels(frames, True, False, False)
+    with pytest.raises(DataError, match="frame 0: no forces"):
+        require_labels(frames, False, True, False)
+    with pytest.raises(DataError, match="no stress"):
+        require_labels(frames, False, False, True)
+    with pytest.raises(DataError, match="'dft_e'; the frame has energy"):
+        to_frame(water(energy=1.0), Keys(energy="dft_e"))
+
+
+def test_bad_labels_are_named():
+    with pytest.raises(DataError, match="energy is not finite"):
+        to_frame(water(energy=float("nan")))
+    atoms = water(energy=0.0)
+    atoms.arrays["forces"] = np.full((3, 3), np.inf)
+    with pytest.raises(DataError, match="forces is not finite"):
+        to_frame(atoms)
+    with pytest.raises(DataError, match="stress must have 6 or 9"):
+        to_frame(water(stress=np.zeros(5)))
+    with pytest.raises(DataError, match="not symmetric"):
+        to_frame(water(stress=np.arange(9.0)))
+    atoms = water()
+    atoms.calc = SinglePointCalculator(atoms, energy=0.0)
+    atoms.calc.results["forces"] = np.zeros((2, 3))
+    with pytest.raises(DataError, match=r"must have shape \(3, 3\)"):
+        to_frame(atoms)
+    atoms = water()
+    atoms.positions[0, 0] = np.nan
+    with pytest.raises(DataError, match="not finite"):
+        to_frame(atoms)
+
+
+def test_stress_from_voigt_or_matrix():
+    voigt = to_frame(water(stress=np.array([1.0, 2, 3, 4, 5, 6]))).stress
+    np.testing.assert_array_equal(voigt, [[1, 6, 5], [6, 2, 4], [5, 4, 3]])
+    np.testing.assert_array_equal(to_frame(water(stress=voigt.ravel())).stress, voigt)
+
+
+@pytest.mark.parametrize("cut", [1, 2, 4])
+def test_a_truncated_file_is_an_error(tmp_path, cut):
+    path = tmp_path / "a.xyz"
+    for n in range(3):
+        write(path, water(energy=float(n)), format="extxyz", append=True)
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-cut]))
+    with pytest.raises(DataError, match=r"a\.xyz.*truncated"):
+        read_frames(path)
+
+
+def test_missing_empty_and_out_of_range(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.xyz"):
+        read_frames(tmp_path / "none.xyz")
+    (tmp_path / "empty.xyz").write_text("")
+    with pytest.raises(DataError, match=r"empty\.xyz"):
+        read_frames(tmp_path / "empty.xyz")
+    write(tmp_path / "a.xyz", water(), format="extxyz")
+    with pytest.raises(DataError, match="frames 0 to 0"):
+        read_frames(tmp_path / "a.xyz", numbers=[3])
+
+
+def test_isolated_atoms_are_kept_apart():
+    atom = Atoms("H", info={"config_type": "IsolatedAtom", "energy": -13.0})
+    frames = [to_frame(atom), to_frame(water(energy=-20.0))]
+    others, energies = split_isolated(frames)
+    assert energies == {"H": -13.0}
+    assert len(others) == 1
+    with pytest.raises(DataError, match="no isolated-atom energy for O"):
+        element_shifts(others, ("H", "O"), energies)
+    atom.info["energy"] = -14.0
+    with pytest.raises(DataError, match="second, different energy"):
+        split_isolated([*frames, to_frame(atom)])
+    with pytest.raises(DataError, match="one atom"):
+        to_frame(water(config_type="IsolatedAtom"))
+
+
+def test_shifts_by_least_squares_recover_element_energies():
+    energies = {"H": -1.5, "O": -7.0}
+    frames = []
+    for name in ("H2O", "H2", "O2", "H2O2" if False else "OH"):
+        atoms = molecule(name)
+        atoms.info["energy"] = sum(energies[s] for s in atoms.get_chemical_symbols())
+        frames.append(to_frame(atoms))
+    assert element_shifts(frames, ("H", "O"), None) == pytest.approx(energies)
+    graphs = [build_graph(f.atoms, 3.0, ("H", "O")) for f in frames]
+    assert gather(frames, graphs, ("H", "O"), None).shifts == pytest.approx(energies)
+
+
+def test_bad_geometry_is_named():
+    with pytest.raises(DataError, match=r"atoms 0 and 1 are 0\.0000 A apart"):
+        build_graph(Atoms("H2", [[0, 0, 0], [0, 0, 0]]), 3.0, ("H",))
+    flat = bulk("Cu")
+    flat.set_cell([[1, 0, 0], [2, 0, 0], [0, 0, 1]])
+    with pytest.raises(DataError, match="singular"):
+        find_pairs(flat, 3.0)
+    with pytest.raises(DataError, match="singular"):
+        find_pairs(Atoms("H", pbc=True), 3.0)
+    broken = Atoms("H2", [[0, 0, 0], [0, 0, np.nan]])
+    with pytest.raises(DataError, match="not finite"):
+        find_pairs(broken, 3.0)
