@@ -31,7 +31,7 @@ check:
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/cartalg generate --check
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2
 
 generate: env
 	$(BIN)/cartalg generate

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import yaml
 from ase import units
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary, ZeroRotation
+from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 from rich.progress import Progress
 
@@ -95,7 +95,7 @@ def run_dynamics(output: Path, folder: Path, steps: int, bar: Progress) -> float
     (frame,) = read_frames(folder / "acetamide.xyz.gz", numbers=[number])
     atoms = frame.atoms
     atoms.calc = CartalgCalculator(output / "run")
-    MaxwellBoltzmannDistribution(atoms, temperature_K=TEMPERATURE_K, rng=np.random.default_rng(0))
+    thermalize_momenta(atoms, temperature_K=TEMPERATURE_K, rng=np.random.default_rng(0))
     Stationary(atoms)
     ZeroRotation(atoms)
     times, total, kinetic = [], [], []

@@ -7,7 +7,7 @@ from hypothesis import settings
 settings.register_profile("cartalg", deadline=None, derandomize=True, max_examples=20, print_blob=True)
 settings.load_profile("cartalg")
 
-torch.set_num_threads(int(os.environ.get("CARTALG_TEST_THREADS", "2")))
+torch.set_num_threads(int(os.environ.get("CARTALG_TEST_THREADS", "1")))
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+import torch
+from ase import Atoms, units
+from ase.build import bulk, molecule
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from ase.md.velocitydistribution import thermalize_momenta
+from ase.md.verlet import VelocityVerlet
+
+from cartalg.data.frames import DataError
+from cartalg.interfaces.ase import CartalgCalculator
+from cartalg.model import ModelConfig, Potential
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    config = ModelConfig(cutoff=3.5, channels=4, edge_rank=1, correlation=2, radial_hidden=(8,), dtype="float64")
+    return Potential(config, ("H", "C", "O", "Cu"), scale=0.2, mean_neighbours=10.0)
+
+
+def crystal():
+    atoms = bulk("Cu", cubic=True) * (2, 2, 2)
+    atoms.rattle(0.05, seed=0)
+    return atoms
+
+
+def test_energy_forces_stress_and_atomic_energies(model):
+    atoms = crystal()
+    atoms.calc = CartalgCalculator(model)
+    assert atoms.get_potential_energies().sum() == pytest.approx(atoms.get_potential_energy())
+    numeric = calculate_numerical_forces(atoms, eps=1e-4, iatoms=[0, 1])
+    np.testing.assert_allclose(atoms.get_forces()[:2], numeric, atol=1e-6)
+    numeric = calculate_numerical_stress(atoms, eps=1e-5)
+    np.testing.assert_allclose(atoms.get_stress(), numeric, atol=1e-7)
+
+
+def test_stress_of_an_open_system_is_an_error_never_nan(model):
+    for pbc in (False, (True, True, False)):
+        atoms = molecule("H2O", vacuum=3.0, pbc=pbc)
+        atoms.calc = CartalgCalculator(model)
+        assert np.isfinite(atoms.get_forces()).all()
+        with pytest.raises(PropertyNotImplementedError, match="periodic"):
+            atoms.get_stress()
+
+
+@pytest.mark.parametrize("change", ["atoms move", "cell shrinks", "cell shears"])
+def test_reused_neighbour_lists_never_miss_a_pair(model, change):
+    """While positions or the cell change, a calculator with a skin gives what one without gives."""
+    atoms, fresh = crystal(), crystal()
+    atoms.calc, fresh.calc = CartalgCalculator(model, skin=0.6), CartalgCalculator(model, skin=0.0)
+    rng = np.random.default_rng(0)
+    steps = 30
+    for _ in range(steps):
+        if change == "atoms move":
+            atoms.positions += rng.normal(scale=0.02, size=(len(atoms), 3))
+        else:
+            f = np.eye(3) * 0.995 if change == "cell shrinks" else np.eye(3) + 0.01 * np.eye(3, k=1)
+            atoms.set_cell(atoms.cell.array @ f, scale_atoms=True)
+        fresh.set_cell(atoms.cell)
+        fresh.positions = atoms.positions
+        assert atoms.get_potential_energy() == pytest.approx(fresh.get_potential_energy(), abs=1e-9)
+        np.testing.assert_allclose(atoms.get_forces(), fresh.get_forces(), atol=1e-9)
+    assert atoms.calc.searches < steps / 2
+    assert fresh.calc.searches == steps
+
+
+def test_dynamics_conserves_energy(model):
+    atoms = crystal()
+    atoms.calc = CartalgCalculator(model)
+    thermalize_momenta(atoms, temperature_K=300, rng=np.random.default_rng(0))
+    energies = []
+    dynamics = VelocityVerlet(atoms, 1.0 * units.fs)
+    dynamics.attach(lambda: energies.append(atoms.get_total_energy()))
+    dynamics.run(60)
+    kinetic = atoms.get_kinetic_energy()
+    assert np.ptp(energies) < 5e-3 * kinetic
+
+
+def test_two_precisions_in_one_process(model):
+    single = Potential(
+        model.config.model_copy(update={"dtype": "float32"}), model.elements, scale=0.2, mean_neighbours=10
+    )
+    single.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in model.state_dict().items()})
+    a, b = molecule("CH3OH"), molecule("CH3OH")
+    a.calc, b.calc = CartalgCalculator(model), CartalgCalculator(single)
+    np.testing.assert_allclose(a.get_forces(), b.get_forces(), atol=1e-4)
+    assert a.calc.model.dtype == torch.float64
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_bad_systems_are_explained(model):
+    calculator = CartalgCalculator(model)
+    for atoms, message in [
+        (molecule("NH3"), "holds N"),
+        (Atoms("H2", [[0, 0, 0], [0, 0, 0.001]]), "apart"),
+        (Atoms("H", pbc=True), "singular"),
+        (Atoms("H2", [[0, 0, 0], [0, 0, np.nan]]), "not finite"),
+    ]:
+        atoms.calc = calculator
+        with pytest.raises(DataError, match=message):
+            atoms.get_potential_energy()
+    with pytest.raises(ValueError, match="skin"):
+        CartalgCalculator(model, skin=-1)

@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from cartalg.nn.radial import RadialWeights, bessel_basis, envelope, spline_matrix
+from cartalg_codegen.forms import spline_basis
+from cartalg_codegen.program import evaluate
+
+
+def spline(coefficients, u):
+    knot = min(int(u), len(coefficients) - 4)
+    from fractions import Fraction
+
+    values = evaluate(spline_basis(), {"f": [Fraction(u - knot)]})["b"]
+    return sum(float(b) * float(coefficients[knot + s]) for s, b in enumerate(values))
+
+
+def test_the_spline_interpolates_and_is_clamped_at_the_end():
+    values = torch.rand(11, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    c = spline_matrix(10) @ values
+    for k in range(10):
+        assert spline(c, float(k)) == pytest.approx(float(values[k]))
+    assert spline(c, 10.0) == pytest.approx(float(values[10]))
+    assert (spline(c, 10.0) - spline(c, 10.0 - 1e-5)) / 1e-5 == pytest.approx(0, abs=1e-3)
+
+
+def test_cubic_polynomials_with_a_flat_end_are_exact():
+    u = torch.linspace(0, 10, 11, dtype=torch.float64)
+    c = spline_matrix(10) @ ((u - 10) ** 2 * (u + 3))
+    for x in (0.1, 0.5, 3.7, 9.9):
+        assert spline(c, x) == pytest.approx((x - 10) ** 2 * (x + 3), abs=1e-9)
+
+
+def test_too_few_intervals():
+    with pytest.raises(ValueError, match="at least 4"):
+        spline_matrix(3)
+
+
+def test_envelope_and_its_first_two_derivatives_vanish_at_the_cutoff():
+    r = torch.tensor([5.0], dtype=torch.float64, requires_grad=True)
+    value = envelope(r, 5.0)
+    (first,) = torch.autograd.grad(value, r, create_graph=True)
+    (second,) = torch.autograd.grad(first, r)
+    # the polynomial is clamped just at the cutoff; approach it from below as well
+    assert (value.abs().item(), first.abs().item(), second.abs().item()) == pytest.approx((0, 0, 0), abs=1e-12)
+    assert envelope(torch.tensor([5.0 - 1e-4], dtype=torch.float64), 5.0).item() < 1e-11
+    assert envelope(torch.tensor([6.0]), 5.0).item() == 0
+
+
+def test_bessel_functions_are_finite_at_zero():
+    values = bessel_basis(torch.tensor([0.0, 1e-9], dtype=torch.float64), 5.0, 4)
+    assert torch.isfinite(values).all()
+    torch.testing.assert_close(values[0], values[1])
+
+
+def test_weights_vanish_at_the_cutoff():
+    torch.manual_seed(0)
+    radial = RadialWeights(4.0, torch.ones(3), 2, 4, (8,), 32).double()
+    table = radial.table().detach()
+    assert abs(float((table[-3] + 4 * table[-2] + table[-1]).abs().max())) < 1e-12
+    assert float((table[-1] - table[-3]).abs().max()) < 1e-12
+    assert float(radial.direct(torch.tensor([4.0, 5.0], dtype=torch.float64)).detach().abs().max()) == 0

@@ -1,0 +1,209 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.io import read, write
+from typer.testing import CliRunner
+
+from cartalg.cli import app
+from cartalg.data.frames import DataError
+from cartalg.train.checkpoint import CheckpointError, load_model, read_tensors, save_model
+from cartalg.train.config import ConfigError, load_config, parse_config
+from cartalg.train.dataset import load_split
+
+BASE = {"data": {"train": "a.xyz"}}
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({**BASE, "model": {"chanels": 8}}, r"unknown key model\.chanels; did you mean channels\?"),
+        ({**BASE, "trainig": {}}, r"unknown key trainig; did you mean training\?"),
+        ({**BASE, "model": {"zzz": 1}}, "valid keys are cutoff"),
+        ({**BASE, "model": {"channels": "many"}}, r"model\.channels.*got 'many'"),
+        ({**BASE, "model": {"correlation": 5}}, r"model\.correlation.*less than or equal to 4"),
+        ({**BASE, "training": {"learning_rate": -1}}, r"training\.learning_rate.*greater than 0"),
+        ({"data": {}}, r"missing key data\.train"),
+        ({**BASE, "training": {"energy_weight": 0, "forces_weight": 0}}, "at least one of"),
+        ({"data": {"train": "a", "valid": "b", "valid_count": 3}}, "not valid and valid_count"),
+        (["data"], "is a mapping"),
+    ],
+)
+def test_a_bad_configuration_names_key_and_remedy(values, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_config(values, "config.yaml")
+
+
+def test_configuration_files(tmp_path):
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_config(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_text("data: [")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_config(tmp_path / "bad.yaml")
+
+
+def test_a_run_learns_and_writes_everything(data_folder, make_config, tmp_path):
+    out = tmp_path / "run"
+    result = run("train", make_config(training={"epochs": 25}), "--data-dir", data_folder, "--output", out)
+    assert result.exit_code == 0, result.output
+    with (out / "metrics.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 25
+    assert float(rows[-1]["train_loss"]) < 0.2 * float(rows[0]["train_loss"])
+    for name in ("model.safetensors", "checkpoint.safetensors", "learning_curve.png", "parity_test.png", "errors.json"):
+        assert (out / name).stat().st_size > 0
+    assert list((out / "tensorboard").iterdir())
+    result = run("evaluate", out, data_folder / "test.xyz", "--json")
+    assert result.exit_code == 0, result.output
+    errors = json.loads(result.stdout)
+    stored = json.loads((out / "errors.json").read_text())["test"]
+    assert errors["forces_rmse_meV_per_A"] == pytest.approx(stored["forces_rmse_meV_per_A"])
+    assert errors["frames"] == 6
+    frames = read(data_folder / "test.xyz", ":")
+    spread = 1e3 * np.sqrt(np.mean(np.concatenate([a.arrays["REF_forces"].ravel() for a in frames]) ** 2))
+    assert errors["forces_rmse_meV_per_A"] < 0.6 * spread
+    table = run("evaluate", out, data_folder / "test.xyz")
+    assert "RMSE" in table.stdout
+    assert (out / "parity_test.png").exists()
+
+
+def final_state(folder):
+    tensors, _ = read_tensors(folder / "checkpoint.safetensors")
+    return tensors
+
+
+def test_a_killed_run_goes_on_exactly(data_folder, make_config, tmp_path):
+    """Killed at any instant and resumed, a run ends bit-identical to an undisturbed one."""
+    config = make_config(training={"epochs": 40})
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def command(out):
+        return [sys.executable, "-m", "cartalg.cli", "train", config, "--data-dir", data_folder, "--output", out]
+
+    subprocess.run(command(tmp_path / "whole"), env=environment, check=True, capture_output=True)
+    process = subprocess.Popen(command(tmp_path / "cut"), env=environment, stderr=subprocess.DEVNULL)
+    metrics = tmp_path / "cut" / "metrics.csv"
+    for _ in range(1200):
+        if metrics.exists() and metrics.read_text().count("\n") > 6:
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert metrics.read_text().count("\n") < 41, "the run ended before it was killed"
+    subprocess.run(command(tmp_path / "cut"), env=environment, check=True, capture_output=True)
+    whole, cut = final_state(tmp_path / "whole"), final_state(tmp_path / "cut")
+    assert whole.keys() == cut.keys()
+    for name, tensor in whole.items():
+        assert torch.equal(tensor, cut[name]), name
+    assert (tmp_path / "whole" / "metrics.csv").read_text() == metrics.read_text()
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(data_folder, make_config, tmp_path):
+    out = tmp_path / "run"
+    assert run("train", make_config(training={"epochs": 1}), "--data-dir", data_folder, "--output", out).exit_code == 0
+    result = run("train", make_config(training={"epochs": 2}), "--data-dir", data_folder, "--output", out)
+    assert result.exit_code == 1
+    assert "another training.epochs" in " ".join(result.stderr.split())
+    result = run("train", make_config(training={"epochs": 2}), "--data-dir", data_folder, "--output", out, "--restart")
+    assert result.exit_code == 0, result.output
+
+
+def test_mistakes_are_one_line_without_a_traceback(data_folder, make_config, tmp_path):
+    for arguments, message in [
+        (("train", tmp_path / "no.yaml", "--output", tmp_path / "r"), "cannot read the configuration"),
+        (("train", make_config(train_count=100), "--data-dir", data_folder, "--output", tmp_path / "r"), "20 frames"),
+        (("evaluate", tmp_path, data_folder / "test.xyz"), "no model.safetensors"),
+        (("inspect", "coupling", "1", "1", "3"), "must lie between"),
+        (("inspect", "projector", "2", "--format", "html"), "unicode, latex or json"),
+        (("generate", "--max-rank", "0", "--out", tmp_path / "k"), "at least 1"),
+    ]:
+        result = run(*arguments)
+        assert result.exit_code == 1
+        text = " ".join(result.stderr.split())
+        assert message in text
+        assert "Traceback" not in text
+
+
+def test_help_teaches_by_example():
+    for command in ("train", "evaluate", "generate"):
+        assert f"cartalg {command} " in " ".join(run(command, "--help").stdout.split())
+
+
+def test_stress_is_trained_and_reported(make_config, tmp_path):
+    frames = []
+    for n in range(10):
+        atoms = bulk("Cu" if n % 2 else "Ag", cubic=True)
+        atoms.set_cell(atoms.cell.array * (1 + 0.01 * (n - 5)), scale_atoms=True)
+        atoms.rattle(0.05, seed=n)
+        atoms.calc = EMT()
+        atoms.info["REF_energy"], atoms.info["REF_stress"] = atoms.get_potential_energy(), atoms.get_stress()
+        atoms.arrays["REF_forces"] = atoms.get_forces()
+        atoms.calc = None
+        frames.append(atoms)
+    write(tmp_path / "train.xyz", frames, format="extxyz")
+    config = make_config({"cutoff": 4.0}, {"epochs": 40, "stress_weight": 1000.0}, valid_count=2, test=None)
+    result = run("train", config, "--data-dir", tmp_path, "--output", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    with (tmp_path / "run" / "metrics.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert float(rows[-1]["valid_stress_rmse_meV_per_A3"]) < float(rows[0]["valid_stress_rmse_meV_per_A3"])
+
+
+def test_a_stress_on_an_open_system_is_an_error(data_folder, make_config, tmp_path):
+    frames = read(data_folder / "train.xyz", ":")
+    for atoms in frames:
+        atoms.info["REF_stress"] = np.zeros(6)
+    write(tmp_path / "train.xyz", frames, format="extxyz")
+    config = make_config(training={"stress_weight": 1.0}, test=None)
+    result = run("train", config, "--data-dir", tmp_path, "--output", tmp_path / "run")
+    assert result.exit_code == 1
+    assert "not periodic" in " ".join(result.stderr.split())
+
+
+def test_splits_do_not_overlap(data_folder, make_config, tmp_path):
+    split = load_split(load_config(make_config(train_count=10)), data_folder)
+    assert (len(split.train), len(split.valid), len(split.test)) == (10, 4, 6)
+    assert not {f.source for f in split.train} & {f.source for f in split.valid}
+    (tmp_path / "t.txt").write_text("0\n1\n")
+    (tmp_path / "v.txt").write_text("1\n2\n")
+    config = make_config(train_numbers=str(tmp_path / "t.txt"), valid_numbers=str(tmp_path / "v.txt"), valid_count=None)
+    with pytest.raises(DataError, match="both in"):
+        load_split(load_config(config), data_folder)
+
+
+def test_models_survive_the_file_in_their_precision(tmp_path):
+    from cartalg.model import ModelConfig, Potential
+
+    for dtype in ("float64", "float32"):
+        model = Potential(ModelConfig(channels=2, edge_rank=1, dtype=dtype), ("H", "O"), scale=0.3)
+        save_model(tmp_path / "m.safetensors", model)
+        loaded = load_model(tmp_path / "m.safetensors")
+        assert loaded.dtype == model.dtype == getattr(torch, dtype)
+        for (name, a), (_, b) in zip(model.state_dict().items(), loaded.state_dict().items(), strict=True):
+            assert torch.equal(a, b), name
+
+
+def test_damaged_and_foreign_files_are_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    (tmp_path / "cut.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{")
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_model(tmp_path / "cut.safetensors")
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(CheckpointError, match="not written by cartalg"):
+        load_model(tmp_path / "other.safetensors")
+    with pytest.raises(FileNotFoundError):
+        load_model(tmp_path / "none.safetensors")
