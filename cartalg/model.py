@@ -3,7 +3,7 @@
     elements -> [ radial table -> edge convolution -> mixing -> product basis -> linear + residual ] x layers
              -> readouts -> scale and shift per element -> energy; forces and virial by differentiation
 
-Source: docs/theory.md, section 5; Zaverkin et al. 2024, section 4.
+Source: docs/theory.md, section 5; Zaverkin et al. 2024 (arXiv:2405.14253).
 """
 
 from dataclasses import dataclass

@@ -61,7 +61,7 @@ def harmonics(vectors: Tensor, max_rank: int, *, backend: str = "auto", kernels:
     Raises:
         ValueError: If a shape or dtype is wrong.
         KernelNotFound: If the set does not reach `max_rank`.
-    Source: docs/theory.md, eq. 7; Zaverkin et al. 2024, eq. 2.
+    Source: docs/theory.md, eq. 7; Zaverkin et al. 2024 (arXiv:2405.14253).
     """
     _check("harmonics", {"vectors": (vectors, 2)})
     if vectors.shape[1] != 3:
@@ -89,7 +89,7 @@ def couple(
     Raises:
         ValueError: If the triangle rule does not hold, or a shape or dtype is wrong.
         KernelNotFound: If a rank is above the kernel set's maximum.
-    Source: docs/theory.md, eqs. 10-12; Zaverkin et al. 2024, eq. 3.
+    Source: docs/theory.md, eqs. 10-12; Zaverkin et al. 2024 (arXiv:2405.14253).
     """
     l1, l2, l3 = ranks
     if not abs(l1 - l2) <= l3 <= l1 + l2:
@@ -137,7 +137,7 @@ def convolution(
     Raises:
         ValueError: If a shape or dtype does not fit the kernel.
         KernelNotFound: If the set has no such kernel.
-    Source: docs/theory.md, eq. 14; Zaverkin et al. 2024, eq. 6.
+    Source: docs/theory.md, eq. 14; Zaverkin et al. 2024 (arXiv:2405.14253).
     """
     _check(name, {"x": (x, 3), "y": (y, 2), "r": (r, 1), "table": (table, 3)})
     kernels = kernels or open_kernels()
@@ -178,7 +178,7 @@ def product(
     Raises:
         ValueError: If a shape or dtype does not fit the kernel, or a species index is out of range.
         KernelNotFound: If the set has no such kernel.
-    Source: docs/theory.md, eq. 15; Zaverkin et al. 2024, eq. 7.
+    Source: docs/theory.md, eq. 15; Zaverkin et al. 2024 (arXiv:2405.14253).
     """
     _check(name, {"a": (a, 3), "w": (w, 3)})
     kernels = kernels or open_kernels()

@@ -72,7 +72,7 @@ def harmonic_polynomials(rank: int) -> tuple[Polynomial, ...]:
 
     .. math:: T_l(v) = \frac{(2l-1)!!}{l!} P_l (v \otimes .. \otimes v), \quad T_l(n) \cdot n^l = 1
 
-    Source: docs/theory.md, eq. 7; Zaverkin et al. 2024, eq. 2.
+    Source: docs/theory.md, eq. 7; Zaverkin et al. 2024 (arXiv:2405.14253).
     """
     scale = QQ(double_factorial(2 * rank - 1), int(sp.factorial(rank)))
     return tuple(p * (scale / n) for p, n in zip(basis_polynomials(rank), squared_norms(rank), strict=True))

@@ -5,7 +5,7 @@ r"""Couplings of two irreducible Cartesian tensors to a third, for every triple 
     \text{odd } (k = (l_1+l_2-l_3-1)/2): \quad & P_{l_3} \, \epsilon_{i p q}\, a_{p I J} b_{q I K}
 
 with I a k-fold index, computed on polynomials: contraction with an index is a derivative. [docs/theory.md, eqs. 10-13]
-Source: Zaverkin et al. 2024, eq. 3 (even); Coope, Snider & McCourt 1965 (odd).
+Source: Zaverkin et al. 2024 (arXiv:2405.14253) (even); Coope, Snider & McCourt 1965 (odd).
 """
 
 from collections.abc import Iterator
@@ -87,7 +87,7 @@ def coupling(l1: int, l2: int, l3: int) -> Coupling:
         l1, l2, l3: Ranks of the two inputs and of the output.
     Raises:
         ValueError: If a rank is not a non-negative integer, or |l1-l2| <= l3 <= l1+l2 does not hold.
-    Source: docs/theory.md, eqs. 10-13; Zaverkin et al. 2024, eq. 3.
+    Source: docs/theory.md, eqs. 10-13; Zaverkin et al. 2024 (arXiv:2405.14253).
     """
     for name, rank in (("l1", l1), ("l2", l2), ("l3", l3)):
         check_rank(rank, name)
@@ -126,7 +126,7 @@ def _derive(l1: int, l2: int, l3: int) -> Coupling:
 def contraction_scale(l1: int, l2: int, l3: int) -> Rational:
     """The constant in front of P[..] in the harmonic normalisation, where P[..] is the plain projected contraction.
 
-    Source: docs/theory.md, eq. 12; Zaverkin et al. 2024, eq. 3 (their constant C for even couplings).
+    Source: docs/theory.md, eq. 12; Zaverkin et al. 2024 (arXiv:2405.14253) (their constant C for even couplings).
     """
     rule = coupling(l1, l2, l3)
     (k, a, b), value = next(iter(rule.entries.items()))

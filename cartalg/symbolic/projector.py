@@ -3,7 +3,7 @@ r"""The traceless projector of any rank, in closed form.
 .. math:: P_l f = \sum_{m \le l/2} (-1)^m \frac{(2l-2m-1)!!}{(2m)!!\,(2l-1)!!}\; r^{2m} \Delta^m f
           [docs/theory.md, eq. 4]
 
-Source: Applequist 1989, eq. 5.1 (our projector carries 1/(2l-1)!!); Zaverkin et al. 2024, eq. 2.
+Source: Applequist 1989, eq. 5.1 (our projector carries 1/(2l-1)!!); Zaverkin et al. 2024 (arXiv:2405.14253).
 """
 
 from sympy import QQ, Array, Rational, symbols
