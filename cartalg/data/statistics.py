@@ -27,7 +27,7 @@ class Statistics:
 def element_shifts(
     frames: Sequence[Frame], elements: Sequence[str], isolated: dict[str, float] | None
 ) -> dict[str, float]:
-    """Energy of each element: of its isolated atom, or by least squares over the frames' compositions.
+    """Energy of each element: of its isolated atom, or fitted by least squares over compositions.
 
     With few distinct compositions the least-squares shifts are the smallest ones that fit (minimum norm).
 
@@ -37,7 +37,9 @@ def element_shifts(
     if isolated is not None:
         missing = [e for e in elements if e not in isolated]
         if missing:
-            raise DataError(f"no isolated-atom energy for {', '.join(missing)}; add the frame or use shifts: fit")
+            raise DataError(
+                f"no isolated-atom energy for {', '.join(missing)}; add the frame, or set data.shifts to fit"
+            )
         return {e: isolated[e] for e in elements}
     labelled = [f for f in frames if f.energy is not None]
     if not labelled:

@@ -2,7 +2,7 @@
 
 import difflib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -31,6 +31,9 @@ class DataConfig(BaseModel):
         None, ge=1, description="validate on this many frames of `train`, drawn with the seed"
     )
     isolated_atoms: str | None = Field(None, description="file of isolated atoms: their energies become the shifts")
+    shifts: Literal["auto", "fit", "isolated"] = Field(
+        "auto", description="energy of each element: of isolated atoms, fitted by least squares, or the first if given"
+    )
     energy_key: str | None = None
     forces_key: str | None = None
     stress_key: str | None = None
@@ -67,6 +70,7 @@ class TrainingConfig(BaseModel):
     forces_weight: float = Field(10.0, ge=0, description="on (eV/A)^2")
     stress_weight: float = Field(0.0, ge=0, description="on (eV/A^3)^2")
     seed: int = 0
+    threads: int = Field(1, ge=1, description="CPU threads; 1 is fastest for batches of a few small molecules")
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> "TrainingConfig":

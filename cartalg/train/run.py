@@ -28,9 +28,12 @@ def build_dataset(frames: list, model_cutoff: float, elements: tuple[str, ...], 
 
 def initial_model(config: Config, split: Split, train: Dataset, elements: tuple[str, ...], backend: str) -> Potential:
     """A potential with the training set's statistics and seeded random weights."""
-    statistics = gather(split.train, train.graphs, elements, split.isolated)
+    isolated = None if config.data.shifts == "fit" else split.isolated
+    if config.data.shifts == "isolated" and isolated is None:
+        raise DataError("data.shifts is isolated, but there is no isolated atom: name a file as data.isolated_atoms")
+    statistics = gather(split.train, train.graphs, elements, isolated)
     shifts = dict(statistics.shifts)
-    if split.isolated is not None:
+    if isolated is not None:
         # Isolated atoms leave the binding energy to the network; its mean per atom is better put in the shifts.
         rest = [
             (f.energy - sum(shifts[s] for s in f.atoms.get_chemical_symbols())) / len(f.atoms)
@@ -56,6 +59,7 @@ def train_run(
     """
     config = load_config(config_path)
     folder = data_dir or config_path.parent
+    torch.set_num_threads(config.training.threads)
     split = load_split(config, folder)
     elements = split.elements
     train = build_dataset(split.train, config.model.cutoff, elements, bar, "training")
@@ -80,10 +84,10 @@ def train_run(
     def on_epoch(row: dict[str, float]) -> None:
         energy = row.get("valid_energy_per_atom_rmse_meV_per_atom", float("nan"))
         forces = row.get("valid_forces_rmse_meV_per_A", float("nan"))
-        note = f"epoch {row['epoch']:.0f}: valid {forces:.1f} meV/A, {energy:.2f} meV/atom"
+        note = f"{forces:.1f} meV/A {energy:.2f} meV/atom"
         bar.update(task, note=note)
         if not bar.console.is_terminal and (row["epoch"] % 10 == 0 or row["epoch"] == 1):
-            bar.console.print(note, highlight=False)
+            bar.console.print(f"epoch {row['epoch']:.0f}: validation {note}", highlight=False)
 
     trainer.run(lambda: bar.advance(task), on_epoch)
     learning_curve(read_metrics(output / METRICS_FILE), output / "learning_curve.png")

@@ -50,9 +50,9 @@ def test_a_constraint_does_not_zero_reference_forces(tmp_path):
     atoms.calc = SinglePointCalculator(atoms, energy=-3.0, forces=FORCES)
     atoms.set_constraint(FixAtoms([0, 1]))
     np.testing.assert_array_equal(to_frame(atoms).forces, FORCES)
-    write(tmp_path / "a.xyz", atoms, format="extxyz", columns=["symbols", "positions", "move_mask"])
+    write(tmp_path / "a.xyz", atoms, format="extxyz")
     (frame,) = read_frames(tmp_path / "a.xyz")
-    assert frame.forces is None or np.abs(frame.forces[:2]).max() > 0
+    np.testing.assert_allclose(frame.forces, FORCES, atol=1e-8)
 
 
 def test_missing_labels_are_an_error_never_zeros():
@@ -135,7 +135,7 @@ def test_isolated_atoms_are_kept_apart():
 def test_shifts_by_least_squares_recover_element_energies():
     energies = {"H": -1.5, "O": -7.0}
     frames = []
-    for name in ("H2O", "H2", "O2", "H2O2" if False else "OH"):
+    for name in ("H2O", "H2", "O2", "OH"):
         atoms = molecule(name)
         atoms.info["energy"] = sum(energies[s] for s in atoms.get_chemical_symbols())
         frames.append(to_frame(atoms))

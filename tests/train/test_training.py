@@ -207,3 +207,26 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
         load_model(tmp_path / "other.safetensors")
     with pytest.raises(FileNotFoundError):
         load_model(tmp_path / "none.safetensors")
+
+
+def test_isolated_atoms_or_a_fit_give_the_shifts(data_folder, make_config, tmp_path):
+    from ase import Atoms
+
+    from cartalg.train.dataset import Dataset
+    from cartalg.train.run import initial_model
+
+    atoms = [Atoms(s, info={"energy": e}) for s, e in (("H", -10.0), ("C", -30.0), ("O", -60.0))]
+    write(tmp_path / "isolated.xyz", atoms, format="extxyz")
+
+    def shifts(**data):
+        config = load_config(make_config(**data))
+        split = load_split(config, data_folder)
+        dataset = Dataset.build(split.train, 3.0, split.elements)
+        return initial_model(config, split, dataset, split.elements, "auto").shifts
+
+    given = shifts(isolated_atoms=str(tmp_path / "isolated.xyz"))
+    assert float(given[1] - given[0]) == pytest.approx(-20)
+    fitted = shifts(isolated_atoms=str(tmp_path / "isolated.xyz"), shifts="fit")
+    assert torch.equal(fitted, shifts())
+    with pytest.raises(DataError, match="no isolated atom"):
+        shifts(shifts="isolated")
