@@ -7,6 +7,7 @@ skipped: kernels are then compiled anew in each process.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,18 +26,18 @@ def cache_root() -> Path:
     return Path(chosen) if chosen else user_cache_path("cartalg")
 
 
-def prepare(module: ModuleType, digest: str) -> None:
+def prepare(module: ModuleType, key: str) -> None:
     """Set up every Numba function of an emitted module, before its first call.
 
     Args:
         module: An imported file of a kernel set.
-        digest: Hash of the whole kernel set; a change anywhere invalidates what was compiled before.
+        key: Package name and hash of the whole kernel set; a change anywhere invalidates what was compiled before.
     """
     values: list[Any] = list(vars(module).values())
     for value in values:
         if _is_kernel(value) and not getattr(value, "cartalg_ready", False):
             _promise_no_overlap(value)
-            folder = cache_root() / f"kernels-{digest[:16]}-numba-{numba.__version__}"
+            folder = cache_root() / f"{key}-numba-{numba.__version__}"
             value._cache = _KernelCache.create(value.py_func, folder)
             value.cartalg_ready = True
 
@@ -92,11 +93,11 @@ class _KernelCache(FunctionCache):  # type: ignore[misc]
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(sig, target_context)
-        except (OSError, EOFError, ValueError):
+        except Exception:  # whatever is wrong with a cached file, compiling anew is right
+            with suppress(OSError):
+                self.flush()
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        try:
+        with suppress(OSError):
             super().save_overload(sig, data)
-        except OSError:
-            return

@@ -79,10 +79,11 @@ class KernelSet:
 
     @cached_property
     def package(self) -> str:
-        """Import name: the shipped set's own, or a unique one for a folder of the user's."""
+        """Import name: the shipped set's own, or one made of the content's hash for a folder of the user's."""
         if self.folder == shipped_folder():
             return "cartalg_kernels"
-        name = f"_cartalg_kernels_{hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]}_{self.digest[:8]}"
+        # Named by content, not by place: compiled code is cached under this name.
+        name = f"_cartalg_kernels_{self.digest[:16]}"
         _load(name, self.folder / "__init__.py", self.folder)
         for backend in (Backend.NUMBA, Backend.TORCH):
             sub = self.folder / f"{backend}_kernels"
@@ -116,7 +117,7 @@ def _module(kernels: KernelSet, name: str, backend: Backend) -> ModuleType:
     if backend is Backend.NUMBA:
         from cartalg.ops.compilation import prepare
 
-        prepare(module, kernels.digest)
+        prepare(module, f"{kernels.package}-{kernels.digest[:16]}")
     return module
 
 

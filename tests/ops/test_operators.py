@@ -200,4 +200,25 @@ def test_compiled_kernels_are_cached(tmp_path):
     environment = {**os.environ, "CARTALG_CACHE_DIR": str(tmp_path)}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    assert list(tmp_path.glob("kernels-*/*.nbc"))
+    assert list(tmp_path.glob("cartalg_kernels-*/*.nbc"))
+
+
+def test_a_damaged_cache_and_a_kernel_set_that_moved_are_no_error(tmp_path):
+    from cartalg_codegen import emit
+
+    files, code = (
+        emit.render(1),
+        "import sys, torch; from cartalg.ops import KernelSet, couple; t = torch.ones(1, 3, 1); ",
+    )
+    code += "print(couple(t, t, (1, 1, 0), kernels=KernelSet(sys.argv[1])).item())"
+    environment = {**os.environ, "CARTALG_CACHE_DIR": str(tmp_path / "cache")}
+    for place in ("first", "second", "third"):
+        emit.write(files, tmp_path / place)
+        run = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / place)], env=environment, capture_output=True, text=True
+        )
+        assert run.returncode == 0, run.stderr
+        assert float(run.stdout) == 3.0
+        if place == "second":
+            for path in (tmp_path / "cache").rglob("*.nb?"):
+                path.write_bytes(b"damaged")
