@@ -6,10 +6,9 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
-from cartalg.nn.linear import ChannelLinear, PathLinear, block_slices
+from cartalg.nn.linear import ChannelLinear, PathLinear
 from cartalg.nn.radial import RadialWeights
 from cartalg.ops import Backend, Edges, KernelSet, convolution, product
-from cartalg.ops.functional import resolve
 from cartalg.symbolic.coupling import Irrep
 
 
@@ -132,7 +131,4 @@ class Interaction(nn.Module):
     ) -> Tensor:
         """One layer; shapes as in `EdgeConvolution` and `ProductBasis`."""
         a = self.convolution(h, edges, y, r, backend, direct)
-        return self.product(species, a, str(resolve(backend, a))) + self.residual(species, h)
-
-
-__all__ = ["EdgeConvolution", "Interaction", "ProductBasis", "Residual", "block_slices"]
+        return self.product(species, a, backend) + self.residual(species, h)
