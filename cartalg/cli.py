@@ -89,12 +89,15 @@ def inspect_coupling(l1: int, l2: int, l3: int, form: FormatOption = "unicode") 
 def generate(
     max_rank: Annotated[int | None, typer.Option(help="Highest rank of any tensor.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the kernels; by default the library's own.")] = None,
+    also: Annotated[list[str] | None, typer.Option(help="A kernel beyond the usual, by name; may be repeated.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if the folder is not current.")] = False,
 ) -> None:
     """Derive the rules and emit the kernels.
 
     `cartalg generate --max-rank 4 --out kernels4` makes a set of your own: name it as `kernels: kernels4` in a
     configuration, or open it with `cartalg.ops.KernelSet("kernels4")`.
+
+    `cartalg generate --also product_even_limited_a3_o3_n3 --out mine` adds a kernel that an error message asked for.
 
     `cartalg generate --check` proves that the library's own set is what the rules give.
     """
@@ -103,12 +106,18 @@ def generate(
 
     with user_errors():
         folder = out or shipped_folder()
-        rank = max_rank
-        if rank is None:
-            rank = KernelSet(folder).max_rank if (folder / emit.MANIFEST).is_file() else 3
+        rank, names = max_rank, tuple(also or ())
+        if (folder / emit.MANIFEST).is_file():  # by default what the folder holds, anew
+            manifest = KernelSet(folder).manifest
+            rank = manifest["max_rank"] if rank is None else rank
+            names = tuple(manifest.get("also", ())) if also is None else names
         with progress_bar() as bar:
             task = bar.add_task("deriving", total=None, note="")
-            files = emit.render(rank, lambda name, n, total: bar.update(task, completed=n, total=total, note=name))
+            files = emit.render(
+                3 if rank is None else rank,
+                lambda name, n, total: bar.update(task, completed=n, total=total, note=name),
+                names,
+            )
         if check:
             differences = emit.differences(files, folder)
             for line in differences:
@@ -119,7 +128,7 @@ def generate(
             console.print(f"{folder}: {len(files)} files are current", highlight=False, soft_wrap=True)
             return
         emit.write(files, folder)
-        console.print(f"{folder}: wrote {len(files)} files to rank {rank}", highlight=False, soft_wrap=True)
+        console.print(f"{folder}: wrote {len(files)} files", highlight=False, soft_wrap=True)
 
 
 @app.command()

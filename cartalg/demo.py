@@ -81,7 +81,11 @@ def check_kernels(bar: Progress) -> int:
     """Regenerate the library's kernels in memory and compare: number of files. Raises RuntimeError on a difference."""
     kernels = KernelSet()
     task = bar.add_task("deriving", total=None, note="")
-    files = emit.render(kernels.max_rank, lambda name, n, total: bar.update(task, completed=n, total=total, note=name))
+    files = emit.render(
+        kernels.max_rank,
+        lambda name, n, total: bar.update(task, completed=n, total=total, note=name),
+        tuple(kernels.manifest["also"]),
+    )
     bar.remove_task(task)
     differences = emit.differences(files, kernels.folder)
     if differences:

@@ -65,7 +65,8 @@ class KernelSet:
             near = [k for k in self.manifest["kernels"] if k.startswith(kind + "_")]
             raise KernelNotFound(
                 f"no kernel {name!r} in {self.folder} (max rank {self.max_rank}); it has {', '.join(near) or 'none'}. "
-                "Emit a larger set with `cartalg generate --max-rank R --out DIR` and point `kernels` at DIR."
+                f"Emit a larger set with `cartalg generate --max-rank R --out DIR`, with `--also {name}` if it is not "
+                "among the usual ones, and point `kernels` at DIR."
             ) from None
 
     def module(self, name: str, backend: Backend) -> ModuleType:

@@ -190,9 +190,9 @@ def product_kernel(parity: plan.Parity, basis: plan.Basis, features: int, output
     )
 
 
-def kernels(max_rank: int) -> Iterator[tuple[str, Callable[[], Kernel]]]:
+def kernels(max_rank: int, also: tuple[str, ...] = ()) -> Iterator[tuple[str, Callable[[], Kernel]]]:
     """Every kernel of a set as (name, function that derives it), in the order of the pipeline."""
-    chosen = plan.Plan(max_rank)
+    chosen = plan.Plan(max_rank, also)
     for rank in chosen.ranks[1:]:
         yield plan.harmonics_name(rank), lambda rank=rank: harmonics_kernel(rank)  # type: ignore[misc]
     for ranks in chosen.couplings():
@@ -204,18 +204,21 @@ def kernels(max_rank: int) -> Iterator[tuple[str, Callable[[], Kernel]]]:
         yield plan.product_name(*prod), lambda prod=prod: product_kernel(*prod)  # type: ignore[misc]
 
 
-def render(max_rank: int, progress: Callable[[str, int, int], None] | None = None) -> dict[str, str]:
+def render(
+    max_rank: int, progress: Callable[[str, int, int], None] | None = None, also: tuple[str, ...] = ()
+) -> dict[str, str]:
     """All files of a kernel set as {relative path: text}.
 
     Args:
         max_rank: Highest rank of any tensor, at least 1.
         progress: Called with (kernel name, number done, number in all) after each kernel.
+        also: Names of convolutions and products beyond the usual ones.
     Raises:
-        ValueError: If `max_rank` is not a positive integer.
+        ValueError: If `max_rank` is not a positive integer, or a name in `also` stands for no kernel within it.
     """
     files: dict[str, str] = {}
     listing: dict[str, Any] = {}
-    todo = list(kernels(max_rank))
+    todo = list(kernels(max_rank, also))
     for number, (name, make) in enumerate(todo, start=1):
         kernel = make()
         hashes = {}
@@ -230,7 +233,7 @@ def render(max_rank: int, progress: Callable[[str, int, int], None] | None = Non
         *((f"{b}_kernels/", f"{b} kernels") for b in BACKENDS),
     ):
         files[f"{package}__init__.py"] = header(title, [("List", "manifest.json")])
-    manifest = {"generator": GENERATOR, "max_rank": max_rank, "kernels": listing}
+    manifest = {"generator": GENERATOR, "max_rank": max_rank, "also": sorted(set(also)), "kernels": listing}
     files[MANIFEST] = json.dumps(manifest, indent=1) + "\n"
     return files
 

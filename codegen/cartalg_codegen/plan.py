@@ -1,8 +1,9 @@
 """Which kernels a kernel set holds, and the names under which the library asks for them."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from cartalg.symbolic.coupling import Irrep, irreps_up_to
 from cartalg.symbolic.polynomials import check_rank
@@ -48,13 +49,36 @@ def product(parity: Parity, basis: Basis, features: int, outputs: int, correlati
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything a kernel set of one maximum rank holds."""
+    """Everything a kernel set of one maximum rank holds; `also` names convolutions and products beyond the usual."""
 
     max_rank: int
+    also: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if check_rank(self.max_rank, "max_rank") < 1:
             raise ValueError("max_rank must be at least 1")
+        for name in self.also:
+            self._parse(name)
+
+    def _parse(self, name: str) -> tuple[Any, ...]:
+        """The parameters that a kernel name stands for. Raises ValueError for a name that no kernel can have."""
+        match = re.fullmatch(r"convolution_(even|full)_h(\d+)_e(\d+)", name)
+        if match is None:
+            match = re.fullmatch(r"product_(even|full)_(limited|complete)_a(\d+)_o(\d+)_n([1-4])", name)
+        if match is None:
+            raise ValueError(
+                f"no kernel can be named {name!r}; names are convolution_<even|full>_h<rank>_e<rank> and "
+                "product_<even|full>_<limited|complete>_a<rank>_o<rank>_n<1..4>"
+            )
+        values = tuple(int(v) if v.isdigit() else v for v in match.groups())
+        ranks = [v for v in values if isinstance(v, int)][:2]
+        if max(ranks) > self.max_rank:
+            raise ValueError(f"{name} needs rank {max(ranks)}; raise max_rank, which is {self.max_rank}")
+        return values
+
+    def _others(self, kind: str, usual: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        named = [self._parse(n) for n in sorted(set(self.also)) if n.startswith(kind)]
+        return [n for n in named if n not in usual]
 
     @property
     def ranks(self) -> tuple[int, ...]:
@@ -68,7 +92,17 @@ class Plan:
                 for l3 in range(abs(l1 - l2), min(l1 + l2, self.max_rank) + 1):
                     yield l1, l2, l3
 
-    def convolutions(self) -> Iterator[tuple[Parity, int, int]]:
+    def convolutions(self) -> list[tuple[Any, ...]]:
+        """(parity, hidden, edge) of every convolution."""
+        usual = list(self._usual_convolutions())
+        return usual + self._others("convolution", usual)
+
+    def products(self) -> list[tuple[Any, ...]]:
+        """(parity, basis, features, outputs, correlation) of every product."""
+        usual = list(self._usual_products())
+        return usual + self._others("product", usual)
+
+    def _usual_convolutions(self) -> Iterator[tuple[Any, ...]]:
         """Natural parity: every hidden <= edge rank. Both parities: hidden rank 1 and 2."""
         for edge in self.ranks[1:]:
             for hidden in range(edge + 1):
@@ -76,7 +110,7 @@ class Plan:
             for hidden in range(1, min(edge, 2) + 1):
                 yield "full", hidden, edge
 
-    def products(self) -> Iterator[tuple[Parity, Basis, int, int, int]]:
+    def _usual_products(self) -> Iterator[tuple[Any, ...]]:
         """Natural parity: correlation 1-3 at every rank, 4 to rank 2. Complete, and both parities: to rank 2."""
         for features in self.ranks[1:]:
             for outputs in range(min(features, 2) + 1):

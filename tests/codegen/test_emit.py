@@ -143,3 +143,31 @@ def symmetric_multiplicity(features, order, out, sp):
             states = new
     rank, parity = out
     return states.get((order, rank, parity), 0) - states.get((order, rank + 1, parity), 0)
+
+
+def test_kernels_beyond_the_usual_ones_are_emitted_by_name(tmp_path):
+    """A potential of hidden rank 3: its kernels are asked for by name, and it runs."""
+    from ase.build import molecule
+
+    from cartalg.data.graphs import build_graph
+    from cartalg.model import ModelConfig, Potential
+
+    also = ("product_even_limited_a3_o3_n2",)
+    emit.write(emit.render(3, also=also), tmp_path / "set")
+    settings = {"hidden_rank": 3, "edge_rank": 3, "correlation": 2, "channels": 2, "dtype": "float64"}
+    with pytest.raises(KernelNotFound, match=f"--also {also[0]}"):
+        Potential(ModelConfig(**settings), ("H", "O"))
+    model = Potential(ModelConfig(**settings, kernels=str(tmp_path / "set")), ("H", "O"), backend="torch")
+    atoms = molecule("H2O")
+    first = model(build_graph(atoms, 5.0, model.elements)).energy
+    atoms.rotate(50, (1, 2, 3))
+    torch.testing.assert_close(model(build_graph(atoms, 5.0, model.elements)).energy, first)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("product_odd_a1", "no kernel can be named"), ("convolution_even_h1_e5", "raise max_rank, which is 2")],
+)
+def test_a_name_that_stands_for_no_kernel(name, message):
+    with pytest.raises(ValueError, match=message):
+        emit.render(2, also=(name,))
