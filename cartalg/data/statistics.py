@@ -50,6 +50,15 @@ def element_shifts(
     return dict(zip(elements, map(float, solution), strict=True))
 
 
+def energies_above_shifts(frames: Sequence[Frame], shifts: dict[str, float]) -> list[float]:
+    """Energy per atom of each labelled frame less its atoms' shifts, in eV."""
+    return [
+        (f.energy - sum(shifts[s] for s in f.atoms.get_chemical_symbols())) / len(f.atoms)
+        for f in frames
+        if f.energy is not None
+    ]
+
+
 def gather(
     frames: Sequence[Frame], graphs: Sequence[Graph], elements: Sequence[str], isolated: dict[str, float] | None
 ) -> Statistics:
@@ -59,12 +68,7 @@ def gather(
     if forces:
         scale = float(np.sqrt(np.mean(np.concatenate(forces) ** 2)))
     else:
-        rest = [
-            (f.energy - sum(shifts[s] for s in f.atoms.get_chemical_symbols())) / len(f.atoms)
-            for f in frames
-            if f.energy is not None
-        ]
-        scale = float(np.std(rest))
+        scale = float(np.std(energies_above_shifts(frames, shifts)))
     atoms = sum(len(g.species) for g in graphs)
     edges = sum(len(g.vectors) for g in graphs)
-    return Statistics(shifts, scale if scale > 1e-6 else 1.0, max(edges / max(atoms, 1), 1.0))
+    return Statistics(shifts, scale if scale > 1e-6 else 1.0, edges / max(atoms, 1))

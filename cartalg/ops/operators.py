@@ -13,7 +13,7 @@ so the wiring of autograd is the same for all kernels and stands here once. A th
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -107,53 +107,43 @@ def register(family: Family) -> None:
             new.append(t.new_zeros([parts, *shape] if parts and slot in family.shared else shape))
         return new
 
-    def run(stage: str, args: Sequence[Any], inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+    def run(stage: str, args: Sequence[Any], inputs: Sequence[Tensor], outputs: Sequence[Tensor], threads: int) -> None:
         function = getattr(open_kernels(args[0]).module(args[1], Backend.NUMBA), stage)
         flats = _flat_flags(family, stage)
         arrays = [_array(t, f) for t, f in zip([*inputs, *outputs], flats, strict=True)]
         rows = family.rows(stage, args[2:places], inputs)
-        share_out(function, rows, thread_count(rows), [*family.leading(stage, args[2:places]), *arrays])
+        share_out(function, rows, threads, [*family.leading(stage, args[2:places]), *arrays])
 
-    def reduced(outputs: Sequence[Tensor]) -> Any:
-        sums = [o.sum(0) if s in family.shared else o for s, o in zip(slots, outputs, strict=True)]
-        return tuple(sums) if count > 1 else sums[0]
+    def threads_for(stage: str, args: Sequence[Any]) -> int:
+        return thread_count(family.rows(stage, args[2:places], args[places : places + count]))
 
-    def forward(*args: Any) -> Tensor:
-        out = family.output(open_kernels(args[0]).facts(args[1]), args[2:places], args[places:])
-        run("forward", args, args[places:], [out])
-        return out
-
-    def forward_fake(*args: Any) -> Tensor:
+    def new_value(*args: Any) -> Tensor:
         return family.output(open_kernels(args[0]).facts(args[1]), args[2:places], args[places : places + count])
 
-    def backward(*args: Any) -> Any:
-        inputs = args[places : places + count]
-        outputs = like(inputs, args[-1], thread_count(family.rows("backward", args[2:places], inputs)))
-        run("backward", args, args[places:-1], outputs)
-        return reduced(outputs)
-
-    def gradients_fake(*args: Any) -> Any:
+    def new_gradients(*args: Any) -> Any:
         outputs = like(args[places : places + count], args[-1], None)
         return tuple(outputs) if count > 1 else outputs[0]
 
-    def forward_tangent(*args: Any) -> Tensor:
-        out = family.output(open_kernels(args[0]).facts(args[1]), args[2:places], args[places : places + count])
-        run("forward_tangent", args, args[places:], [out])
+    def value(stage: str, *args: Any) -> Tensor:
+        out = new_value(*args)
+        run(stage, args, args[places:], [out], threads_for(stage, args))
         return out
 
-    def backward_tangent(*args: Any) -> Any:
-        inputs = args[places : places + count]
-        outputs = like(inputs, args[-1], thread_count(family.rows("backward_tangent", args[2:places], inputs)))
-        run("backward_tangent", args, args[places:-1], outputs)
-        return reduced(outputs)
+    def gradients(stage: str, *args: Any) -> Any:
+        threads = threads_for(stage, args)
+        outputs = like(args[places : places + count], args[-1], threads)
+        run(stage, args, args[places:-1], outputs, threads)
+        sums = [o.sum(0) if s in family.shared else o for s, o in zip(slots, outputs, strict=True)]
+        return tuple(sums) if count > 1 else sums[0]
 
-    for operator, implementation, fake in (
-        (name, forward, forward_fake),
-        (f"{name}_backward", backward, gradients_fake),
-        (f"{name}_forward_tangent", forward_tangent, forward_fake),
-        (f"{name}_backward_tangent", backward_tangent, gradients_fake),
+    for stage, implementation, fake in (
+        ("forward", value, new_value),
+        ("backward", gradients, new_gradients),
+        ("forward_tangent", value, new_value),
+        ("backward_tangent", gradients, new_gradients),
     ):
-        _library.impl(operator, implementation, "CPU")
+        operator = name if stage == "forward" else f"{name}_{stage}"
+        _library.impl(operator, partial(implementation, stage), "CPU")
         torch.library.register_fake(f"{NAMESPACE}::{operator}", fake, lib=_library)
 
     operators = getattr(torch.ops, NAMESPACE)

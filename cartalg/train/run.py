@@ -6,7 +6,7 @@ import torch
 from rich.progress import Progress
 
 from cartalg.data.frames import DataError, Keys, read_frames, split_isolated
-from cartalg.data.statistics import gather
+from cartalg.data.statistics import energies_above_shifts, gather
 from cartalg.model import Potential
 from cartalg.train.checkpoint import CHECKPOINT_FILE, CheckpointError, load_model
 from cartalg.train.config import Config, load_config
@@ -15,12 +15,10 @@ from cartalg.train.metrics import compare
 from cartalg.train.plots import learning_curve, parity
 from cartalg.train.trainer import METRICS_FILE, Trainer, read_metrics, write_json
 
-NEIGHBOURS = "neighbours"
-
 
 def build_dataset(frames: list, model_cutoff: float, elements: tuple[str, ...], bar: Progress, what: str) -> Dataset:  # type: ignore[type-arg]
     """Graphs of frames, under a progress bar."""
-    task = bar.add_task(f"{NEIGHBOURS}, {what}", total=len(frames), note="")
+    task = bar.add_task(f"neighbours, {what}", total=len(frames), note="")
     dataset = Dataset.build(frames, model_cutoff, elements, lambda: bar.advance(task))
     bar.remove_task(task)
     return dataset
@@ -35,11 +33,7 @@ def initial_model(config: Config, split: Split, train: Dataset, elements: tuple[
     shifts = dict(statistics.shifts)
     if isolated is not None:
         # Isolated atoms leave the binding energy to the network; its mean per atom is better put in the shifts.
-        rest = [
-            (f.energy - sum(shifts[s] for s in f.atoms.get_chemical_symbols())) / len(f.atoms)
-            for f in split.train
-            if f.energy is not None
-        ]
+        rest = energies_above_shifts(split.train, shifts)
         binding = sum(rest) / len(rest) if rest else 0.0
         shifts = {e: s + binding for e, s in shifts.items()}
     torch.manual_seed(config.training.seed)
@@ -74,7 +68,7 @@ def train_run(
     count = sum(p.numel() for p in model.parameters())
     bar.console.print(
         f"{len(split.train)} training, {len(split.valid)} validation frames; {', '.join(elements)}; "
-        f"{train_neighbours(train):.1f} neighbours; {count} weights; the first step compiles kernels",
+        f"{model.mean_neighbours:.1f} neighbours; {count} weights; the first step compiles kernels",
         highlight=False,
     )
     steps = trainer.steps_per_epoch
@@ -101,11 +95,6 @@ def train_run(
             results[name] = comparison.errors()
     write_json(output / "errors.json", results)
     return results
-
-
-def train_neighbours(dataset: Dataset) -> float:
-    """Mean number of neighbours of an atom."""
-    return sum(len(g.vectors) for g in dataset.graphs) / sum(len(g.species) for g in dataset.graphs)
 
 
 def evaluate_file(

@@ -8,7 +8,7 @@ arguments of a call may overlap in memory.
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from cartalg_codegen.program import Program, Slot
+from cartalg_codegen.program import Program, Ref, Slot
 from cartalg_codegen.text import constant_name, expression, literal, wrap
 
 DECORATOR = '@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})'
@@ -49,24 +49,29 @@ def function(
     loops: list[str],
     lanes: str | None,
     real: str,
+    first: list[str] | None = None,
 ) -> str:
-    """One undecorated-loop function: `loops` around the program, `lanes` the array whose last axis is the channels."""
+    """One function: `loops` around the program, `first` at their innermost, then the loop over channels.
+
+    `lanes` names an array whose last axis is the channels; `real` one whose precision the constants take.
+    """
     constant = _Constants()
     indent = "    " * (1 + len(loops))
     inner = indent + ("    " if lanes else "")
-    before: list[str] = []
+    before = [indent + line for line in first or []]
     inside: list[str] = []
     after: list[str] = []
     used = {f for a in program.body for t in a.terms for f in t.factors}
     for slot in program.inputs:
         rule = access[slot.name]
         for i in range(slot.size):
-            ref = next((f for f in used if f == (slot.name, i)), None)
-            if ref is not None:
+            ref = Ref(slot.name, i)
+            if ref in used:
                 line = f"{ref} = {rule.load.format(i=i)}"
-                (before if rule.hoist or not lanes else inside).append(
-                    (indent if rule.hoist or not lanes else inner) + line
-                )
+                if rule.hoist or not lanes:
+                    before.append(indent + line)
+                else:
+                    inside.append(inner + line)
     outputs = {s.name for s in program.outputs}
     for assign in program.body:
         text = expression(assign.terms, constant)
@@ -111,9 +116,8 @@ def row_kernel(program: Program, name: str, species_slots: tuple[str, ...] = ())
     access: dict[str, Access] = {}
     by_species = False
     for slot in (*program.inputs, *program.outputs):
-        base = slot.name.removeprefix("t_").removeprefix("d_").removeprefix("t_")
         output = slot in program.outputs
-        if base in species_slots:
+        if slot.base in species_slots:
             by_species = True
             place = f"{slot.name}[thread, z, {{i}}, c]" if output else f"{slot.name}[z, {{i}}, c]"
             access[slot.name] = Access(place, place + " += {value}")
@@ -125,20 +129,9 @@ def row_kernel(program: Program, name: str, species_slots: tuple[str, ...] = ())
     extra = ["species"] if by_species else []
     loops = ["for n in range(start, stop):"]
     text_lanes = lane_slots[0].name if lane_slots else None
-    rows = function(
-        program,
-        name,
-        ["start", "stop", "thread", *extra, *arrays],
-        access,
-        loops,
-        text_lanes,
-        arrays[0],
-    )
-    if by_species:
-        rows = rows.replace(
-            "    for n in range(start, stop):\n", "    for n in range(start, stop):\n        z = species[n]\n"
-        )
-    return rows
+    parameters = ["start", "stop", "thread", *extra, *arrays]
+    first = ["z = species[n]"] if by_species else []
+    return function(program, name, parameters, access, loops, text_lanes, arrays[0], first)
 
 
 def message_function(program: Program, name: str) -> str:
@@ -147,20 +140,19 @@ def message_function(program: Program, name: str) -> str:
     for slot in (*program.inputs, *program.outputs):
         access[slot.name] = _message_access(slot, slot in program.outputs)
     for base, start in (("m", "m_at"), ("w", "p"), ("x", "x_at"), ("out", "out_at")):
-        group = [s.name for s in (*program.inputs, *program.outputs) if _message_base(s.name) == base]
+        group = [s.name for s in (*program.inputs, *program.outputs) if _message_base(s) == base]
         if group:
             parameters += [*group, start]
     parameters.append("stride")
     return function(program, name, parameters, access, [], "w", "w")
 
 
-def _message_base(name: str) -> str:
-    base = name.removeprefix("t_").removeprefix("d_")
-    return "out" if base == "g" else base
+def _message_base(slot: Slot) -> str:
+    return "out" if slot.base == "g" else slot.base
 
 
 def _message_access(slot: Slot, output: bool) -> Access:
-    name, base = slot.name, _message_base(slot.name)
+    name, base = slot.name, _message_base(slot)
     if base == "m":
         return Access(f"{name}[m_at + {{i}}]", f"{name}[m_at + {{i}}] = {{value}}", hoist=True, reduce=output)
     if base == "w":

@@ -44,6 +44,11 @@ class Slot:
     size: int
     lane: bool = True
 
+    @property
+    def base(self) -> str:
+        """Name of the slot that a gradient ``d_x``, tangent ``t_x`` or ``t_d_x`` belongs to."""
+        return self.name.removeprefix("t_").removeprefix("d_")
+
 
 @dataclass(frozen=True)
 class Program:

@@ -12,7 +12,7 @@ def function(program: Program, name: str, species_slots: tuple[str, ...] = (), i
     A slot in `species_slots` is [species, component, channel] and is looked up by the argument `species` [rows].
     """
     lanes = any(s.lane for s in (*program.inputs, *program.outputs))
-    by_species = [s for s in (*program.inputs, *program.outputs) if _base(s.name) in species_slots]
+    by_species = [s for s in (*program.inputs, *program.outputs) if s.base in species_slots]
     parameters = (["species"] if by_species else []) + [s.name for s in program.inputs]
     lines = [f"def {name}({', '.join(parameters)}):", f'{indent}"""{program.summary}"""']
     used = {f for a in program.body for t in a.terms for f in t.factors}
@@ -37,10 +37,6 @@ def function(program: Program, name: str, species_slots: tuple[str, ...] = (), i
     return "\n".join(lines) + "\n"
 
 
-def _base(name: str) -> str:
-    return name.removeprefix("t_").removeprefix("d_")
-
-
 def _zero_source(program: Program) -> str:
     """An expression with the shape of one component, equal to zero."""
     slot = next((s for s in program.inputs if s.lane), program.inputs[0])
@@ -60,7 +56,7 @@ def _constant(zero: str):  # type: ignore[no-untyped-def]
 def _output(slot: Slot, lanes: bool, by_species: bool, program: Program) -> str:
     names = ", ".join(f"{slot.name}{i}" for i in range(slot.size))
     if by_species:
-        source = next(s.name for s in program.inputs if _base(s.name) == _base(slot.name))
+        source = next(s.name for s in program.inputs if s.base == slot.base)
         return f"torch.zeros_like({source}).index_add(0, species, torch.stack(({names},), -2))"
     if slot.lane:
         return f"torch.stack(({names},), -2)"
