@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from cartalg.nn.linear import ChannelLinear, PathLinear
 from cartalg.nn.radial import RadialWeights
-from cartalg.ops import Backend, Edges, KernelSet, convolution, product
+from cartalg.ops import Edges, KernelSet, convolution, convolution_of_weights, product
 from cartalg.symbolic.coupling import Irrep
 
 
@@ -60,18 +60,11 @@ class EdgeConvolution(nn.Module):
         """h [atoms, components, channels], y [edges, (L+1)^2], r [edges] -> A [atoms, components, channels]."""
         x = self.up(h)
         if direct:
-            module = self.kernels.module(self.name, Backend.TORCH)
-            rows = self.mix_rows()
-            out = x.new_zeros(edges.row_ptr.shape[0] - 1, rows, x.shape[2])
-            paths = module.apply(edges.sender, edges.receiver, x, y, self.radial.direct(r), out)
+            paths = convolution_of_weights(self.name, edges, x, y, self.radial.direct(r), kernels=self.kernels)
         else:
             table, step = self.radial.table(), self.radial.step
             paths = convolution(self.name, edges, x, y, r, table, step, backend=backend, kernels=self.kernels)
         return self.mix(paths, self.scale)
-
-    def mix_rows(self) -> int:
-        """Rows of the convolution's output."""
-        return sum(count * (2 * irrep[0] + 1) for irrep, count in self.mix.counts.items())
 
 
 class ProductBasis(nn.Module):

@@ -2,7 +2,7 @@
 
 from cartalg.ops import operators as operators
 from cartalg.ops.edges import Edges
-from cartalg.ops.functional import convolution, couple, harmonics, product
+from cartalg.ops.functional import convolution, convolution_of_weights, couple, harmonics, product
 from cartalg.ops.kernels import Backend, KernelNotFound, KernelSet, open_kernels
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "KernelNotFound",
     "KernelSet",
     "convolution",
+    "convolution_of_weights",
     "couple",
     "harmonics",
     "open_kernels",

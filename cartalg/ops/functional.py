@@ -155,10 +155,30 @@ def convolution(
         index = (float(step), edges.row_ptr, edges.sender, edges.receiver, edges.col_ptr, edges.col_edge)
         theta = (x.contiguous(), y.contiguous(), r.contiguous(), table.contiguous())
         return torch.ops.cartalg.convolution(_folder(kernels), name, *index, *theta)
-    rows = sum(2 * p["out"][0] + 1 for p in facts["paths"])
-    out = x.new_zeros(edges.row_ptr.shape[0] - 1, rows, x.shape[2])
     forward = kernels.module(name, Backend.TORCH).forward
+    out = _empty_paths(kernels, name, edges, x)
     return forward(step, edges.sender, edges.receiver, x, y, r, table, out)  # type: ignore[no-any-return]
+
+
+def convolution_of_weights(
+    name: str, edges: Edges, x: Tensor, y: Tensor, w: Tensor, *, kernels: KernelSet | None = None
+) -> Tensor:
+    """`convolution` with the radial weights of each edge given, w [edges, paths, channels]: the Torch reference.
+
+    Raises:
+        KernelNotFound: If the set has no such kernel.
+    Source: docs/theory.md, eq. 14.
+    """
+    kernels = kernels or open_kernels()
+    apply = kernels.module(name, Backend.TORCH).apply
+    out = _empty_paths(kernels, name, edges, x)
+    return apply(edges.sender, edges.receiver, x, y, w, out)  # type: ignore[no-any-return]
+
+
+def _empty_paths(kernels: KernelSet, name: str, edges: Edges, x: Tensor) -> Tensor:
+    """Zeros in the shape of a convolution's output."""
+    rows = sum(2 * p["out"][0] + 1 for p in kernels.facts(name)["paths"])
+    return x.new_zeros(edges.row_ptr.shape[0] - 1, rows, x.shape[2])
 
 
 def product(
