@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from cartalg.data.graphs import Graph
 from cartalg.nn.interaction import EdgeConvolution, Interaction, ProductBasis, Residual
-from cartalg.ops import harmonics, open_kernels
+from cartalg.ops import open_kernels
 from cartalg.symbolic.coupling import irreps_up_to
 
 
@@ -145,12 +145,10 @@ class Potential(nn.Module):
     def energies(self, graph: Graph, vectors: Tensor) -> Tensor:
         """Energy of each atom in eV, float64 [atoms], differentiable to the edge vectors [edges, 3] in angstrom."""
         config, species = self.config, graph.species
-        r = vectors.norm(dim=1)
-        y = harmonics(vectors / r[:, None], config.edge_rank, backend=self.backend, kernels=self.kernels)
         h = self.embedding[species][:, None, :]
         total = vectors.new_zeros(len(species))
         for interaction, readout in zip(self.interactions, self.readouts, strict=True):
-            h = interaction(species, h, graph.edges, y, r, self.backend, config.radial_mode == "direct")
+            h = interaction(species, h, graph.edges, vectors, self.backend, config.radial_mode == "direct")
             total = total + h[:, 0] @ readout / config.channels**0.5
         total = total + self.last_readout(h[:, 0])[:, 0]
         return self.scale * total.double() + self.shifts[species]

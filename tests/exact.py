@@ -1,6 +1,7 @@
 """Run emitted source over the rationals: integers divided stay exact, arrays hold Fractions."""
 
 import ast
+import math
 import types
 from fractions import Fraction
 from pathlib import Path
@@ -56,12 +57,11 @@ def load(backend, name, folder=None, source=None):
     folder = Path(folder or shipped_folder())
     text = source or (folder / f"{backend}_kernels" / f"{name}.py").read_text()
     tree = ast.parse(text)
-    namespace = {"Fraction": Fraction, "np": np, "torch": exact_torch(), "njit": _identity_njit}
+    exact_numpy = types.SimpleNamespace(empty=np.empty, int64=np.int64, sqrt=square_root)
+    namespace = {"Fraction": Fraction, "np": exact_numpy, "torch": exact_torch(), "njit": _identity_njit}
     body = []
     for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.module == "messages":
-            namespace.update(load(backend, "messages", folder))
-        elif not isinstance(node, ast.Import | ast.ImportFrom):
+        if not isinstance(node, ast.Import | ast.ImportFrom):
             body.append(node)
     tree.body = body
     exec(compile(ast.fix_missing_locations(_ExactConstants().visit(tree)), name, "exec"), namespace)
@@ -78,20 +78,65 @@ def zeros(*shape):
     return np.array([Fraction(0)] * int(np.prod(shape, dtype=int)), dtype=object).reshape(shape)
 
 
-def derivative(function, degree):
-    """d/dt at 0 of a polynomial of at most this degree, exactly: from its values at degree + 1 points."""
-    nodes = [Fraction(n, 7) for n in range(degree + 1)]
-    total = None
-    for i, node in enumerate(nodes):
-        # derivative at 0 of the Lagrange polynomial of node i
-        weight = Fraction(0)
-        for j, skip in enumerate(nodes):
-            if j != i:
-                product = 1 / (node - skip)
-                for k, other in enumerate(nodes):
-                    if k not in (i, j):
-                        product *= (0 - other) / (node - other)
-                weight += product
-        term = weight * function(node)
-        total = term if total is None else total + term
-    return total
+class Dual:
+    """value + slope * epsilon with epsilon^2 = 0, over Q: run a function on dual numbers, read off its derivative."""
+
+    def __init__(self, value, slope=0):
+        self.value, self.slope = Fraction(value), Fraction(slope)
+
+    @staticmethod
+    def of(x):
+        return x if isinstance(x, Dual) else Dual(x)
+
+    def __add__(self, other):
+        other = Dual.of(other)
+        return Dual(self.value + other.value, self.slope + other.slope)
+
+    def __mul__(self, other):
+        other = Dual.of(other)
+        return Dual(self.value * other.value, self.value * other.slope + self.slope * other.value)
+
+    def __neg__(self):
+        return Dual(-self.value, -self.slope)
+
+    def __sub__(self, other):
+        return self + -Dual.of(other)
+
+    def __rsub__(self, other):
+        return Dual.of(other) + -self
+
+    def __truediv__(self, other):
+        other = Dual.of(other)
+        return Dual(self.value / other.value, self.slope / other.value - self.value * other.slope / other.value**2)
+
+    def __rtruediv__(self, other):
+        return Dual.of(other) / self
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __lt__(self, other):
+        return self.value < Dual.of(other).value
+
+    def __int__(self):
+        return int(self.value)
+
+
+def square_root(x):
+    """The root of a square of a rational, or of a dual number whose value is one."""
+    if isinstance(x, Dual):
+        root = square_root(x.value)
+        return Dual(root, x.slope / (2 * root))
+    root = Fraction(math.isqrt(Fraction(x).numerator), math.isqrt(Fraction(x).denominator))
+    assert root * root == x, f"{x} is no square of a rational"
+    return root
+
+
+def along(theta, move):
+    """theta + epsilon * move, entry by entry."""
+    pairs = zip(theta.reshape(-1), move.reshape(-1), strict=True)
+    return np.array([Dual(t, m) for t, m in pairs], dtype=object).reshape(theta.shape)
+
+
+def slopes(array):
+    """The derivative that an array of dual numbers holds."""
+    return np.array([Dual.of(x).slope for x in array.reshape(-1)], dtype=object).reshape(array.shape)

@@ -56,14 +56,15 @@ class EdgeConvolution(nn.Module):
         self.up = ChannelLinear(_irreps(facts["left"]), channels, channels, _irreps(facts["left"]))
         self.mix = PathLinear(counts, channels, features)
 
-    def forward(self, h: Tensor, edges: Edges, y: Tensor, r: Tensor, backend: str, direct: bool) -> Tensor:
-        """h [atoms, components, channels], y [edges, (L+1)^2], r [edges] -> A [atoms, components, channels]."""
+    def forward(self, h: Tensor, edges: Edges, vectors: Tensor, backend: str, direct: bool) -> Tensor:
+        """h [atoms, components, channels], vectors [edges, 3] in angstrom -> A [atoms, components, channels]."""
         x = self.up(h)
         if direct:
-            paths = convolution_of_weights(self.name, edges, x, y, self.radial.direct(r), kernels=self.kernels)
+            weights = self.radial.direct(vectors.norm(dim=1))
+            paths = convolution_of_weights(self.name, edges, x, vectors, weights, kernels=self.kernels)
         else:
             table, step = self.radial.table(), self.radial.step
-            paths = convolution(self.name, edges, x, y, r, table, step, backend=backend, kernels=self.kernels)
+            paths = convolution(self.name, edges, x, vectors, table, step, backend=backend, kernels=self.kernels)
         return self.mix(paths, self.scale)
 
 
@@ -119,9 +120,7 @@ class Interaction(nn.Module):
         super().__init__()
         self.convolution, self.product, self.residual = convolution, product, residual
 
-    def forward(
-        self, species: Tensor, h: Tensor, edges: Edges, y: Tensor, r: Tensor, backend: str, direct: bool
-    ) -> Tensor:
+    def forward(self, species: Tensor, h: Tensor, edges: Edges, vectors: Tensor, backend: str, direct: bool) -> Tensor:
         """One layer; shapes as in `EdgeConvolution` and `ProductBasis`."""
-        a = self.convolution(h, edges, y, r, backend, direct)
+        a = self.convolution(h, edges, vectors, backend, direct)
         return self.product(species, a, backend) + self.residual(species, h)

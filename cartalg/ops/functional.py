@@ -109,8 +109,7 @@ def convolution(
     name: str,
     edges: Edges,
     x: Tensor,
-    y: Tensor,
-    r: Tensor,
+    vectors: Tensor,
     table: Tensor,
     step: float,
     *,
@@ -126,8 +125,7 @@ def convolution(
         name: Kernel name, ``convolution_<parity>_h<hidden>_e<edge>``.
         edges: Edges sorted by receiver.
         x: Sender features, shape [senders, components, channels].
-        y: Packed harmonics of the edge directions, shape [edges, (edge rank+1)^2].
-        r: Edge lengths in angstrom, shape [edges].
+        vectors: Edge vectors r_j - r_i in angstrom, shape [edges, 3]. An edge of no length contributes nothing.
         table: B-spline coefficients, shape [intervals + 3, paths, channels].
         step: Knot distance in angstrom.
         backend: ``"auto"``, ``"numba"`` or ``"torch"``.
@@ -139,29 +137,28 @@ def convolution(
         KernelNotFound: If the set has no such kernel.
     Source: docs/theory.md, eq. 14; Zaverkin et al. 2024 (arXiv:2405.14253).
     """
-    _check(name, {"x": (x, 3), "y": (y, 2), "r": (r, 1), "table": (table, 3)})
+    _check(name, {"x": (x, 3), "vectors": (vectors, 2), "table": (table, 3)})
     kernels = kernels or open_kernels()
     facts = kernels.facts(name)
     sizes = {
         "x": (x, (edges.col_ptr.shape[0] - 1, sum(2 * rank + 1 for rank, _ in facts["left"]), x.shape[2])),
-        "y": (y, (edges.sender.shape[0], (facts["edge"] + 1) ** 2)),
-        "r": (r, (edges.sender.shape[0],)),
+        "vectors": (vectors, (edges.sender.shape[0], 3)),
         "table": (table, (max(table.shape[0], 4), len(facts["paths"]), x.shape[2])),
     }
     for key, (tensor, shape) in sizes.items():
         if tuple(tensor.shape) != shape:
             raise ValueError(f"{name}: {key} must have shape {shape}, got {tuple(tensor.shape)}")
-    if resolve(backend, x, y, r, table) is Backend.NUMBA:
+    if resolve(backend, x, vectors, table) is Backend.NUMBA:
         index = (float(step), edges.row_ptr, edges.sender, edges.receiver, edges.col_ptr, edges.col_edge)
-        theta = (x.contiguous(), y.contiguous(), r.contiguous(), table.contiguous())
+        theta = (x.contiguous(), vectors.contiguous(), table.contiguous())
         return torch.ops.cartalg.convolution(_folder(kernels), name, *index, *theta)
     forward = kernels.module(name, Backend.TORCH).forward
     out = _empty_paths(kernels, name, edges, x)
-    return forward(step, edges.sender, edges.receiver, x, y, r, table, out)  # type: ignore[no-any-return]
+    return forward(step, edges.sender, edges.receiver, x, vectors, table, out)  # type: ignore[no-any-return]
 
 
 def convolution_of_weights(
-    name: str, edges: Edges, x: Tensor, y: Tensor, w: Tensor, *, kernels: KernelSet | None = None
+    name: str, edges: Edges, x: Tensor, vectors: Tensor, w: Tensor, *, kernels: KernelSet | None = None
 ) -> Tensor:
     """`convolution` with the radial weights of each edge given, w [edges, paths, channels]: the Torch reference.
 
@@ -172,7 +169,7 @@ def convolution_of_weights(
     kernels = kernels or open_kernels()
     apply = kernels.module(name, Backend.TORCH).apply
     out = _empty_paths(kernels, name, edges, x)
-    return apply(edges.sender, edges.receiver, x, y, w, out)  # type: ignore[no-any-return]
+    return apply(edges.sender, edges.receiver, x, vectors, w, out)  # type: ignore[no-any-return]
 
 
 def _empty_paths(kernels: KernelSet, name: str, edges: Edges, x: Tensor) -> Tensor:

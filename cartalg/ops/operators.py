@@ -1,29 +1,35 @@
 """Numba kernels as `torch.library` operators, with fake implementations and first and second derivatives.
 
-Every kernel file holds four functions, and four operators wrap them. For a kernel F(theta):
+Every kernel file holds the same functions. For a kernel F of features, geometry and parameters theta:
 
-    forward          F(theta)
-    backward         B(theta, g) = d<g, F>/dtheta
-    forward_tangent  dF along t                 = d<t, B>/dg       }  the double backward
-    backward_tangent dB along t, g at rest      = d<t, B>/dtheta   }  [docs/theory.md, eqs. 16-18]
+    forward            F(theta)
+    backward           d<g, F>/d(features, geometry)
+    backward_P         d<g, F>/d(features, P), where the kernel has a parameter P
+    forward_tangent    dF along a move of features and geometry    }  the double backward of force training
+    backward_tangent   d(backward) along that move, at rest in g   }  [docs/theory.md, eqs. 16-18]
+    backward_tangent_P d(backward_P) along that move               }
 
-so the wiring of autograd is the same for all kernels and stands here once. A third derivative raises.
+so the wiring of autograd is the same for all kernels and stands here once. It runs what the backward pass in progress
+asks for and no more: forces need no gradient to parameters, a training step none to positions. Where F is linear in P
+(all but products of correlation 4), a second derivative through the gradient to P is F, or `backward`, with the
+cotangent in the place of P. What there is no kernel for raises, third derivatives above all: the Torch backend has them.
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import Any
+from typing import Any, NoReturn
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from cartalg.ops.kernels import Backend, open_kernels
+from cartalg.ops.native import Argument, Entry, kinds_of, lane_width, pack
 
 NAMESPACE = "cartalg"
 _library = torch.library.Library(NAMESPACE, "DEF")
+#: Below this many edges or atoms per thread a call is not worth sharing out.
+ROWS_PER_THREAD = 8
 
 
 @dataclass(frozen=True)
@@ -33,41 +39,50 @@ class Family:
     Attributes:
         name: Operator name.
         index: Schema of the arguments that have no gradient, after ``str folder, str kernel``.
-        slots: The differentiable arguments theta.
-        output: (facts, index, theta) -> a new tensor for F, of zeros.
+        features, geometry: Slots that move in a second derivative.
+        parameter: Slot whose gradient sums over rows: threads write parts [thread, ..] that are added at the end.
+        output: (facts, index, theta) -> shape of F.
+        lanes: Slots and outputs with a channel axis, which is their last.
+        flat: Of those, the ones that kernels take as [rows, channels].
         leading: (stage, index) -> arguments of an emitted function before its arrays.
         rows: (stage, index, theta) -> number of rows that are shared out to threads.
-        shared: Slots whose gradient sums over rows: threads write parts [thread, ..] that are added at the end.
-        flat: Slots and outputs that kernels take as [rows, channels].
+        scratch: (facts, threads, theta) -> shapes of scratch arrays for `backward` and `backward_tangent`.
     """
 
     name: str
     index: str
-    slots: tuple[str, ...]
-    output: Callable[[dict[str, Any], Sequence[Any], Sequence[Tensor]], Tensor]
+    features: tuple[str, ...]
+    output: Callable[[dict[str, Any], Sequence[Any], Sequence[Tensor]], tuple[int, ...]]
+    geometry: tuple[str, ...] = ()
+    parameter: str | None = None
+    lanes: frozenset[str] = frozenset()
+    flat: frozenset[str] = frozenset()
     leading: Callable[[str, Sequence[Any]], tuple[Any, ...]] = lambda stage, index: ()
     rows: Callable[[str, Sequence[Any], Sequence[Tensor]], int] = lambda stage, index, theta: theta[0].shape[0]
-    shared: frozenset[str] = frozenset()
-    flat: frozenset[str] = frozenset()
-    optional: frozenset[str] = frozenset()
+    scratch: Callable[[dict[str, Any], int, Sequence[Tensor]], tuple[tuple[int, ...], ...]] = field(
+        default=lambda facts, threads, theta: ()
+    )
 
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """All differentiable arguments, in order."""
+        return (*self.features, *self.geometry, *((self.parameter,) if self.parameter else ()))
 
-#: Below this many edges or atoms per thread a call is not worth sharing out.
-ROWS_PER_THREAD = 8
+    @cache  # noqa: B019  (families live as long as the process)
+    def results(self, stage: str) -> tuple[str, ...]:
+        """Slots whose gradients a stage returns; none for a stage that returns a value of F's shape."""
+        if stage.startswith("forward"):
+            return ()
+        if self.parameter and stage.endswith(f"_{self.parameter}"):
+            return (*self.features, self.parameter)
+        return (*self.features, *self.geometry)
 
-
-@cache
-def _pool(size: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(size, thread_name_prefix="cartalg")
-
-
-def share_out(function: Callable[..., None], rows: int, threads: int, arguments: Sequence[Any]) -> None:
-    """Run an emitted function on blocks of rows, one block a thread; the calling thread takes the last block."""
-    bounds = [rows * t // threads for t in range(threads + 1)]
-    waiting = [_pool(threads - 1).submit(function, bounds[t], bounds[t + 1], t, *arguments) for t in range(threads - 1)]
-    function(bounds[threads - 1], rows, threads - 1, *arguments)
-    for future in waiting:
-        future.result()
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Functions of an emitted file."""
+        derived = ("backward", "forward_tangent", "backward_tangent")
+        with_parameter = (f"backward_{self.parameter}", f"backward_tangent_{self.parameter}") if self.parameter else ()
+        return ("forward", *derived, *with_parameter)
 
 
 def thread_count(rows: int) -> int:
@@ -75,135 +90,188 @@ def thread_count(rows: int) -> int:
     return max(1, min(torch.get_num_threads(), rows // ROWS_PER_THREAD))
 
 
-def _array(tensor: Tensor, flat: bool) -> np.ndarray[Any, Any]:
-    array = tensor.detach().contiguous().numpy()
-    return array.reshape(-1, array.shape[-1]) if flat else array
+_entries: dict[tuple[Any, ...], Entry] = {}
+
+
+def _entry(folder: str, kernel: str, stage: str, width: int, arguments: Sequence[Argument | float]) -> Entry:
+    """The compiled function of a kernel; types of its arguments follow from the precision and the lane width."""
+    key = (
+        folder,
+        kernel,
+        stage,
+        width,
+        next(a.tensor.dtype for a in arguments if isinstance(a, Argument) and a.tensor.is_floating_point()),
+    )
+    found = _entries.get(key)
+    if found is None:
+        function = getattr(open_kernels(folder).module(kernel, Backend.NUMBA), stage)
+        found = _entries[key] = Entry(function, kinds_of(arguments, width))
+    return found
+
+
+def launch(
+    family: Family,
+    stage: str,
+    folder: str,
+    kernel: str,
+    index: Sequence[Any],
+    inputs: Sequence[tuple[str, Tensor]],
+    outputs: Sequence[tuple[str, Tensor]],
+    threads: int,
+) -> Callable[[], None]:
+    """A call of an emitted function on these tensors, which may be repeated as long as they live.
+
+    Args:
+        inputs, outputs: (slot or output name, contiguous tensor), in the order of the emitted arguments.
+        threads: Number of threads.
+    """
+    theta = [t for _, t in inputs]
+    channels = next((t.shape[-1] for name, t in inputs if name in family.lanes), 1)
+    width = lane_width(channels, theta[0].dtype)
+    arguments: list[Argument | float] = [
+        a if isinstance(a, float) else Argument(a, tuple(a.shape)) for a in family.leading(stage, index)
+    ]
+    for name, tensor in (*inputs, *outputs):
+        shape = tuple(tensor.shape)
+        if name in family.flat:
+            shape = (shape[0] * shape[1], shape[2])
+        arguments.append(Argument(tensor, shape, name in family.lanes))
+    if family.geometry and family.geometry[0] in family.results(stage):
+        for shape in family.scratch(open_kernels(folder).facts(kernel), threads, theta):
+            arguments.append(Argument(theta[0].new_empty((*shape, width)), (*shape[:-1], shape[-1] * width), True))
+    run = _entry(folder, kernel, stage, width, arguments)
+    words = pack(family.rows(stage, index, theta), arguments, width)
+
+    def go(alive: Sequence[Any] = arguments) -> None:
+        run(words, threads)
+
+    return go
 
 
 def register(family: Family) -> None:
-    """Define the four operators of a family: CPU implementation, fake implementation, autograd."""
-    name, slots = family.name, family.slots
-    count = len(slots)
+    """Define the operators of a family: CPU implementation, fake implementation, autograd."""
+    name, slots, parameter = family.name, family.slots, family.parameter
+    moving = (*family.features, *family.geometry)
     theta = ", ".join(f"Tensor {s}" for s in slots)
-    tangents = ", ".join(f"Tensor t_{s}" for s in slots)
-    results = ", ".join("Tensor" for _ in slots)
-    results = f"({results})" if count > 1 else results
+    tangents = ", ".join(f"Tensor t_{s}" for s in moving)
     head = "str folder, str kernel" + (f", {family.index}" if family.index else "")
-    places = len(head.split(","))
-    schemas = {
-        name: f"({head}, {theta}) -> Tensor",
-        f"{name}_backward": f"({head}, {theta}, Tensor g, bool[] needs) -> {results}",
-        f"{name}_forward_tangent": f"({head}, {theta}, {tangents}) -> Tensor",
-        f"{name}_backward_tangent": f"({head}, {theta}, Tensor g, {tangents}, bool[] needs) -> {results}",
-    }
-    for operator, schema in schemas.items():
-        _library.define(operator + schema)
+    places, count = len(head.split(",")), len(slots)
 
-    def like(tensors: Sequence[Tensor], needs: Sequence[bool], parts: int | None) -> list[Tensor]:
-        """New tensors for gradients; an optional one that is not asked for gets no rows."""
-        new = []
-        for slot, t, needed in zip(slots, tensors, needs, strict=True):
-            shape = [0, *t.shape[1:]] if slot in family.optional and not needed else list(t.shape)
-            new.append(t.new_zeros([parts, *shape] if parts and slot in family.shared else shape))
-        return new
+    def schema(stage: str) -> str:
+        parts = [head, theta, *(["Tensor g"] if stage.startswith("backward") else [])]
+        parts += [tangents] if "tangent" in stage else []
+        results = ", ".join("Tensor" for _ in family.results(stage)) or "Tensor"
+        return f"({', '.join(parts)}) -> ({results})"
 
-    def run(stage: str, args: Sequence[Any], inputs: Sequence[Tensor], outputs: Sequence[Tensor], threads: int) -> None:
-        function = getattr(open_kernels(args[0]).module(args[1], Backend.NUMBA), stage)
-        flats = _flat_flags(family, stage)
-        arrays = [_array(t, f) for t, f in zip([*inputs, *outputs], flats, strict=True)]
-        rows = family.rows(stage, args[2:places], inputs)
-        share_out(function, rows, threads, [*family.leading(stage, args[2:places]), *arrays])
+    def operator_name(stage: str) -> str:
+        return name if stage == "forward" else f"{name}_{stage}"
 
-    def threads_for(stage: str, args: Sequence[Any]) -> int:
-        return thread_count(family.rows(stage, args[2:places], args[places : places + count]))
+    def new(stage: str, args: Sequence[Any], threads: int | None) -> list[tuple[str, Tensor]]:
+        """Results of a stage, uninitialised; a parameter's gradient as zeros, in parts if threads are given."""
+        given = dict(zip(slots, args[places : places + count], strict=True))
+        first = args[places]
+        wanted = family.results(stage)
+        if not wanted:
+            shape = family.output(open_kernels(args[0]).facts(args[1]), args[2:places], args[places : places + count])
+            return [("out", first.new_empty(shape))]
+        shapes = {s: tuple(given[s].shape) for s in wanted}
+        return [
+            (s, first.new_zeros((threads, *shapes[s]) if threads else shapes[s]))
+            if s == parameter
+            else (s, first.new_empty(shapes[s]))
+            for s in wanted
+        ]
 
-    def new_value(*args: Any) -> Tensor:
-        return family.output(open_kernels(args[0]).facts(args[1]), args[2:places], args[places : places + count])
+    def run(stage: str, *args: Any) -> Any:
+        inputs = args[places:]
+        names = [*slots, *(["out"] if stage.startswith("backward") else []), *(moving if "tangent" in stage else ())]
+        threads = thread_count(family.rows(stage, args[2:places], inputs))
+        outputs = new(stage, args, threads)
+        tensors = [(n, t.detach().contiguous()) for n, t in zip(names, inputs, strict=True)]
+        launch(family, stage, args[0], args[1], args[2:places], tensors, outputs, threads)()
+        results = [(t[0] if threads == 1 else t.sum(0)) if n == parameter else t for n, t in outputs]
+        return tuple(results) if len(results) > 1 else results[0]
 
-    def new_gradients(*args: Any) -> Any:
-        outputs = like(args[places : places + count], args[-1], None)
-        return tuple(outputs) if count > 1 else outputs[0]
+    def fake(stage: str, *args: Any) -> Any:
+        results = [t for _, t in new(stage, args, None)]
+        return tuple(results) if len(results) > 1 else results[0]
 
-    def value(stage: str, *args: Any) -> Tensor:
-        out = new_value(*args)
-        run(stage, args, args[places:], [out], threads_for(stage, args))
-        return out
+    for stage in family.stages:
+        _library.define(operator_name(stage) + schema(stage))
+        _library.impl(operator_name(stage), partial(run, stage), "CPU")
+        torch.library.register_fake(f"{NAMESPACE}::{operator_name(stage)}", partial(fake, stage), lib=_library)
 
-    def gradients(stage: str, *args: Any) -> Any:
-        threads = threads_for(stage, args)
-        outputs = like(args[places : places + count], args[-1], threads)
-        run(stage, args, args[places:-1], outputs, threads)
-        sums = [o.sum(0) if s in family.shared else o for s, o in zip(slots, outputs, strict=True)]
-        return tuple(sums) if count > 1 else sums[0]
+    def call(stage: str, args: Sequence[Any]) -> dict[str, Tensor]:
+        results = getattr(getattr(torch.ops, NAMESPACE), operator_name(stage))(*args)
+        names = family.results(stage) or ("out",)
+        return dict(zip(names, results if len(names) > 1 else (results,), strict=True))
 
-    for stage, implementation, fake in (
-        ("forward", value, new_value),
-        ("backward", gradients, new_gradients),
-        ("forward_tangent", value, new_value),
-        ("backward_tangent", gradients, new_gradients),
-    ):
-        operator = name if stage == "forward" else f"{name}_{stage}"
-        _library.impl(operator, partial(implementation, stage), "CPU")
-        torch.library.register_fake(f"{NAMESPACE}::{operator}", fake, lib=_library)
+    def gradients(stage: str, needs: dict[str, bool], args: Sequence[Any]) -> dict[str, Tensor]:
+        """Gradients to the slots that are needed, by one call where one has them all."""
+        found: dict[str, Tensor] = {}
+        if parameter and needs[parameter]:
+            found = call(f"{stage}_{parameter}", args)
+        if any(needs[s] and s not in found for s in moving):
+            found |= call(stage, args)
+        return found
 
-    operators = getattr(torch.ops, NAMESPACE)
-
-    def setup_forward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        _save(ctx, inputs)
-
-    def backward_of_forward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
-        args = _saved(ctx)
-        needs = list(ctx.needs_input_grad[places : places + count])
-        grads = getattr(operators, f"{name}_backward")(*args, g.contiguous(), needs)
-        grads = grads if count > 1 else (grads,)
-        return (*[None] * places, *(d if n else None for d, n in zip(grads, needs, strict=True)))
-
-    def setup_backward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    def save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.set_materialize_grads(False)
-        _save(ctx, inputs)
+        ctx.save_for_backward(*[i for i in inputs if isinstance(i, Tensor)])
+        ctx.others = [None if isinstance(i, Tensor) else (i,) for i in inputs]
 
-    def backward_of_backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
-        args = _saved(ctx)[:-1]
-        index, inputs, g = args[:places], args[places : places + count], args[places + count]
-        moves = []
-        for slot, t, h in zip(slots, inputs, cotangents, strict=True):
-            if h is not None and h.shape == t.shape:
-                moves.append(h.contiguous())
-            else:
-                moves.append(t.new_zeros([0, *t.shape[1:]]) if slot in family.optional else torch.zeros_like(t))
-        needs = list(ctx.needs_input_grad[places : places + count])
-        d_theta: Sequence[Any] = [None] * count
-        if any(needs):
-            d_theta = getattr(operators, f"{name}_backward_tangent")(*index, *inputs, g, *moves, needs)
-            d_theta = d_theta if count > 1 else (d_theta,)  # type: ignore[assignment]
-        d_g = None
-        if ctx.needs_input_grad[places + count]:
-            d_g = getattr(operators, f"{name}_forward_tangent")(*index, *inputs, *moves)
-        return (*[None] * places, *(d if n else None for d, n in zip(d_theta, needs, strict=True)), d_g, None)
+    def backward_of_forward(ctx: Any, g: Tensor | None) -> tuple[Any, ...]:
+        args = _saved(ctx)
+        if g is None:
+            return (None,) * len(args)
+        needs = dict(zip(slots, _needed(ctx, places, count), strict=True))
+        grads = gradients("backward", needs, [*args, g.contiguous()])
+        return (*[None] * places, *(grads[s] if needs[s] else None for s in slots))
 
-    torch.library.register_autograd(
-        f"{NAMESPACE}::{name}", backward_of_forward, setup_context=setup_forward, lib=_library
-    )
-    torch.library.register_autograd(
-        f"{NAMESPACE}::{name}_backward", backward_of_backward, setup_context=setup_backward, lib=_library
-    )
+    def backward_of_backward(stage: str, ctx: Any, *given: Tensor | None) -> tuple[Any, ...]:
+        args = _saved(ctx)
+        inputs = dict(zip(slots, args[places:], strict=False))
+        cotangents = dict(zip(family.results(stage), given, strict=True))
+        flags = _needed(ctx, places, count + 1)
+        needs = dict(zip(slots, flags, strict=False))
+        parts: list[dict[str, Tensor]] = []
+        if any(cotangents.get(s) is not None for s in moving):
+            moves = [
+                torch.zeros_like(inputs[s]) if (h := cotangents.get(s)) is None else h.contiguous() for s in moving
+            ]
+            parts.append(gradients("backward_tangent", needs, [*args, *moves]))
+            if flags[-1]:
+                parts[-1]["g"] = call("forward_tangent", [*args[:-1], *moves])["out"]
+        if parameter and (h := cotangents.get(parameter)) is not None:
+            if open_kernels(args[0]).facts(args[1]).get("degree_in_weights", 1) > 1:
+                no_more(ctx)
+            swapped = [*args[: places + count - 1], h.contiguous()]
+            moving_needs = {**needs, parameter: False}
+            parts.append(gradients("backward", moving_needs, [*swapped, args[-1]]))
+            if flags[-1]:
+                parts[-1]["g"] = call("forward", swapped)["out"]
+        total: dict[str, Tensor] = {}
+        for part in parts:
+            for slot, value in part.items():
+                total[slot] = total[slot] + value if slot in total else value
+        wanted = {**needs, "g": flags[-1]}
+        return (*[None] * places, *(total.get(s) if wanted[s] else None for s in (*slots, "g")))
 
+    def no_more(ctx: Any, *cotangents: Any) -> NoReturn:
+        raise RuntimeError(
+            f"cartalg::{name}: this derivative is not among the emitted Numba kernels; use backend='torch' for it"
+        )
 
-def _flat_flags(family: Family, stage: str) -> list[bool]:
-    """Which arguments of an emitted function are passed as [rows, channels]."""
-    slots, out = [s in family.flat for s in family.slots], "out" in family.flat
-    parts = [s in family.flat and s not in family.shared for s in family.slots]
-    return {
-        "forward": [*slots, out],
-        "backward": [*slots, out, *parts],
-        "forward_tangent": [*slots, *slots, out],
-        "backward_tangent": [*slots, out, *slots, *parts],
-    }[stage]
-
-
-def _save(ctx: Any, inputs: tuple[Any, ...]) -> None:
-    ctx.save_for_backward(*[i for i in inputs if isinstance(i, Tensor)])
-    ctx.others = [None if isinstance(i, Tensor) else (i,) for i in inputs]
+    firsts = [s for s in family.stages if s.startswith("backward") and "tangent" not in s]
+    derivatives: dict[str, Callable[..., Any]] = {
+        "forward": backward_of_forward,
+        **{s: partial(backward_of_backward, s) for s in firsts},
+    }
+    for stage in family.stages:
+        backward = derivatives.get(stage, no_more)
+        torch.library.register_autograd(
+            f"{NAMESPACE}::{operator_name(stage)}", backward, setup_context=save, lib=_library
+        )
 
 
 def _saved(ctx: Any) -> list[Any]:
@@ -211,55 +279,74 @@ def _saved(ctx: Any) -> list[Any]:
     return [next(tensors) if other is None else other[0] for other in ctx.others]
 
 
-register(
-    Family(
-        "harmonics",
-        "",
-        ("v",),
-        lambda facts, index, theta: theta[0].new_zeros(theta[0].shape[0], (facts["max_rank"] + 1) ** 2),
-    )
+def _needed(ctx: Any, start: int, count: int) -> list[bool]:
+    """Which inputs the backward pass in progress wants a gradient to.
+
+    ``ctx.needs_input_grad`` says which could ever be wanted; whether the engine will run what follows is narrower.
+    """
+    flags = []
+    will_run = getattr(torch._C, "_will_engine_execute_node", None)
+    for place in range(start, start + count):
+        needed = ctx.needs_input_grad[place]
+        if needed and will_run is not None:
+            # the engine's nodes are those of tensors alone
+            node = ctx.next_functions[sum(other is None for other in ctx.others[:place])][0]
+            try:
+                needed = node is not None and will_run(node)
+            except RuntimeError:  # the engine does not tell for the leaves of torch.autograd.grad
+                needed = True
+        flags.append(bool(needed))
+    return flags
+
+
+def _components(irreps: Sequence[Sequence[int]]) -> int:
+    return sum(2 * rank + 1 for rank, _ in irreps)
+
+
+HARMONICS = Family(
+    "harmonics", "", ("v",), lambda facts, index, theta: (theta[0].shape[0], (facts["max_rank"] + 1) ** 2)
 )
-register(
-    Family(
-        "couple",
-        "",
-        ("a", "b"),
-        lambda facts, index, theta: theta[0].new_zeros(theta[0].shape[0], 2 * facts["ranks"][2] + 1, theta[0].shape[2]),
-    )
+COUPLE = Family(
+    "couple",
+    "",
+    ("a", "b"),
+    lambda facts, index, theta: (theta[0].shape[0], 2 * facts["ranks"][2] + 1, theta[0].shape[2]),
+    lanes=frozenset({"a", "b", "out"}),
 )
-register(
-    Family(
-        "product",
-        "Tensor species",
-        ("a", "w"),
-        lambda facts, index, theta: theta[0].new_zeros(
-            theta[0].shape[0], sum(2 * rank + 1 for rank, _ in facts["outputs"]), theta[0].shape[2]
-        ),
-        lambda stage, index: (index[0].numpy(),),
-        shared=frozenset({"w"}),
-    )
+PRODUCT = Family(
+    "product",
+    "Tensor species",
+    ("a",),
+    lambda facts, index, theta: (theta[0].shape[0], _components(facts["outputs"]), theta[0].shape[2]),
+    parameter="w",
+    lanes=frozenset({"a", "w", "out"}),
+    leading=lambda stage, index: (index[0],),
 )
 
 
 def _convolution_leading(stage: str, index: Sequence[Any]) -> tuple[Any, ...]:
     step, row_ptr, sender, receiver, col_ptr, col_edge = index
     if stage.startswith("forward"):
-        return step, row_ptr.numpy(), sender.numpy()
-    return step, col_ptr.numpy(), col_edge.numpy(), receiver.numpy()
+        return step, row_ptr, sender
+    return step, col_ptr, col_edge, receiver
 
 
-register(
-    Family(
-        "convolution",
-        "float step, Tensor row_ptr, Tensor sender, Tensor receiver, Tensor col_ptr, Tensor col_edge",
-        ("x", "y", "r", "table"),
-        lambda facts, index, theta: theta[0].new_zeros(
-            index[1].shape[0] - 1, sum(2 * p["out"][0] + 1 for p in facts["paths"]), theta[0].shape[2]
-        ),
-        _convolution_leading,
-        lambda stage, index, theta: (index[1] if stage.startswith("forward") else index[4]).shape[0] - 1,
-        shared=frozenset({"table"}),
-        flat=frozenset({"x", "out"}),
-        optional=frozenset({"table"}),
-    )
+CONVOLUTION = Family(
+    "convolution",
+    "float step, Tensor row_ptr, Tensor sender, Tensor receiver, Tensor col_ptr, Tensor col_edge",
+    ("x",),
+    lambda facts, index, theta: (
+        index[1].shape[0] - 1,
+        sum(2 * p["out"][0] + 1 for p in facts["paths"]),
+        theta[0].shape[2],
+    ),
+    geometry=("vectors",),
+    parameter="table",
+    lanes=frozenset({"x", "table", "out"}),
+    flat=frozenset({"x", "out"}),
+    leading=_convolution_leading,
+    rows=lambda stage, index, theta: (index[1] if stage.startswith("forward") else index[4]).shape[0] - 1,
+    scratch=lambda facts, threads, theta: ((threads * facts["chunk"], 2 * facts["edge_size"]),),
 )
+for _family in (HARMONICS, COUPLE, PRODUCT, CONVOLUTION):
+    register(_family)

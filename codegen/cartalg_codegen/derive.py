@@ -9,9 +9,17 @@ from fractions import Fraction
 
 from cartalg_codegen.program import Assign, Program, Ref, Slot, live, propagate_zeros, statement
 
+#: Inputs that are functions of other inputs: {input: partial derivatives, as (to which input, coefficient, factors)}.
+Implicit = dict[Ref, tuple[tuple[Ref, Fraction, tuple[Ref, ...]], ...]]
+
 
 def gradient(
-    program: Program, wrt: tuple[str, ...], name: str, summary: str, cotangent: str = "g", keep_inputs: bool = True
+    program: Program,
+    wrt: tuple[str, ...],
+    name: str,
+    summary: str,
+    cotangent: str = "g",
+    implicit: Implicit | None = None,
 ) -> Program:
     """Derive dPhi/d(slot) for each input slot in `wrt`, where Phi = sum_k g_k out_k.
 
@@ -20,7 +28,7 @@ def gradient(
         wrt: Names of input slots; the gradient of slot ``x`` is output slot ``d_x``.
         name, summary: Of the new program.
         cotangent: Name of the new input slot.
-        keep_inputs: Keep inputs that the gradient does not read, so that every kernel has the same arguments.
+        implicit: Inputs that depend on others, with their partial derivatives.
     Raises:
         ValueError: If a name in `wrt` is no input, or there is more than one output slot.
     """
@@ -36,7 +44,6 @@ def gradient(
         return Ref(f"d_{ref.slot}", ref.index)
 
     contributions: dict[Ref, list[tuple[Fraction, tuple[Ref, ...]]]] = {}
-    order: list[Ref] = []
     temporaries = []
     for assign in reversed(program.body):
         if assign.target.slot != output.name:
@@ -44,11 +51,12 @@ def gradient(
         for term in assign.terms:
             for position, factor in enumerate(term.factors):
                 others = term.factors[:position] + term.factors[position + 1 :]
-                if factor not in contributions:
-                    contributions[factor] = []
-                    order.append(factor)
-                contributions[factor].append((term.coefficient, (*others, adjoint(assign.target))))
+                contributions.setdefault(factor, []).append((term.coefficient, (*others, adjoint(assign.target))))
 
+    for dependent, partials in (implicit or {}).items():
+        temporaries.append(dependent)
+        for to, coefficient, factors in partials:
+            contributions.setdefault(to, []).append((coefficient, (*factors, adjoint(dependent))))
     forward = [a for a in program.body if a.target.slot != output.name]
     backward = [statement(adjoint(t), contributions.get(t, [])) for t in temporaries]
     outputs = tuple(Slot(f"d_{w}", inputs[w].size, inputs[w].lane) for w in wrt)
@@ -57,13 +65,17 @@ def gradient(
         backward += [statement(adjoint(r), contributions.get(r, [])) for r in refs]
     body = live(propagate_zeros([*forward, *backward], outputs), outputs)
     new_inputs = (*program.inputs, Slot(cotangent, output.size, output.lane))
-    if not keep_inputs:
-        read = {f.slot for a in body for t in a.terms for f in t.factors}
-        new_inputs = tuple(s for s in new_inputs if s.name in read or s.name == cotangent)
     return Program(name, summary, new_inputs, outputs, body)
 
 
-def tangent(program: Program, wrt: tuple[str, ...], name: str, summary: str, primal: tuple[str, ...] = ()) -> Program:
+def tangent(
+    program: Program,
+    wrt: tuple[str, ...],
+    name: str,
+    summary: str,
+    primal: tuple[str, ...] = (),
+    implicit: Implicit | None = None,
+) -> Program:
     """Derive the directional derivative of every output when the slots in `wrt` move along ``t_<slot>``.
 
     Args:
@@ -71,11 +83,16 @@ def tangent(program: Program, wrt: tuple[str, ...], name: str, summary: str, pri
         wrt: Input slots that move; each gains an input slot ``t_<slot>``.
         name, summary: Of the new program.
         primal: Output slots whose undifferentiated value the new program returns as well.
+        implicit: Inputs that depend on others, with their partial derivatives.
     Returns:
         A program with outputs ``t_<output>`` and those named in `primal`.
     """
     moving = {Ref(s.name, i) for s in program.inputs if s.name in wrt for i in range(s.size)}
     body: list[Assign] = []
+    for dependent, partials in (implicit or {}).items():
+        moves = [(c, (*factors, Ref(f"t_{to.slot}", to.index))) for to, c, factors in partials if to in moving]
+        body.append(statement(Ref(f"t_{dependent.slot}", dependent.index), moves))
+        moving.add(dependent)
     for assign in program.body:
         body.append(assign)
         terms = [

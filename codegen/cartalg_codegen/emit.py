@@ -16,8 +16,8 @@ from typing import Any
 
 from cartalg_codegen import convolution_numba, convolution_torch, numba_printer, plan, torch_printer
 from cartalg_codegen.derive import gradient, tangent
-from cartalg_codegen.forms import Convolution, harmonic_squared_norm, harmonics, pair
-from cartalg_codegen.program import Program
+from cartalg_codegen.forms import harmonic_squared_norm, harmonics, pair
+from cartalg_codegen.program import Program, degree
 from cartalg_codegen.text import header
 
 GENERATOR = "1"
@@ -34,15 +34,14 @@ class Kernel:
     texts: dict[str, str]
 
 
-def four(forward: Program, wrt: tuple[str, ...]) -> tuple[Program, Program, Program, Program]:
-    """forward, backward and the tangents of both: all that first and second derivatives need."""
-    backward = gradient(forward, wrt, "backward", f"Gradient of: {forward.summary}")
-    return (
-        forward,
-        backward,
-        tangent(forward, wrt, "forward_tangent", f"Tangent of: {forward.summary}"),
-        tangent(backward, wrt, "backward_tangent", f"Tangent of the gradient of: {forward.summary}"),
-    )
+def stages(forward: Program, features: tuple[str, ...], parameter: str | None = None) -> tuple[Program, ...]:
+    """forward, backward and the tangents of both; with a parameter, also the stages that have its gradient."""
+    programs = [forward, tangent(forward, features, "forward_tangent", f"Tangent of: {forward.summary}")]
+    for suffix, wrt in (("", features), *([(f"_{parameter}", (*features, parameter))] if parameter else [])):
+        gradients = f"Gradient to {', '.join(wrt)} of: {forward.summary}"
+        backward = gradient(forward, wrt, f"backward{suffix}", gradients)
+        programs += [backward, tangent(backward, features, f"backward_tangent{suffix}", f"Tangent of: {gradients}")]
+    return tuple(programs)
 
 
 def _finish(name: str, rule: str, layout: str, source: str, facts: dict[str, Any], bodies: dict[str, str]) -> Kernel:
@@ -59,14 +58,15 @@ def _finish(name: str, rule: str, layout: str, source: str, facts: dict[str, Any
 def _rows_kernel(
     name: str,
     forward: Program,
-    wrt: tuple[str, ...],
+    features: tuple[str, ...],
     rule: str,
     layout: str,
     source: str,
     facts: dict[str, Any],
-    species: tuple[str, ...] = (),
+    parameter: str | None = None,
 ) -> Kernel:
-    programs = four(forward, wrt)
+    programs = stages(forward, features, parameter)
+    species = (parameter,) if parameter else ()
     numba = "from numba import njit\n\n\n"
     numba += "\n\n".join(numba_printer.row_kernel(p, p.name, species) for p in programs)
     torch = "import torch\n\n\n" + "\n\n".join(torch_printer.function(p, p.name, species) for p in programs)
@@ -103,28 +103,14 @@ def coupling_kernel(l1: int, l2: int, l3: int) -> Kernel:
     )
 
 
-def messages_kernel(ranks: tuple[int, ...]) -> Kernel:
-    """Message functions that the convolutions share."""
-    counts = {}
-    for out in ranks:
-        for left in ranks:
-            for p in convolution_numba.message_programs(2 * out + 1, 2 * left + 1):
-                counts[f"{p.name}_{2 * out + 1}x{2 * left + 1}"] = p.operations
-    bodies = {
-        "numba": convolution_numba.messages_file_body(ranks),
-        "torch": convolution_torch.messages_file_body(ranks),
-    }
-    facts = {"kind": "messages", "ranks": list(ranks), "operations": counts}
-    rule = "out_k = sum_a m_ka w x_a for one path on one edge   [docs/theory.md, eq. 14]"
-    return _finish("messages", rule, "m uniform, w and x and out by channel", "cartalg_codegen/forms.py", facts, bodies)
-
-
 def convolution_kernel(parity: plan.Parity, hidden: int, edge: int) -> Kernel:
     """The fused edge convolution with its derivatives."""
     form = plan.convolution(parity, hidden, edge)
     bodies = {"numba": convolution_numba.body(form), "torch": convolution_torch.body(form)}
     facts = {
         "kind": "convolution",
+        "chunk": convolution_numba.CHUNK,
+        "edge_size": form.edge_size,
         "parity": parity,
         "hidden": hidden,
         "edge": edge,
@@ -140,25 +126,15 @@ def convolution_kernel(parity: plan.Parity, hidden: int, edge: int) -> Kernel:
             }
             for p in form.paths
         ],
-        "operations": _convolution_operations(form),
+        "operations": convolution_numba.operations(form),
     }
     listed = ", ".join(f"({p.left[0]},{p.edge[0]})->{p.out[0]}" for p in form.paths)
     rule = (
-        "out_i = sum over edges i <- j of w_p(r) C_p x_j T(n), paths kept apart   [docs/theory.md, eq. 14]; "
+        "out_i = sum over edges i <- j of w_p(r) C_p x_j T(n), v = r n, paths kept apart   [docs/theory.md, eq. 14]; "
         f"{len(form.paths)} paths {listed}"
     )
     layout = "x [atoms, component, channel] -> out [atoms, (irrep, component, path), channel]; edges in CSR order"
     return _finish(plan.convolution_name(parity, hidden, edge), rule, layout, "cartalg_codegen/forms.py", facts, bodies)
-
-
-def _convolution_operations(form: Convolution) -> dict[str, int]:
-    """Operations of one edge, per channel for the messages."""
-    counts = {"matrices, per edge": form.matrices().operations}
-    for p in form.paths:
-        for program in convolution_numba.message_programs(2 * p.out[0] + 1, 2 * p.left[0] + 1):
-            key = f"{program.name}, per edge and channel"
-            counts[key] = counts.get(key, 0) + program.operations
-    return counts
 
 
 def product_kernel(parity: plan.Parity, basis: plan.Basis, features: int, outputs: int, correlation: int) -> Kernel:
@@ -170,6 +146,7 @@ def product_kernel(parity: plan.Parity, basis: plan.Basis, features: int, output
         "parity": parity,
         "basis": basis,
         "correlation": correlation,
+        "degree_in_weights": degree(forward, "w"),
         "features": plan.layout(form.features),
         "outputs": plan.layout(form.outputs),
         "weights": [
@@ -180,13 +157,13 @@ def product_kernel(parity: plan.Parity, basis: plan.Basis, features: int, output
     return _rows_kernel(
         plan.product_name(parity, basis, features, outputs, correlation),
         forward,
-        ("a", "w"),
+        ("a",),
         f"out = sum over orders 1..{correlation} of weighted couplings A x .. x A, {basis} basis"
         "   [docs/theory.md, eq. 15]",
         f"a [atoms, component, channel], w [species, {len(weights)}, channel] -> out [atoms, component, channel]",
         "cartalg_codegen/forms.py",
         facts,
-        ("w",),
+        "w",
     )
 
 
@@ -197,7 +174,6 @@ def kernels(max_rank: int, also: tuple[str, ...] = ()) -> Iterator[tuple[str, Ca
         yield plan.harmonics_name(rank), lambda rank=rank: harmonics_kernel(rank)  # type: ignore[misc]
     for ranks in chosen.couplings():
         yield plan.coupling_name(*ranks), lambda ranks=ranks: coupling_kernel(*ranks)  # type: ignore[misc]
-    yield "messages", lambda: messages_kernel(chosen.ranks)
     for conv in chosen.convolutions():
         yield plan.convolution_name(*conv), lambda conv=conv: convolution_kernel(*conv)  # type: ignore[misc]
     for prod in chosen.products():

@@ -5,13 +5,14 @@ Coefficients come from `cartalg.symbolic` alone. Derivatives are taken by `carta
 
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, cached_property
 from math import factorial
 
 from cartalg.symbolic.basis import harmonic_polynomials
 from cartalg.symbolic.coupling import Irrep, coupling, irreps_up_to, paths
 from cartalg.symbolic.polynomials import double_factorial
-from cartalg_codegen.program import Assign, Program, Ref, Slot, live, statement
+from cartalg_codegen.derive import Implicit
+from cartalg_codegen.program import Assign, Program, Ref, Slot, Term, live, statement
 
 
 def fraction(value: object) -> Fraction:
@@ -67,29 +68,38 @@ def pair(l1: int, l2: int, l3: int) -> Program:
     return Program("forward", f"Couple rank {l1} and rank {l2} to rank {l3}.", inputs, (Slot("out", 2 * l3 + 1),), body)
 
 
-def message(rows: int, columns: int) -> Program:
-    """One path on one edge: out_k = sum_a m_ka (w x_a); m is the coupling contracted with the edge harmonics."""
-    body = [statement(Ref("wx", a), [(1, (Ref("w", 0), Ref("x", a)))]) for a in range(columns)]
-    for k in range(rows):
-        terms = [(1, (Ref("m", k * columns + a), Ref("wx", a))) for a in range(columns)]
-        body.append(statement(Ref("out", k), terms))
-    inputs = (Slot("m", rows * columns, False), Slot("w", 1), Slot("x", columns))
-    summary = f"Message of one path, {columns} to {rows} components."
-    return Program("forward", summary, inputs, (Slot("out", rows),), tuple(body))
+def spline_pieces() -> list[tuple[Fraction, ...]]:
+    """The four uniform cubic B-splines on one knot interval: coefficients of 1, f, f^2, f^3."""
+    pieces = ((1, -3, 3, -1), (4, 0, -6, 3), (1, 3, 3, -3), (0, 0, 0, 1))
+    return [tuple(Fraction(c, 6) for c in coefficients) for coefficients in pieces]
 
 
-def spline_basis(derivative: int = 0) -> Program:
-    """The four uniform cubic B-splines on one knot interval, at fraction f of it, or a derivative to f."""
-    pieces = {0: (1, -3, 3, -1), 1: (4, 0, -6, 3), 2: (1, 3, 3, -3), 3: (0, 0, 0, 1)}
-    body = []
-    for s, coefficients in pieces.items():
-        powers = [Fraction(c, 6) for c in coefficients]
-        for _ in range(derivative):
-            powers = [n * c for n, c in enumerate(powers)][1:]
-        body.append(statement(Ref("b", s), [(c, (Ref("f", 0),) * n) for n, c in enumerate(powers)]))
-    name = f"spline_{derivative}" if derivative else "spline"
-    summary = f"Cubic B-splines at fraction f of an interval, derivative {derivative}."
-    return Program(name, summary, (Slot("f", 1, False),), (Slot("b", 4, False),), tuple(body))
+#: q = 1/|v|: dq/dv_i = -q^3 v_i.
+INVERSE_LENGTH: Implicit = {
+    Ref("q", 0): tuple((Ref("v", i), Fraction(-1), (*(Ref("q", 0),) * 3, Ref("v", i))) for i in range(3))
+}
+#: Values of the radial splines, which come first in the slot z of an edge; the harmonics follow.
+SPLINES = 4
+
+
+def edge(edge_rank: int) -> Program:
+    """What one edge contributes, whatever the channel: four B-splines of its length, then harmonics of its direction.
+
+    Inputs: v the edge vector, q = 1/|v|, k the knot below |v|, s knots per angstrom.
+    """
+    q, s, k = Ref("q", 0), Ref("s", 0), Ref("k", 0)
+    direction = [statement(Ref("n", i), [(1, (q, Ref("v", i)))]) for i in range(3)]
+    square = statement(Ref("rr", 0), [(1, (Ref("v", i), Ref("v", i))) for i in range(3)])
+    fraction_of_interval = statement(Ref("f", 0), [(1, (s, q, Ref("rr", 0))), (-1, (k,))])
+    body = [square, fraction_of_interval, *direction]
+    for place, powers in enumerate(spline_pieces()):
+        body.append(statement(Ref("z", place), [(c, (Ref("f", 0),) * n) for n, c in enumerate(powers)]))
+    for assign in harmonics(edge_rank).body:
+        terms = [(t.coefficient, tuple(Ref("n", f.index) for f in t.factors)) for t in assign.terms]
+        body.append(statement(Ref("z", SPLINES + assign.target.index), terms))
+    inputs = (Slot("v", 3, False), Slot("q", 1, False), Slot("k", 1, False), Slot("s", 1, False))
+    outputs = (Slot("z", SPLINES + (edge_rank + 1) ** 2, False),)
+    return Program("edge", "Splines and harmonics of edge vectors v.", inputs, outputs, tuple(body))
 
 
 @dataclass(frozen=True)
@@ -101,10 +111,14 @@ class ConvolutionPath:
     out: Irrep
     index: int
     left_offset: int
-    matrix_offset: int
     out_offset: int
     out_stride: int
     orthonormal_squared: Fraction
+
+    @property
+    def label(self) -> str:
+        """(l1, l2) -> l3."""
+        return f"({self.left[0]}, {self.edge[0]}) -> {self.out[0]}"
 
 
 @dataclass(frozen=True)
@@ -119,7 +133,7 @@ class Convolution:
     edge_rank: int
     outputs: tuple[Irrep, ...]
 
-    @property
+    @cached_property
     def paths(self) -> tuple[ConvolutionPath, ...]:
         """All paths, ordered by output irrep."""
         triples = list(paths(self.left, irreps_up_to(self.edge_rank), self.outputs))
@@ -128,13 +142,12 @@ class Convolution:
         for out in self.outputs:
             starts[out] = row
             row += counts[out] * (2 * out[0] + 1)
-        left_offsets, result, matrix, seen = offsets(self.left), [], 0, dict.fromkeys(self.outputs, 0)
-        for index, (left, edge, out) in enumerate(triples):
-            norm = fraction(coupling(left[0], edge[0], out[0]).orthonormal_squared)
+        left_offsets, result, seen = offsets(self.left), [], dict.fromkeys(self.outputs, 0)
+        for index, (left, edge_irrep, out) in enumerate(triples):
+            norm = fraction(coupling(left[0], edge_irrep[0], out[0]).orthonormal_squared)
             place = starts[out] + seen[out]
-            result.append(ConvolutionPath(left, edge, out, index, left_offsets[left], matrix, place, counts[out], norm))
+            result.append(ConvolutionPath(left, edge_irrep, out, index, left_offsets[left], place, counts[out], norm))
             seen[out] += 1
-            matrix += (2 * left[0] + 1) * (2 * out[0] + 1)
         return tuple(result)
 
     @property
@@ -142,19 +155,56 @@ class Convolution:
         """Outputs that at least one path leads to."""
         return tuple(o for o in self.outputs if any(p.out == o for p in self.paths))
 
+    @property
+    def rows(self) -> int:
+        """Output rows: components of every path."""
+        return sum(2 * p.out[0] + 1 for p in self.paths)
+
+    @property
+    def edge_size(self) -> int:
+        """Components of slot z: splines and harmonics."""
+        return SPLINES + (self.edge_rank + 1) ** 2
+
+    @cached_property
+    def _entries(self) -> tuple[dict[tuple[int, int, int], int], tuple[Assign, ...]]:
+        """Where m[path, k, a] = sum_b C[k,a,b] y_b stands, each distinct sum once, and their statements."""
+        known: dict[tuple[Term, ...], int] = {}
+        places: dict[tuple[int, int, int], int] = {}
+        for p in self.paths:
+            if p.edge[0] == 0:
+                continue
+            sums: dict[tuple[int, int], list[tuple[Fraction, tuple[Ref, ...]]]] = {}
+            for k, a, b, c in coupling_entries(p.left[0], p.edge[0], p.out[0]):
+                sums.setdefault((k, a), []).append((c, (Ref("z", SPLINES + p.edge[0] ** 2 + b),)))
+            for (k, a), terms in sums.items():
+                places[p.index, k, a] = known.setdefault(statement(Ref("m", 0), terms).terms, len(known))
+        return places, tuple(Assign(Ref("m", i), terms) for terms, i in known.items())
+
     def matrices(self) -> Program:
         """m_ka = sum_b C[k,a,b] y_b for every path: what one edge does to components, for all channels at once."""
-        terms: dict[int, list[tuple[Fraction, tuple[Ref, ...]]]] = {}
-        for p in self.paths:
-            columns = 2 * p.left[0] + 1
-            for i in range(columns * (2 * p.out[0] + 1)):
-                terms[p.matrix_offset + i] = []
-            for k, a, b, c in coupling_entries(p.left[0], p.edge[0], p.out[0]):
-                terms[p.matrix_offset + k * columns + a].append((c, (Ref("y", p.edge[0] ** 2 + b),)))
-        body = tuple(statement(Ref("m", i), t) for i, t in terms.items())
-        inputs = (Slot("y", (self.edge_rank + 1) ** 2, False),)
-        summary = "Couplings contracted with the harmonics of one edge."
-        return Program("matrices", summary, inputs, (Slot("m", len(terms), False),), body)
+        _, body = self._entries
+        summary = "Couplings contracted with the harmonics of edges, each distinct sum once."
+        return Program("matrices", summary, (Slot("z", self.edge_size, False),), (Slot("m", len(body), False),), body)
+
+    def message(self, path: ConvolutionPath, weights: str = "table") -> Program:
+        """One path on one edge: out_k = sum_a m_ka (w x_a), with w = sum_s z_s t_s interpolated, or given as slot w."""
+        places, sums = self._entries
+        constant = path.edge[0] == 0  # y_0 = 1: the matrix is the number C[k,a,0]
+        fixed = {(k, a): c for k, a, _, c in coupling_entries(path.left[0], 0, path.out[0])} if constant else {}
+        rows, columns = range(2 * path.out[0] + 1), range(2 * path.left[0] + 1)
+        used = {(k, a): places[path.index, k, a] for k in rows for a in columns if (path.index, k, a) in places}
+        body = [sums[i] for i in sorted(set(used.values()))]
+        if weights == "table":
+            body.append(statement(Ref("w", 0), [(1, (Ref("z", s), Ref("t", s))) for s in range(SPLINES)]))
+        body += [statement(Ref("wx", a), [(1, (Ref("w", 0), Ref("x", a)))]) for a in columns]
+        for k in rows:
+            terms: list[tuple[Fraction | int, tuple[Ref, ...]]] = []
+            terms += [(1, (Ref("m", used[k, a]), Ref("wx", a))) for a in columns if (k, a) in used]
+            terms += [(fixed[k, a], (Ref("wx", a),)) for a in columns if (k, a) in fixed]
+            body.append(statement(Ref("out", k), terms))
+        radial = Slot("t", SPLINES) if weights == "table" else Slot("w", 1)
+        inputs = (Slot("z", self.edge_size, False), radial, Slot("x", len(columns)))
+        return Program("forward", f"Message {path.label}.", inputs, (Slot("out", len(rows)),), tuple(body))
 
 
 @dataclass(frozen=True)

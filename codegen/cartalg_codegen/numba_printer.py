@@ -5,10 +5,11 @@ the GIL, so callers share rows out to threads; `thread` says which part of a sha
 arguments of a call may overlap in memory.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from cartalg_codegen.program import Program, Ref, Slot
+from cartalg_codegen.program import Program, Ref
 from cartalg_codegen.text import constant_name, expression, literal, wrap
 
 DECORATOR = '@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})'
@@ -28,16 +29,18 @@ class Access:
 
 
 @dataclass
-class _Constants:
+class Constants:
     """Constants used by a function, hoisted to its top in the arrays' own precision."""
 
     used: dict[Fraction, None] = field(default_factory=dict)
 
     def __call__(self, value: Fraction) -> str:
+        """The name of a constant, noted as used."""
         self.used[value] = None
         return constant_name(value)
 
     def lines(self) -> list[str]:
+        """Assignments of the constants used so far."""
         return [f"{constant_name(v)} = real({literal(v).strip('()')})" for v in sorted(self.used)]
 
 
@@ -55,7 +58,7 @@ def function(
 
     `lanes` names an array whose last axis is the channels; `real` one whose precision the constants take.
     """
-    constant = _Constants()
+    constant = Constants()
     indent = "    " * (1 + len(loops))
     inner = indent + ("    " if lanes else "")
     before = [indent + line for line in first or []]
@@ -134,48 +137,40 @@ def row_kernel(program: Program, name: str, species_slots: tuple[str, ...] = ())
     return function(program, name, parameters, access, loops, text_lanes, arrays[0], first)
 
 
-def message_function(program: Program, name: str) -> str:
-    """A message program as a function on whole arrays with offsets, so that no array is sliced per edge."""
-    access, parameters = {}, []
-    for slot in (*program.inputs, *program.outputs):
-        access[slot.name] = _message_access(slot, slot in program.outputs)
-    for base, start in (("m", "m_at"), ("w", "p"), ("x", "x_at"), ("out", "out_at")):
-        group = [s.name for s in (*program.inputs, *program.outputs) if _message_base(s) == base]
-        if group:
-            parameters += [*group, start]
-    parameters.append("stride")
-    return function(program, name, parameters, access, [], "w", "w")
+def chunk_function(program: Program, name: str, scalars: tuple[str, ...] = ()) -> str:
+    """A program on the uniform numbers of several edges at once: arrays are [component, edge], `scalars` plain numbers.
 
-
-def _message_base(slot: Slot) -> str:
-    return "out" if slot.base == "g" else slot.base
-
-
-def _message_access(slot: Slot, output: bool) -> Access:
-    name, base = slot.name, _message_base(slot)
-    if base == "m":
-        return Access(f"{name}[m_at + {{i}}]", f"{name}[m_at + {{i}}] = {{value}}", hoist=True, reduce=output)
-    if base == "w":
-        return Access(f"{name}[p, c]", f"{name}[p, c] = {{value}}")
-    place = f"{name}[x_at + {{i}}, c]" if base == "x" else f"{name}[out_at + {{i}} * stride, c]"
-    return Access(place, place + " += {value}")
-
-
-def edge_function(program: Program, name: str, scalar: str | None = None) -> str:
-    """A program on the uniform numbers of one edge; `scalar` is a slot passed as a number, the others as arrays.
-
-    An array slot named in `[edge]` style is indexed by edge first: those are y and its relatives.
+    The loop over edges is innermost and contiguous, so that LLVM turns edges into SIMD lanes.
     """
-    access, parameters = {}, []
+    access, parameters = {}, ["count"]
     for slot in (*program.inputs, *program.outputs):
-        if slot.name == scalar:
-            access[slot.name] = Access("f")
-        elif slot.name.endswith("y"):
-            access[slot.name] = Access(f"{slot.name}[e, {{i}}]", f"{slot.name}[e, {{i}}] = {{value}}")
-        else:
-            access[slot.name] = Access(f"{slot.name}[{{i}}]", f"{slot.name}[{{i}}] = {{value}}")
-        parameters.append("f" if slot.name == scalar else slot.name)
-        if slot.name.endswith("y"):
-            parameters.append("e")
-    real = next(s.name for s in program.outputs)
-    return function(program, name, parameters, access, [], None, real)
+        place = slot.name if slot.name in scalars else f"{slot.name}[{{i}}, n]"
+        access[slot.name] = Access(place, place + " = {value}", hoist=True)
+        parameters.append(slot.name)
+    return function(program, name, parameters, access, ["for n in range(count):"], None, program.outputs[0].name)
+
+
+def body_lines(
+    program: Program, places: dict[str, str], skip: set[str], constant: Callable[[Fraction], str]
+) -> list[str]:
+    """Statements of a program whose uniform slots and outputs are read and written in place.
+
+    Args:
+        program: Statements that set a slot in `skip` are left out: their values stand in arrays already.
+        places: How a slot is read (``m[{i}, n]``) or written, as a template; other slots are local variables.
+        skip: Slots computed beforehand.
+        constant: Names of constants.
+    """
+
+    def name(ref: Ref) -> str:
+        return places[ref.slot].format(i=ref.index) if ref.slot in places else str(ref)
+
+    lines: list[str] = []
+    for assign in program.body:
+        if assign.target.slot in skip or not assign.terms:
+            continue
+        accumulated = assign.target.slot in {s.name for s in program.outputs}
+        lines += wrap(
+            f"{name(assign.target)} {'+=' if accumulated else '='} {expression(assign.terms, constant, name)}"
+        )
+    return lines

@@ -125,6 +125,16 @@ def live(body: Iterable[Assign], outputs: tuple[Slot, ...]) -> tuple[Assign, ...
     return tuple(reversed(kept))
 
 
+def degree(program: Program, slot: str) -> int:
+    """Highest power in which the components of an input slot appear together in an output."""
+    powers: dict[Ref, int] = {}
+    for assign in program.body:
+        terms = [sum(1 if f.slot == slot else powers.get(f, 0) for f in t.factors) for t in assign.terms]
+        powers[assign.target] = max(terms, default=0)
+    outputs = {s.name for s in program.outputs}
+    return max((p for ref, p in powers.items() if ref.slot in outputs), default=0)
+
+
 def propagate_zeros(body: Iterable[Assign], outputs: tuple[Slot, ...]) -> tuple[Assign, ...]:
     """Remove intermediates that are identically zero, and the terms that contain them."""
     output_names = {s.name for s in outputs}

@@ -28,10 +28,10 @@ def test_a_tampered_or_stray_file_is_found(rendered, tmp_path):
     target = tmp_path / "numba_kernels" / "coupling_1_1_2.py"
     target.write_text(target.read_text().replace("3 / 4", "3 / 5", 1))
     (tmp_path / "torch_kernels" / "stray.py").write_text("")
-    (tmp_path / "torch_kernels" / "messages.py").unlink()
+    (tmp_path / "torch_kernels" / "coupling_1_1_0.py").unlink()
     assert emit.differences(rendered, tmp_path) == [
         "changed: numba_kernels/coupling_1_1_2.py",
-        "missing: torch_kernels/messages.py",
+        "missing: torch_kernels/coupling_1_1_0.py",
         "not part of the set: torch_kernels/stray.py",
     ]
 

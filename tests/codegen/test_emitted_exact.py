@@ -41,24 +41,30 @@ def slots(name):
     return {"a": a, "w": len(facts["weights"])}, {"out": out}, True
 
 
+def results(name, stage):
+    """Components of what a stage returns, by slot."""
+    inputs, outputs, _ = slots(name)
+    if stage.startswith("forward"):
+        return outputs
+    return {s: n for s, n in inputs.items() if s != "w" or stage.endswith("_w")}
+
+
 def call(backend, name, stage, *arrays):
     """A row kernel's stage on one row (and one channel): arrays of components in, arrays of components out."""
-    inputs, outputs, lanes = slots(name)
+    lanes = slots(name)[2]
     species = np.array([0])
     product = KERNELS[name]["kind"] == "product"
     shaped = [a.reshape(1, -1, 1) if lanes else a.reshape(1, -1) for a in arrays]
     function = functions(backend, name)[stage]
-    sizes = list(outputs.values()) if stage.startswith("forward") else list(inputs.values())
     if backend == "torch":
         result = function(*([species] if product else []), *[s.view(exact.ExactTensor) for s in shaped])
-        results = result if isinstance(result, tuple) else (result,)
-        return [np.asarray(r).reshape(-1) for r in results]
-    results = []
-    for size, slot in zip(sizes, (outputs if stage.startswith("forward") else inputs), strict=True):
+        return [np.asarray(r).reshape(-1) for r in (result if isinstance(result, tuple) else (result,))]
+    found = []
+    for slot, size in results(name, stage).items():
         shape = (1, size, 1) if lanes else (1, size)
-        results.append(exact.zeros(1, *shape) if slot == "w" else exact.zeros(*shape))
-    function(0, 1, 0, *([species] if product else []), *shaped, *results)
-    return [r.reshape(-1) for r in results]
+        found.append(exact.zeros(1, *shape) if slot == "w" else exact.zeros(*shape))
+    function(0, 1, 0, *([species] if product else []), *shaped, *found)
+    return [r.reshape(-1) for r in found]
 
 
 def random_inputs(name, seed=0):
@@ -102,25 +108,24 @@ def test_couplings_equal_the_closed_form(backend, name):
 @pytest.mark.parametrize("name", [n for kind in NAMES for n in NAMES[kind]])
 def test_derivative_kernels_are_exact_derivatives(backend, name):
     rng = random.Random(1)
-    theta = random_inputs(name, 2)
-    move = [exact.fractions(rng, len(t)) for t in theta]
-    (value,) = call(backend, name, "forward", *theta)
-    g = exact.fractions(rng, len(value))
-    facts = KERNELS[name]
-    degree = {"harmonics": facts.get("max_rank", 0), "coupling": 2, "product": facts.get("correlation", 0) + 2}[
-        facts["kind"]
-    ]
-
-    def moved(t):
-        return [x + t * d for x, d in zip(theta, move, strict=True)]
-
-    (tangent,) = call(backend, name, "forward_tangent", *theta, *move)
-    assert (tangent == exact.derivative(lambda t: call(backend, name, "forward", *moved(t))[0], degree)).all()
-    gradient = call(backend, name, "backward", *theta, g)
-    assert sum((d * m).sum() for d, m in zip(gradient, move, strict=True)) == (g * tangent).sum()
-    second = call(backend, name, "backward_tangent", *theta, g, *move)
-    for n, part in enumerate(second):
-        assert (part == exact.derivative(lambda t, n=n: call(backend, name, "backward", *moved(t), g)[n], degree)).all()
+    inputs = slots(name)[0]
+    theta = dict(zip(inputs, random_inputs(name, 2), strict=True))
+    g = exact.fractions(rng, sum(slots(name)[1].values()))
+    move = {s: exact.fractions(rng, n) for s, n in inputs.items() if s != "w"}
+    moved = [exact.along(t, move[s]) if s in move else t for s, t in theta.items()]
+    (tangent,) = call(backend, name, "forward_tangent", *theta.values(), *move.values())
+    assert (tangent == exact.slopes(call(backend, name, "forward", *moved)[0])).all()
+    for suffix in ("", "_w") if "w" in theta else ("",):
+        wanted = results(name, f"backward{suffix}")
+        all_move = {s: exact.fractions(rng, inputs[s]) for s in wanted}
+        everywhere = [exact.along(t, all_move[s]) if s in all_move else t for s, t in theta.items()]
+        gradient = dict(zip(wanted, call(backend, name, f"backward{suffix}", *theta.values(), g), strict=True))
+        change = exact.slopes(call(backend, name, "forward", *everywhere)[0])
+        assert sum((gradient[s] * all_move[s]).sum() for s in wanted) == (g * change).sum()
+        second = call(backend, name, f"backward_tangent{suffix}", *theta.values(), g, *move.values())
+        expected = call(backend, name, f"backward{suffix}", *moved, g)
+        for ours, reference in zip(second, expected, strict=True):
+            assert (ours == exact.slopes(reference)).all()
 
 
 @cache
@@ -206,15 +211,19 @@ class Convolved:
         self.row_ptr, self.col_ptr, self.col_edge = np.array([0, 2, 3, 3]), np.array([0, 1, 2, 3]), np.array([2, 0, 1])
         size = sum(2 * rank + 1 for rank, _ in self.left)
         self.rows = sum(2 * p["out"][0] + 1 for p in facts["paths"])
+        #: lengths 3/4, 5/4 and 1/8, within a table that ends at 3/2
+        directions = [(Fraction(1, 3), Fraction(2, 3), Fraction(-2, 3)), (Fraction(3, 5), 0, Fraction(4, 5))]
+        directions.append((Fraction(-2, 7), Fraction(3, 7), Fraction(6, 7)))
+        self.lengths = [Fraction(3, 4), Fraction(5, 4), Fraction(1, 8)]
+        vectors = [[r * n for n in d] for r, d in zip(self.lengths, directions, strict=True)]
         self.theta = {
             "x": exact.fractions(rng, 3, size),
-            "y": exact.fractions(rng, 3, (facts["edge"] + 1) ** 2),
-            "r": np.array([Fraction(3, 4), Fraction(5, 4), Fraction(1, 8)], dtype=object),
+            "vectors": np.array(vectors, dtype=object),
             "table": exact.fractions(rng, 6, len(facts["paths"]), 1),
         }
 
     def shape(self, theta):
-        return [theta["x"].reshape(-1, 1), theta["y"], theta["r"], theta["table"]]
+        return [t.reshape(-1, 1) if s == "x" else t for s, t in theta.items()]
 
     def forward(self, theta, move=None):
         out = exact.zeros(3 * self.rows, 1)
@@ -223,14 +232,19 @@ class Convolved:
         stage(0, 3, 0, STEP, self.row_ptr, self.sender, *self.shape(theta), *extra, out)
         return out.reshape(3, self.rows)
 
-    def backward(self, theta, g, move=None):
-        grads = [exact.zeros(*t.shape) for t in self.shape(theta)]
-        grads[3] = exact.zeros(1, *theta["table"].shape)
-        stage = functions("numba", self.name)["backward_tangent" if move else "backward"]
+    def backward(self, theta, g, move=None, table=False):
+        """Gradients to x and the vectors, or to x and the table."""
+        results = {s: exact.zeros(*t.shape) for s, t in theta.items() if s != ("vectors" if table else "table")}
+        arrays = self.shape(results)
+        if table:
+            arrays[1] = arrays[1].reshape(1, *arrays[1].shape)
+        else:
+            arrays.append(exact.zeros(self.facts["chunk"], 2 * self.facts["edge_size"]))
+        stage = functions("numba", self.name)["backward" + ("_tangent" if move else "") + ("_table" if table else "")]
         extra = self.shape(move) if move else []
         index = (self.col_ptr, self.col_edge, self.receiver)
-        stage(0, 3, 0, STEP, *index, *self.shape(theta), g.reshape(-1, 1), *extra, *grads)
-        return dict(zip(theta, [g.reshape(t.shape) for g, t in zip(grads, theta.values(), strict=True)], strict=True))
+        stage(0, 3, 0, STEP, *index, *self.shape(theta), g.reshape(-1, 1), *extra, *arrays)
+        return results
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
@@ -252,8 +266,9 @@ def test_convolution_equals_the_closed_form(name):
         (l1, p1), (l2, _), o = tuple(path["left"]), tuple(path["edge"]), tuple(path["out"])
         for e in range(3):
             x = theta["x"][case.sender[e], offsets[l1, p1] : offsets[l1, p1] + 2 * l1 + 1]
-            y = theta["y"][e, l2**2 : (l2 + 1) ** 2]
-            weight = spline_value(theta["table"][:, p, 0], theta["r"][e])
+            n = theta["vectors"][e] / case.lengths[e]
+            y = [evaluate_polynomial(h, n) for h in harmonic_polynomials(l2)]
+            weight = spline_value(theta["table"][:, p, 0], case.lengths[e])
             for k, value in enumerate(couple((l1, l2, o[0]), x, y)):
                 expected[case.receiver[e], starts[o] + seen[o] + k * counts[o]] += weight * value
         seen[o] += 1
@@ -264,20 +279,21 @@ def test_convolution_equals_the_closed_form(name):
 def test_convolution_derivatives_are_exact(name):
     case, rng = Convolved(name, 3), random.Random(4)
     theta = case.theta
-    move = {k: exact.fractions(rng, *v.shape) for k, v in theta.items()}
-    move["r"] = move["r"] / 100  # each edge stays in its knot interval, where the spline is one polynomial
     g = exact.fractions(rng, 3, case.rows)
+    move = {s: exact.fractions(rng, *theta[s].shape) for s in ("x", "vectors")}
 
-    def moved(t):
-        return {k: theta[k] + t * move[k] for k in theta}
+    def along(moves):
+        return {s: exact.along(t, moves[s]) if s in moves else t for s, t in theta.items()}
 
-    tangent = case.forward(theta, move)
-    assert (tangent == exact.derivative(lambda t: case.forward(moved(t)), 6)).all()
-    gradient = case.backward(theta, g)
-    assert sum((gradient[k] * move[k]).sum() for k in theta) == (g * tangent).sum()
-    second = case.backward(theta, g, move)
-    for k in theta:
-        assert (second[k] == exact.derivative(lambda t, k=k: case.backward(moved(t), g)[k], 6)).all()
+    assert (case.forward(theta, move) == exact.slopes(case.forward(along(move)))).all()
+    for table in (False, True):
+        gradient = case.backward(theta, g, table=table)
+        moves = {s: exact.fractions(rng, *t.shape) for s, t in gradient.items()}
+        change = exact.slopes(case.forward(along(moves)))
+        assert sum((gradient[s] * moves[s]).sum() for s in moves) == (g * change).sum()
+        second, reference = case.backward(theta, g, move, table), case.backward(along(move), g, table=table)
+        for s in second:
+            assert (second[s] == exact.slopes(reference[s])).all()
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
@@ -285,10 +301,11 @@ def test_convolution_derivatives_are_exact(name):
 @given(quaternion=quaternions, inversion=st.booleans())
 def test_convolution_is_exactly_equivariant(name, quaternion, inversion):
     case = Convolved(name)
-    edge = [(rank, (-1) ** rank) for rank in range(case.facts["edge"] + 1)]
     turned = dict(case.theta)
     turned["x"] = np.array([rotate(case.left, x, quaternion, inversion) for x in case.theta["x"]])
-    turned["y"] = np.array([rotate(edge, y, quaternion, inversion) for y in case.theta["y"]])
+    turned["vectors"] = np.array(
+        [rotate([(1, -1)], v[[1, 2, 0]], quaternion, inversion)[[2, 0, 1]] for v in turned["vectors"]]
+    )
     before, after = case.forward(case.theta), case.forward(turned)
     row = 0
     for o in [tuple(i) for i in case.facts["outputs"]]:

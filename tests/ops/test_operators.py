@@ -12,7 +12,8 @@ from cartalg.ops.functional import resolve
 
 F64 = torch.float64
 CONVOLUTIONS = ["convolution_even_h0_e2", "convolution_even_h1_e2", "convolution_full_h1_e1"]
-PRODUCTS = ["product_even_limited_a2_o1_n3", "product_even_complete_a1_o1_n2", "product_even_limited_a1_o1_n4"]
+PRODUCTS = ["product_even_limited_a2_o1_n3", "product_even_complete_a1_o1_n2"]
+QUADRATIC = "product_even_limited_a1_o1_n4"
 
 
 def random(*shape, dtype=F64, seed=0):
@@ -26,13 +27,14 @@ def convolution_case(name, dtype=F64):
     size = sum(2 * rank + 1 for rank, _ in facts["left"])
     theta = [
         random(4, size, 2, dtype=dtype, seed=1),
-        random(5, (facts["edge"] + 1) ** 2, dtype=dtype, seed=2),
-        torch.tensor([0.3, 0.9, 1.7, 2.2, 3.1], dtype=dtype),  # the last is beyond the table
+        # the last is beyond the table
+        torch.nn.functional.normalize(random(5, 3, dtype=dtype, seed=2), dim=1)
+        * torch.tensor([0.3, 0.9, 1.7, 2.2, 3.1], dtype=dtype)[:, None],
         random(9, len(facts["paths"]), 2, dtype=dtype, seed=3),
     ]
     return [
         t.requires_grad_() for t in theta
-    ], lambda backend: lambda x, y, r, table: convolution(name, edges, x, y, r, table, 0.5, backend=backend)
+    ], lambda backend: lambda x, vectors, table: convolution(name, edges, x, vectors, table, 0.5, backend=backend)
 
 
 def product_case(name, dtype=F64):
@@ -92,6 +94,21 @@ def test_first_and_second_derivatives_match_finite_differences(case, backend):
     assert gradgradcheck(function(backend), theta, fast_mode=True)
 
 
+def test_a_product_quadratic_in_its_weights_trains_on_forces_and_refuses_the_rest():
+    (a, w), function = product_case(QUADRATIC)
+    found = []
+    for backend in ("numba", "torch"):
+        out = function(backend)(a, w)
+        weights = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).reshape(out.shape)
+        (d_a,) = torch.autograd.grad((out * weights).sum(), a, create_graph=True)
+        found.append([out, d_a, *torch.autograd.grad((d_a**2).sum(), (a, w))])
+    for ours, reference in zip(*found, strict=True):
+        torch.testing.assert_close(ours, reference, rtol=1e-10, atol=1e-10)
+    (d_w,) = torch.autograd.grad(function("numba")(a, w).sum(), w, create_graph=True)
+    with pytest.raises(RuntimeError, match="backend='torch'"):
+        (d_w**2).sum().backward()
+
+
 OPERATORS = ["harmonics", "couple", "product", "convolution"]
 
 
@@ -111,8 +128,9 @@ def test_operators_pass_opcheck(operator):
         index = (0.5, edges.row_ptr, edges.sender, edges.receiver, edges.col_ptr, edges.col_edge)
     torch.library.opcheck(getattr(torch.ops.cartalg, operator), (folder, name, *index, *theta))
     out = getattr(torch.ops.cartalg, operator)(folder, name, *index, *theta).detach()
-    backward = getattr(torch.ops.cartalg, f"{operator}_backward")
-    torch.library.opcheck(backward, (folder, name, *index, *theta, out.requires_grad_(), [True] * len(theta)))
+    for suffix in {"product": ("", "_w"), "convolution": ("", "_table")}.get(operator, ("",)):
+        backward = getattr(torch.ops.cartalg, f"{operator}_backward{suffix}")
+        torch.library.opcheck(backward, (folder, name, *index, *theta, out.requires_grad_()))
 
 
 def test_results_do_not_depend_on_the_number_of_threads():
@@ -121,7 +139,7 @@ def test_results_do_not_depend_on_the_number_of_threads():
     receiver = torch.arange(atoms).repeat_interleave(degree)
     sender = torch.randint(0, atoms, (atoms * degree,), generator=torch.Generator().manual_seed(0))
     edges = Edges.build(sender, receiver, atoms, atoms)
-    theta = [random(atoms, 4, 8), random(len(sender), 9), random(len(sender)).abs(), random(9, len(facts["paths"]), 8)]
+    theta = [random(atoms, 4, 8), random(len(sender), 3), random(9, len(facts["paths"]), 8)]
     theta = [t.requires_grad_() for t in theta]
     results, before = [], torch.get_num_threads()
     try:

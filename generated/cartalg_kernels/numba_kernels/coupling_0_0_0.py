@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (0,
 #              0) -> 0, even
 # Layout:      a [n, 1, channels], b [n, 1, channels] -> out [n, 1, channels]
-# Operations:  forward 1, backward 2, forward_tangent 3, backward_tangent 2
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 0e7b8021542b179c
+# Operations:  forward 1, forward_tangent 3, backward 2, backward_tangent 2
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 82cda29a9b8f5fa4
 
 from numba import njit
 
@@ -21,18 +21,6 @@ def forward(start, stop, thread, a, b, out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 0 and rank 0 to rank 0."""
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            b0 = b[n, 0, c]
-            g0 = g[n, 0, c]
-            d_a[n, 0, c] = b0 * g0
-            d_b[n, 0, c] = a0 * g0
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
     """Tangent of: Couple rank 0 and rank 0 to rank 0."""
     for n in range(start, stop):
@@ -45,8 +33,20 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 0 and rank 0 to rank 0."""
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            b0 = b[n, 0, c]
+            g0 = g[n, 0, c]
+            d_a[n, 0, c] = b0 * g0
+            d_b[n, 0, c] = a0 * g0
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 0 and rank 0 to rank 0."""
+    """Tangent of: Gradient to a, b of: Couple rank 0 and rank 0 to rank 0."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
             g0 = g[n, 0, c]

@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (0,
 #              1) -> 1, even
 # Layout:      a [n, 1, channels], b [n, 3, channels] -> out [n, 3, channels]
-# Operations:  forward 3, backward 8, forward_tangent 9, backward_tangent 8
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 cbd2d68ef4f2593c
+# Operations:  forward 3, forward_tangent 9, backward 8, backward_tangent 8
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 73cddcf4ec45ef0a
 
 from numba import njit
 
@@ -22,24 +22,6 @@ def forward(start, stop, thread, a, b, out):
             out[n, 0, c] = a0 * b0
             out[n, 1, c] = a0 * b1
             out[n, 2, c] = a0 * b2
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 0 and rank 1 to rank 1."""
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            b0 = b[n, 0, c]
-            b1 = b[n, 1, c]
-            b2 = b[n, 2, c]
-            g0 = g[n, 0, c]
-            g1 = g[n, 1, c]
-            g2 = g[n, 2, c]
-            d_a[n, 0, c] = b0 * g0 + b1 * g1 + b2 * g2
-            d_b[n, 0, c] = a0 * g0
-            d_b[n, 1, c] = a0 * g1
-            d_b[n, 2, c] = a0 * g2
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -61,8 +43,26 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 0 and rank 1 to rank 1."""
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            b0 = b[n, 0, c]
+            b1 = b[n, 1, c]
+            b2 = b[n, 2, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            d_a[n, 0, c] = b0 * g0 + b1 * g1 + b2 * g2
+            d_b[n, 0, c] = a0 * g0
+            d_b[n, 1, c] = a0 * g1
+            d_b[n, 2, c] = a0 * g2
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 0 and rank 1 to rank 1."""
+    """Tangent of: Gradient to a, b of: Couple rank 0 and rank 1 to rank 1."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
             g0 = g[n, 0, c]

@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (0,
 #              2) -> 2, even
 # Layout:      a [n, 1, channels], b [n, 5, channels] -> out [n, 5, channels]
-# Operations:  forward 5, backward 14, forward_tangent 15, backward_tangent 14
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 220be12b62c54478
+# Operations:  forward 5, forward_tangent 15, backward 14, backward_tangent 14
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 3dae74d062bf8430
 
 from numba import njit
 
@@ -26,30 +26,6 @@ def forward(start, stop, thread, a, b, out):
             out[n, 2, c] = a0 * b2
             out[n, 3, c] = a0 * b3
             out[n, 4, c] = a0 * b4
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 0 and rank 2 to rank 2."""
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            b0 = b[n, 0, c]
-            b1 = b[n, 1, c]
-            b2 = b[n, 2, c]
-            b3 = b[n, 3, c]
-            b4 = b[n, 4, c]
-            g0 = g[n, 0, c]
-            g1 = g[n, 1, c]
-            g2 = g[n, 2, c]
-            g3 = g[n, 3, c]
-            g4 = g[n, 4, c]
-            d_a[n, 0, c] = b0 * g0 + b1 * g1 + b2 * g2 + b3 * g3 + b4 * g4
-            d_b[n, 0, c] = a0 * g0
-            d_b[n, 1, c] = a0 * g1
-            d_b[n, 2, c] = a0 * g2
-            d_b[n, 3, c] = a0 * g3
-            d_b[n, 4, c] = a0 * g4
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -77,8 +53,32 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 0 and rank 2 to rank 2."""
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            b0 = b[n, 0, c]
+            b1 = b[n, 1, c]
+            b2 = b[n, 2, c]
+            b3 = b[n, 3, c]
+            b4 = b[n, 4, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            g4 = g[n, 4, c]
+            d_a[n, 0, c] = b0 * g0 + b1 * g1 + b2 * g2 + b3 * g3 + b4 * g4
+            d_b[n, 0, c] = a0 * g0
+            d_b[n, 1, c] = a0 * g1
+            d_b[n, 2, c] = a0 * g2
+            d_b[n, 3, c] = a0 * g3
+            d_b[n, 4, c] = a0 * g4
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 0 and rank 2 to rank 2."""
+    """Tangent of: Gradient to a, b of: Couple rank 0 and rank 2 to rank 2."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
             g0 = g[n, 0, c]

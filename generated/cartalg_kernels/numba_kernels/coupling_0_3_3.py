@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (0,
 #              3) -> 3, even
 # Layout:      a [n, 1, channels], b [n, 7, channels] -> out [n, 7, channels]
-# Operations:  forward 7, backward 20, forward_tangent 21, backward_tangent 20
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 68d2105ef972dba4
+# Operations:  forward 7, forward_tangent 21, backward 20, backward_tangent 20
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 922e7b1742327f63
 
 from numba import njit
 
@@ -30,36 +30,6 @@ def forward(start, stop, thread, a, b, out):
             out[n, 4, c] = a0 * b4
             out[n, 5, c] = a0 * b5
             out[n, 6, c] = a0 * b6
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 0 and rank 3 to rank 3."""
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            b0 = b[n, 0, c]
-            b1 = b[n, 1, c]
-            b2 = b[n, 2, c]
-            b3 = b[n, 3, c]
-            b4 = b[n, 4, c]
-            b5 = b[n, 5, c]
-            b6 = b[n, 6, c]
-            g0 = g[n, 0, c]
-            g1 = g[n, 1, c]
-            g2 = g[n, 2, c]
-            g3 = g[n, 3, c]
-            g4 = g[n, 4, c]
-            g5 = g[n, 5, c]
-            g6 = g[n, 6, c]
-            d_a[n, 0, c] = b0 * g0 + b1 * g1 + b2 * g2 + b3 * g3 + b4 * g4 + b5 * g5 + b6 * g6
-            d_b[n, 0, c] = a0 * g0
-            d_b[n, 1, c] = a0 * g1
-            d_b[n, 2, c] = a0 * g2
-            d_b[n, 3, c] = a0 * g3
-            d_b[n, 4, c] = a0 * g4
-            d_b[n, 5, c] = a0 * g5
-            d_b[n, 6, c] = a0 * g6
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -93,8 +63,38 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 0 and rank 3 to rank 3."""
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            b0 = b[n, 0, c]
+            b1 = b[n, 1, c]
+            b2 = b[n, 2, c]
+            b3 = b[n, 3, c]
+            b4 = b[n, 4, c]
+            b5 = b[n, 5, c]
+            b6 = b[n, 6, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            g4 = g[n, 4, c]
+            g5 = g[n, 5, c]
+            g6 = g[n, 6, c]
+            d_a[n, 0, c] = b0 * g0 + b1 * g1 + b2 * g2 + b3 * g3 + b4 * g4 + b5 * g5 + b6 * g6
+            d_b[n, 0, c] = a0 * g0
+            d_b[n, 1, c] = a0 * g1
+            d_b[n, 2, c] = a0 * g2
+            d_b[n, 3, c] = a0 * g3
+            d_b[n, 4, c] = a0 * g4
+            d_b[n, 5, c] = a0 * g5
+            d_b[n, 6, c] = a0 * g6
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 0 and rank 3 to rank 3."""
+    """Tangent of: Gradient to a, b of: Couple rank 0 and rank 3 to rank 3."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
             g0 = g[n, 0, c]

@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (1,
 #              0) -> 1, even
 # Layout:      a [n, 3, channels], b [n, 1, channels] -> out [n, 3, channels]
-# Operations:  forward 3, backward 8, forward_tangent 9, backward_tangent 8
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 8c9993db61f0d027
+# Operations:  forward 3, forward_tangent 9, backward 8, backward_tangent 8
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 ff4a585791c41d6c
 
 from numba import njit
 
@@ -22,24 +22,6 @@ def forward(start, stop, thread, a, b, out):
             out[n, 0, c] = a0 * b0
             out[n, 1, c] = a1 * b0
             out[n, 2, c] = a2 * b0
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 1 and rank 0 to rank 1."""
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            b0 = b[n, 0, c]
-            g0 = g[n, 0, c]
-            g1 = g[n, 1, c]
-            g2 = g[n, 2, c]
-            d_a[n, 0, c] = b0 * g0
-            d_a[n, 1, c] = b0 * g1
-            d_a[n, 2, c] = b0 * g2
-            d_b[n, 0, c] = a0 * g0 + a1 * g1 + a2 * g2
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -61,8 +43,26 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 1 and rank 0 to rank 1."""
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            b0 = b[n, 0, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            d_a[n, 0, c] = b0 * g0
+            d_a[n, 1, c] = b0 * g1
+            d_a[n, 2, c] = b0 * g2
+            d_b[n, 0, c] = a0 * g0 + a1 * g1 + a2 * g2
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 1 and rank 0 to rank 1."""
+    """Tangent of: Gradient to a, b of: Couple rank 1 and rank 0 to rank 1."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
             g0 = g[n, 0, c]

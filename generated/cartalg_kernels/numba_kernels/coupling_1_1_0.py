@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 1 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (1,
 #              1) -> 0, even
 # Layout:      a [n, 3, channels], b [n, 3, channels] -> out [n, 1, channels]
-# Operations:  forward 5, backward 6, forward_tangent 11, backward_tangent 6
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 0143e3f67f013f54
+# Operations:  forward 5, forward_tangent 11, backward 6, backward_tangent 6
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 f05729eb413b892e
 
 from numba import njit
 
@@ -22,26 +22,6 @@ def forward(start, stop, thread, a, b, out):
             b1 = b[n, 1, c]
             b2 = b[n, 2, c]
             out[n, 0, c] = a0 * b0 + a1 * b1 + a2 * b2
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 1 and rank 1 to rank 0."""
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            b0 = b[n, 0, c]
-            b1 = b[n, 1, c]
-            b2 = b[n, 2, c]
-            g0 = g[n, 0, c]
-            d_a[n, 0, c] = b0 * g0
-            d_a[n, 1, c] = b1 * g0
-            d_a[n, 2, c] = b2 * g0
-            d_b[n, 0, c] = a0 * g0
-            d_b[n, 1, c] = a1 * g0
-            d_b[n, 2, c] = a2 * g0
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -65,8 +45,28 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 1 and rank 1 to rank 0."""
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            b0 = b[n, 0, c]
+            b1 = b[n, 1, c]
+            b2 = b[n, 2, c]
+            g0 = g[n, 0, c]
+            d_a[n, 0, c] = b0 * g0
+            d_a[n, 1, c] = b1 * g0
+            d_a[n, 2, c] = b2 * g0
+            d_b[n, 0, c] = a0 * g0
+            d_b[n, 1, c] = a1 * g0
+            d_b[n, 2, c] = a2 * g0
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 1 and rank 1 to rank 0."""
+    """Tangent of: Gradient to a, b of: Couple rank 1 and rank 1 to rank 0."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
             g0 = g[n, 0, c]

@@ -4,8 +4,8 @@
 # Rule:        T = P(eps a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples
 #              (1, 1) -> 1, odd
 # Layout:      a [n, 3, channels], b [n, 3, channels] -> out [n, 3, channels]
-# Operations:  forward 9, backward 18, forward_tangent 21, backward_tangent 18
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 dfad16fa4690a41e
+# Operations:  forward 9, forward_tangent 21, backward 18, backward_tangent 18
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 cff557c15342e335
 
 from numba import njit
 
@@ -24,28 +24,6 @@ def forward(start, stop, thread, a, b, out):
             out[n, 0, c] = a1 * b2 - a2 * b1
             out[n, 1, c] = -a0 * b2 + a2 * b0
             out[n, 2, c] = a0 * b1 - a1 * b0
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 1 and rank 1 to rank 1."""
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            b0 = b[n, 0, c]
-            b1 = b[n, 1, c]
-            b2 = b[n, 2, c]
-            g0 = g[n, 0, c]
-            g1 = g[n, 1, c]
-            g2 = g[n, 2, c]
-            d_a[n, 0, c] = b1 * g2 - b2 * g1
-            d_a[n, 1, c] = -b0 * g2 + b2 * g0
-            d_a[n, 2, c] = b0 * g1 - b1 * g0
-            d_b[n, 0, c] = -a1 * g2 + a2 * g1
-            d_b[n, 1, c] = a0 * g2 - a2 * g0
-            d_b[n, 2, c] = -a0 * g1 + a1 * g0
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -71,8 +49,30 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 1 and rank 1 to rank 1."""
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            b0 = b[n, 0, c]
+            b1 = b[n, 1, c]
+            b2 = b[n, 2, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            d_a[n, 0, c] = b1 * g2 - b2 * g1
+            d_a[n, 1, c] = -b0 * g2 + b2 * g0
+            d_a[n, 2, c] = b0 * g1 - b1 * g0
+            d_b[n, 0, c] = -a1 * g2 + a2 * g1
+            d_b[n, 1, c] = a0 * g2 - a2 * g0
+            d_b[n, 2, c] = -a0 * g1 + a1 * g0
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 1 and rank 1 to rank 1."""
+    """Tangent of: Gradient to a, b of: Couple rank 1 and rank 1 to rank 1."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
             g0 = g[n, 0, c]

@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (1,
 #              1) -> 2, even
 # Layout:      a [n, 3, channels], b [n, 3, channels] -> out [n, 5, channels]
-# Operations:  forward 23, backward 48, forward_tangent 45, backward_tangent 48
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 05707377d6355356
+# Operations:  forward 23, forward_tangent 45, backward 48, backward_tangent 48
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 c60ed70ad03adecb
 
 from numba import njit
 
@@ -29,33 +29,6 @@ def forward(start, stop, thread, a, b, out):
             out[n, 2, c] = -c3_4 * (a0 * b0 + a2 * b2) + c3_2 * a1 * b1
             out[n, 3, c] = c3_2 * (a1 * b2 + a2 * b1)
             out[n, 4, c] = -c3_2 * (a0 * b0 - a2 * b2)
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 1 and rank 1 to rank 2."""
-    real = a.dtype.type
-    c3_4 = real(3 / 4)
-    c3_2 = real(3 / 2)
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            b0 = b[n, 0, c]
-            b1 = b[n, 1, c]
-            b2 = b[n, 2, c]
-            g0 = g[n, 0, c]
-            g1 = g[n, 1, c]
-            g2 = g[n, 2, c]
-            g3 = g[n, 3, c]
-            g4 = g[n, 4, c]
-            d_a[n, 0, c] = -c3_4 * b0 * g2 - c3_2 * (b0 * g4 - b1 * g1 - b2 * g0)
-            d_a[n, 1, c] = c3_2 * (b0 * g1 + b1 * g2 + b2 * g3)
-            d_a[n, 2, c] = c3_2 * (b0 * g0 + b1 * g3 + b2 * g4) - c3_4 * b2 * g2
-            d_b[n, 0, c] = -c3_4 * a0 * g2 - c3_2 * (a0 * g4 - a1 * g1 - a2 * g0)
-            d_b[n, 1, c] = c3_2 * (a0 * g1 + a1 * g2 + a2 * g3)
-            d_b[n, 2, c] = c3_2 * (a0 * g0 + a1 * g3 + a2 * g4) - c3_4 * a2 * g2
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -86,8 +59,35 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 1 and rank 1 to rank 2."""
+    real = a.dtype.type
+    c3_4 = real(3 / 4)
+    c3_2 = real(3 / 2)
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            b0 = b[n, 0, c]
+            b1 = b[n, 1, c]
+            b2 = b[n, 2, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            g4 = g[n, 4, c]
+            d_a[n, 0, c] = -c3_4 * b0 * g2 - c3_2 * (b0 * g4 - b1 * g1 - b2 * g0)
+            d_a[n, 1, c] = c3_2 * (b0 * g1 + b1 * g2 + b2 * g3)
+            d_a[n, 2, c] = c3_2 * (b0 * g0 + b1 * g3 + b2 * g4) - c3_4 * b2 * g2
+            d_b[n, 0, c] = -c3_4 * a0 * g2 - c3_2 * (a0 * g4 - a1 * g1 - a2 * g0)
+            d_b[n, 1, c] = c3_2 * (a0 * g1 + a1 * g2 + a2 * g3)
+            d_b[n, 2, c] = c3_2 * (a0 * g0 + a1 * g3 + a2 * g4) - c3_4 * a2 * g2
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 1 and rank 1 to rank 2."""
+    """Tangent of: Gradient to a, b of: Couple rank 1 and rank 1 to rank 2."""
     real = a.dtype.type
     c3_4 = real(3 / 4)
     c3_2 = real(3 / 2)

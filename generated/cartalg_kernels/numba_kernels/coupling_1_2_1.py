@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 1 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (1,
 #              2) -> 1, even
 # Layout:      a [n, 3, channels], b [n, 5, channels] -> out [n, 3, channels]
-# Operations:  forward 25, backward 48, forward_tangent 47, backward_tangent 48
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 5b04585078b8a69b
+# Operations:  forward 25, forward_tangent 47, backward 48, backward_tangent 48
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 5f2614a24b62aba0
 
 from numba import njit
 
@@ -30,36 +30,6 @@ def forward(start, stop, thread, a, b, out):
             out[n, 0, c] = -c1_3 * a0 * b2 - c1_2 * (a0 * b4 - a1 * b1 - a2 * b0)
             out[n, 1, c] = c1_2 * (a0 * b1 + a2 * b3) + c2_3 * a1 * b2
             out[n, 2, c] = c1_2 * (a0 * b0 + a1 * b3 + a2 * b4) - c1_3 * a2 * b2
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 1 and rank 2 to rank 1."""
-    real = a.dtype.type
-    c1_3 = real(1 / 3)
-    c1_2 = real(1 / 2)
-    c2_3 = real(2 / 3)
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            b0 = b[n, 0, c]
-            b1 = b[n, 1, c]
-            b2 = b[n, 2, c]
-            b3 = b[n, 3, c]
-            b4 = b[n, 4, c]
-            g0 = g[n, 0, c]
-            g1 = g[n, 1, c]
-            g2 = g[n, 2, c]
-            d_a[n, 0, c] = c1_2 * (b0 * g2 + b1 * g1 - b4 * g0) - c1_3 * b2 * g0
-            d_a[n, 1, c] = c1_2 * (b1 * g0 + b3 * g2) + c2_3 * b2 * g1
-            d_a[n, 2, c] = c1_2 * (b0 * g0 + b3 * g1 + b4 * g2) - c1_3 * b2 * g2
-            d_b[n, 0, c] = c1_2 * (a0 * g2 + a2 * g0)
-            d_b[n, 1, c] = c1_2 * (a0 * g1 + a1 * g0)
-            d_b[n, 2, c] = -c1_3 * (a0 * g0 + a2 * g2) + c2_3 * a1 * g1
-            d_b[n, 3, c] = c1_2 * (a1 * g2 + a2 * g1)
-            d_b[n, 4, c] = -c1_2 * (a0 * g0 - a2 * g2)
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -99,8 +69,38 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 1 and rank 2 to rank 1."""
+    real = a.dtype.type
+    c1_3 = real(1 / 3)
+    c1_2 = real(1 / 2)
+    c2_3 = real(2 / 3)
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            b0 = b[n, 0, c]
+            b1 = b[n, 1, c]
+            b2 = b[n, 2, c]
+            b3 = b[n, 3, c]
+            b4 = b[n, 4, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            d_a[n, 0, c] = c1_2 * (b0 * g2 + b1 * g1 - b4 * g0) - c1_3 * b2 * g0
+            d_a[n, 1, c] = c1_2 * (b1 * g0 + b3 * g2) + c2_3 * b2 * g1
+            d_a[n, 2, c] = c1_2 * (b0 * g0 + b3 * g1 + b4 * g2) - c1_3 * b2 * g2
+            d_b[n, 0, c] = c1_2 * (a0 * g2 + a2 * g0)
+            d_b[n, 1, c] = c1_2 * (a0 * g1 + a1 * g0)
+            d_b[n, 2, c] = -c1_3 * (a0 * g0 + a2 * g2) + c2_3 * a1 * g1
+            d_b[n, 3, c] = c1_2 * (a1 * g2 + a2 * g1)
+            d_b[n, 4, c] = -c1_2 * (a0 * g0 - a2 * g2)
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 1 and rank 2 to rank 1."""
+    """Tangent of: Gradient to a, b of: Couple rank 1 and rank 2 to rank 1."""
     real = a.dtype.type
     c1_3 = real(1 / 3)
     c1_2 = real(1 / 2)

@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (1,
 #              2) -> 3, even
 # Layout:      a [n, 3, channels], b [n, 5, channels] -> out [n, 7, channels]
-# Operations:  forward 45, backward 92, forward_tangent 87, backward_tangent 92
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 d293967403fdac1e
+# Operations:  forward 45, forward_tangent 87, backward 92, backward_tangent 92
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 6de5de28f15644b8
 
 from numba import njit
 
@@ -34,46 +34,6 @@ def forward(start, stop, thread, a, b, out):
             out[n, 4, c] = -c5_24 * (a0 * b0 + a2 * b4) + c5_6 * (a1 * b3 + a2 * b2)
             out[n, 5, c] = -c5_6 * (a0 * b1 - a1 * b4 - a2 * b3)
             out[n, 6, c] = -c5_6 * (a0 * b0 - a2 * b4)
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 1 and rank 2 to rank 3."""
-    real = a.dtype.type
-    c5_24 = real(5 / 24)
-    c5_12 = real(5 / 12)
-    c5_6 = real(5 / 6)
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            b0 = b[n, 0, c]
-            b1 = b[n, 1, c]
-            b2 = b[n, 2, c]
-            b3 = b[n, 3, c]
-            b4 = b[n, 4, c]
-            g0 = g[n, 0, c]
-            g1 = g[n, 1, c]
-            g2 = g[n, 2, c]
-            g3 = g[n, 3, c]
-            g4 = g[n, 4, c]
-            g5 = g[n, 5, c]
-            g6 = g[n, 6, c]
-            d_a[n, 0, c] = (
-                -c5_24 * (b0 * g4 - b4 * g2) - c5_6 * (b0 * g6 + b1 * g5 - b2 * g2 - b3 * g1 - b4 * g0) - c5_12 * b1 *
-                g3
-            )
-            d_a[n, 1, c] = c5_6 * (b0 * g1 + b1 * g2 + b2 * g3 + b3 * g4 + b4 * g5)
-            d_a[n, 2, c] = (
-                c5_6 * (b0 * g0 + b1 * g1 + b2 * g4 + b3 * g5 + b4 * g6) - c5_24 * (b0 * g2 + b4 * g4) - c5_12 * b3 *
-                g3
-            )
-            d_b[n, 0, c] = -c5_24 * (a0 * g4 + a2 * g2) - c5_6 * (a0 * g6 - a1 * g1 - a2 * g0)
-            d_b[n, 1, c] = -c5_12 * a0 * g3 - c5_6 * (a0 * g5 - a1 * g2 - a2 * g1)
-            d_b[n, 2, c] = c5_6 * (a0 * g2 + a1 * g3 + a2 * g4)
-            d_b[n, 3, c] = c5_6 * (a0 * g1 + a1 * g4 + a2 * g5) - c5_12 * a2 * g3
-            d_b[n, 4, c] = c5_6 * (a0 * g0 + a1 * g5 + a2 * g6) + c5_24 * (a0 * g2 - a2 * g4)
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -117,8 +77,48 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 1 and rank 2 to rank 3."""
+    real = a.dtype.type
+    c5_24 = real(5 / 24)
+    c5_12 = real(5 / 12)
+    c5_6 = real(5 / 6)
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            b0 = b[n, 0, c]
+            b1 = b[n, 1, c]
+            b2 = b[n, 2, c]
+            b3 = b[n, 3, c]
+            b4 = b[n, 4, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            g4 = g[n, 4, c]
+            g5 = g[n, 5, c]
+            g6 = g[n, 6, c]
+            d_a[n, 0, c] = (
+                -c5_24 * (b0 * g4 - b4 * g2) - c5_6 * (b0 * g6 + b1 * g5 - b2 * g2 - b3 * g1 - b4 * g0) - c5_12 * b1 *
+                g3
+            )
+            d_a[n, 1, c] = c5_6 * (b0 * g1 + b1 * g2 + b2 * g3 + b3 * g4 + b4 * g5)
+            d_a[n, 2, c] = (
+                c5_6 * (b0 * g0 + b1 * g1 + b2 * g4 + b3 * g5 + b4 * g6) - c5_24 * (b0 * g2 + b4 * g4) - c5_12 * b3 *
+                g3
+            )
+            d_b[n, 0, c] = -c5_24 * (a0 * g4 + a2 * g2) - c5_6 * (a0 * g6 - a1 * g1 - a2 * g0)
+            d_b[n, 1, c] = -c5_12 * a0 * g3 - c5_6 * (a0 * g5 - a1 * g2 - a2 * g1)
+            d_b[n, 2, c] = c5_6 * (a0 * g2 + a1 * g3 + a2 * g4)
+            d_b[n, 3, c] = c5_6 * (a0 * g1 + a1 * g4 + a2 * g5) - c5_12 * a2 * g3
+            d_b[n, 4, c] = c5_6 * (a0 * g0 + a1 * g5 + a2 * g6) + c5_24 * (a0 * g2 - a2 * g4)
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 1 and rank 2 to rank 3."""
+    """Tangent of: Gradient to a, b of: Couple rank 1 and rank 2 to rank 3."""
     real = a.dtype.type
     c5_24 = real(5 / 24)
     c5_12 = real(5 / 12)

@@ -4,8 +4,8 @@
 # Rule:        T = P(eps a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples
 #              (1, 3) -> 3, odd
 # Layout:      a [n, 3, channels], b [n, 7, channels] -> out [n, 7, channels]
-# Operations:  forward 56, backward 115, forward_tangent 108, backward_tangent 115
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 913a96e1a952655a
+# Operations:  forward 56, forward_tangent 108, backward 115, backward_tangent 115
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 fd2ca719b41925bc
 
 from numba import njit
 
@@ -37,51 +37,6 @@ def forward(start, stop, thread, a, b, out):
             out[n, 4, c] = c3 * a0 * b3 - c5_4 * (a0 * b5 - a2 * b1) - a1 * b2
             out[n, 5, c] = c2 * (a0 * b4 - a1 * b1 + a2 * b2) - c3_2 * (a0 * b6 - a2 * b0)
             out[n, 6, c] = a0 * b5 + a2 * b1 - c3 * a1 * b0
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 1 and rank 3 to rank 3."""
-    real = a.dtype.type
-    c5_4 = real(5 / 4)
-    c3_2 = real(3 / 2)
-    c2 = real(2)
-    c3 = real(3)
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            b0 = b[n, 0, c]
-            b1 = b[n, 1, c]
-            b2 = b[n, 2, c]
-            b3 = b[n, 3, c]
-            b4 = b[n, 4, c]
-            b5 = b[n, 5, c]
-            b6 = b[n, 6, c]
-            g0 = g[n, 0, c]
-            g1 = g[n, 1, c]
-            g2 = g[n, 2, c]
-            g3 = g[n, 3, c]
-            g4 = g[n, 4, c]
-            g5 = g[n, 5, c]
-            g6 = g[n, 6, c]
-            d_a[n, 0, c] = (
-                -c3_2 * (b0 * g1 + b6 * g5) + b1 * g0 + b5 * g6 - c5_4 * (b1 * g2 + b5 * g4) + c2 * (b2 * g1 - b4 * g3
-                + b4 * g5) + c3 * b3 * g4
-            )
-            d_a[n, 1, c] = -c3 * (b0 * g6 - b6 * g0) - c2 * (b1 * g5 - b5 * g1) - b2 * g4 + b4 * g2
-            d_a[n, 2, c] = (
-                c3_2 * (b0 * g5 - b6 * g1) + c5_4 * (b1 * g4 - b5 * g2) + b1 * g6 - b5 * g0 + c2 * (b2 * g3 + b2 * g5
-                - b4 * g1) - c3 * b3 * g2
-            )
-            d_b[n, 0, c] = -c3_2 * (a0 * g1 - a2 * g5) - c3 * a1 * g6
-            d_b[n, 1, c] = a0 * g0 + a2 * g6 - c5_4 * (a0 * g2 - a2 * g4) - c2 * a1 * g5
-            d_b[n, 2, c] = c2 * (a0 * g1 + a2 * g3 + a2 * g5) - a1 * g4
-            d_b[n, 3, c] = c3 * (a0 * g4 - a2 * g2)
-            d_b[n, 4, c] = -c2 * (a0 * g3 - a0 * g5 + a2 * g1) + a1 * g2
-            d_b[n, 5, c] = -c5_4 * (a0 * g4 + a2 * g2) + a0 * g6 - a2 * g0 + c2 * a1 * g1
-            d_b[n, 6, c] = -c3_2 * (a0 * g5 + a2 * g1) + c3 * a1 * g0
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -136,8 +91,53 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 1 and rank 3 to rank 3."""
+    real = a.dtype.type
+    c5_4 = real(5 / 4)
+    c3_2 = real(3 / 2)
+    c2 = real(2)
+    c3 = real(3)
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            b0 = b[n, 0, c]
+            b1 = b[n, 1, c]
+            b2 = b[n, 2, c]
+            b3 = b[n, 3, c]
+            b4 = b[n, 4, c]
+            b5 = b[n, 5, c]
+            b6 = b[n, 6, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            g4 = g[n, 4, c]
+            g5 = g[n, 5, c]
+            g6 = g[n, 6, c]
+            d_a[n, 0, c] = (
+                -c3_2 * (b0 * g1 + b6 * g5) + b1 * g0 + b5 * g6 - c5_4 * (b1 * g2 + b5 * g4) + c2 * (b2 * g1 - b4 * g3
+                + b4 * g5) + c3 * b3 * g4
+            )
+            d_a[n, 1, c] = -c3 * (b0 * g6 - b6 * g0) - c2 * (b1 * g5 - b5 * g1) - b2 * g4 + b4 * g2
+            d_a[n, 2, c] = (
+                c3_2 * (b0 * g5 - b6 * g1) + c5_4 * (b1 * g4 - b5 * g2) + b1 * g6 - b5 * g0 + c2 * (b2 * g3 + b2 * g5
+                - b4 * g1) - c3 * b3 * g2
+            )
+            d_b[n, 0, c] = -c3_2 * (a0 * g1 - a2 * g5) - c3 * a1 * g6
+            d_b[n, 1, c] = a0 * g0 + a2 * g6 - c5_4 * (a0 * g2 - a2 * g4) - c2 * a1 * g5
+            d_b[n, 2, c] = c2 * (a0 * g1 + a2 * g3 + a2 * g5) - a1 * g4
+            d_b[n, 3, c] = c3 * (a0 * g4 - a2 * g2)
+            d_b[n, 4, c] = -c2 * (a0 * g3 - a0 * g5 + a2 * g1) + a1 * g2
+            d_b[n, 5, c] = -c5_4 * (a0 * g4 + a2 * g2) + a0 * g6 - a2 * g0 + c2 * a1 * g1
+            d_b[n, 6, c] = -c3_2 * (a0 * g5 + a2 * g1) + c3 * a1 * g0
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 1 and rank 3 to rank 3."""
+    """Tangent of: Gradient to a, b of: Couple rank 1 and rank 3 to rank 3."""
     real = a.dtype.type
     c5_4 = real(5 / 4)
     c3_2 = real(3 / 2)

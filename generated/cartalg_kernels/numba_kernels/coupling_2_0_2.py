@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (2,
 #              0) -> 2, even
 # Layout:      a [n, 5, channels], b [n, 1, channels] -> out [n, 5, channels]
-# Operations:  forward 5, backward 14, forward_tangent 15, backward_tangent 14
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 0bdf99baaca54b47
+# Operations:  forward 5, forward_tangent 15, backward 14, backward_tangent 14
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 667de189c7c75dd5
 
 from numba import njit
 
@@ -26,30 +26,6 @@ def forward(start, stop, thread, a, b, out):
             out[n, 2, c] = a2 * b0
             out[n, 3, c] = a3 * b0
             out[n, 4, c] = a4 * b0
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 2 and rank 0 to rank 2."""
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            a4 = a[n, 4, c]
-            b0 = b[n, 0, c]
-            g0 = g[n, 0, c]
-            g1 = g[n, 1, c]
-            g2 = g[n, 2, c]
-            g3 = g[n, 3, c]
-            g4 = g[n, 4, c]
-            d_a[n, 0, c] = b0 * g0
-            d_a[n, 1, c] = b0 * g1
-            d_a[n, 2, c] = b0 * g2
-            d_a[n, 3, c] = b0 * g3
-            d_a[n, 4, c] = b0 * g4
-            d_b[n, 0, c] = a0 * g0 + a1 * g1 + a2 * g2 + a3 * g3 + a4 * g4
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -77,8 +53,32 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 2 and rank 0 to rank 2."""
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            b0 = b[n, 0, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            g4 = g[n, 4, c]
+            d_a[n, 0, c] = b0 * g0
+            d_a[n, 1, c] = b0 * g1
+            d_a[n, 2, c] = b0 * g2
+            d_a[n, 3, c] = b0 * g3
+            d_a[n, 4, c] = b0 * g4
+            d_b[n, 0, c] = a0 * g0 + a1 * g1 + a2 * g2 + a3 * g3 + a4 * g4
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 2 and rank 0 to rank 2."""
+    """Tangent of: Gradient to a, b of: Couple rank 2 and rank 0 to rank 2."""
     for n in range(start, stop):
         for c in range(a.shape[2]):
             g0 = g[n, 0, c]

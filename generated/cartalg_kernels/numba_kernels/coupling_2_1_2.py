@@ -4,8 +4,8 @@
 # Rule:        T = P(eps a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples
 #              (2, 1) -> 2, odd
 # Layout:      a [n, 5, channels], b [n, 3, channels] -> out [n, 5, channels]
-# Operations:  forward 32, backward 66, forward_tangent 64, backward_tangent 66
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 936d2cbf21cccf4c
+# Operations:  forward 32, forward_tangent 64, backward 66, backward_tangent 66
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 471f1c48a975323f
 
 from numba import njit
 
@@ -31,37 +31,6 @@ def forward(start, stop, thread, a, b, out):
             out[n, 2, c] = -c3_2 * (a1 * b2 - a3 * b0)
             out[n, 3, c] = -a0 * b2 + a1 * b1 + a4 * b0 - c2 * a2 * b0
             out[n, 4, c] = c2 * a0 * b1 - a1 * b2 - a3 * b0
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 2 and rank 1 to rank 2."""
-    real = a.dtype.type
-    c3_2 = real(3 / 2)
-    c2 = real(2)
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            a4 = a[n, 4, c]
-            b0 = b[n, 0, c]
-            b1 = b[n, 1, c]
-            b2 = b[n, 2, c]
-            g0 = g[n, 0, c]
-            g1 = g[n, 1, c]
-            g2 = g[n, 2, c]
-            g3 = g[n, 3, c]
-            g4 = g[n, 4, c]
-            d_a[n, 0, c] = b0 * g1 - b2 * g3 + c2 * b1 * g4
-            d_a[n, 1, c] = -b0 * g0 + b1 * g3 - b2 * g4 - c3_2 * b2 * g2
-            d_a[n, 2, c] = -c2 * (b0 * g3 - b2 * g1)
-            d_a[n, 3, c] = c3_2 * b0 * g2 - b0 * g4 - b1 * g1 + b2 * g0
-            d_a[n, 4, c] = b0 * g3 + b2 * g1 - c2 * b1 * g0
-            d_b[n, 0, c] = a0 * g1 - a1 * g0 - a3 * g4 + a4 * g3 - c2 * a2 * g3 + c3_2 * a3 * g2
-            d_b[n, 1, c] = c2 * (a0 * g4 - a4 * g0) + a1 * g3 - a3 * g1
-            d_b[n, 2, c] = -a0 * g3 - a1 * g4 + a3 * g0 + a4 * g1 - c3_2 * a1 * g2 + c2 * a2 * g1
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -100,8 +69,39 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 2 and rank 1 to rank 2."""
+    real = a.dtype.type
+    c3_2 = real(3 / 2)
+    c2 = real(2)
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            b0 = b[n, 0, c]
+            b1 = b[n, 1, c]
+            b2 = b[n, 2, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            g4 = g[n, 4, c]
+            d_a[n, 0, c] = b0 * g1 - b2 * g3 + c2 * b1 * g4
+            d_a[n, 1, c] = -b0 * g0 + b1 * g3 - b2 * g4 - c3_2 * b2 * g2
+            d_a[n, 2, c] = -c2 * (b0 * g3 - b2 * g1)
+            d_a[n, 3, c] = c3_2 * b0 * g2 - b0 * g4 - b1 * g1 + b2 * g0
+            d_a[n, 4, c] = b0 * g3 + b2 * g1 - c2 * b1 * g0
+            d_b[n, 0, c] = a0 * g1 - a1 * g0 - a3 * g4 + a4 * g3 - c2 * a2 * g3 + c3_2 * a3 * g2
+            d_b[n, 1, c] = c2 * (a0 * g4 - a4 * g0) + a1 * g3 - a3 * g1
+            d_b[n, 2, c] = -a0 * g3 - a1 * g4 + a3 * g0 + a4 * g1 - c3_2 * a1 * g2 + c2 * a2 * g1
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 2 and rank 1 to rank 2."""
+    """Tangent of: Gradient to a, b of: Couple rank 2 and rank 1 to rank 2."""
     real = a.dtype.type
     c3_2 = real(3 / 2)
     c2 = real(2)

@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (2,
 #              1) -> 3, even
 # Layout:      a [n, 5, channels], b [n, 3, channels] -> out [n, 7, channels]
-# Operations:  forward 45, backward 92, forward_tangent 87, backward_tangent 92
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 adc544c98b38545a
+# Operations:  forward 45, forward_tangent 87, backward 92, backward_tangent 92
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 716607ed0ff6451f
 
 from numba import njit
 
@@ -34,46 +34,6 @@ def forward(start, stop, thread, a, b, out):
             out[n, 4, c] = -c5_24 * (a0 * b0 + a4 * b2) + c5_6 * (a2 * b2 + a3 * b1)
             out[n, 5, c] = -c5_6 * (a1 * b0 - a3 * b2 - a4 * b1)
             out[n, 6, c] = -c5_6 * (a0 * b0 - a4 * b2)
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 2 and rank 1 to rank 3."""
-    real = a.dtype.type
-    c5_24 = real(5 / 24)
-    c5_12 = real(5 / 12)
-    c5_6 = real(5 / 6)
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            a4 = a[n, 4, c]
-            b0 = b[n, 0, c]
-            b1 = b[n, 1, c]
-            b2 = b[n, 2, c]
-            g0 = g[n, 0, c]
-            g1 = g[n, 1, c]
-            g2 = g[n, 2, c]
-            g3 = g[n, 3, c]
-            g4 = g[n, 4, c]
-            g5 = g[n, 5, c]
-            g6 = g[n, 6, c]
-            d_a[n, 0, c] = -c5_24 * (b0 * g4 + b2 * g2) - c5_6 * (b0 * g6 - b1 * g1 - b2 * g0)
-            d_a[n, 1, c] = -c5_12 * b0 * g3 - c5_6 * (b0 * g5 - b1 * g2 - b2 * g1)
-            d_a[n, 2, c] = c5_6 * (b0 * g2 + b1 * g3 + b2 * g4)
-            d_a[n, 3, c] = c5_6 * (b0 * g1 + b1 * g4 + b2 * g5) - c5_12 * b2 * g3
-            d_a[n, 4, c] = c5_6 * (b0 * g0 + b1 * g5 + b2 * g6) + c5_24 * (b0 * g2 - b2 * g4)
-            d_b[n, 0, c] = (
-                -c5_24 * (a0 * g4 - a4 * g2) - c5_6 * (a0 * g6 + a1 * g5 - a2 * g2 - a3 * g1 - a4 * g0) - c5_12 * a1 *
-                g3
-            )
-            d_b[n, 1, c] = c5_6 * (a0 * g1 + a1 * g2 + a2 * g3 + a3 * g4 + a4 * g5)
-            d_b[n, 2, c] = (
-                c5_6 * (a0 * g0 + a1 * g1 + a2 * g4 + a3 * g5 + a4 * g6) - c5_24 * (a0 * g2 + a4 * g4) - c5_12 * a3 *
-                g3
-            )
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -117,8 +77,48 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 2 and rank 1 to rank 3."""
+    real = a.dtype.type
+    c5_24 = real(5 / 24)
+    c5_12 = real(5 / 12)
+    c5_6 = real(5 / 6)
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            b0 = b[n, 0, c]
+            b1 = b[n, 1, c]
+            b2 = b[n, 2, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            g4 = g[n, 4, c]
+            g5 = g[n, 5, c]
+            g6 = g[n, 6, c]
+            d_a[n, 0, c] = -c5_24 * (b0 * g4 + b2 * g2) - c5_6 * (b0 * g6 - b1 * g1 - b2 * g0)
+            d_a[n, 1, c] = -c5_12 * b0 * g3 - c5_6 * (b0 * g5 - b1 * g2 - b2 * g1)
+            d_a[n, 2, c] = c5_6 * (b0 * g2 + b1 * g3 + b2 * g4)
+            d_a[n, 3, c] = c5_6 * (b0 * g1 + b1 * g4 + b2 * g5) - c5_12 * b2 * g3
+            d_a[n, 4, c] = c5_6 * (b0 * g0 + b1 * g5 + b2 * g6) + c5_24 * (b0 * g2 - b2 * g4)
+            d_b[n, 0, c] = (
+                -c5_24 * (a0 * g4 - a4 * g2) - c5_6 * (a0 * g6 + a1 * g5 - a2 * g2 - a3 * g1 - a4 * g0) - c5_12 * a1 *
+                g3
+            )
+            d_b[n, 1, c] = c5_6 * (a0 * g1 + a1 * g2 + a2 * g3 + a3 * g4 + a4 * g5)
+            d_b[n, 2, c] = (
+                c5_6 * (a0 * g0 + a1 * g1 + a2 * g4 + a3 * g5 + a4 * g6) - c5_24 * (a0 * g2 + a4 * g4) - c5_12 * a3 *
+                g3
+            )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 2 and rank 1 to rank 3."""
+    """Tangent of: Gradient to a, b of: Couple rank 2 and rank 1 to rank 3."""
     real = a.dtype.type
     c5_24 = real(5 / 24)
     c5_12 = real(5 / 12)

@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 2 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (2,
 #              2) -> 0, even
 # Layout:      a [n, 5, channels], b [n, 5, channels] -> out [n, 1, channels]
-# Operations:  forward 11, backward 20, forward_tangent 21, backward_tangent 20
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 1212150b47cc14a4
+# Operations:  forward 11, forward_tangent 21, backward 20, backward_tangent 20
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 5ea188791ebdd21c
 
 from numba import njit
 
@@ -29,37 +29,6 @@ def forward(start, stop, thread, a, b, out):
             b3 = b[n, 3, c]
             b4 = b[n, 4, c]
             out[n, 0, c] = c1_3 * (a0 * b0 + a1 * b1 + a3 * b3 + a4 * b4) + c4_9 * a2 * b2
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 2 and rank 2 to rank 0."""
-    real = a.dtype.type
-    c1_3 = real(1 / 3)
-    c4_9 = real(4 / 9)
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            a4 = a[n, 4, c]
-            b0 = b[n, 0, c]
-            b1 = b[n, 1, c]
-            b2 = b[n, 2, c]
-            b3 = b[n, 3, c]
-            b4 = b[n, 4, c]
-            g0 = g[n, 0, c]
-            d_a[n, 0, c] = c1_3 * b0 * g0
-            d_a[n, 1, c] = c1_3 * b1 * g0
-            d_a[n, 2, c] = c4_9 * b2 * g0
-            d_a[n, 3, c] = c1_3 * b3 * g0
-            d_a[n, 4, c] = c1_3 * b4 * g0
-            d_b[n, 0, c] = c1_3 * a0 * g0
-            d_b[n, 1, c] = c1_3 * a1 * g0
-            d_b[n, 2, c] = c4_9 * a2 * g0
-            d_b[n, 3, c] = c1_3 * a3 * g0
-            d_b[n, 4, c] = c1_3 * a4 * g0
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -97,8 +66,39 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 2 and rank 2 to rank 0."""
+    real = a.dtype.type
+    c1_3 = real(1 / 3)
+    c4_9 = real(4 / 9)
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            b0 = b[n, 0, c]
+            b1 = b[n, 1, c]
+            b2 = b[n, 2, c]
+            b3 = b[n, 3, c]
+            b4 = b[n, 4, c]
+            g0 = g[n, 0, c]
+            d_a[n, 0, c] = c1_3 * b0 * g0
+            d_a[n, 1, c] = c1_3 * b1 * g0
+            d_a[n, 2, c] = c4_9 * b2 * g0
+            d_a[n, 3, c] = c1_3 * b3 * g0
+            d_a[n, 4, c] = c1_3 * b4 * g0
+            d_b[n, 0, c] = c1_3 * a0 * g0
+            d_b[n, 1, c] = c1_3 * a1 * g0
+            d_b[n, 2, c] = c4_9 * a2 * g0
+            d_b[n, 3, c] = c1_3 * a3 * g0
+            d_b[n, 4, c] = c1_3 * a4 * g0
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 2 and rank 2 to rank 0."""
+    """Tangent of: Gradient to a, b of: Couple rank 2 and rank 2 to rank 0."""
     real = a.dtype.type
     c1_3 = real(1 / 3)
     c4_9 = real(4 / 9)

@@ -4,8 +4,8 @@
 # Rule:        T = P(eps a b), 1 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples
 #              (2, 2) -> 1, odd
 # Layout:      a [n, 5, channels], b [n, 5, channels] -> out [n, 3, channels]
-# Operations:  forward 35, backward 72, forward_tangent 67, backward_tangent 72
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 817e5f968a3d4c44
+# Operations:  forward 35, forward_tangent 67, backward 72, backward_tangent 72
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 ebe1ade35e282a5a
 
 from numba import njit
 
@@ -31,39 +31,6 @@ def forward(start, stop, thread, a, b, out):
             out[n, 0, c] = -c1_9 * (a0 * b1 - a1 * b0 - a3 * b4 + a4 * b3) + c2_9 * (a2 * b3 - a3 * b2)
             out[n, 1, c] = -c2_9 * (a0 * b4 - a4 * b0) - c1_9 * (a1 * b3 - a3 * b1)
             out[n, 2, c] = c1_9 * (a0 * b3 + a1 * b4 - a3 * b0 - a4 * b1) + c2_9 * (a1 * b2 - a2 * b1)
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 2 and rank 2 to rank 1."""
-    real = a.dtype.type
-    c1_9 = real(1 / 9)
-    c2_9 = real(2 / 9)
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            a4 = a[n, 4, c]
-            b0 = b[n, 0, c]
-            b1 = b[n, 1, c]
-            b2 = b[n, 2, c]
-            b3 = b[n, 3, c]
-            b4 = b[n, 4, c]
-            g0 = g[n, 0, c]
-            g1 = g[n, 1, c]
-            g2 = g[n, 2, c]
-            d_a[n, 0, c] = -c1_9 * (b1 * g0 - b3 * g2) - c2_9 * b4 * g1
-            d_a[n, 1, c] = c1_9 * (b0 * g0 - b3 * g1 + b4 * g2) + c2_9 * b2 * g2
-            d_a[n, 2, c] = -c2_9 * (b1 * g2 - b3 * g0)
-            d_a[n, 3, c] = -c1_9 * (b0 * g2 - b1 * g1 - b4 * g0) - c2_9 * b2 * g0
-            d_a[n, 4, c] = c2_9 * b0 * g1 - c1_9 * (b1 * g2 + b3 * g0)
-            d_b[n, 0, c] = c1_9 * (a1 * g0 - a3 * g2) + c2_9 * a4 * g1
-            d_b[n, 1, c] = -c1_9 * (a0 * g0 - a3 * g1 + a4 * g2) - c2_9 * a2 * g2
-            d_b[n, 2, c] = c2_9 * (a1 * g2 - a3 * g0)
-            d_b[n, 3, c] = c1_9 * (a0 * g2 - a1 * g1 - a4 * g0) + c2_9 * a2 * g0
-            d_b[n, 4, c] = -c2_9 * a0 * g1 + c1_9 * (a1 * g2 + a3 * g0)
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -109,8 +76,41 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 2 and rank 2 to rank 1."""
+    real = a.dtype.type
+    c1_9 = real(1 / 9)
+    c2_9 = real(2 / 9)
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            b0 = b[n, 0, c]
+            b1 = b[n, 1, c]
+            b2 = b[n, 2, c]
+            b3 = b[n, 3, c]
+            b4 = b[n, 4, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            d_a[n, 0, c] = -c1_9 * (b1 * g0 - b3 * g2) - c2_9 * b4 * g1
+            d_a[n, 1, c] = c1_9 * (b0 * g0 - b3 * g1 + b4 * g2) + c2_9 * b2 * g2
+            d_a[n, 2, c] = -c2_9 * (b1 * g2 - b3 * g0)
+            d_a[n, 3, c] = -c1_9 * (b0 * g2 - b1 * g1 - b4 * g0) - c2_9 * b2 * g0
+            d_a[n, 4, c] = c2_9 * b0 * g1 - c1_9 * (b1 * g2 + b3 * g0)
+            d_b[n, 0, c] = c1_9 * (a1 * g0 - a3 * g2) + c2_9 * a4 * g1
+            d_b[n, 1, c] = -c1_9 * (a0 * g0 - a3 * g1 + a4 * g2) - c2_9 * a2 * g2
+            d_b[n, 2, c] = c2_9 * (a1 * g2 - a3 * g0)
+            d_b[n, 3, c] = c1_9 * (a0 * g2 - a1 * g1 - a4 * g0) + c2_9 * a2 * g0
+            d_b[n, 4, c] = -c2_9 * a0 * g1 + c1_9 * (a1 * g2 + a3 * g0)
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 2 and rank 2 to rank 1."""
+    """Tangent of: Gradient to a, b of: Couple rank 2 and rank 2 to rank 1."""
     real = a.dtype.type
     c1_9 = real(1 / 9)
     c2_9 = real(2 / 9)

@@ -4,8 +4,8 @@
 # Rule:        T = P(eps a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples
 #              (2, 2) -> 3, odd
 # Layout:      a [n, 5, channels], b [n, 5, channels] -> out [n, 7, channels]
-# Operations:  forward 59, backward 130, forward_tangent 115, backward_tangent 130
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 742e874cabe53035
+# Operations:  forward 59, forward_tangent 115, backward 130, backward_tangent 130
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 8ba7e32cf4433208
 
 from numba import njit
 
@@ -37,45 +37,6 @@ def forward(start, stop, thread, a, b, out):
             out[n, 4, c] = -c5_8 * (a0 * b3 + a1 * b4 - a3 * b0 - a4 * b1) + c5_6 * (a1 * b2 - a2 * b1)
             out[n, 5, c] = c5_3 * (a0 * b2 - a2 * b0)
             out[n, 6, c] = c5_6 * (a0 * b3 - a1 * b4 - a3 * b0 + a4 * b1)
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 2 and rank 2 to rank 3."""
-    real = a.dtype.type
-    c5_12 = real(5 / 12)
-    c5_8 = real(5 / 8)
-    c5_6 = real(5 / 6)
-    c5_3 = real(5 / 3)
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            a4 = a[n, 4, c]
-            b0 = b[n, 0, c]
-            b1 = b[n, 1, c]
-            b2 = b[n, 2, c]
-            b3 = b[n, 3, c]
-            b4 = b[n, 4, c]
-            g0 = g[n, 0, c]
-            g1 = g[n, 1, c]
-            g2 = g[n, 2, c]
-            g3 = g[n, 3, c]
-            g4 = g[n, 4, c]
-            g5 = g[n, 5, c]
-            g6 = g[n, 6, c]
-            d_a[n, 0, c] = c5_6 * (b1 * g0 + b3 * g6) + c5_8 * (b1 * g2 - b3 * g4) + c5_3 * b2 * g5 + c5_12 * b4 * g3
-            d_a[n, 1, c] = -c5_6 * (b0 * g0 - b2 * g4 + b3 * g3 + b4 * g6) - c5_8 * (b0 * g2 + b4 * g4)
-            d_a[n, 2, c] = -c5_3 * (b0 * g5 - b4 * g1) - c5_6 * (b1 * g4 - b3 * g2)
-            d_a[n, 3, c] = c5_8 * (b0 * g4 - b4 * g2) - c5_6 * (b0 * g6 - b1 * g3 + b2 * g2 - b4 * g0)
-            d_a[n, 4, c] = -c5_12 * b0 * g3 + c5_8 * (b1 * g4 + b3 * g2) + c5_6 * (b1 * g6 - b3 * g0) - c5_3 * b2 * g1
-            d_b[n, 0, c] = -c5_6 * (a1 * g0 + a3 * g6) - c5_8 * (a1 * g2 - a3 * g4) - c5_3 * a2 * g5 - c5_12 * a4 * g3
-            d_b[n, 1, c] = c5_6 * (a0 * g0 - a2 * g4 + a3 * g3 + a4 * g6) + c5_8 * (a0 * g2 + a4 * g4)
-            d_b[n, 2, c] = c5_3 * (a0 * g5 - a4 * g1) + c5_6 * (a1 * g4 - a3 * g2)
-            d_b[n, 3, c] = -c5_8 * (a0 * g4 - a4 * g2) + c5_6 * (a0 * g6 - a1 * g3 + a2 * g2 - a4 * g0)
-            d_b[n, 4, c] = c5_12 * a0 * g3 - c5_8 * (a1 * g4 + a3 * g2) - c5_6 * (a1 * g6 - a3 * g0) + c5_3 * a2 * g1
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -131,8 +92,47 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 2 and rank 2 to rank 3."""
+    real = a.dtype.type
+    c5_12 = real(5 / 12)
+    c5_8 = real(5 / 8)
+    c5_6 = real(5 / 6)
+    c5_3 = real(5 / 3)
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            b0 = b[n, 0, c]
+            b1 = b[n, 1, c]
+            b2 = b[n, 2, c]
+            b3 = b[n, 3, c]
+            b4 = b[n, 4, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            g4 = g[n, 4, c]
+            g5 = g[n, 5, c]
+            g6 = g[n, 6, c]
+            d_a[n, 0, c] = c5_6 * (b1 * g0 + b3 * g6) + c5_8 * (b1 * g2 - b3 * g4) + c5_3 * b2 * g5 + c5_12 * b4 * g3
+            d_a[n, 1, c] = -c5_6 * (b0 * g0 - b2 * g4 + b3 * g3 + b4 * g6) - c5_8 * (b0 * g2 + b4 * g4)
+            d_a[n, 2, c] = -c5_3 * (b0 * g5 - b4 * g1) - c5_6 * (b1 * g4 - b3 * g2)
+            d_a[n, 3, c] = c5_8 * (b0 * g4 - b4 * g2) - c5_6 * (b0 * g6 - b1 * g3 + b2 * g2 - b4 * g0)
+            d_a[n, 4, c] = -c5_12 * b0 * g3 + c5_8 * (b1 * g4 + b3 * g2) + c5_6 * (b1 * g6 - b3 * g0) - c5_3 * b2 * g1
+            d_b[n, 0, c] = -c5_6 * (a1 * g0 + a3 * g6) - c5_8 * (a1 * g2 - a3 * g4) - c5_3 * a2 * g5 - c5_12 * a4 * g3
+            d_b[n, 1, c] = c5_6 * (a0 * g0 - a2 * g4 + a3 * g3 + a4 * g6) + c5_8 * (a0 * g2 + a4 * g4)
+            d_b[n, 2, c] = c5_3 * (a0 * g5 - a4 * g1) + c5_6 * (a1 * g4 - a3 * g2)
+            d_b[n, 3, c] = -c5_8 * (a0 * g4 - a4 * g2) + c5_6 * (a0 * g6 - a1 * g3 + a2 * g2 - a4 * g0)
+            d_b[n, 4, c] = c5_12 * a0 * g3 - c5_8 * (a1 * g4 + a3 * g2) - c5_6 * (a1 * g6 - a3 * g0) + c5_3 * a2 * g1
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 2 and rank 2 to rank 3."""
+    """Tangent of: Gradient to a, b of: Couple rank 2 and rank 2 to rank 3."""
     real = a.dtype.type
     c5_12 = real(5 / 12)
     c5_8 = real(5 / 8)

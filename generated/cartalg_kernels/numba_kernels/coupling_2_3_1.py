@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 2 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (2,
 #              3) -> 1, even
 # Layout:      a [n, 5, channels], b [n, 7, channels] -> out [n, 3, channels]
-# Operations:  forward 52, backward 96, forward_tangent 94, backward_tangent 96
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 7648df8cecc3a08e
+# Operations:  forward 52, forward_tangent 94, backward 96, backward_tangent 96
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 825c9b000b66f443
 
 from numba import njit
 
@@ -43,47 +43,6 @@ def forward(start, stop, thread, a, b, out):
                 c1_3 * (a0 * b0 + a4 * b6) - c4_45 * (a0 * b2 + a4 * b4) + c2_9 * (a1 * b1 + a3 * b5) + c16_45 * a2 *
                 b4 - c4_15 * a3 * b3
             )
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 2 and rank 3 to rank 1."""
-    real = a.dtype.type
-    c4_45 = real(4 / 45)
-    c2_9 = real(2 / 9)
-    c4_15 = real(4 / 15)
-    c1_3 = real(1 / 3)
-    c16_45 = real(16 / 45)
-    c8_15 = real(8 / 15)
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            a4 = a[n, 4, c]
-            b0 = b[n, 0, c]
-            b1 = b[n, 1, c]
-            b2 = b[n, 2, c]
-            b3 = b[n, 3, c]
-            b4 = b[n, 4, c]
-            b5 = b[n, 5, c]
-            b6 = b[n, 6, c]
-            g0 = g[n, 0, c]
-            g1 = g[n, 1, c]
-            g2 = g[n, 2, c]
-            d_a[n, 0, c] = c1_3 * (b0 * g2 - b6 * g0) + c2_9 * b1 * g1 - c4_45 * (b2 * g2 + b4 * g0)
-            d_a[n, 1, c] = c2_9 * (b1 * g2 - b5 * g0) + c16_45 * b2 * g1 - c4_15 * b3 * g0
-            d_a[n, 2, c] = c16_45 * (b2 * g0 + b4 * g2) + c8_15 * b3 * g1
-            d_a[n, 3, c] = c2_9 * (b1 * g0 + b5 * g2) - c4_15 * b3 * g2 + c16_45 * b4 * g1
-            d_a[n, 4, c] = c1_3 * (b0 * g0 + b6 * g2) + c4_45 * (b2 * g0 - b4 * g2) + c2_9 * b5 * g1
-            d_b[n, 0, c] = c1_3 * (a0 * g2 + a4 * g0)
-            d_b[n, 1, c] = c2_9 * (a0 * g1 + a1 * g2 + a3 * g0)
-            d_b[n, 2, c] = -c4_45 * (a0 * g2 - a4 * g0) + c16_45 * (a1 * g1 + a2 * g0)
-            d_b[n, 3, c] = -c4_15 * (a1 * g0 + a3 * g2) + c8_15 * a2 * g1
-            d_b[n, 4, c] = -c4_45 * (a0 * g0 + a4 * g2) + c16_45 * (a2 * g2 + a3 * g1)
-            d_b[n, 5, c] = -c2_9 * (a1 * g0 - a3 * g2 - a4 * g1)
-            d_b[n, 6, c] = -c1_3 * (a0 * g0 - a4 * g2)
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -139,8 +98,49 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 2 and rank 3 to rank 1."""
+    real = a.dtype.type
+    c4_45 = real(4 / 45)
+    c2_9 = real(2 / 9)
+    c4_15 = real(4 / 15)
+    c1_3 = real(1 / 3)
+    c16_45 = real(16 / 45)
+    c8_15 = real(8 / 15)
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            b0 = b[n, 0, c]
+            b1 = b[n, 1, c]
+            b2 = b[n, 2, c]
+            b3 = b[n, 3, c]
+            b4 = b[n, 4, c]
+            b5 = b[n, 5, c]
+            b6 = b[n, 6, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            d_a[n, 0, c] = c1_3 * (b0 * g2 - b6 * g0) + c2_9 * b1 * g1 - c4_45 * (b2 * g2 + b4 * g0)
+            d_a[n, 1, c] = c2_9 * (b1 * g2 - b5 * g0) + c16_45 * b2 * g1 - c4_15 * b3 * g0
+            d_a[n, 2, c] = c16_45 * (b2 * g0 + b4 * g2) + c8_15 * b3 * g1
+            d_a[n, 3, c] = c2_9 * (b1 * g0 + b5 * g2) - c4_15 * b3 * g2 + c16_45 * b4 * g1
+            d_a[n, 4, c] = c1_3 * (b0 * g0 + b6 * g2) + c4_45 * (b2 * g0 - b4 * g2) + c2_9 * b5 * g1
+            d_b[n, 0, c] = c1_3 * (a0 * g2 + a4 * g0)
+            d_b[n, 1, c] = c2_9 * (a0 * g1 + a1 * g2 + a3 * g0)
+            d_b[n, 2, c] = -c4_45 * (a0 * g2 - a4 * g0) + c16_45 * (a1 * g1 + a2 * g0)
+            d_b[n, 3, c] = -c4_15 * (a1 * g0 + a3 * g2) + c8_15 * a2 * g1
+            d_b[n, 4, c] = -c4_45 * (a0 * g0 + a4 * g2) + c16_45 * (a2 * g2 + a3 * g1)
+            d_b[n, 5, c] = -c2_9 * (a1 * g0 - a3 * g2 - a4 * g1)
+            d_b[n, 6, c] = -c1_3 * (a0 * g0 - a4 * g2)
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 2 and rank 3 to rank 1."""
+    """Tangent of: Gradient to a, b of: Couple rank 2 and rank 3 to rank 1."""
     real = a.dtype.type
     c4_45 = real(4 / 45)
     c2_9 = real(2 / 9)

@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 1 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (2,
 #              3) -> 3, even
 # Layout:      a [n, 5, channels], b [n, 7, channels] -> out [n, 7, channels]
-# Operations:  forward 94, backward 193, forward_tangent 176, backward_tangent 193
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 4a33b5d0d5bf0bdf
+# Operations:  forward 94, forward_tangent 176, backward 193, backward_tangent 193
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 d947bf054aa82b5c
 
 from numba import njit
 
@@ -50,71 +50,6 @@ def forward(start, stop, thread, a, b, out):
             )
             out[n, 5, c] = c5_8 * (a1 * b0 + a3 * b6) - c1_2 * (a1 * b2 - a3 * b4) - a4 * b3
             out[n, 6, c] = c1_3 * (a0 * b2 - a4 * b4) - c5_12 * (a1 * b1 - a3 * b5) - c5_6 * a2 * b6
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 2 and rank 3 to rank 3."""
-    real = a.dtype.type
-    c1_6 = real(1 / 6)
-    c1_4 = real(1 / 4)
-    c5_16 = real(5 / 16)
-    c1_3 = real(1 / 3)
-    c5_12 = real(5 / 12)
-    c1_2 = real(1 / 2)
-    c5_8 = real(5 / 8)
-    c2_3 = real(2 / 3)
-    c5_6 = real(5 / 6)
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            a4 = a[n, 4, c]
-            b0 = b[n, 0, c]
-            b1 = b[n, 1, c]
-            b2 = b[n, 2, c]
-            b3 = b[n, 3, c]
-            b4 = b[n, 4, c]
-            b5 = b[n, 5, c]
-            b6 = b[n, 6, c]
-            g0 = g[n, 0, c]
-            g1 = g[n, 1, c]
-            g2 = g[n, 2, c]
-            g3 = g[n, 3, c]
-            g4 = g[n, 4, c]
-            g5 = g[n, 5, c]
-            g6 = g[n, 6, c]
-            d_a[n, 0, c] = (
-                -c5_16 * (b0 * g4 - b6 * g2) - c5_12 * b1 * g3 + c1_2 * (b2 * g4 + b4 * g2) + c1_3 * (b2 * g6 - b4 *
-                g0) - b3 * g1
-            )
-            d_a[n, 1, c] = (
-                c5_8 * (b0 * g5 - b6 * g1) + c5_16 * (b1 * g4 - b5 * g2) - c5_12 * (b1 * g6 - b5 * g0) + c1_6 * b2 *
-                g3 - c1_2 * (b2 * g5 - b4 * g1) + c1_4 * b3 * g2
-            )
-            d_a[n, 2, c] = -c5_6 * (b0 * g0 + b6 * g6) + c1_2 * (b2 * g2 + b4 * g4) + c2_3 * b3 * g3
-            d_a[n, 3, c] = (
-                c5_8 * (b0 * g1 + b6 * g5) + c5_12 * (b1 * g0 + b5 * g6) + c5_16 * (b1 * g2 + b5 * g4) + c1_2 * (b2 *
-                g1 + b4 * g5) + c1_4 * b3 * g4 + c1_6 * b4 * g3
-            )
-            d_a[n, 4, c] = (
-                -c5_16 * (b0 * g2 + b6 * g4) - c1_3 * (b2 * g0 + b4 * g6) - c1_2 * (b2 * g2 - b4 * g4) - b3 * g5 -
-                c5_12 * b5 * g3
-            )
-            d_b[n, 0, c] = -c5_16 * (a0 * g4 + a4 * g2) + c5_8 * (a1 * g5 + a3 * g1) - c5_6 * a2 * g0
-            d_b[n, 1, c] = -c5_12 * (a0 * g3 + a1 * g6 - a3 * g0) + c5_16 * (a1 * g4 + a3 * g2)
-            d_b[n, 2, c] = (
-                c1_2 * (a0 * g4 - a1 * g5 + a2 * g2 + a3 * g1 - a4 * g2) + c1_3 * (a0 * g6 - a4 * g0) + c1_6 * a1 * g3
-            )
-            d_b[n, 3, c] = -a0 * g1 - a4 * g5 + c1_4 * (a1 * g2 + a3 * g4) + c2_3 * a2 * g3
-            d_b[n, 4, c] = (
-                -c1_3 * (a0 * g0 + a4 * g6) + c1_2 * (a0 * g2 + a1 * g1 + a2 * g4 + a3 * g5 + a4 * g4) + c1_6 * a3 *
-                g3
-            )
-            d_b[n, 5, c] = c5_12 * (a1 * g0 + a3 * g6 - a4 * g3) - c5_16 * (a1 * g2 - a3 * g4)
-            d_b[n, 6, c] = c5_16 * (a0 * g2 - a4 * g4) - c5_8 * (a1 * g1 - a3 * g5) - c5_6 * a2 * g6
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -189,8 +124,73 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 2 and rank 3 to rank 3."""
+    real = a.dtype.type
+    c1_6 = real(1 / 6)
+    c1_4 = real(1 / 4)
+    c5_16 = real(5 / 16)
+    c1_3 = real(1 / 3)
+    c5_12 = real(5 / 12)
+    c1_2 = real(1 / 2)
+    c5_8 = real(5 / 8)
+    c2_3 = real(2 / 3)
+    c5_6 = real(5 / 6)
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            b0 = b[n, 0, c]
+            b1 = b[n, 1, c]
+            b2 = b[n, 2, c]
+            b3 = b[n, 3, c]
+            b4 = b[n, 4, c]
+            b5 = b[n, 5, c]
+            b6 = b[n, 6, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            g4 = g[n, 4, c]
+            g5 = g[n, 5, c]
+            g6 = g[n, 6, c]
+            d_a[n, 0, c] = (
+                -c5_16 * (b0 * g4 - b6 * g2) - c5_12 * b1 * g3 + c1_2 * (b2 * g4 + b4 * g2) + c1_3 * (b2 * g6 - b4 *
+                g0) - b3 * g1
+            )
+            d_a[n, 1, c] = (
+                c5_8 * (b0 * g5 - b6 * g1) + c5_16 * (b1 * g4 - b5 * g2) - c5_12 * (b1 * g6 - b5 * g0) + c1_6 * b2 *
+                g3 - c1_2 * (b2 * g5 - b4 * g1) + c1_4 * b3 * g2
+            )
+            d_a[n, 2, c] = -c5_6 * (b0 * g0 + b6 * g6) + c1_2 * (b2 * g2 + b4 * g4) + c2_3 * b3 * g3
+            d_a[n, 3, c] = (
+                c5_8 * (b0 * g1 + b6 * g5) + c5_12 * (b1 * g0 + b5 * g6) + c5_16 * (b1 * g2 + b5 * g4) + c1_2 * (b2 *
+                g1 + b4 * g5) + c1_4 * b3 * g4 + c1_6 * b4 * g3
+            )
+            d_a[n, 4, c] = (
+                -c5_16 * (b0 * g2 + b6 * g4) - c1_3 * (b2 * g0 + b4 * g6) - c1_2 * (b2 * g2 - b4 * g4) - b3 * g5 -
+                c5_12 * b5 * g3
+            )
+            d_b[n, 0, c] = -c5_16 * (a0 * g4 + a4 * g2) + c5_8 * (a1 * g5 + a3 * g1) - c5_6 * a2 * g0
+            d_b[n, 1, c] = -c5_12 * (a0 * g3 + a1 * g6 - a3 * g0) + c5_16 * (a1 * g4 + a3 * g2)
+            d_b[n, 2, c] = (
+                c1_2 * (a0 * g4 - a1 * g5 + a2 * g2 + a3 * g1 - a4 * g2) + c1_3 * (a0 * g6 - a4 * g0) + c1_6 * a1 * g3
+            )
+            d_b[n, 3, c] = -a0 * g1 - a4 * g5 + c1_4 * (a1 * g2 + a3 * g4) + c2_3 * a2 * g3
+            d_b[n, 4, c] = (
+                -c1_3 * (a0 * g0 + a4 * g6) + c1_2 * (a0 * g2 + a1 * g1 + a2 * g4 + a3 * g5 + a4 * g4) + c1_6 * a3 *
+                g3
+            )
+            d_b[n, 5, c] = c5_12 * (a1 * g0 + a3 * g6 - a4 * g3) - c5_16 * (a1 * g2 - a3 * g4)
+            d_b[n, 6, c] = c5_16 * (a0 * g2 - a4 * g4) - c5_8 * (a1 * g1 - a3 * g5) - c5_6 * a2 * g6
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 2 and rank 3 to rank 3."""
+    """Tangent of: Gradient to a, b of: Couple rank 2 and rank 3 to rank 3."""
     real = a.dtype.type
     c1_6 = real(1 / 6)
     c1_4 = real(1 / 4)

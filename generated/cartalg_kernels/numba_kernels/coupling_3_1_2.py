@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 1 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (3,
 #              1) -> 2, even
 # Layout:      a [n, 7, channels], b [n, 3, channels] -> out [n, 5, channels]
-# Operations:  forward 49, backward 93, forward_tangent 91, backward_tangent 93
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 1d36baf2e8c06266
+# Operations:  forward 49, forward_tangent 91, backward 93, backward_tangent 93
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 3b5ca6a01978e0d6
 
 from numba import njit
 
@@ -36,50 +36,6 @@ def forward(start, stop, thread, a, b, out):
             out[n, 2, c] = c4_5 * (a2 * b0 + a4 * b2) + c6_5 * a3 * b1
             out[n, 3, c] = c2_3 * (a1 * b0 + a5 * b2) - c4_5 * a3 * b2 + c16_15 * a4 * b1
             out[n, 4, c] = a0 * b0 + a6 * b2 + c4_15 * (a2 * b0 - a4 * b2) + c2_3 * a5 * b1
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 3 and rank 1 to rank 2."""
-    real = a.dtype.type
-    c4_15 = real(4 / 15)
-    c2_3 = real(2 / 3)
-    c4_5 = real(4 / 5)
-    c16_15 = real(16 / 15)
-    c6_5 = real(6 / 5)
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            a4 = a[n, 4, c]
-            a5 = a[n, 5, c]
-            a6 = a[n, 6, c]
-            b0 = b[n, 0, c]
-            b1 = b[n, 1, c]
-            b2 = b[n, 2, c]
-            g0 = g[n, 0, c]
-            g1 = g[n, 1, c]
-            g2 = g[n, 2, c]
-            g3 = g[n, 3, c]
-            g4 = g[n, 4, c]
-            d_a[n, 0, c] = b0 * g4 + b2 * g0
-            d_a[n, 1, c] = c2_3 * (b0 * g3 + b1 * g0 + b2 * g1)
-            d_a[n, 2, c] = c4_5 * b0 * g2 + c4_15 * (b0 * g4 - b2 * g0) + c16_15 * b1 * g1
-            d_a[n, 3, c] = -c4_5 * (b0 * g1 + b2 * g3) + c6_5 * b1 * g2
-            d_a[n, 4, c] = -c4_15 * (b0 * g0 + b2 * g4) + c16_15 * b1 * g3 + c4_5 * b2 * g2
-            d_a[n, 5, c] = -c2_3 * (b0 * g1 - b1 * g4 - b2 * g3)
-            d_a[n, 6, c] = -b0 * g0 + b2 * g4
-            d_b[n, 0, c] = (
-                a0 * g4 - a6 * g0 + c2_3 * (a1 * g3 - a5 * g1) + c4_5 * (a2 * g2 - a3 * g1) + c4_15 * (a2 * g4 - a4 *
-                g0)
-            )
-            d_b[n, 1, c] = c2_3 * (a1 * g0 + a5 * g4) + c16_15 * (a2 * g1 + a4 * g3) + c6_5 * a3 * g2
-            d_b[n, 2, c] = (
-                a0 * g0 + a6 * g4 + c2_3 * (a1 * g1 + a5 * g3) - c4_15 * (a2 * g0 + a4 * g4) - c4_5 * (a3 * g3 - a4 *
-                g2)
-            )
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -133,8 +89,52 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 3 and rank 1 to rank 2."""
+    real = a.dtype.type
+    c4_15 = real(4 / 15)
+    c2_3 = real(2 / 3)
+    c4_5 = real(4 / 5)
+    c16_15 = real(16 / 15)
+    c6_5 = real(6 / 5)
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            b0 = b[n, 0, c]
+            b1 = b[n, 1, c]
+            b2 = b[n, 2, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            g4 = g[n, 4, c]
+            d_a[n, 0, c] = b0 * g4 + b2 * g0
+            d_a[n, 1, c] = c2_3 * (b0 * g3 + b1 * g0 + b2 * g1)
+            d_a[n, 2, c] = c4_5 * b0 * g2 + c4_15 * (b0 * g4 - b2 * g0) + c16_15 * b1 * g1
+            d_a[n, 3, c] = -c4_5 * (b0 * g1 + b2 * g3) + c6_5 * b1 * g2
+            d_a[n, 4, c] = -c4_15 * (b0 * g0 + b2 * g4) + c16_15 * b1 * g3 + c4_5 * b2 * g2
+            d_a[n, 5, c] = -c2_3 * (b0 * g1 - b1 * g4 - b2 * g3)
+            d_a[n, 6, c] = -b0 * g0 + b2 * g4
+            d_b[n, 0, c] = (
+                a0 * g4 - a6 * g0 + c2_3 * (a1 * g3 - a5 * g1) + c4_5 * (a2 * g2 - a3 * g1) + c4_15 * (a2 * g4 - a4 *
+                g0)
+            )
+            d_b[n, 1, c] = c2_3 * (a1 * g0 + a5 * g4) + c16_15 * (a2 * g1 + a4 * g3) + c6_5 * a3 * g2
+            d_b[n, 2, c] = (
+                a0 * g0 + a6 * g4 + c2_3 * (a1 * g1 + a5 * g3) - c4_15 * (a2 * g0 + a4 * g4) - c4_5 * (a3 * g3 - a4 *
+                g2)
+            )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 3 and rank 1 to rank 2."""
+    """Tangent of: Gradient to a, b of: Couple rank 3 and rank 1 to rank 2."""
     real = a.dtype.type
     c4_15 = real(4 / 15)
     c2_3 = real(2 / 3)

@@ -4,8 +4,8 @@
 # Rule:        T = P(eps a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples
 #              (3, 1) -> 3, odd
 # Layout:      a [n, 7, channels], b [n, 3, channels] -> out [n, 7, channels]
-# Operations:  forward 56, backward 115, forward_tangent 108, backward_tangent 115
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 44fcbc320a8b2faa
+# Operations:  forward 56, forward_tangent 108, backward 115, backward_tangent 115
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 a491213bfe535267
 
 from numba import njit
 
@@ -37,51 +37,6 @@ def forward(start, stop, thread, a, b, out):
             out[n, 4, c] = -c5_4 * (a1 * b2 - a5 * b0) + a2 * b1 - c3 * a3 * b0
             out[n, 5, c] = -c3_2 * (a0 * b2 - a6 * b0) + c2 * (a1 * b1 - a2 * b2 - a4 * b0)
             out[n, 6, c] = c3 * a0 * b1 - a1 * b2 - a5 * b0
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 3 and rank 1 to rank 3."""
-    real = a.dtype.type
-    c5_4 = real(5 / 4)
-    c3_2 = real(3 / 2)
-    c2 = real(2)
-    c3 = real(3)
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            a4 = a[n, 4, c]
-            a5 = a[n, 5, c]
-            a6 = a[n, 6, c]
-            b0 = b[n, 0, c]
-            b1 = b[n, 1, c]
-            b2 = b[n, 2, c]
-            g0 = g[n, 0, c]
-            g1 = g[n, 1, c]
-            g2 = g[n, 2, c]
-            g3 = g[n, 3, c]
-            g4 = g[n, 4, c]
-            g5 = g[n, 5, c]
-            g6 = g[n, 6, c]
-            d_a[n, 0, c] = c3_2 * (b0 * g1 - b2 * g5) + c3 * b1 * g6
-            d_a[n, 1, c] = -b0 * g0 - b2 * g6 + c5_4 * (b0 * g2 - b2 * g4) + c2 * b1 * g5
-            d_a[n, 2, c] = -c2 * (b0 * g1 + b2 * g3 + b2 * g5) + b1 * g4
-            d_a[n, 3, c] = -c3 * (b0 * g4 - b2 * g2)
-            d_a[n, 4, c] = c2 * (b0 * g3 - b0 * g5 + b2 * g1) - b1 * g2
-            d_a[n, 5, c] = c5_4 * (b0 * g4 + b2 * g2) - b0 * g6 + b2 * g0 - c2 * b1 * g1
-            d_a[n, 6, c] = c3_2 * (b0 * g5 + b2 * g1) - c3 * b1 * g0
-            d_b[n, 0, c] = (
-                c3_2 * (a0 * g1 + a6 * g5) - a1 * g0 - a5 * g6 + c5_4 * (a1 * g2 + a5 * g4) - c2 * (a2 * g1 - a4 * g3
-                + a4 * g5) - c3 * a3 * g4
-            )
-            d_b[n, 1, c] = c3 * (a0 * g6 - a6 * g0) + c2 * (a1 * g5 - a5 * g1) + a2 * g4 - a4 * g2
-            d_b[n, 2, c] = (
-                -c3_2 * (a0 * g5 - a6 * g1) - c5_4 * (a1 * g4 - a5 * g2) - a1 * g6 + a5 * g0 - c2 * (a2 * g3 + a2 * g5
-                - a4 * g1) + c3 * a3 * g2
-            )
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -136,8 +91,53 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 3 and rank 1 to rank 3."""
+    real = a.dtype.type
+    c5_4 = real(5 / 4)
+    c3_2 = real(3 / 2)
+    c2 = real(2)
+    c3 = real(3)
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            b0 = b[n, 0, c]
+            b1 = b[n, 1, c]
+            b2 = b[n, 2, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            g4 = g[n, 4, c]
+            g5 = g[n, 5, c]
+            g6 = g[n, 6, c]
+            d_a[n, 0, c] = c3_2 * (b0 * g1 - b2 * g5) + c3 * b1 * g6
+            d_a[n, 1, c] = -b0 * g0 - b2 * g6 + c5_4 * (b0 * g2 - b2 * g4) + c2 * b1 * g5
+            d_a[n, 2, c] = -c2 * (b0 * g1 + b2 * g3 + b2 * g5) + b1 * g4
+            d_a[n, 3, c] = -c3 * (b0 * g4 - b2 * g2)
+            d_a[n, 4, c] = c2 * (b0 * g3 - b0 * g5 + b2 * g1) - b1 * g2
+            d_a[n, 5, c] = c5_4 * (b0 * g4 + b2 * g2) - b0 * g6 + b2 * g0 - c2 * b1 * g1
+            d_a[n, 6, c] = c3_2 * (b0 * g5 + b2 * g1) - c3 * b1 * g0
+            d_b[n, 0, c] = (
+                c3_2 * (a0 * g1 + a6 * g5) - a1 * g0 - a5 * g6 + c5_4 * (a1 * g2 + a5 * g4) - c2 * (a2 * g1 - a4 * g3
+                + a4 * g5) - c3 * a3 * g4
+            )
+            d_b[n, 1, c] = c3 * (a0 * g6 - a6 * g0) + c2 * (a1 * g5 - a5 * g1) + a2 * g4 - a4 * g2
+            d_b[n, 2, c] = (
+                -c3_2 * (a0 * g5 - a6 * g1) - c5_4 * (a1 * g4 - a5 * g2) - a1 * g6 + a5 * g0 - c2 * (a2 * g3 + a2 * g5
+                - a4 * g1) + c3 * a3 * g2
+            )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 3 and rank 1 to rank 3."""
+    """Tangent of: Gradient to a, b of: Couple rank 3 and rank 1 to rank 3."""
     real = a.dtype.type
     c5_4 = real(5 / 4)
     c3_2 = real(3 / 2)

@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 1 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (3,
 #              2) -> 3, even
 # Layout:      a [n, 7, channels], b [n, 5, channels] -> out [n, 7, channels]
-# Operations:  forward 94, backward 193, forward_tangent 176, backward_tangent 193
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 cf09ab844802d09c
+# Operations:  forward 94, forward_tangent 176, backward 193, backward_tangent 193
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 9d50d95a0a7ba9d1
 
 from numba import njit
 
@@ -50,71 +50,6 @@ def forward(start, stop, thread, a, b, out):
             )
             out[n, 5, c] = c5_8 * (a0 * b1 + a6 * b3) - c1_2 * (a2 * b1 - a4 * b3) - a3 * b4
             out[n, 6, c] = -c5_12 * (a1 * b1 - a5 * b3) + c1_3 * (a2 * b0 - a4 * b4) - c5_6 * a6 * b2
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 3 and rank 2 to rank 3."""
-    real = a.dtype.type
-    c1_6 = real(1 / 6)
-    c1_4 = real(1 / 4)
-    c5_16 = real(5 / 16)
-    c1_3 = real(1 / 3)
-    c5_12 = real(5 / 12)
-    c1_2 = real(1 / 2)
-    c5_8 = real(5 / 8)
-    c2_3 = real(2 / 3)
-    c5_6 = real(5 / 6)
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            a4 = a[n, 4, c]
-            a5 = a[n, 5, c]
-            a6 = a[n, 6, c]
-            b0 = b[n, 0, c]
-            b1 = b[n, 1, c]
-            b2 = b[n, 2, c]
-            b3 = b[n, 3, c]
-            b4 = b[n, 4, c]
-            g0 = g[n, 0, c]
-            g1 = g[n, 1, c]
-            g2 = g[n, 2, c]
-            g3 = g[n, 3, c]
-            g4 = g[n, 4, c]
-            g5 = g[n, 5, c]
-            g6 = g[n, 6, c]
-            d_a[n, 0, c] = -c5_16 * (b0 * g4 + b4 * g2) + c5_8 * (b1 * g5 + b3 * g1) - c5_6 * b2 * g0
-            d_a[n, 1, c] = -c5_12 * (b0 * g3 + b1 * g6 - b3 * g0) + c5_16 * (b1 * g4 + b3 * g2)
-            d_a[n, 2, c] = (
-                c1_2 * (b0 * g4 - b1 * g5 + b2 * g2 + b3 * g1 - b4 * g2) + c1_3 * (b0 * g6 - b4 * g0) + c1_6 * b1 * g3
-            )
-            d_a[n, 3, c] = -b0 * g1 - b4 * g5 + c1_4 * (b1 * g2 + b3 * g4) + c2_3 * b2 * g3
-            d_a[n, 4, c] = (
-                -c1_3 * (b0 * g0 + b4 * g6) + c1_2 * (b0 * g2 + b1 * g1 + b2 * g4 + b3 * g5 + b4 * g4) + c1_6 * b3 *
-                g3
-            )
-            d_a[n, 5, c] = c5_12 * (b1 * g0 + b3 * g6 - b4 * g3) - c5_16 * (b1 * g2 - b3 * g4)
-            d_a[n, 6, c] = c5_16 * (b0 * g2 - b4 * g4) - c5_8 * (b1 * g1 - b3 * g5) - c5_6 * b2 * g6
-            d_b[n, 0, c] = (
-                -c5_16 * (a0 * g4 - a6 * g2) - c5_12 * a1 * g3 + c1_2 * (a2 * g4 + a4 * g2) + c1_3 * (a2 * g6 - a4 *
-                g0) - a3 * g1
-            )
-            d_b[n, 1, c] = (
-                c5_8 * (a0 * g5 - a6 * g1) + c5_16 * (a1 * g4 - a5 * g2) - c5_12 * (a1 * g6 - a5 * g0) + c1_6 * a2 *
-                g3 - c1_2 * (a2 * g5 - a4 * g1) + c1_4 * a3 * g2
-            )
-            d_b[n, 2, c] = -c5_6 * (a0 * g0 + a6 * g6) + c1_2 * (a2 * g2 + a4 * g4) + c2_3 * a3 * g3
-            d_b[n, 3, c] = (
-                c5_8 * (a0 * g1 + a6 * g5) + c5_12 * (a1 * g0 + a5 * g6) + c5_16 * (a1 * g2 + a5 * g4) + c1_2 * (a2 *
-                g1 + a4 * g5) + c1_4 * a3 * g4 + c1_6 * a4 * g3
-            )
-            d_b[n, 4, c] = (
-                -c5_16 * (a0 * g2 + a6 * g4) - c1_3 * (a2 * g0 + a4 * g6) - c1_2 * (a2 * g2 - a4 * g4) - a3 * g5 -
-                c5_12 * a5 * g3
-            )
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -189,8 +124,73 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 3 and rank 2 to rank 3."""
+    real = a.dtype.type
+    c1_6 = real(1 / 6)
+    c1_4 = real(1 / 4)
+    c5_16 = real(5 / 16)
+    c1_3 = real(1 / 3)
+    c5_12 = real(5 / 12)
+    c1_2 = real(1 / 2)
+    c5_8 = real(5 / 8)
+    c2_3 = real(2 / 3)
+    c5_6 = real(5 / 6)
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            b0 = b[n, 0, c]
+            b1 = b[n, 1, c]
+            b2 = b[n, 2, c]
+            b3 = b[n, 3, c]
+            b4 = b[n, 4, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            g4 = g[n, 4, c]
+            g5 = g[n, 5, c]
+            g6 = g[n, 6, c]
+            d_a[n, 0, c] = -c5_16 * (b0 * g4 + b4 * g2) + c5_8 * (b1 * g5 + b3 * g1) - c5_6 * b2 * g0
+            d_a[n, 1, c] = -c5_12 * (b0 * g3 + b1 * g6 - b3 * g0) + c5_16 * (b1 * g4 + b3 * g2)
+            d_a[n, 2, c] = (
+                c1_2 * (b0 * g4 - b1 * g5 + b2 * g2 + b3 * g1 - b4 * g2) + c1_3 * (b0 * g6 - b4 * g0) + c1_6 * b1 * g3
+            )
+            d_a[n, 3, c] = -b0 * g1 - b4 * g5 + c1_4 * (b1 * g2 + b3 * g4) + c2_3 * b2 * g3
+            d_a[n, 4, c] = (
+                -c1_3 * (b0 * g0 + b4 * g6) + c1_2 * (b0 * g2 + b1 * g1 + b2 * g4 + b3 * g5 + b4 * g4) + c1_6 * b3 *
+                g3
+            )
+            d_a[n, 5, c] = c5_12 * (b1 * g0 + b3 * g6 - b4 * g3) - c5_16 * (b1 * g2 - b3 * g4)
+            d_a[n, 6, c] = c5_16 * (b0 * g2 - b4 * g4) - c5_8 * (b1 * g1 - b3 * g5) - c5_6 * b2 * g6
+            d_b[n, 0, c] = (
+                -c5_16 * (a0 * g4 - a6 * g2) - c5_12 * a1 * g3 + c1_2 * (a2 * g4 + a4 * g2) + c1_3 * (a2 * g6 - a4 *
+                g0) - a3 * g1
+            )
+            d_b[n, 1, c] = (
+                c5_8 * (a0 * g5 - a6 * g1) + c5_16 * (a1 * g4 - a5 * g2) - c5_12 * (a1 * g6 - a5 * g0) + c1_6 * a2 *
+                g3 - c1_2 * (a2 * g5 - a4 * g1) + c1_4 * a3 * g2
+            )
+            d_b[n, 2, c] = -c5_6 * (a0 * g0 + a6 * g6) + c1_2 * (a2 * g2 + a4 * g4) + c2_3 * a3 * g3
+            d_b[n, 3, c] = (
+                c5_8 * (a0 * g1 + a6 * g5) + c5_12 * (a1 * g0 + a5 * g6) + c5_16 * (a1 * g2 + a5 * g4) + c1_2 * (a2 *
+                g1 + a4 * g5) + c1_4 * a3 * g4 + c1_6 * a4 * g3
+            )
+            d_b[n, 4, c] = (
+                -c5_16 * (a0 * g2 + a6 * g4) - c1_3 * (a2 * g0 + a4 * g6) - c1_2 * (a2 * g2 - a4 * g4) - a3 * g5 -
+                c5_12 * a5 * g3
+            )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 3 and rank 2 to rank 3."""
+    """Tangent of: Gradient to a, b of: Couple rank 3 and rank 2 to rank 3."""
     real = a.dtype.type
     c1_6 = real(1 / 6)
     c1_4 = real(1 / 4)

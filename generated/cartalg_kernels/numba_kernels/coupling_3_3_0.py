@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 3 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (3,
 #              3) -> 0, even
 # Layout:      a [n, 7, channels], b [n, 7, channels] -> out [n, 1, channels]
-# Operations:  forward 17, backward 28, forward_tangent 31, backward_tangent 28
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 d5d17f98d1073607
+# Operations:  forward 17, forward_tangent 31, backward 28, backward_tangent 28
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 910aa4c05e20edbc
 
 from numba import njit
 
@@ -38,47 +38,6 @@ def forward(start, stop, thread, a, b, out):
                 c2_5 * (a0 * b0 + a6 * b6) + c4_15 * (a1 * b1 + a5 * b5) + c32_75 * (a2 * b2 + a4 * b4) + c16_25 * a3
                 * b3
             )
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 3 and rank 3 to rank 0."""
-    real = a.dtype.type
-    c4_15 = real(4 / 15)
-    c2_5 = real(2 / 5)
-    c32_75 = real(32 / 75)
-    c16_25 = real(16 / 25)
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            a4 = a[n, 4, c]
-            a5 = a[n, 5, c]
-            a6 = a[n, 6, c]
-            b0 = b[n, 0, c]
-            b1 = b[n, 1, c]
-            b2 = b[n, 2, c]
-            b3 = b[n, 3, c]
-            b4 = b[n, 4, c]
-            b5 = b[n, 5, c]
-            b6 = b[n, 6, c]
-            g0 = g[n, 0, c]
-            d_a[n, 0, c] = c2_5 * b0 * g0
-            d_a[n, 1, c] = c4_15 * b1 * g0
-            d_a[n, 2, c] = c32_75 * b2 * g0
-            d_a[n, 3, c] = c16_25 * b3 * g0
-            d_a[n, 4, c] = c32_75 * b4 * g0
-            d_a[n, 5, c] = c4_15 * b5 * g0
-            d_a[n, 6, c] = c2_5 * b6 * g0
-            d_b[n, 0, c] = c2_5 * a0 * g0
-            d_b[n, 1, c] = c4_15 * a1 * g0
-            d_b[n, 2, c] = c32_75 * a2 * g0
-            d_b[n, 3, c] = c16_25 * a3 * g0
-            d_b[n, 4, c] = c32_75 * a4 * g0
-            d_b[n, 5, c] = c4_15 * a5 * g0
-            d_b[n, 6, c] = c2_5 * a6 * g0
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -127,8 +86,49 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 3 and rank 3 to rank 0."""
+    real = a.dtype.type
+    c4_15 = real(4 / 15)
+    c2_5 = real(2 / 5)
+    c32_75 = real(32 / 75)
+    c16_25 = real(16 / 25)
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            b0 = b[n, 0, c]
+            b1 = b[n, 1, c]
+            b2 = b[n, 2, c]
+            b3 = b[n, 3, c]
+            b4 = b[n, 4, c]
+            b5 = b[n, 5, c]
+            b6 = b[n, 6, c]
+            g0 = g[n, 0, c]
+            d_a[n, 0, c] = c2_5 * b0 * g0
+            d_a[n, 1, c] = c4_15 * b1 * g0
+            d_a[n, 2, c] = c32_75 * b2 * g0
+            d_a[n, 3, c] = c16_25 * b3 * g0
+            d_a[n, 4, c] = c32_75 * b4 * g0
+            d_a[n, 5, c] = c4_15 * b5 * g0
+            d_a[n, 6, c] = c2_5 * b6 * g0
+            d_b[n, 0, c] = c2_5 * a0 * g0
+            d_b[n, 1, c] = c4_15 * a1 * g0
+            d_b[n, 2, c] = c32_75 * a2 * g0
+            d_b[n, 3, c] = c16_25 * a3 * g0
+            d_b[n, 4, c] = c32_75 * a4 * g0
+            d_b[n, 5, c] = c4_15 * a5 * g0
+            d_b[n, 6, c] = c2_5 * a6 * g0
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 3 and rank 3 to rank 0."""
+    """Tangent of: Gradient to a, b of: Couple rank 3 and rank 3 to rank 0."""
     real = a.dtype.type
     c4_15 = real(4 / 15)
     c2_5 = real(2 / 5)

@@ -4,8 +4,8 @@
 # Rule:        T = P(eps a b), 2 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples
 #              (3, 3) -> 1, odd
 # Layout:      a [n, 7, channels], b [n, 7, channels] -> out [n, 3, channels]
-# Operations:  forward 58, backward 120, forward_tangent 110, backward_tangent 120
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 820d98349fe8a4f1
+# Operations:  forward 58, forward_tangent 110, backward 120, backward_tangent 120
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 d7eb3a83eda2c0ec
 
 from numba import njit
 
@@ -44,50 +44,6 @@ def forward(start, stop, thread, a, b, out):
                 c1_15 * (a0 * b5 + a1 * b6 - a5 * b0 - a6 * b1) + c4_45 * (a1 * b4 + a2 * b5 - a4 * b1 - a5 * b2) +
                 c16_75 * (a2 * b3 - a3 * b2)
             )
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 3 and rank 3 to rank 1."""
-    real = a.dtype.type
-    c1_15 = real(1 / 15)
-    c16_225 = real(16 / 225)
-    c4_45 = real(4 / 45)
-    c1_5 = real(1 / 5)
-    c16_75 = real(16 / 75)
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            a4 = a[n, 4, c]
-            a5 = a[n, 5, c]
-            a6 = a[n, 6, c]
-            b0 = b[n, 0, c]
-            b1 = b[n, 1, c]
-            b2 = b[n, 2, c]
-            b3 = b[n, 3, c]
-            b4 = b[n, 4, c]
-            b5 = b[n, 5, c]
-            b6 = b[n, 6, c]
-            g0 = g[n, 0, c]
-            g1 = g[n, 1, c]
-            g2 = g[n, 2, c]
-            d_a[n, 0, c] = -c1_15 * (b1 * g0 - b5 * g2) - c1_5 * b6 * g1
-            d_a[n, 1, c] = c1_15 * (b0 * g0 + b6 * g2) - c4_45 * (b2 * g0 - b4 * g2 + b5 * g1)
-            d_a[n, 2, c] = c4_45 * (b1 * g0 + b5 * g2) + c16_75 * b3 * g2 - c16_225 * b4 * g1
-            d_a[n, 3, c] = -c16_75 * (b2 * g2 - b4 * g0)
-            d_a[n, 4, c] = -c4_45 * (b1 * g2 - b5 * g0) + c16_225 * b2 * g1 - c16_75 * b3 * g0
-            d_a[n, 5, c] = -c1_15 * (b0 * g2 - b6 * g0) + c4_45 * (b1 * g1 - b2 * g2 - b4 * g0)
-            d_a[n, 6, c] = c1_5 * b0 * g1 - c1_15 * (b1 * g2 + b5 * g0)
-            d_b[n, 0, c] = c1_15 * (a1 * g0 - a5 * g2) + c1_5 * a6 * g1
-            d_b[n, 1, c] = -c1_15 * (a0 * g0 + a6 * g2) + c4_45 * (a2 * g0 - a4 * g2 + a5 * g1)
-            d_b[n, 2, c] = -c4_45 * (a1 * g0 + a5 * g2) - c16_75 * a3 * g2 + c16_225 * a4 * g1
-            d_b[n, 3, c] = c16_75 * (a2 * g2 - a4 * g0)
-            d_b[n, 4, c] = c4_45 * (a1 * g2 - a5 * g0) - c16_225 * a2 * g1 + c16_75 * a3 * g0
-            d_b[n, 5, c] = c1_15 * (a0 * g2 - a6 * g0) - c4_45 * (a1 * g1 - a2 * g2 - a4 * g0)
-            d_b[n, 6, c] = -c1_5 * a0 * g1 + c1_15 * (a1 * g2 + a5 * g0)
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -146,8 +102,52 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 3 and rank 3 to rank 1."""
+    real = a.dtype.type
+    c1_15 = real(1 / 15)
+    c16_225 = real(16 / 225)
+    c4_45 = real(4 / 45)
+    c1_5 = real(1 / 5)
+    c16_75 = real(16 / 75)
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            b0 = b[n, 0, c]
+            b1 = b[n, 1, c]
+            b2 = b[n, 2, c]
+            b3 = b[n, 3, c]
+            b4 = b[n, 4, c]
+            b5 = b[n, 5, c]
+            b6 = b[n, 6, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            d_a[n, 0, c] = -c1_15 * (b1 * g0 - b5 * g2) - c1_5 * b6 * g1
+            d_a[n, 1, c] = c1_15 * (b0 * g0 + b6 * g2) - c4_45 * (b2 * g0 - b4 * g2 + b5 * g1)
+            d_a[n, 2, c] = c4_45 * (b1 * g0 + b5 * g2) + c16_75 * b3 * g2 - c16_225 * b4 * g1
+            d_a[n, 3, c] = -c16_75 * (b2 * g2 - b4 * g0)
+            d_a[n, 4, c] = -c4_45 * (b1 * g2 - b5 * g0) + c16_225 * b2 * g1 - c16_75 * b3 * g0
+            d_a[n, 5, c] = -c1_15 * (b0 * g2 - b6 * g0) + c4_45 * (b1 * g1 - b2 * g2 - b4 * g0)
+            d_a[n, 6, c] = c1_5 * b0 * g1 - c1_15 * (b1 * g2 + b5 * g0)
+            d_b[n, 0, c] = c1_15 * (a1 * g0 - a5 * g2) + c1_5 * a6 * g1
+            d_b[n, 1, c] = -c1_15 * (a0 * g0 + a6 * g2) + c4_45 * (a2 * g0 - a4 * g2 + a5 * g1)
+            d_b[n, 2, c] = -c4_45 * (a1 * g0 + a5 * g2) - c16_75 * a3 * g2 + c16_225 * a4 * g1
+            d_b[n, 3, c] = c16_75 * (a2 * g2 - a4 * g0)
+            d_b[n, 4, c] = c4_45 * (a1 * g2 - a5 * g0) - c16_225 * a2 * g1 + c16_75 * a3 * g0
+            d_b[n, 5, c] = c1_15 * (a0 * g2 - a6 * g0) - c4_45 * (a1 * g1 - a2 * g2 - a4 * g0)
+            d_b[n, 6, c] = -c1_5 * a0 * g1 + c1_15 * (a1 * g2 + a5 * g0)
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 3 and rank 3 to rank 1."""
+    """Tangent of: Gradient to a, b of: Couple rank 3 and rank 3 to rank 1."""
     real = a.dtype.type
     c1_15 = real(1 / 15)
     c16_225 = real(16 / 225)

@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 2 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (3,
 #              3) -> 2, even
 # Layout:      a [n, 7, channels], b [n, 7, channels] -> out [n, 5, channels]
-# Operations:  forward 92, backward 196, forward_tangent 174, backward_tangent 196
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 fda62b3edcf3b791
+# Operations:  forward 92, forward_tangent 174, backward 196, backward_tangent 196
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 32d68caf22f9a20a
 
 from numba import njit
 
@@ -55,67 +55,6 @@ def forward(start, stop, thread, a, b, out):
                 -c2_5 * (a0 * b2 + a2 * b0 + a4 * b6 + a6 * b4) - c16_25 * (a2 * b2 - a4 * b4) - c4_5 * (a3 * b5 + a5
                 * b3)
             )
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 3 and rank 3 to rank 2."""
-    real = a.dtype.type
-    c8_25 = real(8 / 25)
-    c2_5 = real(2 / 5)
-    c12_25 = real(12 / 25)
-    c1_2 = real(1 / 2)
-    c16_25 = real(16 / 25)
-    c3_4 = real(3 / 4)
-    c4_5 = real(4 / 5)
-    c24_25 = real(24 / 25)
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            a4 = a[n, 4, c]
-            a5 = a[n, 5, c]
-            a6 = a[n, 6, c]
-            b0 = b[n, 0, c]
-            b1 = b[n, 1, c]
-            b2 = b[n, 2, c]
-            b3 = b[n, 3, c]
-            b4 = b[n, 4, c]
-            b5 = b[n, 5, c]
-            b6 = b[n, 6, c]
-            g0 = g[n, 0, c]
-            g1 = g[n, 1, c]
-            g2 = g[n, 2, c]
-            g3 = g[n, 3, c]
-            g4 = g[n, 4, c]
-            d_a[n, 0, c] = -c3_4 * b0 * g2 + c1_2 * (b1 * g3 + b5 * g1) - c2_5 * (b2 * g4 + b4 * g0)
-            d_a[n, 1, c] = c1_2 * (b0 * g3 - b6 * g1) + c2_5 * (b2 * g3 + b4 * g1) - c4_5 * b3 * g0
-            d_a[n, 2, c] = (
-                -c2_5 * (b0 * g4 - b1 * g3 + b5 * g1 - b6 * g0) + c12_25 * b2 * g2 - c16_25 * (b2 * g4 - b4 * g0) +
-                c8_25 * b3 * g1
-            )
-            d_a[n, 3, c] = -c4_5 * (b1 * g0 + b5 * g4) + c8_25 * (b2 * g1 + b4 * g3) + c24_25 * b3 * g2
-            d_a[n, 4, c] = (
-                -c2_5 * (b0 * g0 - b1 * g1 - b5 * g3 + b6 * g4) + c16_25 * (b2 * g0 + b4 * g4) + c8_25 * b3 * g3 +
-                c12_25 * b4 * g2
-            )
-            d_a[n, 5, c] = c1_2 * (b0 * g1 + b6 * g3) - c2_5 * (b2 * g1 - b4 * g3) - c4_5 * b3 * g4
-            d_a[n, 6, c] = -c1_2 * (b1 * g1 - b5 * g3) + c2_5 * (b2 * g0 - b4 * g4) - c3_4 * b6 * g2
-            d_b[n, 0, c] = -c3_4 * a0 * g2 + c1_2 * (a1 * g3 + a5 * g1) - c2_5 * (a2 * g4 + a4 * g0)
-            d_b[n, 1, c] = c1_2 * (a0 * g3 - a6 * g1) + c2_5 * (a2 * g3 + a4 * g1) - c4_5 * a3 * g0
-            d_b[n, 2, c] = (
-                -c2_5 * (a0 * g4 - a1 * g3 + a5 * g1 - a6 * g0) + c12_25 * a2 * g2 - c16_25 * (a2 * g4 - a4 * g0) +
-                c8_25 * a3 * g1
-            )
-            d_b[n, 3, c] = -c4_5 * (a1 * g0 + a5 * g4) + c8_25 * (a2 * g1 + a4 * g3) + c24_25 * a3 * g2
-            d_b[n, 4, c] = (
-                -c2_5 * (a0 * g0 - a1 * g1 - a5 * g3 + a6 * g4) + c16_25 * (a2 * g0 + a4 * g4) + c8_25 * a3 * g3 +
-                c12_25 * a4 * g2
-            )
-            d_b[n, 5, c] = c1_2 * (a0 * g1 + a6 * g3) - c2_5 * (a2 * g1 - a4 * g3) - c4_5 * a3 * g4
-            d_b[n, 6, c] = -c1_2 * (a1 * g1 - a5 * g3) + c2_5 * (a2 * g0 - a4 * g4) - c3_4 * a6 * g2
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -187,8 +126,69 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 3 and rank 3 to rank 2."""
+    real = a.dtype.type
+    c8_25 = real(8 / 25)
+    c2_5 = real(2 / 5)
+    c12_25 = real(12 / 25)
+    c1_2 = real(1 / 2)
+    c16_25 = real(16 / 25)
+    c3_4 = real(3 / 4)
+    c4_5 = real(4 / 5)
+    c24_25 = real(24 / 25)
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            b0 = b[n, 0, c]
+            b1 = b[n, 1, c]
+            b2 = b[n, 2, c]
+            b3 = b[n, 3, c]
+            b4 = b[n, 4, c]
+            b5 = b[n, 5, c]
+            b6 = b[n, 6, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            g4 = g[n, 4, c]
+            d_a[n, 0, c] = -c3_4 * b0 * g2 + c1_2 * (b1 * g3 + b5 * g1) - c2_5 * (b2 * g4 + b4 * g0)
+            d_a[n, 1, c] = c1_2 * (b0 * g3 - b6 * g1) + c2_5 * (b2 * g3 + b4 * g1) - c4_5 * b3 * g0
+            d_a[n, 2, c] = (
+                -c2_5 * (b0 * g4 - b1 * g3 + b5 * g1 - b6 * g0) + c12_25 * b2 * g2 - c16_25 * (b2 * g4 - b4 * g0) +
+                c8_25 * b3 * g1
+            )
+            d_a[n, 3, c] = -c4_5 * (b1 * g0 + b5 * g4) + c8_25 * (b2 * g1 + b4 * g3) + c24_25 * b3 * g2
+            d_a[n, 4, c] = (
+                -c2_5 * (b0 * g0 - b1 * g1 - b5 * g3 + b6 * g4) + c16_25 * (b2 * g0 + b4 * g4) + c8_25 * b3 * g3 +
+                c12_25 * b4 * g2
+            )
+            d_a[n, 5, c] = c1_2 * (b0 * g1 + b6 * g3) - c2_5 * (b2 * g1 - b4 * g3) - c4_5 * b3 * g4
+            d_a[n, 6, c] = -c1_2 * (b1 * g1 - b5 * g3) + c2_5 * (b2 * g0 - b4 * g4) - c3_4 * b6 * g2
+            d_b[n, 0, c] = -c3_4 * a0 * g2 + c1_2 * (a1 * g3 + a5 * g1) - c2_5 * (a2 * g4 + a4 * g0)
+            d_b[n, 1, c] = c1_2 * (a0 * g3 - a6 * g1) + c2_5 * (a2 * g3 + a4 * g1) - c4_5 * a3 * g0
+            d_b[n, 2, c] = (
+                -c2_5 * (a0 * g4 - a1 * g3 + a5 * g1 - a6 * g0) + c12_25 * a2 * g2 - c16_25 * (a2 * g4 - a4 * g0) +
+                c8_25 * a3 * g1
+            )
+            d_b[n, 3, c] = -c4_5 * (a1 * g0 + a5 * g4) + c8_25 * (a2 * g1 + a4 * g3) + c24_25 * a3 * g2
+            d_b[n, 4, c] = (
+                -c2_5 * (a0 * g0 - a1 * g1 - a5 * g3 + a6 * g4) + c16_25 * (a2 * g0 + a4 * g4) + c8_25 * a3 * g3 +
+                c12_25 * a4 * g2
+            )
+            d_b[n, 5, c] = c1_2 * (a0 * g1 + a6 * g3) - c2_5 * (a2 * g1 - a4 * g3) - c4_5 * a3 * g4
+            d_b[n, 6, c] = -c1_2 * (a1 * g1 - a5 * g3) + c2_5 * (a2 * g0 - a4 * g4) - c3_4 * a6 * g2
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 3 and rank 3 to rank 2."""
+    """Tangent of: Gradient to a, b of: Couple rank 3 and rank 3 to rank 2."""
     real = a.dtype.type
     c8_25 = real(8 / 25)
     c2_5 = real(2 / 5)

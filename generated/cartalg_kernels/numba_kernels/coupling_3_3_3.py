@@ -4,8 +4,8 @@
 # Rule:        T = P(eps a b), 1 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples
 #              (3, 3) -> 3, odd
 # Layout:      a [n, 7, channels], b [n, 7, channels] -> out [n, 7, channels]
-# Operations:  forward 90, backward 188, forward_tangent 174, backward_tangent 188
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 62820908f23b26cb
+# Operations:  forward 90, forward_tangent 174, backward 188, backward_tangent 188
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 609c60e1ca00952b
 
 from numba import njit
 
@@ -41,53 +41,6 @@ def forward(start, stop, thread, a, b, out):
             out[n, 4, c] = -c1_2 * (a0 * b5 + a1 * b6 - a5 * b0 - a6 * b1) + c4_5 * (a2 * b3 - a3 * b2)
             out[n, 5, c] = c4_5 * (a0 * b4 + a1 * b3 + a2 * b6 - a3 * b1 - a4 * b0 - a6 * b2)
             out[n, 6, c] = -c4_5 * (a0 * b3 - a3 * b0) + c8_15 * (a1 * b4 - a2 * b5 - a4 * b1 + a5 * b2)
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, a, b, g, d_a, d_b):
-    """Gradient of: Couple rank 3 and rank 3 to rank 3."""
-    real = a.dtype.type
-    c1_3 = real(1 / 3)
-    c1_2 = real(1 / 2)
-    c8_15 = real(8 / 15)
-    c4_5 = real(4 / 5)
-    for n in range(start, stop):
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            a4 = a[n, 4, c]
-            a5 = a[n, 5, c]
-            a6 = a[n, 6, c]
-            b0 = b[n, 0, c]
-            b1 = b[n, 1, c]
-            b2 = b[n, 2, c]
-            b3 = b[n, 3, c]
-            b4 = b[n, 4, c]
-            b5 = b[n, 5, c]
-            b6 = b[n, 6, c]
-            g0 = g[n, 0, c]
-            g1 = g[n, 1, c]
-            g2 = g[n, 2, c]
-            g3 = g[n, 3, c]
-            g4 = g[n, 4, c]
-            g5 = g[n, 5, c]
-            g6 = g[n, 6, c]
-            d_a[n, 0, c] = c1_2 * (b1 * g2 - b5 * g4 + b6 * g3) - c4_5 * (b2 * g1 + b3 * g6 - b4 * g5)
-            d_a[n, 1, c] = -c1_2 * (b0 * g2 + b6 * g4) + c8_15 * (b2 * g0 + b4 * g6) + c4_5 * b3 * g5 - c1_3 * b5 * g3
-            d_a[n, 2, c] = c4_5 * (b0 * g1 + b3 * g4 + b6 * g5) - c8_15 * (b1 * g0 + b4 * g3 + b5 * g6)
-            d_a[n, 3, c] = c4_5 * (b0 * g6 - b1 * g5 - b2 * g4 + b4 * g2 + b5 * g1 - b6 * g0)
-            d_a[n, 4, c] = -c4_5 * (b0 * g5 + b3 * g2 - b6 * g1) - c8_15 * (b1 * g6 - b2 * g3 - b5 * g0)
-            d_a[n, 5, c] = c1_2 * (b0 * g4 - b6 * g2) + c1_3 * b1 * g3 + c8_15 * (b2 * g6 - b4 * g0) - c4_5 * b3 * g1
-            d_a[n, 6, c] = -c1_2 * (b0 * g3 - b1 * g4 - b5 * g2) - c4_5 * (b2 * g5 - b3 * g0 + b4 * g1)
-            d_b[n, 0, c] = -c1_2 * (a1 * g2 - a5 * g4 + a6 * g3) + c4_5 * (a2 * g1 + a3 * g6 - a4 * g5)
-            d_b[n, 1, c] = c1_2 * (a0 * g2 + a6 * g4) - c8_15 * (a2 * g0 + a4 * g6) - c4_5 * a3 * g5 + c1_3 * a5 * g3
-            d_b[n, 2, c] = -c4_5 * (a0 * g1 + a3 * g4 + a6 * g5) + c8_15 * (a1 * g0 + a4 * g3 + a5 * g6)
-            d_b[n, 3, c] = -c4_5 * (a0 * g6 - a1 * g5 - a2 * g4 + a4 * g2 + a5 * g1 - a6 * g0)
-            d_b[n, 4, c] = c4_5 * (a0 * g5 + a3 * g2 - a6 * g1) + c8_15 * (a1 * g6 - a2 * g3 - a5 * g0)
-            d_b[n, 5, c] = -c1_2 * (a0 * g4 - a6 * g2) - c1_3 * a1 * g3 - c8_15 * (a2 * g6 - a4 * g0) + c4_5 * a3 * g1
-            d_b[n, 6, c] = c1_2 * (a0 * g3 - a1 * g4 - a5 * g2) + c4_5 * (a2 * g5 - a3 * g0 + a4 * g1)
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -159,8 +112,55 @@ def forward_tangent(start, stop, thread, a, b, t_a, t_b, t_out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, a, b, g, d_a, d_b):
+    """Gradient to a, b of: Couple rank 3 and rank 3 to rank 3."""
+    real = a.dtype.type
+    c1_3 = real(1 / 3)
+    c1_2 = real(1 / 2)
+    c8_15 = real(8 / 15)
+    c4_5 = real(4 / 5)
+    for n in range(start, stop):
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            b0 = b[n, 0, c]
+            b1 = b[n, 1, c]
+            b2 = b[n, 2, c]
+            b3 = b[n, 3, c]
+            b4 = b[n, 4, c]
+            b5 = b[n, 5, c]
+            b6 = b[n, 6, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            g4 = g[n, 4, c]
+            g5 = g[n, 5, c]
+            g6 = g[n, 6, c]
+            d_a[n, 0, c] = c1_2 * (b1 * g2 - b5 * g4 + b6 * g3) - c4_5 * (b2 * g1 + b3 * g6 - b4 * g5)
+            d_a[n, 1, c] = -c1_2 * (b0 * g2 + b6 * g4) + c8_15 * (b2 * g0 + b4 * g6) + c4_5 * b3 * g5 - c1_3 * b5 * g3
+            d_a[n, 2, c] = c4_5 * (b0 * g1 + b3 * g4 + b6 * g5) - c8_15 * (b1 * g0 + b4 * g3 + b5 * g6)
+            d_a[n, 3, c] = c4_5 * (b0 * g6 - b1 * g5 - b2 * g4 + b4 * g2 + b5 * g1 - b6 * g0)
+            d_a[n, 4, c] = -c4_5 * (b0 * g5 + b3 * g2 - b6 * g1) - c8_15 * (b1 * g6 - b2 * g3 - b5 * g0)
+            d_a[n, 5, c] = c1_2 * (b0 * g4 - b6 * g2) + c1_3 * b1 * g3 + c8_15 * (b2 * g6 - b4 * g0) - c4_5 * b3 * g1
+            d_a[n, 6, c] = -c1_2 * (b0 * g3 - b1 * g4 - b5 * g2) - c4_5 * (b2 * g5 - b3 * g0 + b4 * g1)
+            d_b[n, 0, c] = -c1_2 * (a1 * g2 - a5 * g4 + a6 * g3) + c4_5 * (a2 * g1 + a3 * g6 - a4 * g5)
+            d_b[n, 1, c] = c1_2 * (a0 * g2 + a6 * g4) - c8_15 * (a2 * g0 + a4 * g6) - c4_5 * a3 * g5 + c1_3 * a5 * g3
+            d_b[n, 2, c] = -c4_5 * (a0 * g1 + a3 * g4 + a6 * g5) + c8_15 * (a1 * g0 + a4 * g3 + a5 * g6)
+            d_b[n, 3, c] = -c4_5 * (a0 * g6 - a1 * g5 - a2 * g4 + a4 * g2 + a5 * g1 - a6 * g0)
+            d_b[n, 4, c] = c4_5 * (a0 * g5 + a3 * g2 - a6 * g1) + c8_15 * (a1 * g6 - a2 * g3 - a5 * g0)
+            d_b[n, 5, c] = -c1_2 * (a0 * g4 - a6 * g2) - c1_3 * a1 * g3 - c8_15 * (a2 * g6 - a4 * g0) + c4_5 * a3 * g1
+            d_b[n, 6, c] = c1_2 * (a0 * g3 - a1 * g4 - a5 * g2) + c4_5 * (a2 * g5 - a3 * g0 + a4 * g1)
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, a, b, g, t_a, t_b, t_d_a, t_d_b):
-    """Tangent of the gradient of: Couple rank 3 and rank 3 to rank 3."""
+    """Tangent of: Gradient to a, b of: Couple rank 3 and rank 3 to rank 3."""
     real = a.dtype.type
     c1_3 = real(1 / 3)
     c1_2 = real(1 / 2)

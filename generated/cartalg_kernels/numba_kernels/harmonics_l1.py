@@ -3,8 +3,8 @@
 # Kernel:      harmonics_l1
 # Rule:        T_l(v) = (2l-1)!!/l! P_l v..v, homogeneous of degree l   [docs/theory.md, eq. 7]
 # Layout:      v [n, 3] -> y [n, 4], ranks one after the other, m = -l..l, orthogonal rational basis
-# Operations:  forward 0, backward 0, forward_tangent 0, backward_tangent 0
-# Derivation:  cartalg/symbolic/basis.py, generator 1, sha256 b50c63714a083062
+# Operations:  forward 0, forward_tangent 0, backward 0, backward_tangent 0
+# Derivation:  cartalg/symbolic/basis.py, generator 1, sha256 c71b4e5f3b61f968
 
 from numba import njit
 
@@ -25,18 +25,6 @@ def forward(start, stop, thread, v, y):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, v, g, d_v):
-    """Gradient of: Cartesian harmonics of rank 0 to 1 of vectors v."""
-    for n in range(start, stop):
-        g1 = g[n, 1]
-        g2 = g[n, 2]
-        g3 = g[n, 3]
-        d_v[n, 0] = g3
-        d_v[n, 1] = g1
-        d_v[n, 2] = g2
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def forward_tangent(start, stop, thread, v, t_v, t_y):
     """Tangent of: Cartesian harmonics of rank 0 to 1 of vectors v."""
     real = v.dtype.type
@@ -52,8 +40,20 @@ def forward_tangent(start, stop, thread, v, t_v, t_y):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, v, g, d_v):
+    """Gradient to v of: Cartesian harmonics of rank 0 to 1 of vectors v."""
+    for n in range(start, stop):
+        g1 = g[n, 1]
+        g2 = g[n, 2]
+        g3 = g[n, 3]
+        d_v[n, 0] = g3
+        d_v[n, 1] = g1
+        d_v[n, 2] = g2
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, v, g, t_v, t_d_v):
-    """Tangent of the gradient of: Cartesian harmonics of rank 0 to 1 of vectors v."""
+    """Tangent of: Gradient to v of: Cartesian harmonics of rank 0 to 1 of vectors v."""
     real = v.dtype.type
     c0 = real(0)
     for n in range(start, stop):

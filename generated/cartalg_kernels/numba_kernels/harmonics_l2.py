@@ -3,8 +3,8 @@
 # Kernel:      harmonics_l2
 # Rule:        T_l(v) = (2l-1)!!/l! P_l v..v, homogeneous of degree l   [docs/theory.md, eq. 7]
 # Layout:      v [n, 3] -> y [n, 9], ranks one after the other, m = -l..l, orthogonal rational basis
-# Operations:  forward 17, backward 27, forward_tangent 23, backward_tangent 24
-# Derivation:  cartalg/symbolic/basis.py, generator 1, sha256 6a78190d9192c466
+# Operations:  forward 17, forward_tangent 23, backward 27, backward_tangent 24
+# Derivation:  cartalg/symbolic/basis.py, generator 1, sha256 9c0cba15577f9953
 
 from numba import njit
 
@@ -33,29 +33,6 @@ def forward(start, stop, thread, v, y):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, v, g, d_v):
-    """Gradient of: Cartesian harmonics of rank 0 to 2 of vectors v."""
-    real = v.dtype.type
-    c3_2 = real(3 / 2)
-    c3 = real(3)
-    for n in range(start, stop):
-        v0 = v[n, 0]
-        v1 = v[n, 1]
-        v2 = v[n, 2]
-        g1 = g[n, 1]
-        g2 = g[n, 2]
-        g3 = g[n, 3]
-        g4 = g[n, 4]
-        g5 = g[n, 5]
-        g6 = g[n, 6]
-        g7 = g[n, 7]
-        g8 = g[n, 8]
-        d_v[n, 0] = g3 + c3 * (g4 * v1 + g7 * v2 + g8 * v0) - c3_2 * g6 * v0
-        d_v[n, 1] = g1 + c3 * (g4 * v0 + g5 * v2 - g8 * v1) - c3_2 * g6 * v1
-        d_v[n, 2] = g2 + c3 * (g5 * v1 + g6 * v2 + g7 * v0)
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def forward_tangent(start, stop, thread, v, t_v, t_y):
     """Tangent of: Cartesian harmonics of rank 0 to 2 of vectors v."""
     real = v.dtype.type
@@ -81,8 +58,31 @@ def forward_tangent(start, stop, thread, v, t_v, t_y):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, v, g, d_v):
+    """Gradient to v of: Cartesian harmonics of rank 0 to 2 of vectors v."""
+    real = v.dtype.type
+    c3_2 = real(3 / 2)
+    c3 = real(3)
+    for n in range(start, stop):
+        v0 = v[n, 0]
+        v1 = v[n, 1]
+        v2 = v[n, 2]
+        g1 = g[n, 1]
+        g2 = g[n, 2]
+        g3 = g[n, 3]
+        g4 = g[n, 4]
+        g5 = g[n, 5]
+        g6 = g[n, 6]
+        g7 = g[n, 7]
+        g8 = g[n, 8]
+        d_v[n, 0] = g3 + c3 * (g4 * v1 + g7 * v2 + g8 * v0) - c3_2 * g6 * v0
+        d_v[n, 1] = g1 + c3 * (g4 * v0 + g5 * v2 - g8 * v1) - c3_2 * g6 * v1
+        d_v[n, 2] = g2 + c3 * (g5 * v1 + g6 * v2 + g7 * v0)
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, v, g, t_v, t_d_v):
-    """Tangent of the gradient of: Cartesian harmonics of rank 0 to 2 of vectors v."""
+    """Tangent of: Gradient to v of: Cartesian harmonics of rank 0 to 2 of vectors v."""
     real = v.dtype.type
     c3_2 = real(3 / 2)
     c3 = real(3)

@@ -3,8 +3,8 @@
 # Kernel:      harmonics_l3
 # Rule:        T_l(v) = (2l-1)!!/l! P_l v..v, homogeneous of degree l   [docs/theory.md, eq. 7]
 # Layout:      v [n, 3] -> y [n, 16], ranks one after the other, m = -l..l, orthogonal rational basis
-# Operations:  forward 70, backward 124, forward_tangent 119, backward_tangent 157
-# Derivation:  cartalg/symbolic/basis.py, generator 1, sha256 ed9029b1004a5534
+# Operations:  forward 70, forward_tangent 119, backward 124, backward_tangent 157
+# Derivation:  cartalg/symbolic/basis.py, generator 1, sha256 e0b0ff4beb583a32
 
 from numba import njit
 
@@ -42,52 +42,6 @@ def forward(start, stop, thread, v, y):
         y[n, 13] = -c15_16 * (v0 * v0 * v0 + v0 * v1 * v1) + c15_4 * v0 * v2 * v2
         y[n, 14] = c15_4 * (v0 * v0 * v2 - v1 * v1 * v2)
         y[n, 15] = c5_4 * v0 * v0 * v0 - c15_4 * v0 * v1 * v1
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, v, g, d_v):
-    """Gradient of: Cartesian harmonics of rank 0 to 3 of vectors v."""
-    real = v.dtype.type
-    c15_16 = real(15 / 16)
-    c3_2 = real(3 / 2)
-    c15_8 = real(15 / 8)
-    c45_16 = real(45 / 16)
-    c3 = real(3)
-    c15_4 = real(15 / 4)
-    c15_2 = real(15 / 2)
-    for n in range(start, stop):
-        v0 = v[n, 0]
-        v1 = v[n, 1]
-        v2 = v[n, 2]
-        g1 = g[n, 1]
-        g2 = g[n, 2]
-        g3 = g[n, 3]
-        g4 = g[n, 4]
-        g5 = g[n, 5]
-        g6 = g[n, 6]
-        g7 = g[n, 7]
-        g8 = g[n, 8]
-        g9 = g[n, 9]
-        g10 = g[n, 10]
-        g11 = g[n, 11]
-        g12 = g[n, 12]
-        g13 = g[n, 13]
-        g14 = g[n, 14]
-        g15 = g[n, 15]
-        d_v[n, 0] = (
-            g3 + c3 * (g4 * v1 + g7 * v2 + g8 * v0) - c3_2 * g6 * v0 + c15_2 * (g9 * v0 * v1 + g10 * v1 * v2 + g14 *
-            v0 * v2) - c15_8 * g11 * v0 * v1 - c15_4 * (g12 * v0 * v2 - g13 * v2 * v2 - g15 * v0 * v0 + g15 * v1 * v1)
-            - c45_16 * g13 * v0 * v0 - c15_16 * g13 * v1 * v1
-        )
-        d_v[n, 1] = (
-            g1 + c3 * (g4 * v0 + g5 * v2 - g8 * v1) - c3_2 * g6 * v1 + c15_4 * (g9 * v0 * v0 - g9 * v1 * v1 + g11 * v2
-            * v2 - g12 * v1 * v2) + c15_2 * (g10 * v0 * v2 - g14 * v1 * v2 - g15 * v0 * v1) - c15_16 * g11 * v0 * v0 -
-            c45_16 * g11 * v1 * v1 - c15_8 * g13 * v0 * v1
-        )
-        d_v[n, 2] = (
-            g2 + c3 * (g5 * v1 + g6 * v2 + g7 * v0) + c15_2 * (g10 * v0 * v1 + g11 * v1 * v2 + g13 * v0 * v2) - c15_8
-            * (g12 * v0 * v0 + g12 * v1 * v1) + c15_4 * (g12 * v2 * v2 + g14 * v0 * v0 - g14 * v1 * v1)
-        )
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -136,8 +90,54 @@ def forward_tangent(start, stop, thread, v, t_v, t_y):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, v, g, d_v):
+    """Gradient to v of: Cartesian harmonics of rank 0 to 3 of vectors v."""
+    real = v.dtype.type
+    c15_16 = real(15 / 16)
+    c3_2 = real(3 / 2)
+    c15_8 = real(15 / 8)
+    c45_16 = real(45 / 16)
+    c3 = real(3)
+    c15_4 = real(15 / 4)
+    c15_2 = real(15 / 2)
+    for n in range(start, stop):
+        v0 = v[n, 0]
+        v1 = v[n, 1]
+        v2 = v[n, 2]
+        g1 = g[n, 1]
+        g2 = g[n, 2]
+        g3 = g[n, 3]
+        g4 = g[n, 4]
+        g5 = g[n, 5]
+        g6 = g[n, 6]
+        g7 = g[n, 7]
+        g8 = g[n, 8]
+        g9 = g[n, 9]
+        g10 = g[n, 10]
+        g11 = g[n, 11]
+        g12 = g[n, 12]
+        g13 = g[n, 13]
+        g14 = g[n, 14]
+        g15 = g[n, 15]
+        d_v[n, 0] = (
+            g3 + c3 * (g4 * v1 + g7 * v2 + g8 * v0) - c3_2 * g6 * v0 + c15_2 * (g9 * v0 * v1 + g10 * v1 * v2 + g14 *
+            v0 * v2) - c15_8 * g11 * v0 * v1 - c15_4 * (g12 * v0 * v2 - g13 * v2 * v2 - g15 * v0 * v0 + g15 * v1 * v1)
+            - c45_16 * g13 * v0 * v0 - c15_16 * g13 * v1 * v1
+        )
+        d_v[n, 1] = (
+            g1 + c3 * (g4 * v0 + g5 * v2 - g8 * v1) - c3_2 * g6 * v1 + c15_4 * (g9 * v0 * v0 - g9 * v1 * v1 + g11 * v2
+            * v2 - g12 * v1 * v2) + c15_2 * (g10 * v0 * v2 - g14 * v1 * v2 - g15 * v0 * v1) - c15_16 * g11 * v0 * v0 -
+            c45_16 * g11 * v1 * v1 - c15_8 * g13 * v0 * v1
+        )
+        d_v[n, 2] = (
+            g2 + c3 * (g5 * v1 + g6 * v2 + g7 * v0) + c15_2 * (g10 * v0 * v1 + g11 * v1 * v2 + g13 * v0 * v2) - c15_8
+            * (g12 * v0 * v0 + g12 * v1 * v1) + c15_4 * (g12 * v2 * v2 + g14 * v0 * v0 - g14 * v1 * v1)
+        )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(start, stop, thread, v, g, t_v, t_d_v):
-    """Tangent of the gradient of: Cartesian harmonics of rank 0 to 3 of vectors v."""
+    """Tangent of: Gradient to v of: Cartesian harmonics of rank 0 to 3 of vectors v."""
     real = v.dtype.type
     c3_2 = real(3 / 2)
     c15_8 = real(15 / 8)

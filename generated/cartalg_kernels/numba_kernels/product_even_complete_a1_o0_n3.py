@@ -3,8 +3,8 @@
 # Kernel:      product_even_complete_a1_o0_n3
 # Rule:        out = sum over orders 1..3 of weighted couplings A x .. x A, complete basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 6, channel] -> out [atoms, component, channel]
-# Operations:  forward 28, backward 68, forward_tangent 75, backward_tangent 148
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 ac33b598114cf7e9
+# Operations:  forward 28, forward_tangent 59, backward 58, backward_tangent 93, backward_w 68, backward_tangent_w 122
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 d8d6c85b7b97447b
 
 from numba import njit
 
@@ -38,8 +38,155 @@ def forward(start, stop, thread, species, a, w, out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 3."""
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_out):
+    """Tangent of: Product basis to correlation 3."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            q0_0 = a0 * a0
+            t_q0_0 = c2 * a0 * t_a0
+            q1_0 = a0 * a1
+            t_q1_0 = a0 * t_a1 + a1 * t_a0
+            q1_1 = a0 * a2
+            t_q1_1 = a0 * t_a2 + a2 * t_a0
+            q1_2 = a0 * a3
+            t_q1_2 = a0 * t_a3 + a3 * t_a0
+            q2_0 = a1 * a1 + a2 * a2 + a3 * a3
+            t_q2_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+            s3_3_0 = q0_0 * w3 + q2_0 * w4
+            t_s3_3_0 = t_q0_0 * w3 + t_q2_0 * w4
+            s3_5_0 = q1_0 * w5
+            t_s3_5_0 = t_q1_0 * w5
+            s3_5_1 = q1_1 * w5
+            t_s3_5_1 = t_q1_1 * w5
+            s3_5_2 = q1_2 * w5
+            t_s3_5_2 = t_q1_2 * w5
+            t_out[n, 0, c] = (
+                a0 * t_s3_3_0 + a1 * t_s3_5_0 + a2 * t_s3_5_1 + a3 * t_s3_5_2 + s3_3_0 * t_a0 + s3_5_0 * t_a1 + s3_5_1
+                * t_a2 + s3_5_2 * t_a3 + t_a0 * w0 + t_q0_0 * w1 + t_q2_0 * w2
+            )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, species, a, w, g, d_a):
+    """Gradient to a of: Product basis to correlation 3."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            g0 = g[n, 0, c]
+            q0_0 = a0 * a0
+            q1_0 = a0 * a1
+            q1_1 = a0 * a2
+            q1_2 = a0 * a3
+            q2_0 = a1 * a1 + a2 * a2 + a3 * a3
+            s3_3_0 = q0_0 * w3 + q2_0 * w4
+            s3_5_0 = q1_0 * w5
+            s3_5_1 = q1_1 * w5
+            s3_5_2 = q1_2 * w5
+            d_s3_5_2 = a3 * g0
+            d_s3_5_1 = a2 * g0
+            d_s3_5_0 = a1 * g0
+            d_s3_3_0 = a0 * g0
+            d_q2_0 = d_s3_3_0 * w4 + g0 * w2
+            d_q1_2 = d_s3_5_2 * w5
+            d_q1_1 = d_s3_5_1 * w5
+            d_q1_0 = d_s3_5_0 * w5
+            d_q0_0 = d_s3_3_0 * w3 + g0 * w1
+            d_a[n, 0, c] = c2 * a0 * d_q0_0 + a1 * d_q1_0 + a2 * d_q1_1 + a3 * d_q1_2 + g0 * s3_3_0 + g0 * w0
+            d_a[n, 1, c] = a0 * d_q1_0 + g0 * s3_5_0 + c2 * a1 * d_q2_0
+            d_a[n, 2, c] = a0 * d_q1_1 + g0 * s3_5_1 + c2 * a2 * d_q2_0
+            d_a[n, 3, c] = a0 * d_q1_2 + g0 * s3_5_2 + c2 * a3 * d_q2_0
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_d_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 3."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            g0 = g[n, 0, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            t_q0_0 = c2 * a0 * t_a0
+            t_q1_0 = a0 * t_a1 + a1 * t_a0
+            t_q1_1 = a0 * t_a2 + a2 * t_a0
+            t_q1_2 = a0 * t_a3 + a3 * t_a0
+            t_q2_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+            t_s3_3_0 = t_q0_0 * w3 + t_q2_0 * w4
+            t_s3_5_0 = t_q1_0 * w5
+            t_s3_5_1 = t_q1_1 * w5
+            t_s3_5_2 = t_q1_2 * w5
+            d_s3_5_2 = a3 * g0
+            t_d_s3_5_2 = g0 * t_a3
+            d_s3_5_1 = a2 * g0
+            t_d_s3_5_1 = g0 * t_a2
+            d_s3_5_0 = a1 * g0
+            t_d_s3_5_0 = g0 * t_a1
+            d_s3_3_0 = a0 * g0
+            t_d_s3_3_0 = g0 * t_a0
+            d_q2_0 = d_s3_3_0 * w4 + g0 * w2
+            t_d_q2_0 = t_d_s3_3_0 * w4
+            d_q1_2 = d_s3_5_2 * w5
+            t_d_q1_2 = t_d_s3_5_2 * w5
+            d_q1_1 = d_s3_5_1 * w5
+            t_d_q1_1 = t_d_s3_5_1 * w5
+            d_q1_0 = d_s3_5_0 * w5
+            t_d_q1_0 = t_d_s3_5_0 * w5
+            d_q0_0 = d_s3_3_0 * w3 + g0 * w1
+            t_d_q0_0 = t_d_s3_3_0 * w3
+            t_d_a[n, 0, c] = (
+                c2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + d_q1_0 * t_a1 +
+                d_q1_1 * t_a2 + d_q1_2 * t_a3 + g0 * t_s3_3_0
+            )
+            t_d_a[n, 1, c] = a0 * t_d_q1_0 + d_q1_0 * t_a0 + g0 * t_s3_5_0 + c2 * (a1 * t_d_q2_0 + d_q2_0 * t_a1)
+            t_d_a[n, 2, c] = a0 * t_d_q1_1 + d_q1_1 * t_a0 + g0 * t_s3_5_1 + c2 * (a2 * t_d_q2_0 + d_q2_0 * t_a2)
+            t_d_a[n, 3, c] = a0 * t_d_q1_2 + d_q1_2 * t_a0 + g0 * t_s3_5_2 + c2 * (a3 * t_d_q2_0 + d_q2_0 * t_a3)
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
+    """Gradient to a, w of: Product basis to correlation 3."""
     real = a.dtype.type
     c2 = real(2)
     for n in range(start, stop):
@@ -87,61 +234,8 @@ def backward(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 3."""
-    real = a.dtype.type
-    c2 = real(2)
-    for n in range(start, stop):
-        z = species[n]
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            w0 = w[z, 0, c]
-            w1 = w[z, 1, c]
-            w2 = w[z, 2, c]
-            w3 = w[z, 3, c]
-            w4 = w[z, 4, c]
-            w5 = w[z, 5, c]
-            t_a0 = t_a[n, 0, c]
-            t_a1 = t_a[n, 1, c]
-            t_a2 = t_a[n, 2, c]
-            t_a3 = t_a[n, 3, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
-            t_w5 = t_w[z, 5, c]
-            q0_0 = a0 * a0
-            t_q0_0 = c2 * a0 * t_a0
-            q1_0 = a0 * a1
-            t_q1_0 = a0 * t_a1 + a1 * t_a0
-            q1_1 = a0 * a2
-            t_q1_1 = a0 * t_a2 + a2 * t_a0
-            q1_2 = a0 * a3
-            t_q1_2 = a0 * t_a3 + a3 * t_a0
-            q2_0 = a1 * a1 + a2 * a2 + a3 * a3
-            t_q2_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-            s3_3_0 = q0_0 * w3 + q2_0 * w4
-            t_s3_3_0 = q0_0 * t_w3 + q2_0 * t_w4 + t_q0_0 * w3 + t_q2_0 * w4
-            s3_5_0 = q1_0 * w5
-            t_s3_5_0 = q1_0 * t_w5 + t_q1_0 * w5
-            s3_5_1 = q1_1 * w5
-            t_s3_5_1 = q1_1 * t_w5 + t_q1_1 * w5
-            s3_5_2 = q1_2 * w5
-            t_s3_5_2 = q1_2 * t_w5 + t_q1_2 * w5
-            t_out[n, 0, c] = (
-                a0 * t_s3_3_0 + a0 * t_w0 + a1 * t_s3_5_0 + a2 * t_s3_5_1 + a3 * t_s3_5_2 + q0_0 * t_w1 + q2_0 * t_w2
-                + s3_3_0 * t_a0 + s3_5_0 * t_a1 + s3_5_1 * t_a2 + s3_5_2 * t_a3 + t_a0 * w0 + t_q0_0 * w1 + t_q2_0 *
-                w2
-            )
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 3."""
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 3."""
     real = a.dtype.type
     c2 = real(2)
     for n in range(start, stop):
@@ -161,12 +255,6 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_a1 = t_a[n, 1, c]
             t_a2 = t_a[n, 2, c]
             t_a3 = t_a[n, 3, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
-            t_w5 = t_w[z, 5, c]
             q0_0 = a0 * a0
             t_q0_0 = c2 * a0 * t_a0
             q1_0 = a0 * a1
@@ -177,10 +265,10 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_q1_2 = a0 * t_a3 + a3 * t_a0
             q2_0 = a1 * a1 + a2 * a2 + a3 * a3
             t_q2_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-            t_s3_3_0 = q0_0 * t_w3 + q2_0 * t_w4 + t_q0_0 * w3 + t_q2_0 * w4
-            t_s3_5_0 = q1_0 * t_w5 + t_q1_0 * w5
-            t_s3_5_1 = q1_1 * t_w5 + t_q1_1 * w5
-            t_s3_5_2 = q1_2 * t_w5 + t_q1_2 * w5
+            t_s3_3_0 = t_q0_0 * w3 + t_q2_0 * w4
+            t_s3_5_0 = t_q1_0 * w5
+            t_s3_5_1 = t_q1_1 * w5
+            t_s3_5_2 = t_q1_2 * w5
             d_s3_5_2 = a3 * g0
             t_d_s3_5_2 = g0 * t_a3
             d_s3_5_1 = a2 * g0
@@ -190,18 +278,18 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             d_s3_3_0 = a0 * g0
             t_d_s3_3_0 = g0 * t_a0
             d_q2_0 = d_s3_3_0 * w4 + g0 * w2
-            t_d_q2_0 = d_s3_3_0 * t_w4 + g0 * t_w2 + t_d_s3_3_0 * w4
+            t_d_q2_0 = t_d_s3_3_0 * w4
             d_q1_2 = d_s3_5_2 * w5
-            t_d_q1_2 = d_s3_5_2 * t_w5 + t_d_s3_5_2 * w5
+            t_d_q1_2 = t_d_s3_5_2 * w5
             d_q1_1 = d_s3_5_1 * w5
-            t_d_q1_1 = d_s3_5_1 * t_w5 + t_d_s3_5_1 * w5
+            t_d_q1_1 = t_d_s3_5_1 * w5
             d_q1_0 = d_s3_5_0 * w5
-            t_d_q1_0 = d_s3_5_0 * t_w5 + t_d_s3_5_0 * w5
+            t_d_q1_0 = t_d_s3_5_0 * w5
             d_q0_0 = d_s3_3_0 * w3 + g0 * w1
-            t_d_q0_0 = d_s3_3_0 * t_w3 + g0 * t_w1 + t_d_s3_3_0 * w3
+            t_d_q0_0 = t_d_s3_3_0 * w3
             t_d_a[n, 0, c] = (
                 c2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + d_q1_0 * t_a1 +
-                d_q1_1 * t_a2 + d_q1_2 * t_a3 + g0 * t_s3_3_0 + g0 * t_w0
+                d_q1_1 * t_a2 + d_q1_2 * t_a3 + g0 * t_s3_3_0
             )
             t_d_a[n, 1, c] = a0 * t_d_q1_0 + d_q1_0 * t_a0 + g0 * t_s3_5_0 + c2 * (a1 * t_d_q2_0 + d_q2_0 * t_a1)
             t_d_a[n, 2, c] = a0 * t_d_q1_1 + d_q1_1 * t_a0 + g0 * t_s3_5_1 + c2 * (a2 * t_d_q2_0 + d_q2_0 * t_a2)

@@ -3,8 +3,8 @@
 # Kernel:      product_even_limited_a1_o0_n2
 # Rule:        out = sum over orders 1..2 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 3, channel] -> out [atoms, component, channel]
-# Operations:  forward 11, backward 21, forward_tangent 25, backward_tangent 33
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 79e4975a6ff16167
+# Operations:  forward 11, forward_tangent 13, backward 12, backward_tangent 10, backward_w 21, backward_tangent_w 21
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 f3fb659ce1763489
 
 from numba import njit
 
@@ -28,8 +28,79 @@ def forward(start, stop, thread, species, a, w, out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 2."""
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_out):
+    """Tangent of: Product basis to correlation 2."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            t_q0_0 = c2 * a0 * t_a0
+            t_q2_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+            t_out[n, 0, c] = t_a0 * w0 + t_q0_0 * w1 + t_q2_0 * w2
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, species, a, w, g, d_a):
+    """Gradient to a of: Product basis to correlation 2."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            g0 = g[n, 0, c]
+            d_q2_0 = g0 * w2
+            d_q0_0 = g0 * w1
+            d_a[n, 0, c] = c2 * a0 * d_q0_0 + g0 * w0
+            d_a[n, 1, c] = c2 * a1 * d_q2_0
+            d_a[n, 2, c] = c2 * a2 * d_q2_0
+            d_a[n, 3, c] = c2 * a3 * d_q2_0
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_d_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 2."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            g0 = g[n, 0, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            d_q2_0 = g0 * w2
+            d_q0_0 = g0 * w1
+            t_d_a[n, 0, c] = c2 * d_q0_0 * t_a0
+            t_d_a[n, 1, c] = c2 * d_q2_0 * t_a1
+            t_d_a[n, 2, c] = c2 * d_q2_0 * t_a2
+            t_d_a[n, 3, c] = c2 * d_q2_0 * t_a3
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
+    """Gradient to a, w of: Product basis to correlation 2."""
     real = a.dtype.type
     c2 = real(2)
     for n in range(start, stop):
@@ -57,37 +128,8 @@ def backward(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 2."""
-    real = a.dtype.type
-    c2 = real(2)
-    for n in range(start, stop):
-        z = species[n]
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            w0 = w[z, 0, c]
-            w1 = w[z, 1, c]
-            w2 = w[z, 2, c]
-            t_a0 = t_a[n, 0, c]
-            t_a1 = t_a[n, 1, c]
-            t_a2 = t_a[n, 2, c]
-            t_a3 = t_a[n, 3, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            q0_0 = a0 * a0
-            t_q0_0 = c2 * a0 * t_a0
-            q2_0 = a1 * a1 + a2 * a2 + a3 * a3
-            t_q2_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-            t_out[n, 0, c] = a0 * t_w0 + q0_0 * t_w1 + q2_0 * t_w2 + t_a0 * w0 + t_q0_0 * w1 + t_q2_0 * w2
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 2."""
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 2."""
     real = a.dtype.type
     c2 = real(2)
     for n in range(start, stop):
@@ -104,19 +146,14 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_a1 = t_a[n, 1, c]
             t_a2 = t_a[n, 2, c]
             t_a3 = t_a[n, 3, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
             t_q0_0 = c2 * a0 * t_a0
             t_q2_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
             d_q2_0 = g0 * w2
-            t_d_q2_0 = g0 * t_w2
             d_q0_0 = g0 * w1
-            t_d_q0_0 = g0 * t_w1
-            t_d_a[n, 0, c] = c2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + g0 * t_w0
-            t_d_a[n, 1, c] = c2 * (a1 * t_d_q2_0 + d_q2_0 * t_a1)
-            t_d_a[n, 2, c] = c2 * (a2 * t_d_q2_0 + d_q2_0 * t_a2)
-            t_d_a[n, 3, c] = c2 * (a3 * t_d_q2_0 + d_q2_0 * t_a3)
+            t_d_a[n, 0, c] = c2 * d_q0_0 * t_a0
+            t_d_a[n, 1, c] = c2 * d_q2_0 * t_a1
+            t_d_a[n, 2, c] = c2 * d_q2_0 * t_a2
+            t_d_a[n, 3, c] = c2 * d_q2_0 * t_a3
             t_d_w[thread, z, 0, c] += g0 * t_a0
             t_d_w[thread, z, 1, c] += g0 * t_q0_0
             t_d_w[thread, z, 2, c] += g0 * t_q2_0

@@ -3,8 +3,9 @@
 # Kernel:      product_even_limited_a1_o0_n4
 # Rule:        out = sum over orders 1..4 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 14, channel] -> out [atoms, component, channel]
-# Operations:  forward 68, backward 188, forward_tangent 203, backward_tangent 480
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 1dab5ddc32cd2638
+# Operations:  forward 68, forward_tangent 159, backward 158, backward_tangent 314, backward_w 188, backward_tangent_w
+#              398
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 cbf5b76e57e94bd6
 
 from numba import njit
 
@@ -73,8 +74,384 @@ def forward(start, stop, thread, species, a, w, out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 4."""
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_out):
+    """Tangent of: Product basis to correlation 4."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            w11 = w[z, 11, c]
+            w12 = w[z, 12, c]
+            w13 = w[z, 13, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            q0_0 = a0 * a0
+            t_q0_0 = c2 * a0 * t_a0
+            q1_0 = a0 * a1
+            t_q1_0 = a0 * t_a1 + a1 * t_a0
+            q1_1 = a0 * a2
+            t_q1_1 = a0 * t_a2 + a2 * t_a0
+            q1_2 = a0 * a3
+            t_q1_2 = a0 * t_a3 + a3 * t_a0
+            q2_0 = a1 * a1 + a2 * a2 + a3 * a3
+            t_q2_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+            s3_3_0 = q0_0 * w3 + q2_0 * w4
+            t_s3_3_0 = t_q0_0 * w3 + t_q2_0 * w4
+            s3_5_0 = q1_0 * w5
+            t_s3_5_0 = t_q1_0 * w5
+            s3_5_1 = q1_1 * w5
+            t_s3_5_1 = t_q1_1 * w5
+            s3_5_2 = q1_2 * w5
+            t_s3_5_2 = t_q1_2 * w5
+            s4_6_0 = q0_0 * w6 + q2_0 * w7
+            t_s4_6_0 = t_q0_0 * w6 + t_q2_0 * w7
+            c4_6_0 = a0 * s4_6_0
+            t_c4_6_0 = a0 * t_s4_6_0 + s4_6_0 * t_a0
+            s4_8_0 = q1_0 * w8
+            t_s4_8_0 = t_q1_0 * w8
+            s4_8_1 = q1_1 * w8
+            t_s4_8_1 = t_q1_1 * w8
+            s4_8_2 = q1_2 * w8
+            t_s4_8_2 = t_q1_2 * w8
+            c4_8_0 = a1 * s4_8_0 + a2 * s4_8_1 + a3 * s4_8_2
+            t_c4_8_0 = a1 * t_s4_8_0 + a2 * t_s4_8_1 + a3 * t_s4_8_2 + s4_8_0 * t_a1 + s4_8_1 * t_a2 + s4_8_2 * t_a3
+            s4_9_0 = q0_0 * w9 + q2_0 * w10
+            t_s4_9_0 = t_q0_0 * w9 + t_q2_0 * w10
+            c4_9_0 = a1 * s4_9_0
+            t_c4_9_0 = a1 * t_s4_9_0 + s4_9_0 * t_a1
+            c4_9_1 = a2 * s4_9_0
+            t_c4_9_1 = a2 * t_s4_9_0 + s4_9_0 * t_a2
+            c4_9_2 = a3 * s4_9_0
+            t_c4_9_2 = a3 * t_s4_9_0 + s4_9_0 * t_a3
+            s4_11_0 = q1_0 * w11
+            t_s4_11_0 = t_q1_0 * w11
+            s4_11_1 = q1_1 * w11
+            t_s4_11_1 = t_q1_1 * w11
+            s4_11_2 = q1_2 * w11
+            t_s4_11_2 = t_q1_2 * w11
+            c4_11_0 = a0 * s4_11_0
+            t_c4_11_0 = a0 * t_s4_11_0 + s4_11_0 * t_a0
+            c4_11_1 = a0 * s4_11_1
+            t_c4_11_1 = a0 * t_s4_11_1 + s4_11_1 * t_a0
+            c4_11_2 = a0 * s4_11_2
+            t_c4_11_2 = a0 * t_s4_11_2 + s4_11_2 * t_a0
+            r0_0 = c4_6_0 + c4_8_0
+            t_r0_0 = t_c4_6_0 + t_c4_8_0
+            r1_0 = c4_11_0 + c4_9_0
+            t_r1_0 = t_c4_11_0 + t_c4_9_0
+            r1_1 = c4_11_1 + c4_9_1
+            t_r1_1 = t_c4_11_1 + t_c4_9_1
+            r1_2 = c4_11_2 + c4_9_2
+            t_r1_2 = t_c4_11_2 + t_c4_9_2
+            u12_0 = r0_0 * w12
+            t_u12_0 = t_r0_0 * w12
+            u13_0 = r1_0 * w13
+            t_u13_0 = t_r1_0 * w13
+            u13_1 = r1_1 * w13
+            t_u13_1 = t_r1_1 * w13
+            u13_2 = r1_2 * w13
+            t_u13_2 = t_r1_2 * w13
+            t_out[n, 0, c] = (
+                a0 * t_s3_3_0 + a0 * t_u12_0 + a1 * t_s3_5_0 + a1 * t_u13_0 + a2 * t_s3_5_1 + a2 * t_u13_1 + a3 *
+                t_s3_5_2 + a3 * t_u13_2 + s3_3_0 * t_a0 + s3_5_0 * t_a1 + s3_5_1 * t_a2 + s3_5_2 * t_a3 + t_a0 * u12_0
+                + t_a0 * w0 + t_a1 * u13_0 + t_a2 * u13_1 + t_a3 * u13_2 + t_q0_0 * w1 + t_q2_0 * w2
+            )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, species, a, w, g, d_a):
+    """Gradient to a of: Product basis to correlation 4."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            w11 = w[z, 11, c]
+            w12 = w[z, 12, c]
+            w13 = w[z, 13, c]
+            g0 = g[n, 0, c]
+            q0_0 = a0 * a0
+            q1_0 = a0 * a1
+            q1_1 = a0 * a2
+            q1_2 = a0 * a3
+            q2_0 = a1 * a1 + a2 * a2 + a3 * a3
+            s3_3_0 = q0_0 * w3 + q2_0 * w4
+            s3_5_0 = q1_0 * w5
+            s3_5_1 = q1_1 * w5
+            s3_5_2 = q1_2 * w5
+            s4_6_0 = q0_0 * w6 + q2_0 * w7
+            c4_6_0 = a0 * s4_6_0
+            s4_8_0 = q1_0 * w8
+            s4_8_1 = q1_1 * w8
+            s4_8_2 = q1_2 * w8
+            c4_8_0 = a1 * s4_8_0 + a2 * s4_8_1 + a3 * s4_8_2
+            s4_9_0 = q0_0 * w9 + q2_0 * w10
+            c4_9_0 = a1 * s4_9_0
+            c4_9_1 = a2 * s4_9_0
+            c4_9_2 = a3 * s4_9_0
+            s4_11_0 = q1_0 * w11
+            s4_11_1 = q1_1 * w11
+            s4_11_2 = q1_2 * w11
+            c4_11_0 = a0 * s4_11_0
+            c4_11_1 = a0 * s4_11_1
+            c4_11_2 = a0 * s4_11_2
+            r0_0 = c4_6_0 + c4_8_0
+            r1_0 = c4_11_0 + c4_9_0
+            r1_1 = c4_11_1 + c4_9_1
+            r1_2 = c4_11_2 + c4_9_2
+            u12_0 = r0_0 * w12
+            u13_0 = r1_0 * w13
+            u13_1 = r1_1 * w13
+            u13_2 = r1_2 * w13
+            d_u13_2 = a3 * g0
+            d_u13_1 = a2 * g0
+            d_u13_0 = a1 * g0
+            d_u12_0 = a0 * g0
+            d_r1_2 = d_u13_2 * w13
+            d_r1_1 = d_u13_1 * w13
+            d_r1_0 = d_u13_0 * w13
+            d_r0_0 = d_u12_0 * w12
+            d_c4_11_2 = d_r1_2
+            d_c4_11_1 = d_r1_1
+            d_c4_11_0 = d_r1_0
+            d_s4_11_2 = a0 * d_c4_11_2
+            d_s4_11_1 = a0 * d_c4_11_1
+            d_s4_11_0 = a0 * d_c4_11_0
+            d_c4_9_2 = d_r1_2
+            d_c4_9_1 = d_r1_1
+            d_c4_9_0 = d_r1_0
+            d_s4_9_0 = a1 * d_c4_9_0 + a2 * d_c4_9_1 + a3 * d_c4_9_2
+            d_c4_8_0 = d_r0_0
+            d_s4_8_2 = a3 * d_c4_8_0
+            d_s4_8_1 = a2 * d_c4_8_0
+            d_s4_8_0 = a1 * d_c4_8_0
+            d_c4_6_0 = d_r0_0
+            d_s4_6_0 = a0 * d_c4_6_0
+            d_s3_5_2 = a3 * g0
+            d_s3_5_1 = a2 * g0
+            d_s3_5_0 = a1 * g0
+            d_s3_3_0 = a0 * g0
+            d_q2_0 = d_s3_3_0 * w4 + d_s4_6_0 * w7 + d_s4_9_0 * w10 + g0 * w2
+            d_q1_2 = d_s3_5_2 * w5 + d_s4_11_2 * w11 + d_s4_8_2 * w8
+            d_q1_1 = d_s3_5_1 * w5 + d_s4_11_1 * w11 + d_s4_8_1 * w8
+            d_q1_0 = d_s3_5_0 * w5 + d_s4_11_0 * w11 + d_s4_8_0 * w8
+            d_q0_0 = d_s3_3_0 * w3 + d_s4_6_0 * w6 + d_s4_9_0 * w9 + g0 * w1
+            d_a[n, 0, c] = (
+                c2 * a0 * d_q0_0 + a1 * d_q1_0 + a2 * d_q1_1 + a3 * d_q1_2 + d_c4_11_0 * s4_11_0 + d_c4_11_1 * s4_11_1
+                + d_c4_11_2 * s4_11_2 + d_c4_6_0 * s4_6_0 + g0 * s3_3_0 + g0 * u12_0 + g0 * w0
+            )
+            d_a[n, 1, c] = (
+                a0 * d_q1_0 + d_c4_8_0 * s4_8_0 + d_c4_9_0 * s4_9_0 + g0 * s3_5_0 + g0 * u13_0 + c2 * a1 * d_q2_0
+            )
+            d_a[n, 2, c] = (
+                a0 * d_q1_1 + d_c4_8_0 * s4_8_1 + d_c4_9_1 * s4_9_0 + g0 * s3_5_1 + g0 * u13_1 + c2 * a2 * d_q2_0
+            )
+            d_a[n, 3, c] = (
+                a0 * d_q1_2 + d_c4_8_0 * s4_8_2 + d_c4_9_2 * s4_9_0 + g0 * s3_5_2 + g0 * u13_2 + c2 * a3 * d_q2_0
+            )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_d_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 4."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            w11 = w[z, 11, c]
+            w12 = w[z, 12, c]
+            w13 = w[z, 13, c]
+            g0 = g[n, 0, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            q0_0 = a0 * a0
+            t_q0_0 = c2 * a0 * t_a0
+            q1_0 = a0 * a1
+            t_q1_0 = a0 * t_a1 + a1 * t_a0
+            q1_1 = a0 * a2
+            t_q1_1 = a0 * t_a2 + a2 * t_a0
+            q1_2 = a0 * a3
+            t_q1_2 = a0 * t_a3 + a3 * t_a0
+            q2_0 = a1 * a1 + a2 * a2 + a3 * a3
+            t_q2_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+            t_s3_3_0 = t_q0_0 * w3 + t_q2_0 * w4
+            t_s3_5_0 = t_q1_0 * w5
+            t_s3_5_1 = t_q1_1 * w5
+            t_s3_5_2 = t_q1_2 * w5
+            s4_6_0 = q0_0 * w6 + q2_0 * w7
+            t_s4_6_0 = t_q0_0 * w6 + t_q2_0 * w7
+            t_c4_6_0 = a0 * t_s4_6_0 + s4_6_0 * t_a0
+            s4_8_0 = q1_0 * w8
+            t_s4_8_0 = t_q1_0 * w8
+            s4_8_1 = q1_1 * w8
+            t_s4_8_1 = t_q1_1 * w8
+            s4_8_2 = q1_2 * w8
+            t_s4_8_2 = t_q1_2 * w8
+            t_c4_8_0 = a1 * t_s4_8_0 + a2 * t_s4_8_1 + a3 * t_s4_8_2 + s4_8_0 * t_a1 + s4_8_1 * t_a2 + s4_8_2 * t_a3
+            s4_9_0 = q0_0 * w9 + q2_0 * w10
+            t_s4_9_0 = t_q0_0 * w9 + t_q2_0 * w10
+            t_c4_9_0 = a1 * t_s4_9_0 + s4_9_0 * t_a1
+            t_c4_9_1 = a2 * t_s4_9_0 + s4_9_0 * t_a2
+            t_c4_9_2 = a3 * t_s4_9_0 + s4_9_0 * t_a3
+            s4_11_0 = q1_0 * w11
+            t_s4_11_0 = t_q1_0 * w11
+            s4_11_1 = q1_1 * w11
+            t_s4_11_1 = t_q1_1 * w11
+            s4_11_2 = q1_2 * w11
+            t_s4_11_2 = t_q1_2 * w11
+            t_c4_11_0 = a0 * t_s4_11_0 + s4_11_0 * t_a0
+            t_c4_11_1 = a0 * t_s4_11_1 + s4_11_1 * t_a0
+            t_c4_11_2 = a0 * t_s4_11_2 + s4_11_2 * t_a0
+            t_r0_0 = t_c4_6_0 + t_c4_8_0
+            t_r1_0 = t_c4_11_0 + t_c4_9_0
+            t_r1_1 = t_c4_11_1 + t_c4_9_1
+            t_r1_2 = t_c4_11_2 + t_c4_9_2
+            t_u12_0 = t_r0_0 * w12
+            t_u13_0 = t_r1_0 * w13
+            t_u13_1 = t_r1_1 * w13
+            t_u13_2 = t_r1_2 * w13
+            d_u13_2 = a3 * g0
+            t_d_u13_2 = g0 * t_a3
+            d_u13_1 = a2 * g0
+            t_d_u13_1 = g0 * t_a2
+            d_u13_0 = a1 * g0
+            t_d_u13_0 = g0 * t_a1
+            d_u12_0 = a0 * g0
+            t_d_u12_0 = g0 * t_a0
+            d_r1_2 = d_u13_2 * w13
+            t_d_r1_2 = t_d_u13_2 * w13
+            d_r1_1 = d_u13_1 * w13
+            t_d_r1_1 = t_d_u13_1 * w13
+            d_r1_0 = d_u13_0 * w13
+            t_d_r1_0 = t_d_u13_0 * w13
+            d_r0_0 = d_u12_0 * w12
+            t_d_r0_0 = t_d_u12_0 * w12
+            d_c4_11_2 = d_r1_2
+            t_d_c4_11_2 = t_d_r1_2
+            d_c4_11_1 = d_r1_1
+            t_d_c4_11_1 = t_d_r1_1
+            d_c4_11_0 = d_r1_0
+            t_d_c4_11_0 = t_d_r1_0
+            d_s4_11_2 = a0 * d_c4_11_2
+            t_d_s4_11_2 = a0 * t_d_c4_11_2 + d_c4_11_2 * t_a0
+            d_s4_11_1 = a0 * d_c4_11_1
+            t_d_s4_11_1 = a0 * t_d_c4_11_1 + d_c4_11_1 * t_a0
+            d_s4_11_0 = a0 * d_c4_11_0
+            t_d_s4_11_0 = a0 * t_d_c4_11_0 + d_c4_11_0 * t_a0
+            d_c4_9_2 = d_r1_2
+            t_d_c4_9_2 = t_d_r1_2
+            d_c4_9_1 = d_r1_1
+            t_d_c4_9_1 = t_d_r1_1
+            d_c4_9_0 = d_r1_0
+            t_d_c4_9_0 = t_d_r1_0
+            d_s4_9_0 = a1 * d_c4_9_0 + a2 * d_c4_9_1 + a3 * d_c4_9_2
+            t_d_s4_9_0 = (
+                a1 * t_d_c4_9_0 + a2 * t_d_c4_9_1 + a3 * t_d_c4_9_2 + d_c4_9_0 * t_a1 + d_c4_9_1 * t_a2 + d_c4_9_2 *
+                t_a3
+            )
+            d_c4_8_0 = d_r0_0
+            t_d_c4_8_0 = t_d_r0_0
+            d_s4_8_2 = a3 * d_c4_8_0
+            t_d_s4_8_2 = a3 * t_d_c4_8_0 + d_c4_8_0 * t_a3
+            d_s4_8_1 = a2 * d_c4_8_0
+            t_d_s4_8_1 = a2 * t_d_c4_8_0 + d_c4_8_0 * t_a2
+            d_s4_8_0 = a1 * d_c4_8_0
+            t_d_s4_8_0 = a1 * t_d_c4_8_0 + d_c4_8_0 * t_a1
+            d_c4_6_0 = d_r0_0
+            t_d_c4_6_0 = t_d_r0_0
+            d_s4_6_0 = a0 * d_c4_6_0
+            t_d_s4_6_0 = a0 * t_d_c4_6_0 + d_c4_6_0 * t_a0
+            d_s3_5_2 = a3 * g0
+            t_d_s3_5_2 = g0 * t_a3
+            d_s3_5_1 = a2 * g0
+            t_d_s3_5_1 = g0 * t_a2
+            d_s3_5_0 = a1 * g0
+            t_d_s3_5_0 = g0 * t_a1
+            d_s3_3_0 = a0 * g0
+            t_d_s3_3_0 = g0 * t_a0
+            d_q2_0 = d_s3_3_0 * w4 + d_s4_6_0 * w7 + d_s4_9_0 * w10 + g0 * w2
+            t_d_q2_0 = t_d_s3_3_0 * w4 + t_d_s4_6_0 * w7 + t_d_s4_9_0 * w10
+            d_q1_2 = d_s3_5_2 * w5 + d_s4_11_2 * w11 + d_s4_8_2 * w8
+            t_d_q1_2 = t_d_s3_5_2 * w5 + t_d_s4_11_2 * w11 + t_d_s4_8_2 * w8
+            d_q1_1 = d_s3_5_1 * w5 + d_s4_11_1 * w11 + d_s4_8_1 * w8
+            t_d_q1_1 = t_d_s3_5_1 * w5 + t_d_s4_11_1 * w11 + t_d_s4_8_1 * w8
+            d_q1_0 = d_s3_5_0 * w5 + d_s4_11_0 * w11 + d_s4_8_0 * w8
+            t_d_q1_0 = t_d_s3_5_0 * w5 + t_d_s4_11_0 * w11 + t_d_s4_8_0 * w8
+            d_q0_0 = d_s3_3_0 * w3 + d_s4_6_0 * w6 + d_s4_9_0 * w9 + g0 * w1
+            t_d_q0_0 = t_d_s3_3_0 * w3 + t_d_s4_6_0 * w6 + t_d_s4_9_0 * w9
+            t_d_a[n, 0, c] = (
+                c2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + d_c4_11_0 *
+                t_s4_11_0 + d_c4_11_1 * t_s4_11_1 + d_c4_11_2 * t_s4_11_2 + d_c4_6_0 * t_s4_6_0 + d_q1_0 * t_a1 +
+                d_q1_1 * t_a2 + d_q1_2 * t_a3 + g0 * t_s3_3_0 + g0 * t_u12_0 + s4_11_0 * t_d_c4_11_0 + s4_11_1 *
+                t_d_c4_11_1 + s4_11_2 * t_d_c4_11_2 + s4_6_0 * t_d_c4_6_0
+            )
+            t_d_a[n, 1, c] = (
+                a0 * t_d_q1_0 + d_c4_8_0 * t_s4_8_0 + d_c4_9_0 * t_s4_9_0 + d_q1_0 * t_a0 + g0 * t_s3_5_0 + g0 *
+                t_u13_0 + s4_8_0 * t_d_c4_8_0 + s4_9_0 * t_d_c4_9_0 + c2 * (a1 * t_d_q2_0 + d_q2_0 * t_a1)
+            )
+            t_d_a[n, 2, c] = (
+                a0 * t_d_q1_1 + d_c4_8_0 * t_s4_8_1 + d_c4_9_1 * t_s4_9_0 + d_q1_1 * t_a0 + g0 * t_s3_5_1 + g0 *
+                t_u13_1 + s4_8_1 * t_d_c4_8_0 + s4_9_0 * t_d_c4_9_1 + c2 * (a2 * t_d_q2_0 + d_q2_0 * t_a2)
+            )
+            t_d_a[n, 3, c] = (
+                a0 * t_d_q1_2 + d_c4_8_0 * t_s4_8_2 + d_c4_9_2 * t_s4_9_0 + d_q1_2 * t_a0 + g0 * t_s3_5_2 + g0 *
+                t_u13_2 + s4_8_2 * t_d_c4_8_0 + s4_9_0 * t_d_c4_9_2 + c2 * (a3 * t_d_q2_0 + d_q2_0 * t_a3)
+            )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
+    """Gradient to a, w of: Product basis to correlation 4."""
     real = a.dtype.type
     c2 = real(2)
     for n in range(start, stop):
@@ -195,126 +572,8 @@ def backward(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 4."""
-    real = a.dtype.type
-    c2 = real(2)
-    for n in range(start, stop):
-        z = species[n]
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            w0 = w[z, 0, c]
-            w1 = w[z, 1, c]
-            w2 = w[z, 2, c]
-            w3 = w[z, 3, c]
-            w4 = w[z, 4, c]
-            w5 = w[z, 5, c]
-            w6 = w[z, 6, c]
-            w7 = w[z, 7, c]
-            w8 = w[z, 8, c]
-            w9 = w[z, 9, c]
-            w10 = w[z, 10, c]
-            w11 = w[z, 11, c]
-            w12 = w[z, 12, c]
-            w13 = w[z, 13, c]
-            t_a0 = t_a[n, 0, c]
-            t_a1 = t_a[n, 1, c]
-            t_a2 = t_a[n, 2, c]
-            t_a3 = t_a[n, 3, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
-            t_w5 = t_w[z, 5, c]
-            t_w6 = t_w[z, 6, c]
-            t_w7 = t_w[z, 7, c]
-            t_w8 = t_w[z, 8, c]
-            t_w9 = t_w[z, 9, c]
-            t_w10 = t_w[z, 10, c]
-            t_w11 = t_w[z, 11, c]
-            t_w12 = t_w[z, 12, c]
-            t_w13 = t_w[z, 13, c]
-            q0_0 = a0 * a0
-            t_q0_0 = c2 * a0 * t_a0
-            q1_0 = a0 * a1
-            t_q1_0 = a0 * t_a1 + a1 * t_a0
-            q1_1 = a0 * a2
-            t_q1_1 = a0 * t_a2 + a2 * t_a0
-            q1_2 = a0 * a3
-            t_q1_2 = a0 * t_a3 + a3 * t_a0
-            q2_0 = a1 * a1 + a2 * a2 + a3 * a3
-            t_q2_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-            s3_3_0 = q0_0 * w3 + q2_0 * w4
-            t_s3_3_0 = q0_0 * t_w3 + q2_0 * t_w4 + t_q0_0 * w3 + t_q2_0 * w4
-            s3_5_0 = q1_0 * w5
-            t_s3_5_0 = q1_0 * t_w5 + t_q1_0 * w5
-            s3_5_1 = q1_1 * w5
-            t_s3_5_1 = q1_1 * t_w5 + t_q1_1 * w5
-            s3_5_2 = q1_2 * w5
-            t_s3_5_2 = q1_2 * t_w5 + t_q1_2 * w5
-            s4_6_0 = q0_0 * w6 + q2_0 * w7
-            t_s4_6_0 = q0_0 * t_w6 + q2_0 * t_w7 + t_q0_0 * w6 + t_q2_0 * w7
-            c4_6_0 = a0 * s4_6_0
-            t_c4_6_0 = a0 * t_s4_6_0 + s4_6_0 * t_a0
-            s4_8_0 = q1_0 * w8
-            t_s4_8_0 = q1_0 * t_w8 + t_q1_0 * w8
-            s4_8_1 = q1_1 * w8
-            t_s4_8_1 = q1_1 * t_w8 + t_q1_1 * w8
-            s4_8_2 = q1_2 * w8
-            t_s4_8_2 = q1_2 * t_w8 + t_q1_2 * w8
-            c4_8_0 = a1 * s4_8_0 + a2 * s4_8_1 + a3 * s4_8_2
-            t_c4_8_0 = a1 * t_s4_8_0 + a2 * t_s4_8_1 + a3 * t_s4_8_2 + s4_8_0 * t_a1 + s4_8_1 * t_a2 + s4_8_2 * t_a3
-            s4_9_0 = q0_0 * w9 + q2_0 * w10
-            t_s4_9_0 = q0_0 * t_w9 + q2_0 * t_w10 + t_q0_0 * w9 + t_q2_0 * w10
-            c4_9_0 = a1 * s4_9_0
-            t_c4_9_0 = a1 * t_s4_9_0 + s4_9_0 * t_a1
-            c4_9_1 = a2 * s4_9_0
-            t_c4_9_1 = a2 * t_s4_9_0 + s4_9_0 * t_a2
-            c4_9_2 = a3 * s4_9_0
-            t_c4_9_2 = a3 * t_s4_9_0 + s4_9_0 * t_a3
-            s4_11_0 = q1_0 * w11
-            t_s4_11_0 = q1_0 * t_w11 + t_q1_0 * w11
-            s4_11_1 = q1_1 * w11
-            t_s4_11_1 = q1_1 * t_w11 + t_q1_1 * w11
-            s4_11_2 = q1_2 * w11
-            t_s4_11_2 = q1_2 * t_w11 + t_q1_2 * w11
-            c4_11_0 = a0 * s4_11_0
-            t_c4_11_0 = a0 * t_s4_11_0 + s4_11_0 * t_a0
-            c4_11_1 = a0 * s4_11_1
-            t_c4_11_1 = a0 * t_s4_11_1 + s4_11_1 * t_a0
-            c4_11_2 = a0 * s4_11_2
-            t_c4_11_2 = a0 * t_s4_11_2 + s4_11_2 * t_a0
-            r0_0 = c4_6_0 + c4_8_0
-            t_r0_0 = t_c4_6_0 + t_c4_8_0
-            r1_0 = c4_11_0 + c4_9_0
-            t_r1_0 = t_c4_11_0 + t_c4_9_0
-            r1_1 = c4_11_1 + c4_9_1
-            t_r1_1 = t_c4_11_1 + t_c4_9_1
-            r1_2 = c4_11_2 + c4_9_2
-            t_r1_2 = t_c4_11_2 + t_c4_9_2
-            u12_0 = r0_0 * w12
-            t_u12_0 = r0_0 * t_w12 + t_r0_0 * w12
-            u13_0 = r1_0 * w13
-            t_u13_0 = r1_0 * t_w13 + t_r1_0 * w13
-            u13_1 = r1_1 * w13
-            t_u13_1 = r1_1 * t_w13 + t_r1_1 * w13
-            u13_2 = r1_2 * w13
-            t_u13_2 = r1_2 * t_w13 + t_r1_2 * w13
-            t_out[n, 0, c] = (
-                a0 * t_s3_3_0 + a0 * t_u12_0 + a0 * t_w0 + a1 * t_s3_5_0 + a1 * t_u13_0 + a2 * t_s3_5_1 + a2 * t_u13_1
-                + a3 * t_s3_5_2 + a3 * t_u13_2 + q0_0 * t_w1 + q2_0 * t_w2 + s3_3_0 * t_a0 + s3_5_0 * t_a1 + s3_5_1 *
-                t_a2 + s3_5_2 * t_a3 + t_a0 * u12_0 + t_a0 * w0 + t_a1 * u13_0 + t_a2 * u13_1 + t_a3 * u13_2 + t_q0_0
-                * w1 + t_q2_0 * w2
-            )
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 4."""
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 4."""
     real = a.dtype.type
     c2 = real(2)
     for n in range(start, stop):
@@ -342,20 +601,6 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_a1 = t_a[n, 1, c]
             t_a2 = t_a[n, 2, c]
             t_a3 = t_a[n, 3, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
-            t_w5 = t_w[z, 5, c]
-            t_w6 = t_w[z, 6, c]
-            t_w7 = t_w[z, 7, c]
-            t_w8 = t_w[z, 8, c]
-            t_w9 = t_w[z, 9, c]
-            t_w10 = t_w[z, 10, c]
-            t_w11 = t_w[z, 11, c]
-            t_w12 = t_w[z, 12, c]
-            t_w13 = t_w[z, 13, c]
             q0_0 = a0 * a0
             t_q0_0 = c2 * a0 * t_a0
             q1_0 = a0 * a1
@@ -366,24 +611,24 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_q1_2 = a0 * t_a3 + a3 * t_a0
             q2_0 = a1 * a1 + a2 * a2 + a3 * a3
             t_q2_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-            t_s3_3_0 = q0_0 * t_w3 + q2_0 * t_w4 + t_q0_0 * w3 + t_q2_0 * w4
-            t_s3_5_0 = q1_0 * t_w5 + t_q1_0 * w5
-            t_s3_5_1 = q1_1 * t_w5 + t_q1_1 * w5
-            t_s3_5_2 = q1_2 * t_w5 + t_q1_2 * w5
+            t_s3_3_0 = t_q0_0 * w3 + t_q2_0 * w4
+            t_s3_5_0 = t_q1_0 * w5
+            t_s3_5_1 = t_q1_1 * w5
+            t_s3_5_2 = t_q1_2 * w5
             s4_6_0 = q0_0 * w6 + q2_0 * w7
-            t_s4_6_0 = q0_0 * t_w6 + q2_0 * t_w7 + t_q0_0 * w6 + t_q2_0 * w7
+            t_s4_6_0 = t_q0_0 * w6 + t_q2_0 * w7
             c4_6_0 = a0 * s4_6_0
             t_c4_6_0 = a0 * t_s4_6_0 + s4_6_0 * t_a0
             s4_8_0 = q1_0 * w8
-            t_s4_8_0 = q1_0 * t_w8 + t_q1_0 * w8
+            t_s4_8_0 = t_q1_0 * w8
             s4_8_1 = q1_1 * w8
-            t_s4_8_1 = q1_1 * t_w8 + t_q1_1 * w8
+            t_s4_8_1 = t_q1_1 * w8
             s4_8_2 = q1_2 * w8
-            t_s4_8_2 = q1_2 * t_w8 + t_q1_2 * w8
+            t_s4_8_2 = t_q1_2 * w8
             c4_8_0 = a1 * s4_8_0 + a2 * s4_8_1 + a3 * s4_8_2
             t_c4_8_0 = a1 * t_s4_8_0 + a2 * t_s4_8_1 + a3 * t_s4_8_2 + s4_8_0 * t_a1 + s4_8_1 * t_a2 + s4_8_2 * t_a3
             s4_9_0 = q0_0 * w9 + q2_0 * w10
-            t_s4_9_0 = q0_0 * t_w9 + q2_0 * t_w10 + t_q0_0 * w9 + t_q2_0 * w10
+            t_s4_9_0 = t_q0_0 * w9 + t_q2_0 * w10
             c4_9_0 = a1 * s4_9_0
             t_c4_9_0 = a1 * t_s4_9_0 + s4_9_0 * t_a1
             c4_9_1 = a2 * s4_9_0
@@ -391,11 +636,11 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             c4_9_2 = a3 * s4_9_0
             t_c4_9_2 = a3 * t_s4_9_0 + s4_9_0 * t_a3
             s4_11_0 = q1_0 * w11
-            t_s4_11_0 = q1_0 * t_w11 + t_q1_0 * w11
+            t_s4_11_0 = t_q1_0 * w11
             s4_11_1 = q1_1 * w11
-            t_s4_11_1 = q1_1 * t_w11 + t_q1_1 * w11
+            t_s4_11_1 = t_q1_1 * w11
             s4_11_2 = q1_2 * w11
-            t_s4_11_2 = q1_2 * t_w11 + t_q1_2 * w11
+            t_s4_11_2 = t_q1_2 * w11
             c4_11_0 = a0 * s4_11_0
             t_c4_11_0 = a0 * t_s4_11_0 + s4_11_0 * t_a0
             c4_11_1 = a0 * s4_11_1
@@ -410,10 +655,10 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_r1_1 = t_c4_11_1 + t_c4_9_1
             r1_2 = c4_11_2 + c4_9_2
             t_r1_2 = t_c4_11_2 + t_c4_9_2
-            t_u12_0 = r0_0 * t_w12 + t_r0_0 * w12
-            t_u13_0 = r1_0 * t_w13 + t_r1_0 * w13
-            t_u13_1 = r1_1 * t_w13 + t_r1_1 * w13
-            t_u13_2 = r1_2 * t_w13 + t_r1_2 * w13
+            t_u12_0 = t_r0_0 * w12
+            t_u13_0 = t_r1_0 * w13
+            t_u13_1 = t_r1_1 * w13
+            t_u13_2 = t_r1_2 * w13
             d_u13_2 = a3 * g0
             t_d_u13_2 = g0 * t_a3
             d_u13_1 = a2 * g0
@@ -423,13 +668,13 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             d_u12_0 = a0 * g0
             t_d_u12_0 = g0 * t_a0
             d_r1_2 = d_u13_2 * w13
-            t_d_r1_2 = d_u13_2 * t_w13 + t_d_u13_2 * w13
+            t_d_r1_2 = t_d_u13_2 * w13
             d_r1_1 = d_u13_1 * w13
-            t_d_r1_1 = d_u13_1 * t_w13 + t_d_u13_1 * w13
+            t_d_r1_1 = t_d_u13_1 * w13
             d_r1_0 = d_u13_0 * w13
-            t_d_r1_0 = d_u13_0 * t_w13 + t_d_u13_0 * w13
+            t_d_r1_0 = t_d_u13_0 * w13
             d_r0_0 = d_u12_0 * w12
-            t_d_r0_0 = d_u12_0 * t_w12 + t_d_u12_0 * w12
+            t_d_r0_0 = t_d_u12_0 * w12
             d_c4_11_2 = d_r1_2
             t_d_c4_11_2 = t_d_r1_2
             d_c4_11_1 = d_r1_1
@@ -474,35 +719,20 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             d_s3_3_0 = a0 * g0
             t_d_s3_3_0 = g0 * t_a0
             d_q2_0 = d_s3_3_0 * w4 + d_s4_6_0 * w7 + d_s4_9_0 * w10 + g0 * w2
-            t_d_q2_0 = (
-                d_s3_3_0 * t_w4 + d_s4_6_0 * t_w7 + d_s4_9_0 * t_w10 + g0 * t_w2 + t_d_s3_3_0 * w4 + t_d_s4_6_0 * w7 +
-                t_d_s4_9_0 * w10
-            )
+            t_d_q2_0 = t_d_s3_3_0 * w4 + t_d_s4_6_0 * w7 + t_d_s4_9_0 * w10
             d_q1_2 = d_s3_5_2 * w5 + d_s4_11_2 * w11 + d_s4_8_2 * w8
-            t_d_q1_2 = (
-                d_s3_5_2 * t_w5 + d_s4_11_2 * t_w11 + d_s4_8_2 * t_w8 + t_d_s3_5_2 * w5 + t_d_s4_11_2 * w11 +
-                t_d_s4_8_2 * w8
-            )
+            t_d_q1_2 = t_d_s3_5_2 * w5 + t_d_s4_11_2 * w11 + t_d_s4_8_2 * w8
             d_q1_1 = d_s3_5_1 * w5 + d_s4_11_1 * w11 + d_s4_8_1 * w8
-            t_d_q1_1 = (
-                d_s3_5_1 * t_w5 + d_s4_11_1 * t_w11 + d_s4_8_1 * t_w8 + t_d_s3_5_1 * w5 + t_d_s4_11_1 * w11 +
-                t_d_s4_8_1 * w8
-            )
+            t_d_q1_1 = t_d_s3_5_1 * w5 + t_d_s4_11_1 * w11 + t_d_s4_8_1 * w8
             d_q1_0 = d_s3_5_0 * w5 + d_s4_11_0 * w11 + d_s4_8_0 * w8
-            t_d_q1_0 = (
-                d_s3_5_0 * t_w5 + d_s4_11_0 * t_w11 + d_s4_8_0 * t_w8 + t_d_s3_5_0 * w5 + t_d_s4_11_0 * w11 +
-                t_d_s4_8_0 * w8
-            )
+            t_d_q1_0 = t_d_s3_5_0 * w5 + t_d_s4_11_0 * w11 + t_d_s4_8_0 * w8
             d_q0_0 = d_s3_3_0 * w3 + d_s4_6_0 * w6 + d_s4_9_0 * w9 + g0 * w1
-            t_d_q0_0 = (
-                d_s3_3_0 * t_w3 + d_s4_6_0 * t_w6 + d_s4_9_0 * t_w9 + g0 * t_w1 + t_d_s3_3_0 * w3 + t_d_s4_6_0 * w6 +
-                t_d_s4_9_0 * w9
-            )
+            t_d_q0_0 = t_d_s3_3_0 * w3 + t_d_s4_6_0 * w6 + t_d_s4_9_0 * w9
             t_d_a[n, 0, c] = (
                 c2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + d_c4_11_0 *
                 t_s4_11_0 + d_c4_11_1 * t_s4_11_1 + d_c4_11_2 * t_s4_11_2 + d_c4_6_0 * t_s4_6_0 + d_q1_0 * t_a1 +
-                d_q1_1 * t_a2 + d_q1_2 * t_a3 + g0 * t_s3_3_0 + g0 * t_u12_0 + g0 * t_w0 + s4_11_0 * t_d_c4_11_0 +
-                s4_11_1 * t_d_c4_11_1 + s4_11_2 * t_d_c4_11_2 + s4_6_0 * t_d_c4_6_0
+                d_q1_1 * t_a2 + d_q1_2 * t_a3 + g0 * t_s3_3_0 + g0 * t_u12_0 + s4_11_0 * t_d_c4_11_0 + s4_11_1 *
+                t_d_c4_11_1 + s4_11_2 * t_d_c4_11_2 + s4_6_0 * t_d_c4_6_0
             )
             t_d_a[n, 1, c] = (
                 a0 * t_d_q1_0 + d_c4_8_0 * t_s4_8_0 + d_c4_9_0 * t_s4_9_0 + d_q1_0 * t_a0 + g0 * t_s3_5_0 + g0 *

@@ -3,8 +3,8 @@
 # Kernel:      product_even_limited_a1_o1_n1
 # Rule:        out = sum over orders 1..1 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 2, channel] -> out [atoms, component, channel]
-# Operations:  forward 4, backward 10, forward_tangent 12, backward_tangent 10
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 dbb9757f87f75576
+# Operations:  forward 4, forward_tangent 4, backward 4, backward_tangent 0, backward_w 10, backward_tangent_w 6
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 3df4d6d4bde01bf1
 
 from numba import njit
 
@@ -28,8 +28,58 @@ def forward(start, stop, thread, species, a, w, out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 1."""
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_out):
+    """Tangent of: Product basis to correlation 1."""
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            t_out[n, 0, c] = t_a0 * w0
+            t_out[n, 1, c] = t_a1 * w1
+            t_out[n, 2, c] = t_a2 * w1
+            t_out[n, 3, c] = t_a3 * w1
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, species, a, w, g, d_a):
+    """Gradient to a of: Product basis to correlation 1."""
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            d_a[n, 0, c] = g0 * w0
+            d_a[n, 1, c] = g1 * w1
+            d_a[n, 2, c] = g2 * w1
+            d_a[n, 3, c] = g3 * w1
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_d_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 1."""
+    real = a.dtype.type
+    c0 = real(0)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            t_d_a[n, 0, c] = c0
+            t_d_a[n, 1, c] = c0
+            t_d_a[n, 2, c] = c0
+            t_d_a[n, 3, c] = c0
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
+    """Gradient to a, w of: Product basis to correlation 1."""
     for n in range(start, stop):
         z = species[n]
         for c in range(a.shape[2]):
@@ -52,32 +102,10 @@ def backward(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 1."""
-    for n in range(start, stop):
-        z = species[n]
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            w0 = w[z, 0, c]
-            w1 = w[z, 1, c]
-            t_a0 = t_a[n, 0, c]
-            t_a1 = t_a[n, 1, c]
-            t_a2 = t_a[n, 2, c]
-            t_a3 = t_a[n, 3, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_out[n, 0, c] = a0 * t_w0 + t_a0 * w0
-            t_out[n, 1, c] = a1 * t_w1 + t_a1 * w1
-            t_out[n, 2, c] = a2 * t_w1 + t_a2 * w1
-            t_out[n, 3, c] = a3 * t_w1 + t_a3 * w1
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 1."""
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 1."""
+    real = a.dtype.type
+    c0 = real(0)
     for n in range(start, stop):
         z = species[n]
         for c in range(a.shape[2]):
@@ -89,11 +117,9 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_a1 = t_a[n, 1, c]
             t_a2 = t_a[n, 2, c]
             t_a3 = t_a[n, 3, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_d_a[n, 0, c] = g0 * t_w0
-            t_d_a[n, 1, c] = g1 * t_w1
-            t_d_a[n, 2, c] = g2 * t_w1
-            t_d_a[n, 3, c] = g3 * t_w1
+            t_d_a[n, 0, c] = c0
+            t_d_a[n, 1, c] = c0
+            t_d_a[n, 2, c] = c0
+            t_d_a[n, 3, c] = c0
             t_d_w[thread, z, 0, c] += g0 * t_a0
             t_d_w[thread, z, 1, c] += g1 * t_a1 + g2 * t_a2 + g3 * t_a3

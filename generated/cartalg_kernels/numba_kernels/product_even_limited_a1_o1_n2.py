@@ -3,8 +3,8 @@
 # Kernel:      product_even_limited_a1_o1_n2
 # Rule:        out = sum over orders 1..2 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 5, channel] -> out [atoms, component, channel]
-# Operations:  forward 23, backward 55, forward_tangent 58, backward_tangent 88
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 8750eb987fa0d09e
+# Operations:  forward 23, forward_tangent 31, backward 33, backward_tangent 25, backward_w 55, backward_tangent_w 55
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 68915e0409a2fb81
 
 from numba import njit
 
@@ -36,8 +36,102 @@ def forward(start, stop, thread, species, a, w, out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 2."""
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_out):
+    """Tangent of: Product basis to correlation 2."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            t_q0_0 = c2 * a0 * t_a0
+            t_q1_0 = a0 * t_a1 + a1 * t_a0
+            t_q1_1 = a0 * t_a2 + a2 * t_a0
+            t_q1_2 = a0 * t_a3 + a3 * t_a0
+            t_q2_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+            t_out[n, 0, c] = t_a0 * w0 + t_q0_0 * w2 + t_q2_0 * w4
+            t_out[n, 1, c] = t_a1 * w1 + t_q1_0 * w3
+            t_out[n, 2, c] = t_a2 * w1 + t_q1_1 * w3
+            t_out[n, 3, c] = t_a3 * w1 + t_q1_2 * w3
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, species, a, w, g, d_a):
+    """Gradient to a of: Product basis to correlation 2."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            d_q2_0 = g0 * w4
+            d_q1_2 = g3 * w3
+            d_q1_1 = g2 * w3
+            d_q1_0 = g1 * w3
+            d_q0_0 = g0 * w2
+            d_a[n, 0, c] = c2 * a0 * d_q0_0 + a1 * d_q1_0 + a2 * d_q1_1 + a3 * d_q1_2 + g0 * w0
+            d_a[n, 1, c] = a0 * d_q1_0 + g1 * w1 + c2 * a1 * d_q2_0
+            d_a[n, 2, c] = a0 * d_q1_1 + g2 * w1 + c2 * a2 * d_q2_0
+            d_a[n, 3, c] = a0 * d_q1_2 + g3 * w1 + c2 * a3 * d_q2_0
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_d_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 2."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            d_q2_0 = g0 * w4
+            d_q1_2 = g3 * w3
+            d_q1_1 = g2 * w3
+            d_q1_0 = g1 * w3
+            d_q0_0 = g0 * w2
+            t_d_a[n, 0, c] = c2 * d_q0_0 * t_a0 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2 * t_a3
+            t_d_a[n, 1, c] = d_q1_0 * t_a0 + c2 * d_q2_0 * t_a1
+            t_d_a[n, 2, c] = d_q1_1 * t_a0 + c2 * d_q2_0 * t_a2
+            t_d_a[n, 3, c] = d_q1_2 * t_a0 + c2 * d_q2_0 * t_a3
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
+    """Gradient to a, w of: Product basis to correlation 2."""
     real = a.dtype.type
     c2 = real(2)
     for n in range(start, stop):
@@ -78,50 +172,8 @@ def backward(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 2."""
-    real = a.dtype.type
-    c2 = real(2)
-    for n in range(start, stop):
-        z = species[n]
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            w0 = w[z, 0, c]
-            w1 = w[z, 1, c]
-            w2 = w[z, 2, c]
-            w3 = w[z, 3, c]
-            w4 = w[z, 4, c]
-            t_a0 = t_a[n, 0, c]
-            t_a1 = t_a[n, 1, c]
-            t_a2 = t_a[n, 2, c]
-            t_a3 = t_a[n, 3, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
-            q0_0 = a0 * a0
-            t_q0_0 = c2 * a0 * t_a0
-            q1_0 = a0 * a1
-            t_q1_0 = a0 * t_a1 + a1 * t_a0
-            q1_1 = a0 * a2
-            t_q1_1 = a0 * t_a2 + a2 * t_a0
-            q1_2 = a0 * a3
-            t_q1_2 = a0 * t_a3 + a3 * t_a0
-            q2_0 = a1 * a1 + a2 * a2 + a3 * a3
-            t_q2_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-            t_out[n, 0, c] = a0 * t_w0 + q0_0 * t_w2 + q2_0 * t_w4 + t_a0 * w0 + t_q0_0 * w2 + t_q2_0 * w4
-            t_out[n, 1, c] = a1 * t_w1 + q1_0 * t_w3 + t_a1 * w1 + t_q1_0 * w3
-            t_out[n, 2, c] = a2 * t_w1 + q1_1 * t_w3 + t_a2 * w1 + t_q1_1 * w3
-            t_out[n, 3, c] = a3 * t_w1 + q1_2 * t_w3 + t_a3 * w1 + t_q1_2 * w3
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 2."""
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 2."""
     real = a.dtype.type
     c2 = real(2)
     for n in range(start, stop):
@@ -142,33 +194,20 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_a1 = t_a[n, 1, c]
             t_a2 = t_a[n, 2, c]
             t_a3 = t_a[n, 3, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
             t_q0_0 = c2 * a0 * t_a0
             t_q1_0 = a0 * t_a1 + a1 * t_a0
             t_q1_1 = a0 * t_a2 + a2 * t_a0
             t_q1_2 = a0 * t_a3 + a3 * t_a0
             t_q2_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
             d_q2_0 = g0 * w4
-            t_d_q2_0 = g0 * t_w4
             d_q1_2 = g3 * w3
-            t_d_q1_2 = g3 * t_w3
             d_q1_1 = g2 * w3
-            t_d_q1_1 = g2 * t_w3
             d_q1_0 = g1 * w3
-            t_d_q1_0 = g1 * t_w3
             d_q0_0 = g0 * w2
-            t_d_q0_0 = g0 * t_w2
-            t_d_a[n, 0, c] = (
-                c2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + d_q1_0 * t_a1 +
-                d_q1_1 * t_a2 + d_q1_2 * t_a3 + g0 * t_w0
-            )
-            t_d_a[n, 1, c] = a0 * t_d_q1_0 + d_q1_0 * t_a0 + g1 * t_w1 + c2 * (a1 * t_d_q2_0 + d_q2_0 * t_a1)
-            t_d_a[n, 2, c] = a0 * t_d_q1_1 + d_q1_1 * t_a0 + g2 * t_w1 + c2 * (a2 * t_d_q2_0 + d_q2_0 * t_a2)
-            t_d_a[n, 3, c] = a0 * t_d_q1_2 + d_q1_2 * t_a0 + g3 * t_w1 + c2 * (a3 * t_d_q2_0 + d_q2_0 * t_a3)
+            t_d_a[n, 0, c] = c2 * d_q0_0 * t_a0 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2 * t_a3
+            t_d_a[n, 1, c] = d_q1_0 * t_a0 + c2 * d_q2_0 * t_a1
+            t_d_a[n, 2, c] = d_q1_1 * t_a0 + c2 * d_q2_0 * t_a2
+            t_d_a[n, 3, c] = d_q1_2 * t_a0 + c2 * d_q2_0 * t_a3
             t_d_w[thread, z, 0, c] += g0 * t_a0
             t_d_w[thread, z, 1, c] += g1 * t_a1 + g2 * t_a2 + g3 * t_a3
             t_d_w[thread, z, 2, c] += g0 * t_q0_0

@@ -3,8 +3,9 @@
 # Kernel:      product_even_limited_a1_o1_n3
 # Rule:        out = sum over orders 1..3 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 11, channel] -> out [atoms, component, channel]
-# Operations:  forward 55, backward 133, forward_tangent 142, backward_tangent 267
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 f0f9f602c3aae0f2
+# Operations:  forward 55, forward_tangent 104, backward 106, backward_tangent 153, backward_w 133, backward_tangent_w
+#              209
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 afdf92f337c729da
 
 from numba import njit
 
@@ -50,8 +51,215 @@ def forward(start, stop, thread, species, a, w, out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 3."""
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_out):
+    """Tangent of: Product basis to correlation 3."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            q0_0 = a0 * a0
+            t_q0_0 = c2 * a0 * t_a0
+            q1_0 = a0 * a1
+            t_q1_0 = a0 * t_a1 + a1 * t_a0
+            q1_1 = a0 * a2
+            t_q1_1 = a0 * t_a2 + a2 * t_a0
+            q1_2 = a0 * a3
+            t_q1_2 = a0 * t_a3 + a3 * t_a0
+            q2_0 = a1 * a1 + a2 * a2 + a3 * a3
+            t_q2_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+            s3_5_0 = q0_0 * w5 + q2_0 * w6
+            t_s3_5_0 = t_q0_0 * w5 + t_q2_0 * w6
+            s3_7_0 = q1_0 * w7
+            t_s3_7_0 = t_q1_0 * w7
+            s3_7_1 = q1_1 * w7
+            t_s3_7_1 = t_q1_1 * w7
+            s3_7_2 = q1_2 * w7
+            t_s3_7_2 = t_q1_2 * w7
+            s3_8_0 = q0_0 * w8 + q2_0 * w9
+            t_s3_8_0 = t_q0_0 * w8 + t_q2_0 * w9
+            s3_10_0 = q1_0 * w10
+            t_s3_10_0 = t_q1_0 * w10
+            s3_10_1 = q1_1 * w10
+            t_s3_10_1 = t_q1_1 * w10
+            s3_10_2 = q1_2 * w10
+            t_s3_10_2 = t_q1_2 * w10
+            t_out[n, 0, c] = (
+                a0 * t_s3_5_0 + a1 * t_s3_7_0 + a2 * t_s3_7_1 + a3 * t_s3_7_2 + s3_5_0 * t_a0 + s3_7_0 * t_a1 + s3_7_1
+                * t_a2 + s3_7_2 * t_a3 + t_a0 * w0 + t_q0_0 * w2 + t_q2_0 * w4
+            )
+            t_out[n, 1, c] = a0 * t_s3_10_0 + a1 * t_s3_8_0 + s3_10_0 * t_a0 + s3_8_0 * t_a1 + t_a1 * w1 + t_q1_0 * w3
+            t_out[n, 2, c] = a0 * t_s3_10_1 + a2 * t_s3_8_0 + s3_10_1 * t_a0 + s3_8_0 * t_a2 + t_a2 * w1 + t_q1_1 * w3
+            t_out[n, 3, c] = a0 * t_s3_10_2 + a3 * t_s3_8_0 + s3_10_2 * t_a0 + s3_8_0 * t_a3 + t_a3 * w1 + t_q1_2 * w3
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, species, a, w, g, d_a):
+    """Gradient to a of: Product basis to correlation 3."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            q0_0 = a0 * a0
+            q1_0 = a0 * a1
+            q1_1 = a0 * a2
+            q1_2 = a0 * a3
+            q2_0 = a1 * a1 + a2 * a2 + a3 * a3
+            s3_5_0 = q0_0 * w5 + q2_0 * w6
+            s3_7_0 = q1_0 * w7
+            s3_7_1 = q1_1 * w7
+            s3_7_2 = q1_2 * w7
+            s3_8_0 = q0_0 * w8 + q2_0 * w9
+            s3_10_0 = q1_0 * w10
+            s3_10_1 = q1_1 * w10
+            s3_10_2 = q1_2 * w10
+            d_s3_10_2 = a0 * g3
+            d_s3_10_1 = a0 * g2
+            d_s3_10_0 = a0 * g1
+            d_s3_8_0 = a1 * g1 + a2 * g2 + a3 * g3
+            d_s3_7_2 = a3 * g0
+            d_s3_7_1 = a2 * g0
+            d_s3_7_0 = a1 * g0
+            d_s3_5_0 = a0 * g0
+            d_q2_0 = d_s3_5_0 * w6 + d_s3_8_0 * w9 + g0 * w4
+            d_q1_2 = d_s3_10_2 * w10 + d_s3_7_2 * w7 + g3 * w3
+            d_q1_1 = d_s3_10_1 * w10 + d_s3_7_1 * w7 + g2 * w3
+            d_q1_0 = d_s3_10_0 * w10 + d_s3_7_0 * w7 + g1 * w3
+            d_q0_0 = d_s3_5_0 * w5 + d_s3_8_0 * w8 + g0 * w2
+            d_a[n, 0, c] = (
+                c2 * a0 * d_q0_0 + a1 * d_q1_0 + a2 * d_q1_1 + a3 * d_q1_2 + g0 * s3_5_0 + g0 * w0 + g1 * s3_10_0 + g2
+                * s3_10_1 + g3 * s3_10_2
+            )
+            d_a[n, 1, c] = a0 * d_q1_0 + g0 * s3_7_0 + g1 * s3_8_0 + g1 * w1 + c2 * a1 * d_q2_0
+            d_a[n, 2, c] = a0 * d_q1_1 + g0 * s3_7_1 + g2 * s3_8_0 + g2 * w1 + c2 * a2 * d_q2_0
+            d_a[n, 3, c] = a0 * d_q1_2 + g0 * s3_7_2 + g3 * s3_8_0 + g3 * w1 + c2 * a3 * d_q2_0
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_d_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 3."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            t_q0_0 = c2 * a0 * t_a0
+            t_q1_0 = a0 * t_a1 + a1 * t_a0
+            t_q1_1 = a0 * t_a2 + a2 * t_a0
+            t_q1_2 = a0 * t_a3 + a3 * t_a0
+            t_q2_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+            t_s3_5_0 = t_q0_0 * w5 + t_q2_0 * w6
+            t_s3_7_0 = t_q1_0 * w7
+            t_s3_7_1 = t_q1_1 * w7
+            t_s3_7_2 = t_q1_2 * w7
+            t_s3_8_0 = t_q0_0 * w8 + t_q2_0 * w9
+            t_s3_10_0 = t_q1_0 * w10
+            t_s3_10_1 = t_q1_1 * w10
+            t_s3_10_2 = t_q1_2 * w10
+            d_s3_10_2 = a0 * g3
+            t_d_s3_10_2 = g3 * t_a0
+            d_s3_10_1 = a0 * g2
+            t_d_s3_10_1 = g2 * t_a0
+            d_s3_10_0 = a0 * g1
+            t_d_s3_10_0 = g1 * t_a0
+            d_s3_8_0 = a1 * g1 + a2 * g2 + a3 * g3
+            t_d_s3_8_0 = g1 * t_a1 + g2 * t_a2 + g3 * t_a3
+            d_s3_7_2 = a3 * g0
+            t_d_s3_7_2 = g0 * t_a3
+            d_s3_7_1 = a2 * g0
+            t_d_s3_7_1 = g0 * t_a2
+            d_s3_7_0 = a1 * g0
+            t_d_s3_7_0 = g0 * t_a1
+            d_s3_5_0 = a0 * g0
+            t_d_s3_5_0 = g0 * t_a0
+            d_q2_0 = d_s3_5_0 * w6 + d_s3_8_0 * w9 + g0 * w4
+            t_d_q2_0 = t_d_s3_5_0 * w6 + t_d_s3_8_0 * w9
+            d_q1_2 = d_s3_10_2 * w10 + d_s3_7_2 * w7 + g3 * w3
+            t_d_q1_2 = t_d_s3_10_2 * w10 + t_d_s3_7_2 * w7
+            d_q1_1 = d_s3_10_1 * w10 + d_s3_7_1 * w7 + g2 * w3
+            t_d_q1_1 = t_d_s3_10_1 * w10 + t_d_s3_7_1 * w7
+            d_q1_0 = d_s3_10_0 * w10 + d_s3_7_0 * w7 + g1 * w3
+            t_d_q1_0 = t_d_s3_10_0 * w10 + t_d_s3_7_0 * w7
+            d_q0_0 = d_s3_5_0 * w5 + d_s3_8_0 * w8 + g0 * w2
+            t_d_q0_0 = t_d_s3_5_0 * w5 + t_d_s3_8_0 * w8
+            t_d_a[n, 0, c] = (
+                c2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + d_q1_0 * t_a1 +
+                d_q1_1 * t_a2 + d_q1_2 * t_a3 + g0 * t_s3_5_0 + g1 * t_s3_10_0 + g2 * t_s3_10_1 + g3 * t_s3_10_2
+            )
+            t_d_a[n, 1, c] = (
+                a0 * t_d_q1_0 + d_q1_0 * t_a0 + g0 * t_s3_7_0 + g1 * t_s3_8_0 + c2 * (a1 * t_d_q2_0 + d_q2_0 * t_a1)
+            )
+            t_d_a[n, 2, c] = (
+                a0 * t_d_q1_1 + d_q1_1 * t_a0 + g0 * t_s3_7_1 + g2 * t_s3_8_0 + c2 * (a2 * t_d_q2_0 + d_q2_0 * t_a2)
+            )
+            t_d_a[n, 3, c] = (
+                a0 * t_d_q1_2 + d_q1_2 * t_a0 + g0 * t_s3_7_2 + g3 * t_s3_8_0 + c2 * (a3 * t_d_q2_0 + d_q2_0 * t_a3)
+            )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
+    """Gradient to a, w of: Product basis to correlation 3."""
     real = a.dtype.type
     c2 = real(2)
     for n in range(start, stop):
@@ -123,91 +331,8 @@ def backward(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 3."""
-    real = a.dtype.type
-    c2 = real(2)
-    for n in range(start, stop):
-        z = species[n]
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            w0 = w[z, 0, c]
-            w1 = w[z, 1, c]
-            w2 = w[z, 2, c]
-            w3 = w[z, 3, c]
-            w4 = w[z, 4, c]
-            w5 = w[z, 5, c]
-            w6 = w[z, 6, c]
-            w7 = w[z, 7, c]
-            w8 = w[z, 8, c]
-            w9 = w[z, 9, c]
-            w10 = w[z, 10, c]
-            t_a0 = t_a[n, 0, c]
-            t_a1 = t_a[n, 1, c]
-            t_a2 = t_a[n, 2, c]
-            t_a3 = t_a[n, 3, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
-            t_w5 = t_w[z, 5, c]
-            t_w6 = t_w[z, 6, c]
-            t_w7 = t_w[z, 7, c]
-            t_w8 = t_w[z, 8, c]
-            t_w9 = t_w[z, 9, c]
-            t_w10 = t_w[z, 10, c]
-            q0_0 = a0 * a0
-            t_q0_0 = c2 * a0 * t_a0
-            q1_0 = a0 * a1
-            t_q1_0 = a0 * t_a1 + a1 * t_a0
-            q1_1 = a0 * a2
-            t_q1_1 = a0 * t_a2 + a2 * t_a0
-            q1_2 = a0 * a3
-            t_q1_2 = a0 * t_a3 + a3 * t_a0
-            q2_0 = a1 * a1 + a2 * a2 + a3 * a3
-            t_q2_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-            s3_5_0 = q0_0 * w5 + q2_0 * w6
-            t_s3_5_0 = q0_0 * t_w5 + q2_0 * t_w6 + t_q0_0 * w5 + t_q2_0 * w6
-            s3_7_0 = q1_0 * w7
-            t_s3_7_0 = q1_0 * t_w7 + t_q1_0 * w7
-            s3_7_1 = q1_1 * w7
-            t_s3_7_1 = q1_1 * t_w7 + t_q1_1 * w7
-            s3_7_2 = q1_2 * w7
-            t_s3_7_2 = q1_2 * t_w7 + t_q1_2 * w7
-            s3_8_0 = q0_0 * w8 + q2_0 * w9
-            t_s3_8_0 = q0_0 * t_w8 + q2_0 * t_w9 + t_q0_0 * w8 + t_q2_0 * w9
-            s3_10_0 = q1_0 * w10
-            t_s3_10_0 = q1_0 * t_w10 + t_q1_0 * w10
-            s3_10_1 = q1_1 * w10
-            t_s3_10_1 = q1_1 * t_w10 + t_q1_1 * w10
-            s3_10_2 = q1_2 * w10
-            t_s3_10_2 = q1_2 * t_w10 + t_q1_2 * w10
-            t_out[n, 0, c] = (
-                a0 * t_s3_5_0 + a0 * t_w0 + a1 * t_s3_7_0 + a2 * t_s3_7_1 + a3 * t_s3_7_2 + q0_0 * t_w2 + q2_0 * t_w4
-                + s3_5_0 * t_a0 + s3_7_0 * t_a1 + s3_7_1 * t_a2 + s3_7_2 * t_a3 + t_a0 * w0 + t_q0_0 * w2 + t_q2_0 *
-                w4
-            )
-            t_out[n, 1, c] = (
-                a0 * t_s3_10_0 + a1 * t_s3_8_0 + a1 * t_w1 + q1_0 * t_w3 + s3_10_0 * t_a0 + s3_8_0 * t_a1 + t_a1 * w1
-                + t_q1_0 * w3
-            )
-            t_out[n, 2, c] = (
-                a0 * t_s3_10_1 + a2 * t_s3_8_0 + a2 * t_w1 + q1_1 * t_w3 + s3_10_1 * t_a0 + s3_8_0 * t_a2 + t_a2 * w1
-                + t_q1_1 * w3
-            )
-            t_out[n, 3, c] = (
-                a0 * t_s3_10_2 + a3 * t_s3_8_0 + a3 * t_w1 + q1_2 * t_w3 + s3_10_2 * t_a0 + s3_8_0 * t_a3 + t_a3 * w1
-                + t_q1_2 * w3
-            )
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 3."""
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 3."""
     real = a.dtype.type
     c2 = real(2)
     for n in range(start, stop):
@@ -234,17 +359,6 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_a1 = t_a[n, 1, c]
             t_a2 = t_a[n, 2, c]
             t_a3 = t_a[n, 3, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
-            t_w5 = t_w[z, 5, c]
-            t_w6 = t_w[z, 6, c]
-            t_w7 = t_w[z, 7, c]
-            t_w8 = t_w[z, 8, c]
-            t_w9 = t_w[z, 9, c]
-            t_w10 = t_w[z, 10, c]
             q0_0 = a0 * a0
             t_q0_0 = c2 * a0 * t_a0
             q1_0 = a0 * a1
@@ -255,14 +369,14 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_q1_2 = a0 * t_a3 + a3 * t_a0
             q2_0 = a1 * a1 + a2 * a2 + a3 * a3
             t_q2_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-            t_s3_5_0 = q0_0 * t_w5 + q2_0 * t_w6 + t_q0_0 * w5 + t_q2_0 * w6
-            t_s3_7_0 = q1_0 * t_w7 + t_q1_0 * w7
-            t_s3_7_1 = q1_1 * t_w7 + t_q1_1 * w7
-            t_s3_7_2 = q1_2 * t_w7 + t_q1_2 * w7
-            t_s3_8_0 = q0_0 * t_w8 + q2_0 * t_w9 + t_q0_0 * w8 + t_q2_0 * w9
-            t_s3_10_0 = q1_0 * t_w10 + t_q1_0 * w10
-            t_s3_10_1 = q1_1 * t_w10 + t_q1_1 * w10
-            t_s3_10_2 = q1_2 * t_w10 + t_q1_2 * w10
+            t_s3_5_0 = t_q0_0 * w5 + t_q2_0 * w6
+            t_s3_7_0 = t_q1_0 * w7
+            t_s3_7_1 = t_q1_1 * w7
+            t_s3_7_2 = t_q1_2 * w7
+            t_s3_8_0 = t_q0_0 * w8 + t_q2_0 * w9
+            t_s3_10_0 = t_q1_0 * w10
+            t_s3_10_1 = t_q1_1 * w10
+            t_s3_10_2 = t_q1_2 * w10
             d_s3_10_2 = a0 * g3
             t_d_s3_10_2 = g3 * t_a0
             d_s3_10_1 = a0 * g2
@@ -280,31 +394,27 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             d_s3_5_0 = a0 * g0
             t_d_s3_5_0 = g0 * t_a0
             d_q2_0 = d_s3_5_0 * w6 + d_s3_8_0 * w9 + g0 * w4
-            t_d_q2_0 = d_s3_5_0 * t_w6 + d_s3_8_0 * t_w9 + g0 * t_w4 + t_d_s3_5_0 * w6 + t_d_s3_8_0 * w9
+            t_d_q2_0 = t_d_s3_5_0 * w6 + t_d_s3_8_0 * w9
             d_q1_2 = d_s3_10_2 * w10 + d_s3_7_2 * w7 + g3 * w3
-            t_d_q1_2 = d_s3_10_2 * t_w10 + d_s3_7_2 * t_w7 + g3 * t_w3 + t_d_s3_10_2 * w10 + t_d_s3_7_2 * w7
+            t_d_q1_2 = t_d_s3_10_2 * w10 + t_d_s3_7_2 * w7
             d_q1_1 = d_s3_10_1 * w10 + d_s3_7_1 * w7 + g2 * w3
-            t_d_q1_1 = d_s3_10_1 * t_w10 + d_s3_7_1 * t_w7 + g2 * t_w3 + t_d_s3_10_1 * w10 + t_d_s3_7_1 * w7
+            t_d_q1_1 = t_d_s3_10_1 * w10 + t_d_s3_7_1 * w7
             d_q1_0 = d_s3_10_0 * w10 + d_s3_7_0 * w7 + g1 * w3
-            t_d_q1_0 = d_s3_10_0 * t_w10 + d_s3_7_0 * t_w7 + g1 * t_w3 + t_d_s3_10_0 * w10 + t_d_s3_7_0 * w7
+            t_d_q1_0 = t_d_s3_10_0 * w10 + t_d_s3_7_0 * w7
             d_q0_0 = d_s3_5_0 * w5 + d_s3_8_0 * w8 + g0 * w2
-            t_d_q0_0 = d_s3_5_0 * t_w5 + d_s3_8_0 * t_w8 + g0 * t_w2 + t_d_s3_5_0 * w5 + t_d_s3_8_0 * w8
+            t_d_q0_0 = t_d_s3_5_0 * w5 + t_d_s3_8_0 * w8
             t_d_a[n, 0, c] = (
                 c2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + d_q1_0 * t_a1 +
-                d_q1_1 * t_a2 + d_q1_2 * t_a3 + g0 * t_s3_5_0 + g0 * t_w0 + g1 * t_s3_10_0 + g2 * t_s3_10_1 + g3 *
-                t_s3_10_2
+                d_q1_1 * t_a2 + d_q1_2 * t_a3 + g0 * t_s3_5_0 + g1 * t_s3_10_0 + g2 * t_s3_10_1 + g3 * t_s3_10_2
             )
             t_d_a[n, 1, c] = (
-                a0 * t_d_q1_0 + d_q1_0 * t_a0 + g0 * t_s3_7_0 + g1 * t_s3_8_0 + g1 * t_w1 + c2 * (a1 * t_d_q2_0 +
-                d_q2_0 * t_a1)
+                a0 * t_d_q1_0 + d_q1_0 * t_a0 + g0 * t_s3_7_0 + g1 * t_s3_8_0 + c2 * (a1 * t_d_q2_0 + d_q2_0 * t_a1)
             )
             t_d_a[n, 2, c] = (
-                a0 * t_d_q1_1 + d_q1_1 * t_a0 + g0 * t_s3_7_1 + g2 * t_s3_8_0 + g2 * t_w1 + c2 * (a2 * t_d_q2_0 +
-                d_q2_0 * t_a2)
+                a0 * t_d_q1_1 + d_q1_1 * t_a0 + g0 * t_s3_7_1 + g2 * t_s3_8_0 + c2 * (a2 * t_d_q2_0 + d_q2_0 * t_a2)
             )
             t_d_a[n, 3, c] = (
-                a0 * t_d_q1_2 + d_q1_2 * t_a0 + g0 * t_s3_7_2 + g3 * t_s3_8_0 + g3 * t_w1 + c2 * (a3 * t_d_q2_0 +
-                d_q2_0 * t_a3)
+                a0 * t_d_q1_2 + d_q1_2 * t_a0 + g0 * t_s3_7_2 + g3 * t_s3_8_0 + c2 * (a3 * t_d_q2_0 + d_q2_0 * t_a3)
             )
             t_d_w[thread, z, 0, c] += g0 * t_a0
             t_d_w[thread, z, 1, c] += g1 * t_a1 + g2 * t_a2 + g3 * t_a3

@@ -3,8 +3,9 @@
 # Kernel:      product_even_limited_a1_o1_n4
 # Rule:        out = sum over orders 1..4 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 21, channel] -> out [atoms, component, channel]
-# Operations:  forward 111, backward 291, forward_tangent 310, backward_tangent 677
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 744c90a238da5fe5
+# Operations:  forward 111, forward_tangent 236, backward 238, backward_tangent 422, backward_w 291,
+#              backward_tangent_w 547
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 e57adf334978714f
 
 from numba import njit
 
@@ -91,8 +92,490 @@ def forward(start, stop, thread, species, a, w, out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 4."""
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_out):
+    """Tangent of: Product basis to correlation 4."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            w11 = w[z, 11, c]
+            w12 = w[z, 12, c]
+            w13 = w[z, 13, c]
+            w14 = w[z, 14, c]
+            w15 = w[z, 15, c]
+            w16 = w[z, 16, c]
+            w17 = w[z, 17, c]
+            w18 = w[z, 18, c]
+            w19 = w[z, 19, c]
+            w20 = w[z, 20, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            q0_0 = a0 * a0
+            t_q0_0 = c2 * a0 * t_a0
+            q1_0 = a0 * a1
+            t_q1_0 = a0 * t_a1 + a1 * t_a0
+            q1_1 = a0 * a2
+            t_q1_1 = a0 * t_a2 + a2 * t_a0
+            q1_2 = a0 * a3
+            t_q1_2 = a0 * t_a3 + a3 * t_a0
+            q2_0 = a1 * a1 + a2 * a2 + a3 * a3
+            t_q2_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+            s3_5_0 = q0_0 * w5 + q2_0 * w6
+            t_s3_5_0 = t_q0_0 * w5 + t_q2_0 * w6
+            s3_7_0 = q1_0 * w7
+            t_s3_7_0 = t_q1_0 * w7
+            s3_7_1 = q1_1 * w7
+            t_s3_7_1 = t_q1_1 * w7
+            s3_7_2 = q1_2 * w7
+            t_s3_7_2 = t_q1_2 * w7
+            s3_8_0 = q0_0 * w8 + q2_0 * w9
+            t_s3_8_0 = t_q0_0 * w8 + t_q2_0 * w9
+            s3_10_0 = q1_0 * w10
+            t_s3_10_0 = t_q1_0 * w10
+            s3_10_1 = q1_1 * w10
+            t_s3_10_1 = t_q1_1 * w10
+            s3_10_2 = q1_2 * w10
+            t_s3_10_2 = t_q1_2 * w10
+            s4_11_0 = q0_0 * w11 + q2_0 * w12
+            t_s4_11_0 = t_q0_0 * w11 + t_q2_0 * w12
+            c4_11_0 = a0 * s4_11_0
+            t_c4_11_0 = a0 * t_s4_11_0 + s4_11_0 * t_a0
+            s4_13_0 = q1_0 * w13
+            t_s4_13_0 = t_q1_0 * w13
+            s4_13_1 = q1_1 * w13
+            t_s4_13_1 = t_q1_1 * w13
+            s4_13_2 = q1_2 * w13
+            t_s4_13_2 = t_q1_2 * w13
+            c4_13_0 = a1 * s4_13_0 + a2 * s4_13_1 + a3 * s4_13_2
+            t_c4_13_0 = (
+                a1 * t_s4_13_0 + a2 * t_s4_13_1 + a3 * t_s4_13_2 + s4_13_0 * t_a1 + s4_13_1 * t_a2 + s4_13_2 * t_a3
+            )
+            s4_14_0 = q0_0 * w14 + q2_0 * w15
+            t_s4_14_0 = t_q0_0 * w14 + t_q2_0 * w15
+            c4_14_0 = a1 * s4_14_0
+            t_c4_14_0 = a1 * t_s4_14_0 + s4_14_0 * t_a1
+            c4_14_1 = a2 * s4_14_0
+            t_c4_14_1 = a2 * t_s4_14_0 + s4_14_0 * t_a2
+            c4_14_2 = a3 * s4_14_0
+            t_c4_14_2 = a3 * t_s4_14_0 + s4_14_0 * t_a3
+            s4_16_0 = q1_0 * w16
+            t_s4_16_0 = t_q1_0 * w16
+            s4_16_1 = q1_1 * w16
+            t_s4_16_1 = t_q1_1 * w16
+            s4_16_2 = q1_2 * w16
+            t_s4_16_2 = t_q1_2 * w16
+            c4_16_0 = a0 * s4_16_0
+            t_c4_16_0 = a0 * t_s4_16_0 + s4_16_0 * t_a0
+            c4_16_1 = a0 * s4_16_1
+            t_c4_16_1 = a0 * t_s4_16_1 + s4_16_1 * t_a0
+            c4_16_2 = a0 * s4_16_2
+            t_c4_16_2 = a0 * t_s4_16_2 + s4_16_2 * t_a0
+            r0_0 = c4_11_0 + c4_13_0
+            t_r0_0 = t_c4_11_0 + t_c4_13_0
+            r1_0 = c4_14_0 + c4_16_0
+            t_r1_0 = t_c4_14_0 + t_c4_16_0
+            r1_1 = c4_14_1 + c4_16_1
+            t_r1_1 = t_c4_14_1 + t_c4_16_1
+            r1_2 = c4_14_2 + c4_16_2
+            t_r1_2 = t_c4_14_2 + t_c4_16_2
+            u17_0 = r0_0 * w17
+            t_u17_0 = t_r0_0 * w17
+            u18_0 = r1_0 * w18
+            t_u18_0 = t_r1_0 * w18
+            u18_1 = r1_1 * w18
+            t_u18_1 = t_r1_1 * w18
+            u18_2 = r1_2 * w18
+            t_u18_2 = t_r1_2 * w18
+            u19_0 = r0_0 * w19
+            t_u19_0 = t_r0_0 * w19
+            u20_0 = r1_0 * w20
+            t_u20_0 = t_r1_0 * w20
+            u20_1 = r1_1 * w20
+            t_u20_1 = t_r1_1 * w20
+            u20_2 = r1_2 * w20
+            t_u20_2 = t_r1_2 * w20
+            t_out[n, 0, c] = (
+                a0 * t_s3_5_0 + a0 * t_u17_0 + a1 * t_s3_7_0 + a1 * t_u18_0 + a2 * t_s3_7_1 + a2 * t_u18_1 + a3 *
+                t_s3_7_2 + a3 * t_u18_2 + s3_5_0 * t_a0 + s3_7_0 * t_a1 + s3_7_1 * t_a2 + s3_7_2 * t_a3 + t_a0 * u17_0
+                + t_a0 * w0 + t_a1 * u18_0 + t_a2 * u18_1 + t_a3 * u18_2 + t_q0_0 * w2 + t_q2_0 * w4
+            )
+            t_out[n, 1, c] = (
+                a0 * t_s3_10_0 + a0 * t_u20_0 + a1 * t_s3_8_0 + a1 * t_u19_0 + s3_10_0 * t_a0 + s3_8_0 * t_a1 + t_a0 *
+                u20_0 + t_a1 * u19_0 + t_a1 * w1 + t_q1_0 * w3
+            )
+            t_out[n, 2, c] = (
+                a0 * t_s3_10_1 + a0 * t_u20_1 + a2 * t_s3_8_0 + a2 * t_u19_0 + s3_10_1 * t_a0 + s3_8_0 * t_a2 + t_a0 *
+                u20_1 + t_a2 * u19_0 + t_a2 * w1 + t_q1_1 * w3
+            )
+            t_out[n, 3, c] = (
+                a0 * t_s3_10_2 + a0 * t_u20_2 + a3 * t_s3_8_0 + a3 * t_u19_0 + s3_10_2 * t_a0 + s3_8_0 * t_a3 + t_a0 *
+                u20_2 + t_a3 * u19_0 + t_a3 * w1 + t_q1_2 * w3
+            )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, species, a, w, g, d_a):
+    """Gradient to a of: Product basis to correlation 4."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            w11 = w[z, 11, c]
+            w12 = w[z, 12, c]
+            w13 = w[z, 13, c]
+            w14 = w[z, 14, c]
+            w15 = w[z, 15, c]
+            w16 = w[z, 16, c]
+            w17 = w[z, 17, c]
+            w18 = w[z, 18, c]
+            w19 = w[z, 19, c]
+            w20 = w[z, 20, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            q0_0 = a0 * a0
+            q1_0 = a0 * a1
+            q1_1 = a0 * a2
+            q1_2 = a0 * a3
+            q2_0 = a1 * a1 + a2 * a2 + a3 * a3
+            s3_5_0 = q0_0 * w5 + q2_0 * w6
+            s3_7_0 = q1_0 * w7
+            s3_7_1 = q1_1 * w7
+            s3_7_2 = q1_2 * w7
+            s3_8_0 = q0_0 * w8 + q2_0 * w9
+            s3_10_0 = q1_0 * w10
+            s3_10_1 = q1_1 * w10
+            s3_10_2 = q1_2 * w10
+            s4_11_0 = q0_0 * w11 + q2_0 * w12
+            c4_11_0 = a0 * s4_11_0
+            s4_13_0 = q1_0 * w13
+            s4_13_1 = q1_1 * w13
+            s4_13_2 = q1_2 * w13
+            c4_13_0 = a1 * s4_13_0 + a2 * s4_13_1 + a3 * s4_13_2
+            s4_14_0 = q0_0 * w14 + q2_0 * w15
+            c4_14_0 = a1 * s4_14_0
+            c4_14_1 = a2 * s4_14_0
+            c4_14_2 = a3 * s4_14_0
+            s4_16_0 = q1_0 * w16
+            s4_16_1 = q1_1 * w16
+            s4_16_2 = q1_2 * w16
+            c4_16_0 = a0 * s4_16_0
+            c4_16_1 = a0 * s4_16_1
+            c4_16_2 = a0 * s4_16_2
+            r0_0 = c4_11_0 + c4_13_0
+            r1_0 = c4_14_0 + c4_16_0
+            r1_1 = c4_14_1 + c4_16_1
+            r1_2 = c4_14_2 + c4_16_2
+            u17_0 = r0_0 * w17
+            u18_0 = r1_0 * w18
+            u18_1 = r1_1 * w18
+            u18_2 = r1_2 * w18
+            u19_0 = r0_0 * w19
+            u20_0 = r1_0 * w20
+            u20_1 = r1_1 * w20
+            u20_2 = r1_2 * w20
+            d_u20_2 = a0 * g3
+            d_u20_1 = a0 * g2
+            d_u20_0 = a0 * g1
+            d_u19_0 = a1 * g1 + a2 * g2 + a3 * g3
+            d_u18_2 = a3 * g0
+            d_u18_1 = a2 * g0
+            d_u18_0 = a1 * g0
+            d_u17_0 = a0 * g0
+            d_r1_2 = d_u18_2 * w18 + d_u20_2 * w20
+            d_r1_1 = d_u18_1 * w18 + d_u20_1 * w20
+            d_r1_0 = d_u18_0 * w18 + d_u20_0 * w20
+            d_r0_0 = d_u17_0 * w17 + d_u19_0 * w19
+            d_c4_16_2 = d_r1_2
+            d_c4_16_1 = d_r1_1
+            d_c4_16_0 = d_r1_0
+            d_s4_16_2 = a0 * d_c4_16_2
+            d_s4_16_1 = a0 * d_c4_16_1
+            d_s4_16_0 = a0 * d_c4_16_0
+            d_c4_14_2 = d_r1_2
+            d_c4_14_1 = d_r1_1
+            d_c4_14_0 = d_r1_0
+            d_s4_14_0 = a1 * d_c4_14_0 + a2 * d_c4_14_1 + a3 * d_c4_14_2
+            d_c4_13_0 = d_r0_0
+            d_s4_13_2 = a3 * d_c4_13_0
+            d_s4_13_1 = a2 * d_c4_13_0
+            d_s4_13_0 = a1 * d_c4_13_0
+            d_c4_11_0 = d_r0_0
+            d_s4_11_0 = a0 * d_c4_11_0
+            d_s3_10_2 = a0 * g3
+            d_s3_10_1 = a0 * g2
+            d_s3_10_0 = a0 * g1
+            d_s3_8_0 = a1 * g1 + a2 * g2 + a3 * g3
+            d_s3_7_2 = a3 * g0
+            d_s3_7_1 = a2 * g0
+            d_s3_7_0 = a1 * g0
+            d_s3_5_0 = a0 * g0
+            d_q2_0 = d_s3_5_0 * w6 + d_s3_8_0 * w9 + d_s4_11_0 * w12 + d_s4_14_0 * w15 + g0 * w4
+            d_q1_2 = d_s3_10_2 * w10 + d_s3_7_2 * w7 + d_s4_13_2 * w13 + d_s4_16_2 * w16 + g3 * w3
+            d_q1_1 = d_s3_10_1 * w10 + d_s3_7_1 * w7 + d_s4_13_1 * w13 + d_s4_16_1 * w16 + g2 * w3
+            d_q1_0 = d_s3_10_0 * w10 + d_s3_7_0 * w7 + d_s4_13_0 * w13 + d_s4_16_0 * w16 + g1 * w3
+            d_q0_0 = d_s3_5_0 * w5 + d_s3_8_0 * w8 + d_s4_11_0 * w11 + d_s4_14_0 * w14 + g0 * w2
+            d_a[n, 0, c] = (
+                c2 * a0 * d_q0_0 + a1 * d_q1_0 + a2 * d_q1_1 + a3 * d_q1_2 + d_c4_11_0 * s4_11_0 + d_c4_16_0 * s4_16_0
+                + d_c4_16_1 * s4_16_1 + d_c4_16_2 * s4_16_2 + g0 * s3_5_0 + g0 * u17_0 + g0 * w0 + g1 * s3_10_0 + g1 *
+                u20_0 + g2 * s3_10_1 + g2 * u20_1 + g3 * s3_10_2 + g3 * u20_2
+            )
+            d_a[n, 1, c] = (
+                a0 * d_q1_0 + d_c4_13_0 * s4_13_0 + d_c4_14_0 * s4_14_0 + g0 * s3_7_0 + g0 * u18_0 + g1 * s3_8_0 + g1
+                * u19_0 + g1 * w1 + c2 * a1 * d_q2_0
+            )
+            d_a[n, 2, c] = (
+                a0 * d_q1_1 + d_c4_13_0 * s4_13_1 + d_c4_14_1 * s4_14_0 + g0 * s3_7_1 + g0 * u18_1 + g2 * s3_8_0 + g2
+                * u19_0 + g2 * w1 + c2 * a2 * d_q2_0
+            )
+            d_a[n, 3, c] = (
+                a0 * d_q1_2 + d_c4_13_0 * s4_13_2 + d_c4_14_2 * s4_14_0 + g0 * s3_7_2 + g0 * u18_2 + g3 * s3_8_0 + g3
+                * u19_0 + g3 * w1 + c2 * a3 * d_q2_0
+            )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_d_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 4."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            w11 = w[z, 11, c]
+            w12 = w[z, 12, c]
+            w13 = w[z, 13, c]
+            w14 = w[z, 14, c]
+            w15 = w[z, 15, c]
+            w16 = w[z, 16, c]
+            w17 = w[z, 17, c]
+            w18 = w[z, 18, c]
+            w19 = w[z, 19, c]
+            w20 = w[z, 20, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            q0_0 = a0 * a0
+            t_q0_0 = c2 * a0 * t_a0
+            q1_0 = a0 * a1
+            t_q1_0 = a0 * t_a1 + a1 * t_a0
+            q1_1 = a0 * a2
+            t_q1_1 = a0 * t_a2 + a2 * t_a0
+            q1_2 = a0 * a3
+            t_q1_2 = a0 * t_a3 + a3 * t_a0
+            q2_0 = a1 * a1 + a2 * a2 + a3 * a3
+            t_q2_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+            t_s3_5_0 = t_q0_0 * w5 + t_q2_0 * w6
+            t_s3_7_0 = t_q1_0 * w7
+            t_s3_7_1 = t_q1_1 * w7
+            t_s3_7_2 = t_q1_2 * w7
+            t_s3_8_0 = t_q0_0 * w8 + t_q2_0 * w9
+            t_s3_10_0 = t_q1_0 * w10
+            t_s3_10_1 = t_q1_1 * w10
+            t_s3_10_2 = t_q1_2 * w10
+            s4_11_0 = q0_0 * w11 + q2_0 * w12
+            t_s4_11_0 = t_q0_0 * w11 + t_q2_0 * w12
+            t_c4_11_0 = a0 * t_s4_11_0 + s4_11_0 * t_a0
+            s4_13_0 = q1_0 * w13
+            t_s4_13_0 = t_q1_0 * w13
+            s4_13_1 = q1_1 * w13
+            t_s4_13_1 = t_q1_1 * w13
+            s4_13_2 = q1_2 * w13
+            t_s4_13_2 = t_q1_2 * w13
+            t_c4_13_0 = (
+                a1 * t_s4_13_0 + a2 * t_s4_13_1 + a3 * t_s4_13_2 + s4_13_0 * t_a1 + s4_13_1 * t_a2 + s4_13_2 * t_a3
+            )
+            s4_14_0 = q0_0 * w14 + q2_0 * w15
+            t_s4_14_0 = t_q0_0 * w14 + t_q2_0 * w15
+            t_c4_14_0 = a1 * t_s4_14_0 + s4_14_0 * t_a1
+            t_c4_14_1 = a2 * t_s4_14_0 + s4_14_0 * t_a2
+            t_c4_14_2 = a3 * t_s4_14_0 + s4_14_0 * t_a3
+            s4_16_0 = q1_0 * w16
+            t_s4_16_0 = t_q1_0 * w16
+            s4_16_1 = q1_1 * w16
+            t_s4_16_1 = t_q1_1 * w16
+            s4_16_2 = q1_2 * w16
+            t_s4_16_2 = t_q1_2 * w16
+            t_c4_16_0 = a0 * t_s4_16_0 + s4_16_0 * t_a0
+            t_c4_16_1 = a0 * t_s4_16_1 + s4_16_1 * t_a0
+            t_c4_16_2 = a0 * t_s4_16_2 + s4_16_2 * t_a0
+            t_r0_0 = t_c4_11_0 + t_c4_13_0
+            t_r1_0 = t_c4_14_0 + t_c4_16_0
+            t_r1_1 = t_c4_14_1 + t_c4_16_1
+            t_r1_2 = t_c4_14_2 + t_c4_16_2
+            t_u17_0 = t_r0_0 * w17
+            t_u18_0 = t_r1_0 * w18
+            t_u18_1 = t_r1_1 * w18
+            t_u18_2 = t_r1_2 * w18
+            t_u19_0 = t_r0_0 * w19
+            t_u20_0 = t_r1_0 * w20
+            t_u20_1 = t_r1_1 * w20
+            t_u20_2 = t_r1_2 * w20
+            d_u20_2 = a0 * g3
+            t_d_u20_2 = g3 * t_a0
+            d_u20_1 = a0 * g2
+            t_d_u20_1 = g2 * t_a0
+            d_u20_0 = a0 * g1
+            t_d_u20_0 = g1 * t_a0
+            d_u19_0 = a1 * g1 + a2 * g2 + a3 * g3
+            t_d_u19_0 = g1 * t_a1 + g2 * t_a2 + g3 * t_a3
+            d_u18_2 = a3 * g0
+            t_d_u18_2 = g0 * t_a3
+            d_u18_1 = a2 * g0
+            t_d_u18_1 = g0 * t_a2
+            d_u18_0 = a1 * g0
+            t_d_u18_0 = g0 * t_a1
+            d_u17_0 = a0 * g0
+            t_d_u17_0 = g0 * t_a0
+            d_r1_2 = d_u18_2 * w18 + d_u20_2 * w20
+            t_d_r1_2 = t_d_u18_2 * w18 + t_d_u20_2 * w20
+            d_r1_1 = d_u18_1 * w18 + d_u20_1 * w20
+            t_d_r1_1 = t_d_u18_1 * w18 + t_d_u20_1 * w20
+            d_r1_0 = d_u18_0 * w18 + d_u20_0 * w20
+            t_d_r1_0 = t_d_u18_0 * w18 + t_d_u20_0 * w20
+            d_r0_0 = d_u17_0 * w17 + d_u19_0 * w19
+            t_d_r0_0 = t_d_u17_0 * w17 + t_d_u19_0 * w19
+            d_c4_16_2 = d_r1_2
+            t_d_c4_16_2 = t_d_r1_2
+            d_c4_16_1 = d_r1_1
+            t_d_c4_16_1 = t_d_r1_1
+            d_c4_16_0 = d_r1_0
+            t_d_c4_16_0 = t_d_r1_0
+            d_s4_16_2 = a0 * d_c4_16_2
+            t_d_s4_16_2 = a0 * t_d_c4_16_2 + d_c4_16_2 * t_a0
+            d_s4_16_1 = a0 * d_c4_16_1
+            t_d_s4_16_1 = a0 * t_d_c4_16_1 + d_c4_16_1 * t_a0
+            d_s4_16_0 = a0 * d_c4_16_0
+            t_d_s4_16_0 = a0 * t_d_c4_16_0 + d_c4_16_0 * t_a0
+            d_c4_14_2 = d_r1_2
+            t_d_c4_14_2 = t_d_r1_2
+            d_c4_14_1 = d_r1_1
+            t_d_c4_14_1 = t_d_r1_1
+            d_c4_14_0 = d_r1_0
+            t_d_c4_14_0 = t_d_r1_0
+            d_s4_14_0 = a1 * d_c4_14_0 + a2 * d_c4_14_1 + a3 * d_c4_14_2
+            t_d_s4_14_0 = (
+                a1 * t_d_c4_14_0 + a2 * t_d_c4_14_1 + a3 * t_d_c4_14_2 + d_c4_14_0 * t_a1 + d_c4_14_1 * t_a2 +
+                d_c4_14_2 * t_a3
+            )
+            d_c4_13_0 = d_r0_0
+            t_d_c4_13_0 = t_d_r0_0
+            d_s4_13_2 = a3 * d_c4_13_0
+            t_d_s4_13_2 = a3 * t_d_c4_13_0 + d_c4_13_0 * t_a3
+            d_s4_13_1 = a2 * d_c4_13_0
+            t_d_s4_13_1 = a2 * t_d_c4_13_0 + d_c4_13_0 * t_a2
+            d_s4_13_0 = a1 * d_c4_13_0
+            t_d_s4_13_0 = a1 * t_d_c4_13_0 + d_c4_13_0 * t_a1
+            d_c4_11_0 = d_r0_0
+            t_d_c4_11_0 = t_d_r0_0
+            d_s4_11_0 = a0 * d_c4_11_0
+            t_d_s4_11_0 = a0 * t_d_c4_11_0 + d_c4_11_0 * t_a0
+            d_s3_10_2 = a0 * g3
+            t_d_s3_10_2 = g3 * t_a0
+            d_s3_10_1 = a0 * g2
+            t_d_s3_10_1 = g2 * t_a0
+            d_s3_10_0 = a0 * g1
+            t_d_s3_10_0 = g1 * t_a0
+            d_s3_8_0 = a1 * g1 + a2 * g2 + a3 * g3
+            t_d_s3_8_0 = g1 * t_a1 + g2 * t_a2 + g3 * t_a3
+            d_s3_7_2 = a3 * g0
+            t_d_s3_7_2 = g0 * t_a3
+            d_s3_7_1 = a2 * g0
+            t_d_s3_7_1 = g0 * t_a2
+            d_s3_7_0 = a1 * g0
+            t_d_s3_7_0 = g0 * t_a1
+            d_s3_5_0 = a0 * g0
+            t_d_s3_5_0 = g0 * t_a0
+            d_q2_0 = d_s3_5_0 * w6 + d_s3_8_0 * w9 + d_s4_11_0 * w12 + d_s4_14_0 * w15 + g0 * w4
+            t_d_q2_0 = t_d_s3_5_0 * w6 + t_d_s3_8_0 * w9 + t_d_s4_11_0 * w12 + t_d_s4_14_0 * w15
+            d_q1_2 = d_s3_10_2 * w10 + d_s3_7_2 * w7 + d_s4_13_2 * w13 + d_s4_16_2 * w16 + g3 * w3
+            t_d_q1_2 = t_d_s3_10_2 * w10 + t_d_s3_7_2 * w7 + t_d_s4_13_2 * w13 + t_d_s4_16_2 * w16
+            d_q1_1 = d_s3_10_1 * w10 + d_s3_7_1 * w7 + d_s4_13_1 * w13 + d_s4_16_1 * w16 + g2 * w3
+            t_d_q1_1 = t_d_s3_10_1 * w10 + t_d_s3_7_1 * w7 + t_d_s4_13_1 * w13 + t_d_s4_16_1 * w16
+            d_q1_0 = d_s3_10_0 * w10 + d_s3_7_0 * w7 + d_s4_13_0 * w13 + d_s4_16_0 * w16 + g1 * w3
+            t_d_q1_0 = t_d_s3_10_0 * w10 + t_d_s3_7_0 * w7 + t_d_s4_13_0 * w13 + t_d_s4_16_0 * w16
+            d_q0_0 = d_s3_5_0 * w5 + d_s3_8_0 * w8 + d_s4_11_0 * w11 + d_s4_14_0 * w14 + g0 * w2
+            t_d_q0_0 = t_d_s3_5_0 * w5 + t_d_s3_8_0 * w8 + t_d_s4_11_0 * w11 + t_d_s4_14_0 * w14
+            t_d_a[n, 0, c] = (
+                c2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + d_c4_11_0 *
+                t_s4_11_0 + d_c4_16_0 * t_s4_16_0 + d_c4_16_1 * t_s4_16_1 + d_c4_16_2 * t_s4_16_2 + d_q1_0 * t_a1 +
+                d_q1_1 * t_a2 + d_q1_2 * t_a3 + g0 * t_s3_5_0 + g0 * t_u17_0 + g1 * t_s3_10_0 + g1 * t_u20_0 + g2 *
+                t_s3_10_1 + g2 * t_u20_1 + g3 * t_s3_10_2 + g3 * t_u20_2 + s4_11_0 * t_d_c4_11_0 + s4_16_0 *
+                t_d_c4_16_0 + s4_16_1 * t_d_c4_16_1 + s4_16_2 * t_d_c4_16_2
+            )
+            t_d_a[n, 1, c] = (
+                a0 * t_d_q1_0 + d_c4_13_0 * t_s4_13_0 + d_c4_14_0 * t_s4_14_0 + d_q1_0 * t_a0 + g0 * t_s3_7_0 + g0 *
+                t_u18_0 + g1 * t_s3_8_0 + g1 * t_u19_0 + s4_13_0 * t_d_c4_13_0 + s4_14_0 * t_d_c4_14_0 + c2 * (a1 *
+                t_d_q2_0 + d_q2_0 * t_a1)
+            )
+            t_d_a[n, 2, c] = (
+                a0 * t_d_q1_1 + d_c4_13_0 * t_s4_13_1 + d_c4_14_1 * t_s4_14_0 + d_q1_1 * t_a0 + g0 * t_s3_7_1 + g0 *
+                t_u18_1 + g2 * t_s3_8_0 + g2 * t_u19_0 + s4_13_1 * t_d_c4_13_0 + s4_14_0 * t_d_c4_14_1 + c2 * (a2 *
+                t_d_q2_0 + d_q2_0 * t_a2)
+            )
+            t_d_a[n, 3, c] = (
+                a0 * t_d_q1_2 + d_c4_13_0 * t_s4_13_2 + d_c4_14_2 * t_s4_14_0 + d_q1_2 * t_a0 + g0 * t_s3_7_2 + g0 *
+                t_u18_2 + g3 * t_s3_8_0 + g3 * t_u19_0 + s4_13_2 * t_d_c4_13_0 + s4_14_0 * t_d_c4_14_2 + c2 * (a3 *
+                t_d_q2_0 + d_q2_0 * t_a3)
+            )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
+    """Gradient to a, w of: Product basis to correlation 4."""
     real = a.dtype.type
     c2 = real(2)
     for n in range(start, stop):
@@ -250,170 +733,8 @@ def backward(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 4."""
-    real = a.dtype.type
-    c2 = real(2)
-    for n in range(start, stop):
-        z = species[n]
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            w0 = w[z, 0, c]
-            w1 = w[z, 1, c]
-            w2 = w[z, 2, c]
-            w3 = w[z, 3, c]
-            w4 = w[z, 4, c]
-            w5 = w[z, 5, c]
-            w6 = w[z, 6, c]
-            w7 = w[z, 7, c]
-            w8 = w[z, 8, c]
-            w9 = w[z, 9, c]
-            w10 = w[z, 10, c]
-            w11 = w[z, 11, c]
-            w12 = w[z, 12, c]
-            w13 = w[z, 13, c]
-            w14 = w[z, 14, c]
-            w15 = w[z, 15, c]
-            w16 = w[z, 16, c]
-            w17 = w[z, 17, c]
-            w18 = w[z, 18, c]
-            w19 = w[z, 19, c]
-            w20 = w[z, 20, c]
-            t_a0 = t_a[n, 0, c]
-            t_a1 = t_a[n, 1, c]
-            t_a2 = t_a[n, 2, c]
-            t_a3 = t_a[n, 3, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
-            t_w5 = t_w[z, 5, c]
-            t_w6 = t_w[z, 6, c]
-            t_w7 = t_w[z, 7, c]
-            t_w8 = t_w[z, 8, c]
-            t_w9 = t_w[z, 9, c]
-            t_w10 = t_w[z, 10, c]
-            t_w11 = t_w[z, 11, c]
-            t_w12 = t_w[z, 12, c]
-            t_w13 = t_w[z, 13, c]
-            t_w14 = t_w[z, 14, c]
-            t_w15 = t_w[z, 15, c]
-            t_w16 = t_w[z, 16, c]
-            t_w17 = t_w[z, 17, c]
-            t_w18 = t_w[z, 18, c]
-            t_w19 = t_w[z, 19, c]
-            t_w20 = t_w[z, 20, c]
-            q0_0 = a0 * a0
-            t_q0_0 = c2 * a0 * t_a0
-            q1_0 = a0 * a1
-            t_q1_0 = a0 * t_a1 + a1 * t_a0
-            q1_1 = a0 * a2
-            t_q1_1 = a0 * t_a2 + a2 * t_a0
-            q1_2 = a0 * a3
-            t_q1_2 = a0 * t_a3 + a3 * t_a0
-            q2_0 = a1 * a1 + a2 * a2 + a3 * a3
-            t_q2_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-            s3_5_0 = q0_0 * w5 + q2_0 * w6
-            t_s3_5_0 = q0_0 * t_w5 + q2_0 * t_w6 + t_q0_0 * w5 + t_q2_0 * w6
-            s3_7_0 = q1_0 * w7
-            t_s3_7_0 = q1_0 * t_w7 + t_q1_0 * w7
-            s3_7_1 = q1_1 * w7
-            t_s3_7_1 = q1_1 * t_w7 + t_q1_1 * w7
-            s3_7_2 = q1_2 * w7
-            t_s3_7_2 = q1_2 * t_w7 + t_q1_2 * w7
-            s3_8_0 = q0_0 * w8 + q2_0 * w9
-            t_s3_8_0 = q0_0 * t_w8 + q2_0 * t_w9 + t_q0_0 * w8 + t_q2_0 * w9
-            s3_10_0 = q1_0 * w10
-            t_s3_10_0 = q1_0 * t_w10 + t_q1_0 * w10
-            s3_10_1 = q1_1 * w10
-            t_s3_10_1 = q1_1 * t_w10 + t_q1_1 * w10
-            s3_10_2 = q1_2 * w10
-            t_s3_10_2 = q1_2 * t_w10 + t_q1_2 * w10
-            s4_11_0 = q0_0 * w11 + q2_0 * w12
-            t_s4_11_0 = q0_0 * t_w11 + q2_0 * t_w12 + t_q0_0 * w11 + t_q2_0 * w12
-            c4_11_0 = a0 * s4_11_0
-            t_c4_11_0 = a0 * t_s4_11_0 + s4_11_0 * t_a0
-            s4_13_0 = q1_0 * w13
-            t_s4_13_0 = q1_0 * t_w13 + t_q1_0 * w13
-            s4_13_1 = q1_1 * w13
-            t_s4_13_1 = q1_1 * t_w13 + t_q1_1 * w13
-            s4_13_2 = q1_2 * w13
-            t_s4_13_2 = q1_2 * t_w13 + t_q1_2 * w13
-            c4_13_0 = a1 * s4_13_0 + a2 * s4_13_1 + a3 * s4_13_2
-            t_c4_13_0 = (
-                a1 * t_s4_13_0 + a2 * t_s4_13_1 + a3 * t_s4_13_2 + s4_13_0 * t_a1 + s4_13_1 * t_a2 + s4_13_2 * t_a3
-            )
-            s4_14_0 = q0_0 * w14 + q2_0 * w15
-            t_s4_14_0 = q0_0 * t_w14 + q2_0 * t_w15 + t_q0_0 * w14 + t_q2_0 * w15
-            c4_14_0 = a1 * s4_14_0
-            t_c4_14_0 = a1 * t_s4_14_0 + s4_14_0 * t_a1
-            c4_14_1 = a2 * s4_14_0
-            t_c4_14_1 = a2 * t_s4_14_0 + s4_14_0 * t_a2
-            c4_14_2 = a3 * s4_14_0
-            t_c4_14_2 = a3 * t_s4_14_0 + s4_14_0 * t_a3
-            s4_16_0 = q1_0 * w16
-            t_s4_16_0 = q1_0 * t_w16 + t_q1_0 * w16
-            s4_16_1 = q1_1 * w16
-            t_s4_16_1 = q1_1 * t_w16 + t_q1_1 * w16
-            s4_16_2 = q1_2 * w16
-            t_s4_16_2 = q1_2 * t_w16 + t_q1_2 * w16
-            c4_16_0 = a0 * s4_16_0
-            t_c4_16_0 = a0 * t_s4_16_0 + s4_16_0 * t_a0
-            c4_16_1 = a0 * s4_16_1
-            t_c4_16_1 = a0 * t_s4_16_1 + s4_16_1 * t_a0
-            c4_16_2 = a0 * s4_16_2
-            t_c4_16_2 = a0 * t_s4_16_2 + s4_16_2 * t_a0
-            r0_0 = c4_11_0 + c4_13_0
-            t_r0_0 = t_c4_11_0 + t_c4_13_0
-            r1_0 = c4_14_0 + c4_16_0
-            t_r1_0 = t_c4_14_0 + t_c4_16_0
-            r1_1 = c4_14_1 + c4_16_1
-            t_r1_1 = t_c4_14_1 + t_c4_16_1
-            r1_2 = c4_14_2 + c4_16_2
-            t_r1_2 = t_c4_14_2 + t_c4_16_2
-            u17_0 = r0_0 * w17
-            t_u17_0 = r0_0 * t_w17 + t_r0_0 * w17
-            u18_0 = r1_0 * w18
-            t_u18_0 = r1_0 * t_w18 + t_r1_0 * w18
-            u18_1 = r1_1 * w18
-            t_u18_1 = r1_1 * t_w18 + t_r1_1 * w18
-            u18_2 = r1_2 * w18
-            t_u18_2 = r1_2 * t_w18 + t_r1_2 * w18
-            u19_0 = r0_0 * w19
-            t_u19_0 = r0_0 * t_w19 + t_r0_0 * w19
-            u20_0 = r1_0 * w20
-            t_u20_0 = r1_0 * t_w20 + t_r1_0 * w20
-            u20_1 = r1_1 * w20
-            t_u20_1 = r1_1 * t_w20 + t_r1_1 * w20
-            u20_2 = r1_2 * w20
-            t_u20_2 = r1_2 * t_w20 + t_r1_2 * w20
-            t_out[n, 0, c] = (
-                a0 * t_s3_5_0 + a0 * t_u17_0 + a0 * t_w0 + a1 * t_s3_7_0 + a1 * t_u18_0 + a2 * t_s3_7_1 + a2 * t_u18_1
-                + a3 * t_s3_7_2 + a3 * t_u18_2 + q0_0 * t_w2 + q2_0 * t_w4 + s3_5_0 * t_a0 + s3_7_0 * t_a1 + s3_7_1 *
-                t_a2 + s3_7_2 * t_a3 + t_a0 * u17_0 + t_a0 * w0 + t_a1 * u18_0 + t_a2 * u18_1 + t_a3 * u18_2 + t_q0_0
-                * w2 + t_q2_0 * w4
-            )
-            t_out[n, 1, c] = (
-                a0 * t_s3_10_0 + a0 * t_u20_0 + a1 * t_s3_8_0 + a1 * t_u19_0 + a1 * t_w1 + q1_0 * t_w3 + s3_10_0 *
-                t_a0 + s3_8_0 * t_a1 + t_a0 * u20_0 + t_a1 * u19_0 + t_a1 * w1 + t_q1_0 * w3
-            )
-            t_out[n, 2, c] = (
-                a0 * t_s3_10_1 + a0 * t_u20_1 + a2 * t_s3_8_0 + a2 * t_u19_0 + a2 * t_w1 + q1_1 * t_w3 + s3_10_1 *
-                t_a0 + s3_8_0 * t_a2 + t_a0 * u20_1 + t_a2 * u19_0 + t_a2 * w1 + t_q1_1 * w3
-            )
-            t_out[n, 3, c] = (
-                a0 * t_s3_10_2 + a0 * t_u20_2 + a3 * t_s3_8_0 + a3 * t_u19_0 + a3 * t_w1 + q1_2 * t_w3 + s3_10_2 *
-                t_a0 + s3_8_0 * t_a3 + t_a0 * u20_2 + t_a3 * u19_0 + t_a3 * w1 + t_q1_2 * w3
-            )
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 4."""
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 4."""
     real = a.dtype.type
     c2 = real(2)
     for n in range(start, stop):
@@ -450,27 +771,6 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_a1 = t_a[n, 1, c]
             t_a2 = t_a[n, 2, c]
             t_a3 = t_a[n, 3, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
-            t_w5 = t_w[z, 5, c]
-            t_w6 = t_w[z, 6, c]
-            t_w7 = t_w[z, 7, c]
-            t_w8 = t_w[z, 8, c]
-            t_w9 = t_w[z, 9, c]
-            t_w10 = t_w[z, 10, c]
-            t_w11 = t_w[z, 11, c]
-            t_w12 = t_w[z, 12, c]
-            t_w13 = t_w[z, 13, c]
-            t_w14 = t_w[z, 14, c]
-            t_w15 = t_w[z, 15, c]
-            t_w16 = t_w[z, 16, c]
-            t_w17 = t_w[z, 17, c]
-            t_w18 = t_w[z, 18, c]
-            t_w19 = t_w[z, 19, c]
-            t_w20 = t_w[z, 20, c]
             q0_0 = a0 * a0
             t_q0_0 = c2 * a0 * t_a0
             q1_0 = a0 * a1
@@ -481,30 +781,30 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_q1_2 = a0 * t_a3 + a3 * t_a0
             q2_0 = a1 * a1 + a2 * a2 + a3 * a3
             t_q2_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-            t_s3_5_0 = q0_0 * t_w5 + q2_0 * t_w6 + t_q0_0 * w5 + t_q2_0 * w6
-            t_s3_7_0 = q1_0 * t_w7 + t_q1_0 * w7
-            t_s3_7_1 = q1_1 * t_w7 + t_q1_1 * w7
-            t_s3_7_2 = q1_2 * t_w7 + t_q1_2 * w7
-            t_s3_8_0 = q0_0 * t_w8 + q2_0 * t_w9 + t_q0_0 * w8 + t_q2_0 * w9
-            t_s3_10_0 = q1_0 * t_w10 + t_q1_0 * w10
-            t_s3_10_1 = q1_1 * t_w10 + t_q1_1 * w10
-            t_s3_10_2 = q1_2 * t_w10 + t_q1_2 * w10
+            t_s3_5_0 = t_q0_0 * w5 + t_q2_0 * w6
+            t_s3_7_0 = t_q1_0 * w7
+            t_s3_7_1 = t_q1_1 * w7
+            t_s3_7_2 = t_q1_2 * w7
+            t_s3_8_0 = t_q0_0 * w8 + t_q2_0 * w9
+            t_s3_10_0 = t_q1_0 * w10
+            t_s3_10_1 = t_q1_1 * w10
+            t_s3_10_2 = t_q1_2 * w10
             s4_11_0 = q0_0 * w11 + q2_0 * w12
-            t_s4_11_0 = q0_0 * t_w11 + q2_0 * t_w12 + t_q0_0 * w11 + t_q2_0 * w12
+            t_s4_11_0 = t_q0_0 * w11 + t_q2_0 * w12
             c4_11_0 = a0 * s4_11_0
             t_c4_11_0 = a0 * t_s4_11_0 + s4_11_0 * t_a0
             s4_13_0 = q1_0 * w13
-            t_s4_13_0 = q1_0 * t_w13 + t_q1_0 * w13
+            t_s4_13_0 = t_q1_0 * w13
             s4_13_1 = q1_1 * w13
-            t_s4_13_1 = q1_1 * t_w13 + t_q1_1 * w13
+            t_s4_13_1 = t_q1_1 * w13
             s4_13_2 = q1_2 * w13
-            t_s4_13_2 = q1_2 * t_w13 + t_q1_2 * w13
+            t_s4_13_2 = t_q1_2 * w13
             c4_13_0 = a1 * s4_13_0 + a2 * s4_13_1 + a3 * s4_13_2
             t_c4_13_0 = (
                 a1 * t_s4_13_0 + a2 * t_s4_13_1 + a3 * t_s4_13_2 + s4_13_0 * t_a1 + s4_13_1 * t_a2 + s4_13_2 * t_a3
             )
             s4_14_0 = q0_0 * w14 + q2_0 * w15
-            t_s4_14_0 = q0_0 * t_w14 + q2_0 * t_w15 + t_q0_0 * w14 + t_q2_0 * w15
+            t_s4_14_0 = t_q0_0 * w14 + t_q2_0 * w15
             c4_14_0 = a1 * s4_14_0
             t_c4_14_0 = a1 * t_s4_14_0 + s4_14_0 * t_a1
             c4_14_1 = a2 * s4_14_0
@@ -512,11 +812,11 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             c4_14_2 = a3 * s4_14_0
             t_c4_14_2 = a3 * t_s4_14_0 + s4_14_0 * t_a3
             s4_16_0 = q1_0 * w16
-            t_s4_16_0 = q1_0 * t_w16 + t_q1_0 * w16
+            t_s4_16_0 = t_q1_0 * w16
             s4_16_1 = q1_1 * w16
-            t_s4_16_1 = q1_1 * t_w16 + t_q1_1 * w16
+            t_s4_16_1 = t_q1_1 * w16
             s4_16_2 = q1_2 * w16
-            t_s4_16_2 = q1_2 * t_w16 + t_q1_2 * w16
+            t_s4_16_2 = t_q1_2 * w16
             c4_16_0 = a0 * s4_16_0
             t_c4_16_0 = a0 * t_s4_16_0 + s4_16_0 * t_a0
             c4_16_1 = a0 * s4_16_1
@@ -531,14 +831,14 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_r1_1 = t_c4_14_1 + t_c4_16_1
             r1_2 = c4_14_2 + c4_16_2
             t_r1_2 = t_c4_14_2 + t_c4_16_2
-            t_u17_0 = r0_0 * t_w17 + t_r0_0 * w17
-            t_u18_0 = r1_0 * t_w18 + t_r1_0 * w18
-            t_u18_1 = r1_1 * t_w18 + t_r1_1 * w18
-            t_u18_2 = r1_2 * t_w18 + t_r1_2 * w18
-            t_u19_0 = r0_0 * t_w19 + t_r0_0 * w19
-            t_u20_0 = r1_0 * t_w20 + t_r1_0 * w20
-            t_u20_1 = r1_1 * t_w20 + t_r1_1 * w20
-            t_u20_2 = r1_2 * t_w20 + t_r1_2 * w20
+            t_u17_0 = t_r0_0 * w17
+            t_u18_0 = t_r1_0 * w18
+            t_u18_1 = t_r1_1 * w18
+            t_u18_2 = t_r1_2 * w18
+            t_u19_0 = t_r0_0 * w19
+            t_u20_0 = t_r1_0 * w20
+            t_u20_1 = t_r1_1 * w20
+            t_u20_2 = t_r1_2 * w20
             d_u20_2 = a0 * g3
             t_d_u20_2 = g3 * t_a0
             d_u20_1 = a0 * g2
@@ -556,13 +856,13 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             d_u17_0 = a0 * g0
             t_d_u17_0 = g0 * t_a0
             d_r1_2 = d_u18_2 * w18 + d_u20_2 * w20
-            t_d_r1_2 = d_u18_2 * t_w18 + d_u20_2 * t_w20 + t_d_u18_2 * w18 + t_d_u20_2 * w20
+            t_d_r1_2 = t_d_u18_2 * w18 + t_d_u20_2 * w20
             d_r1_1 = d_u18_1 * w18 + d_u20_1 * w20
-            t_d_r1_1 = d_u18_1 * t_w18 + d_u20_1 * t_w20 + t_d_u18_1 * w18 + t_d_u20_1 * w20
+            t_d_r1_1 = t_d_u18_1 * w18 + t_d_u20_1 * w20
             d_r1_0 = d_u18_0 * w18 + d_u20_0 * w20
-            t_d_r1_0 = d_u18_0 * t_w18 + d_u20_0 * t_w20 + t_d_u18_0 * w18 + t_d_u20_0 * w20
+            t_d_r1_0 = t_d_u18_0 * w18 + t_d_u20_0 * w20
             d_r0_0 = d_u17_0 * w17 + d_u19_0 * w19
-            t_d_r0_0 = d_u17_0 * t_w17 + d_u19_0 * t_w19 + t_d_u17_0 * w17 + t_d_u19_0 * w19
+            t_d_r0_0 = t_d_u17_0 * w17 + t_d_u19_0 * w19
             d_c4_16_2 = d_r1_2
             t_d_c4_16_2 = t_d_r1_2
             d_c4_16_1 = d_r1_1
@@ -615,51 +915,36 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             d_s3_5_0 = a0 * g0
             t_d_s3_5_0 = g0 * t_a0
             d_q2_0 = d_s3_5_0 * w6 + d_s3_8_0 * w9 + d_s4_11_0 * w12 + d_s4_14_0 * w15 + g0 * w4
-            t_d_q2_0 = (
-                d_s3_5_0 * t_w6 + d_s3_8_0 * t_w9 + d_s4_11_0 * t_w12 + d_s4_14_0 * t_w15 + g0 * t_w4 + t_d_s3_5_0 *
-                w6 + t_d_s3_8_0 * w9 + t_d_s4_11_0 * w12 + t_d_s4_14_0 * w15
-            )
+            t_d_q2_0 = t_d_s3_5_0 * w6 + t_d_s3_8_0 * w9 + t_d_s4_11_0 * w12 + t_d_s4_14_0 * w15
             d_q1_2 = d_s3_10_2 * w10 + d_s3_7_2 * w7 + d_s4_13_2 * w13 + d_s4_16_2 * w16 + g3 * w3
-            t_d_q1_2 = (
-                d_s3_10_2 * t_w10 + d_s3_7_2 * t_w7 + d_s4_13_2 * t_w13 + d_s4_16_2 * t_w16 + g3 * t_w3 + t_d_s3_10_2
-                * w10 + t_d_s3_7_2 * w7 + t_d_s4_13_2 * w13 + t_d_s4_16_2 * w16
-            )
+            t_d_q1_2 = t_d_s3_10_2 * w10 + t_d_s3_7_2 * w7 + t_d_s4_13_2 * w13 + t_d_s4_16_2 * w16
             d_q1_1 = d_s3_10_1 * w10 + d_s3_7_1 * w7 + d_s4_13_1 * w13 + d_s4_16_1 * w16 + g2 * w3
-            t_d_q1_1 = (
-                d_s3_10_1 * t_w10 + d_s3_7_1 * t_w7 + d_s4_13_1 * t_w13 + d_s4_16_1 * t_w16 + g2 * t_w3 + t_d_s3_10_1
-                * w10 + t_d_s3_7_1 * w7 + t_d_s4_13_1 * w13 + t_d_s4_16_1 * w16
-            )
+            t_d_q1_1 = t_d_s3_10_1 * w10 + t_d_s3_7_1 * w7 + t_d_s4_13_1 * w13 + t_d_s4_16_1 * w16
             d_q1_0 = d_s3_10_0 * w10 + d_s3_7_0 * w7 + d_s4_13_0 * w13 + d_s4_16_0 * w16 + g1 * w3
-            t_d_q1_0 = (
-                d_s3_10_0 * t_w10 + d_s3_7_0 * t_w7 + d_s4_13_0 * t_w13 + d_s4_16_0 * t_w16 + g1 * t_w3 + t_d_s3_10_0
-                * w10 + t_d_s3_7_0 * w7 + t_d_s4_13_0 * w13 + t_d_s4_16_0 * w16
-            )
+            t_d_q1_0 = t_d_s3_10_0 * w10 + t_d_s3_7_0 * w7 + t_d_s4_13_0 * w13 + t_d_s4_16_0 * w16
             d_q0_0 = d_s3_5_0 * w5 + d_s3_8_0 * w8 + d_s4_11_0 * w11 + d_s4_14_0 * w14 + g0 * w2
-            t_d_q0_0 = (
-                d_s3_5_0 * t_w5 + d_s3_8_0 * t_w8 + d_s4_11_0 * t_w11 + d_s4_14_0 * t_w14 + g0 * t_w2 + t_d_s3_5_0 *
-                w5 + t_d_s3_8_0 * w8 + t_d_s4_11_0 * w11 + t_d_s4_14_0 * w14
-            )
+            t_d_q0_0 = t_d_s3_5_0 * w5 + t_d_s3_8_0 * w8 + t_d_s4_11_0 * w11 + t_d_s4_14_0 * w14
             t_d_a[n, 0, c] = (
                 c2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + d_c4_11_0 *
                 t_s4_11_0 + d_c4_16_0 * t_s4_16_0 + d_c4_16_1 * t_s4_16_1 + d_c4_16_2 * t_s4_16_2 + d_q1_0 * t_a1 +
-                d_q1_1 * t_a2 + d_q1_2 * t_a3 + g0 * t_s3_5_0 + g0 * t_u17_0 + g0 * t_w0 + g1 * t_s3_10_0 + g1 *
-                t_u20_0 + g2 * t_s3_10_1 + g2 * t_u20_1 + g3 * t_s3_10_2 + g3 * t_u20_2 + s4_11_0 * t_d_c4_11_0 +
-                s4_16_0 * t_d_c4_16_0 + s4_16_1 * t_d_c4_16_1 + s4_16_2 * t_d_c4_16_2
+                d_q1_1 * t_a2 + d_q1_2 * t_a3 + g0 * t_s3_5_0 + g0 * t_u17_0 + g1 * t_s3_10_0 + g1 * t_u20_0 + g2 *
+                t_s3_10_1 + g2 * t_u20_1 + g3 * t_s3_10_2 + g3 * t_u20_2 + s4_11_0 * t_d_c4_11_0 + s4_16_0 *
+                t_d_c4_16_0 + s4_16_1 * t_d_c4_16_1 + s4_16_2 * t_d_c4_16_2
             )
             t_d_a[n, 1, c] = (
                 a0 * t_d_q1_0 + d_c4_13_0 * t_s4_13_0 + d_c4_14_0 * t_s4_14_0 + d_q1_0 * t_a0 + g0 * t_s3_7_0 + g0 *
-                t_u18_0 + g1 * t_s3_8_0 + g1 * t_u19_0 + g1 * t_w1 + s4_13_0 * t_d_c4_13_0 + s4_14_0 * t_d_c4_14_0 +
-                c2 * (a1 * t_d_q2_0 + d_q2_0 * t_a1)
+                t_u18_0 + g1 * t_s3_8_0 + g1 * t_u19_0 + s4_13_0 * t_d_c4_13_0 + s4_14_0 * t_d_c4_14_0 + c2 * (a1 *
+                t_d_q2_0 + d_q2_0 * t_a1)
             )
             t_d_a[n, 2, c] = (
                 a0 * t_d_q1_1 + d_c4_13_0 * t_s4_13_1 + d_c4_14_1 * t_s4_14_0 + d_q1_1 * t_a0 + g0 * t_s3_7_1 + g0 *
-                t_u18_1 + g2 * t_s3_8_0 + g2 * t_u19_0 + g2 * t_w1 + s4_13_1 * t_d_c4_13_0 + s4_14_0 * t_d_c4_14_1 +
-                c2 * (a2 * t_d_q2_0 + d_q2_0 * t_a2)
+                t_u18_1 + g2 * t_s3_8_0 + g2 * t_u19_0 + s4_13_1 * t_d_c4_13_0 + s4_14_0 * t_d_c4_14_1 + c2 * (a2 *
+                t_d_q2_0 + d_q2_0 * t_a2)
             )
             t_d_a[n, 3, c] = (
                 a0 * t_d_q1_2 + d_c4_13_0 * t_s4_13_2 + d_c4_14_2 * t_s4_14_0 + d_q1_2 * t_a0 + g0 * t_s3_7_2 + g0 *
-                t_u18_2 + g3 * t_s3_8_0 + g3 * t_u19_0 + g3 * t_w1 + s4_13_2 * t_d_c4_13_0 + s4_14_0 * t_d_c4_14_2 +
-                c2 * (a3 * t_d_q2_0 + d_q2_0 * t_a3)
+                t_u18_2 + g3 * t_s3_8_0 + g3 * t_u19_0 + s4_13_2 * t_d_c4_13_0 + s4_14_0 * t_d_c4_14_2 + c2 * (a3 *
+                t_d_q2_0 + d_q2_0 * t_a3)
             )
             t_d_w[thread, z, 0, c] += g0 * t_a0
             t_d_w[thread, z, 1, c] += g1 * t_a1 + g2 * t_a2 + g3 * t_a3

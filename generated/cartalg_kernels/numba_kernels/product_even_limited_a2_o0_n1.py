@@ -3,8 +3,8 @@
 # Kernel:      product_even_limited_a2_o0_n1
 # Rule:        out = sum over orders 1..1 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 1, channel] -> out [atoms, component, channel]
-# Operations:  forward 1, backward 2, forward_tangent 3, backward_tangent 2
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 4cbc8401f6b40a31
+# Operations:  forward 1, forward_tangent 1, backward 1, backward_tangent 0, backward_w 2, backward_tangent_w 1
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 78bed7983db9b63f
 
 from numba import njit
 
@@ -21,8 +21,59 @@ def forward(start, stop, thread, species, a, w, out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 1."""
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_out):
+    """Tangent of: Product basis to correlation 1."""
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            w0 = w[z, 0, c]
+            t_a0 = t_a[n, 0, c]
+            t_out[n, 0, c] = t_a0 * w0
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, species, a, w, g, d_a):
+    """Gradient to a of: Product basis to correlation 1."""
+    real = a.dtype.type
+    c0 = real(0)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            w0 = w[z, 0, c]
+            g0 = g[n, 0, c]
+            d_a[n, 0, c] = g0 * w0
+            d_a[n, 1, c] = c0
+            d_a[n, 2, c] = c0
+            d_a[n, 3, c] = c0
+            d_a[n, 4, c] = c0
+            d_a[n, 5, c] = c0
+            d_a[n, 6, c] = c0
+            d_a[n, 7, c] = c0
+            d_a[n, 8, c] = c0
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_d_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 1."""
+    real = a.dtype.type
+    c0 = real(0)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            t_d_a[n, 0, c] = c0
+            t_d_a[n, 1, c] = c0
+            t_d_a[n, 2, c] = c0
+            t_d_a[n, 3, c] = c0
+            t_d_a[n, 4, c] = c0
+            t_d_a[n, 5, c] = c0
+            t_d_a[n, 6, c] = c0
+            t_d_a[n, 7, c] = c0
+            t_d_a[n, 8, c] = c0
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
+    """Gradient to a, w of: Product basis to correlation 1."""
     real = a.dtype.type
     c0 = real(0)
     for n in range(start, stop):
@@ -44,21 +95,8 @@ def backward(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 1."""
-    for n in range(start, stop):
-        z = species[n]
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            w0 = w[z, 0, c]
-            t_a0 = t_a[n, 0, c]
-            t_w0 = t_w[z, 0, c]
-            t_out[n, 0, c] = a0 * t_w0 + t_a0 * w0
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 1."""
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 1."""
     real = a.dtype.type
     c0 = real(0)
     for n in range(start, stop):
@@ -66,8 +104,7 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
         for c in range(a.shape[2]):
             g0 = g[n, 0, c]
             t_a0 = t_a[n, 0, c]
-            t_w0 = t_w[z, 0, c]
-            t_d_a[n, 0, c] = g0 * t_w0
+            t_d_a[n, 0, c] = c0
             t_d_a[n, 1, c] = c0
             t_d_a[n, 2, c] = c0
             t_d_a[n, 3, c] = c0

@@ -3,8 +3,8 @@
 # Kernel:      product_even_limited_a2_o0_n2
 # Rule:        out = sum over orders 1..2 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 4, channel] -> out [atoms, component, channel]
-# Operations:  forward 24, backward 44, forward_tangent 51, backward_tangent 67
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 68a7b2b6447339c1
+# Operations:  forward 24, forward_tangent 26, backward 23, backward_tangent 21, backward_w 44, backward_tangent_w 44
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 ce966588099a5fbc
 
 from numba import njit
 
@@ -38,8 +38,121 @@ def forward(start, stop, thread, species, a, w, out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 2."""
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_out):
+    """Tangent of: Product basis to correlation 2."""
+    real = a.dtype.type
+    c2_3 = real(2 / 3)
+    c8_9 = real(8 / 9)
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            a7 = a[n, 7, c]
+            a8 = a[n, 8, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            t_a4 = t_a[n, 4, c]
+            t_a5 = t_a[n, 5, c]
+            t_a6 = t_a[n, 6, c]
+            t_a7 = t_a[n, 7, c]
+            t_a8 = t_a[n, 8, c]
+            t_q0_0 = c2 * a0 * t_a0
+            t_q3_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+            t_q6_0 = c2_3 * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + c8_9 * a6 * t_a6
+            t_out[n, 0, c] = t_a0 * w0 + t_q0_0 * w1 + t_q3_0 * w2 + t_q6_0 * w3
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, species, a, w, g, d_a):
+    """Gradient to a of: Product basis to correlation 2."""
+    real = a.dtype.type
+    c2_3 = real(2 / 3)
+    c8_9 = real(8 / 9)
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            a7 = a[n, 7, c]
+            a8 = a[n, 8, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            g0 = g[n, 0, c]
+            d_q6_0 = g0 * w3
+            d_q3_0 = g0 * w2
+            d_q0_0 = g0 * w1
+            d_a[n, 0, c] = c2 * a0 * d_q0_0 + g0 * w0
+            d_a[n, 1, c] = c2 * a1 * d_q3_0
+            d_a[n, 2, c] = c2 * a2 * d_q3_0
+            d_a[n, 3, c] = c2 * a3 * d_q3_0
+            d_a[n, 4, c] = c2_3 * a4 * d_q6_0
+            d_a[n, 5, c] = c2_3 * a5 * d_q6_0
+            d_a[n, 6, c] = c8_9 * a6 * d_q6_0
+            d_a[n, 7, c] = c2_3 * a7 * d_q6_0
+            d_a[n, 8, c] = c2_3 * a8 * d_q6_0
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_d_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 2."""
+    real = a.dtype.type
+    c2_3 = real(2 / 3)
+    c8_9 = real(8 / 9)
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            g0 = g[n, 0, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            t_a4 = t_a[n, 4, c]
+            t_a5 = t_a[n, 5, c]
+            t_a6 = t_a[n, 6, c]
+            t_a7 = t_a[n, 7, c]
+            t_a8 = t_a[n, 8, c]
+            d_q6_0 = g0 * w3
+            d_q3_0 = g0 * w2
+            d_q0_0 = g0 * w1
+            t_d_a[n, 0, c] = c2 * d_q0_0 * t_a0
+            t_d_a[n, 1, c] = c2 * d_q3_0 * t_a1
+            t_d_a[n, 2, c] = c2 * d_q3_0 * t_a2
+            t_d_a[n, 3, c] = c2 * d_q3_0 * t_a3
+            t_d_a[n, 4, c] = c2_3 * d_q6_0 * t_a4
+            t_d_a[n, 5, c] = c2_3 * d_q6_0 * t_a5
+            t_d_a[n, 6, c] = c8_9 * d_q6_0 * t_a6
+            t_d_a[n, 7, c] = c2_3 * d_q6_0 * t_a7
+            t_d_a[n, 8, c] = c2_3 * d_q6_0 * t_a8
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
+    """Gradient to a, w of: Product basis to correlation 2."""
     real = a.dtype.type
     c1_3 = real(1 / 3)
     c4_9 = real(4 / 9)
@@ -85,58 +198,8 @@ def backward(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 2."""
-    real = a.dtype.type
-    c1_3 = real(1 / 3)
-    c4_9 = real(4 / 9)
-    c2_3 = real(2 / 3)
-    c8_9 = real(8 / 9)
-    c2 = real(2)
-    for n in range(start, stop):
-        z = species[n]
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            a4 = a[n, 4, c]
-            a5 = a[n, 5, c]
-            a6 = a[n, 6, c]
-            a7 = a[n, 7, c]
-            a8 = a[n, 8, c]
-            w0 = w[z, 0, c]
-            w1 = w[z, 1, c]
-            w2 = w[z, 2, c]
-            w3 = w[z, 3, c]
-            t_a0 = t_a[n, 0, c]
-            t_a1 = t_a[n, 1, c]
-            t_a2 = t_a[n, 2, c]
-            t_a3 = t_a[n, 3, c]
-            t_a4 = t_a[n, 4, c]
-            t_a5 = t_a[n, 5, c]
-            t_a6 = t_a[n, 6, c]
-            t_a7 = t_a[n, 7, c]
-            t_a8 = t_a[n, 8, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            q0_0 = a0 * a0
-            t_q0_0 = c2 * a0 * t_a0
-            q3_0 = a1 * a1 + a2 * a2 + a3 * a3
-            t_q3_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-            q6_0 = c1_3 * (a4 * a4 + a5 * a5 + a7 * a7 + a8 * a8) + c4_9 * a6 * a6
-            t_q6_0 = c2_3 * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + c8_9 * a6 * t_a6
-            t_out[n, 0, c] = (
-                a0 * t_w0 + q0_0 * t_w1 + q3_0 * t_w2 + q6_0 * t_w3 + t_a0 * w0 + t_q0_0 * w1 + t_q3_0 * w2 + t_q6_0 *
-                w3
-            )
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 2."""
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 2."""
     real = a.dtype.type
     c2_3 = real(2 / 3)
     c8_9 = real(8 / 9)
@@ -166,28 +229,21 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_a6 = t_a[n, 6, c]
             t_a7 = t_a[n, 7, c]
             t_a8 = t_a[n, 8, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
             t_q0_0 = c2 * a0 * t_a0
             t_q3_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
             t_q6_0 = c2_3 * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + c8_9 * a6 * t_a6
             d_q6_0 = g0 * w3
-            t_d_q6_0 = g0 * t_w3
             d_q3_0 = g0 * w2
-            t_d_q3_0 = g0 * t_w2
             d_q0_0 = g0 * w1
-            t_d_q0_0 = g0 * t_w1
-            t_d_a[n, 0, c] = c2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + g0 * t_w0
-            t_d_a[n, 1, c] = c2 * (a1 * t_d_q3_0 + d_q3_0 * t_a1)
-            t_d_a[n, 2, c] = c2 * (a2 * t_d_q3_0 + d_q3_0 * t_a2)
-            t_d_a[n, 3, c] = c2 * (a3 * t_d_q3_0 + d_q3_0 * t_a3)
-            t_d_a[n, 4, c] = c2_3 * (a4 * t_d_q6_0 + d_q6_0 * t_a4)
-            t_d_a[n, 5, c] = c2_3 * (a5 * t_d_q6_0 + d_q6_0 * t_a5)
-            t_d_a[n, 6, c] = c8_9 * (a6 * t_d_q6_0 + d_q6_0 * t_a6)
-            t_d_a[n, 7, c] = c2_3 * (a7 * t_d_q6_0 + d_q6_0 * t_a7)
-            t_d_a[n, 8, c] = c2_3 * (a8 * t_d_q6_0 + d_q6_0 * t_a8)
+            t_d_a[n, 0, c] = c2 * d_q0_0 * t_a0
+            t_d_a[n, 1, c] = c2 * d_q3_0 * t_a1
+            t_d_a[n, 2, c] = c2 * d_q3_0 * t_a2
+            t_d_a[n, 3, c] = c2 * d_q3_0 * t_a3
+            t_d_a[n, 4, c] = c2_3 * d_q6_0 * t_a4
+            t_d_a[n, 5, c] = c2_3 * d_q6_0 * t_a5
+            t_d_a[n, 6, c] = c8_9 * d_q6_0 * t_a6
+            t_d_a[n, 7, c] = c2_3 * d_q6_0 * t_a7
+            t_d_a[n, 8, c] = c2_3 * d_q6_0 * t_a8
             t_d_w[thread, z, 0, c] += g0 * t_a0
             t_d_w[thread, z, 1, c] += g0 * t_q0_0
             t_d_w[thread, z, 2, c] += g0 * t_q3_0

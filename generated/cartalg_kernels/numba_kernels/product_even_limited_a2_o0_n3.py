@@ -3,8 +3,9 @@
 # Kernel:      product_even_limited_a2_o0_n3
 # Rule:        out = sum over orders 1..3 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 12, channel] -> out [atoms, component, channel]
-# Operations:  forward 168, backward 440, forward_tangent 445, backward_tangent 958
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 ad3950365f3743a0
+# Operations:  forward 168, forward_tangent 389, backward 396, backward_tangent 660, backward_w 440,
+#              backward_tangent_w 854
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 7af9042e66a66d0d
 
 from numba import njit
 
@@ -86,8 +87,483 @@ def forward(start, stop, thread, species, a, w, out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 3."""
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_out):
+    """Tangent of: Product basis to correlation 3."""
+    real = a.dtype.type
+    c1_4 = real(1 / 4)
+    c1_3 = real(1 / 3)
+    c4_9 = real(4 / 9)
+    c1_2 = real(1 / 2)
+    c2_3 = real(2 / 3)
+    c3_4 = real(3 / 4)
+    c8_9 = real(8 / 9)
+    c4_3 = real(4 / 3)
+    c3_2 = real(3 / 2)
+    c2 = real(2)
+    c3 = real(3)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            a7 = a[n, 7, c]
+            a8 = a[n, 8, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            w11 = w[z, 11, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            t_a4 = t_a[n, 4, c]
+            t_a5 = t_a[n, 5, c]
+            t_a6 = t_a[n, 6, c]
+            t_a7 = t_a[n, 7, c]
+            t_a8 = t_a[n, 8, c]
+            q0_0 = a0 * a0
+            t_q0_0 = c2 * a0 * t_a0
+            q1_0 = a0 * a1
+            t_q1_0 = a0 * t_a1 + a1 * t_a0
+            q1_1 = a0 * a2
+            t_q1_1 = a0 * t_a2 + a2 * t_a0
+            q1_2 = a0 * a3
+            t_q1_2 = a0 * t_a3 + a3 * t_a0
+            q2_0 = a0 * a4
+            t_q2_0 = a0 * t_a4 + a4 * t_a0
+            q2_1 = a0 * a5
+            t_q2_1 = a0 * t_a5 + a5 * t_a0
+            q2_2 = a0 * a6
+            t_q2_2 = a0 * t_a6 + a6 * t_a0
+            q2_3 = a0 * a7
+            t_q2_3 = a0 * t_a7 + a7 * t_a0
+            q2_4 = a0 * a8
+            t_q2_4 = a0 * t_a8 + a8 * t_a0
+            q3_0 = a1 * a1 + a2 * a2 + a3 * a3
+            t_q3_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+            q4_0 = c3 * a1 * a3
+            t_q4_0 = c3 * (a1 * t_a3 + a3 * t_a1)
+            q4_1 = c3 * a1 * a2
+            t_q4_1 = c3 * (a1 * t_a2 + a2 * t_a1)
+            q4_2 = -c3_4 * (a1 * a1 + a3 * a3) + c3_2 * a2 * a2
+            t_q4_2 = -c3_2 * (a1 * t_a1 + a3 * t_a3) + c3 * a2 * t_a2
+            q4_3 = c3 * a2 * a3
+            t_q4_3 = c3 * (a2 * t_a3 + a3 * t_a2)
+            q4_4 = -c3_2 * (a1 * a1 - a3 * a3)
+            t_q4_4 = -c3 * (a1 * t_a1 - a3 * t_a3)
+            q5_0 = -c1_3 * a1 * a6 - c1_2 * (a1 * a8 - a2 * a5 - a3 * a4)
+            t_q5_0 = (
+                -c1_3 * (a1 * t_a6 + a6 * t_a1) - c1_2 * (a1 * t_a8 - a2 * t_a5 - a3 * t_a4 - a4 * t_a3 - a5 * t_a2 +
+                a8 * t_a1)
+            )
+            q5_1 = c1_2 * (a1 * a5 + a3 * a7) + c2_3 * a2 * a6
+            t_q5_1 = c1_2 * (a1 * t_a5 + a3 * t_a7 + a5 * t_a1 + a7 * t_a3) + c2_3 * (a2 * t_a6 + a6 * t_a2)
+            q5_2 = c1_2 * (a1 * a4 + a2 * a7 + a3 * a8) - c1_3 * a3 * a6
+            t_q5_2 = (
+                c1_2 * (a1 * t_a4 + a2 * t_a7 + a3 * t_a8 + a4 * t_a1 + a7 * t_a2 + a8 * t_a3) - c1_3 * (a3 * t_a6 +
+                a6 * t_a3)
+            )
+            q6_0 = c1_3 * (a4 * a4 + a5 * a5 + a7 * a7 + a8 * a8) + c4_9 * a6 * a6
+            t_q6_0 = c2_3 * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + c8_9 * a6 * t_a6
+            q7_0 = -c4_3 * a4 * a6 + a5 * a7
+            t_q7_0 = -c4_3 * (a4 * t_a6 + a6 * t_a4) + a5 * t_a7 + a7 * t_a5
+            q7_1 = a4 * a7 - a5 * a8 + c2_3 * a5 * a6
+            t_q7_1 = a4 * t_a7 - a5 * t_a8 + a7 * t_a4 - a8 * t_a5 + c2_3 * (a5 * t_a6 + a6 * t_a5)
+            q7_2 = -c1_2 * (a4 * a4 + a8 * a8) + c1_4 * (a5 * a5 + a7 * a7) + c2_3 * a6 * a6
+            t_q7_2 = -a4 * t_a4 - a8 * t_a8 + c1_2 * (a5 * t_a5 + a7 * t_a7) + c4_3 * a6 * t_a6
+            q7_3 = a4 * a5 + a7 * a8 + c2_3 * a6 * a7
+            t_q7_3 = a4 * t_a5 + a5 * t_a4 + a7 * t_a8 + a8 * t_a7 + c2_3 * (a6 * t_a7 + a7 * t_a6)
+            q7_4 = -c1_2 * (a5 * a5 - a7 * a7) - c4_3 * a6 * a8
+            t_q7_4 = -a5 * t_a5 + a7 * t_a7 - c4_3 * (a6 * t_a8 + a8 * t_a6)
+            s3_4_0 = q0_0 * w4 + q3_0 * w5 + q6_0 * w6
+            t_s3_4_0 = t_q0_0 * w4 + t_q3_0 * w5 + t_q6_0 * w6
+            s3_7_0 = q1_0 * w7 + q5_0 * w8
+            t_s3_7_0 = t_q1_0 * w7 + t_q5_0 * w8
+            s3_7_1 = q1_1 * w7 + q5_1 * w8
+            t_s3_7_1 = t_q1_1 * w7 + t_q5_1 * w8
+            s3_7_2 = q1_2 * w7 + q5_2 * w8
+            t_s3_7_2 = t_q1_2 * w7 + t_q5_2 * w8
+            s3_9_0 = q2_0 * w9 + q4_0 * w10 + q7_0 * w11
+            t_s3_9_0 = t_q2_0 * w9 + t_q4_0 * w10 + t_q7_0 * w11
+            s3_9_1 = q2_1 * w9 + q4_1 * w10 + q7_1 * w11
+            t_s3_9_1 = t_q2_1 * w9 + t_q4_1 * w10 + t_q7_1 * w11
+            s3_9_2 = q2_2 * w9 + q4_2 * w10 + q7_2 * w11
+            t_s3_9_2 = t_q2_2 * w9 + t_q4_2 * w10 + t_q7_2 * w11
+            s3_9_3 = q2_3 * w9 + q4_3 * w10 + q7_3 * w11
+            t_s3_9_3 = t_q2_3 * w9 + t_q4_3 * w10 + t_q7_3 * w11
+            s3_9_4 = q2_4 * w9 + q4_4 * w10 + q7_4 * w11
+            t_s3_9_4 = t_q2_4 * w9 + t_q4_4 * w10 + t_q7_4 * w11
+            t_out[n, 0, c] = (
+                a0 * t_s3_4_0 + a1 * t_s3_7_0 + a2 * t_s3_7_1 + a3 * t_s3_7_2 + s3_4_0 * t_a0 + s3_7_0 * t_a1 + s3_7_1
+                * t_a2 + s3_7_2 * t_a3 + t_a0 * w0 + t_q0_0 * w1 + t_q3_0 * w2 + t_q6_0 * w3 + c1_3 * (a4 * t_s3_9_0 +
+                a5 * t_s3_9_1 + a7 * t_s3_9_3 + a8 * t_s3_9_4 + s3_9_0 * t_a4 + s3_9_1 * t_a5 + s3_9_3 * t_a7 + s3_9_4
+                * t_a8) + c4_9 * (a6 * t_s3_9_2 + s3_9_2 * t_a6)
+            )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, species, a, w, g, d_a):
+    """Gradient to a of: Product basis to correlation 3."""
+    real = a.dtype.type
+    c1_4 = real(1 / 4)
+    c1_3 = real(1 / 3)
+    c4_9 = real(4 / 9)
+    c1_2 = real(1 / 2)
+    c2_3 = real(2 / 3)
+    c3_4 = real(3 / 4)
+    c8_9 = real(8 / 9)
+    c4_3 = real(4 / 3)
+    c3_2 = real(3 / 2)
+    c2 = real(2)
+    c3 = real(3)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            a7 = a[n, 7, c]
+            a8 = a[n, 8, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            w11 = w[z, 11, c]
+            g0 = g[n, 0, c]
+            q0_0 = a0 * a0
+            q1_0 = a0 * a1
+            q1_1 = a0 * a2
+            q1_2 = a0 * a3
+            q2_0 = a0 * a4
+            q2_1 = a0 * a5
+            q2_2 = a0 * a6
+            q2_3 = a0 * a7
+            q2_4 = a0 * a8
+            q3_0 = a1 * a1 + a2 * a2 + a3 * a3
+            q4_0 = c3 * a1 * a3
+            q4_1 = c3 * a1 * a2
+            q4_2 = -c3_4 * (a1 * a1 + a3 * a3) + c3_2 * a2 * a2
+            q4_3 = c3 * a2 * a3
+            q4_4 = -c3_2 * (a1 * a1 - a3 * a3)
+            q5_0 = -c1_3 * a1 * a6 - c1_2 * (a1 * a8 - a2 * a5 - a3 * a4)
+            q5_1 = c1_2 * (a1 * a5 + a3 * a7) + c2_3 * a2 * a6
+            q5_2 = c1_2 * (a1 * a4 + a2 * a7 + a3 * a8) - c1_3 * a3 * a6
+            q6_0 = c1_3 * (a4 * a4 + a5 * a5 + a7 * a7 + a8 * a8) + c4_9 * a6 * a6
+            q7_0 = -c4_3 * a4 * a6 + a5 * a7
+            q7_1 = a4 * a7 - a5 * a8 + c2_3 * a5 * a6
+            q7_2 = -c1_2 * (a4 * a4 + a8 * a8) + c1_4 * (a5 * a5 + a7 * a7) + c2_3 * a6 * a6
+            q7_3 = a4 * a5 + a7 * a8 + c2_3 * a6 * a7
+            q7_4 = -c1_2 * (a5 * a5 - a7 * a7) - c4_3 * a6 * a8
+            s3_4_0 = q0_0 * w4 + q3_0 * w5 + q6_0 * w6
+            s3_7_0 = q1_0 * w7 + q5_0 * w8
+            s3_7_1 = q1_1 * w7 + q5_1 * w8
+            s3_7_2 = q1_2 * w7 + q5_2 * w8
+            s3_9_0 = q2_0 * w9 + q4_0 * w10 + q7_0 * w11
+            s3_9_1 = q2_1 * w9 + q4_1 * w10 + q7_1 * w11
+            s3_9_2 = q2_2 * w9 + q4_2 * w10 + q7_2 * w11
+            s3_9_3 = q2_3 * w9 + q4_3 * w10 + q7_3 * w11
+            s3_9_4 = q2_4 * w9 + q4_4 * w10 + q7_4 * w11
+            d_s3_9_4 = c1_3 * a8 * g0
+            d_s3_9_3 = c1_3 * a7 * g0
+            d_s3_9_2 = c4_9 * a6 * g0
+            d_s3_9_1 = c1_3 * a5 * g0
+            d_s3_9_0 = c1_3 * a4 * g0
+            d_s3_7_2 = a3 * g0
+            d_s3_7_1 = a2 * g0
+            d_s3_7_0 = a1 * g0
+            d_s3_4_0 = a0 * g0
+            d_q7_4 = d_s3_9_4 * w11
+            d_q7_3 = d_s3_9_3 * w11
+            d_q7_2 = d_s3_9_2 * w11
+            d_q7_1 = d_s3_9_1 * w11
+            d_q7_0 = d_s3_9_0 * w11
+            d_q6_0 = d_s3_4_0 * w6 + g0 * w3
+            d_q5_2 = d_s3_7_2 * w8
+            d_q5_1 = d_s3_7_1 * w8
+            d_q5_0 = d_s3_7_0 * w8
+            d_q4_4 = d_s3_9_4 * w10
+            d_q4_3 = d_s3_9_3 * w10
+            d_q4_2 = d_s3_9_2 * w10
+            d_q4_1 = d_s3_9_1 * w10
+            d_q4_0 = d_s3_9_0 * w10
+            d_q3_0 = d_s3_4_0 * w5 + g0 * w2
+            d_q2_4 = d_s3_9_4 * w9
+            d_q2_3 = d_s3_9_3 * w9
+            d_q2_2 = d_s3_9_2 * w9
+            d_q2_1 = d_s3_9_1 * w9
+            d_q2_0 = d_s3_9_0 * w9
+            d_q1_2 = d_s3_7_2 * w7
+            d_q1_1 = d_s3_7_1 * w7
+            d_q1_0 = d_s3_7_0 * w7
+            d_q0_0 = d_s3_4_0 * w4 + g0 * w1
+            d_a[n, 0, c] = (
+                c2 * a0 * d_q0_0 + a1 * d_q1_0 + a2 * d_q1_1 + a3 * d_q1_2 + a4 * d_q2_0 + a5 * d_q2_1 + a6 * d_q2_2 +
+                a7 * d_q2_3 + a8 * d_q2_4 + g0 * s3_4_0 + g0 * w0
+            )
+            d_a[n, 1, c] = (
+                a0 * d_q1_0 + g0 * s3_7_0 + c2 * a1 * d_q3_0 - c3_2 * a1 * d_q4_2 - c3 * (a1 * d_q4_4 - a2 * d_q4_1 -
+                a3 * d_q4_0) + c1_2 * (a4 * d_q5_2 + a5 * d_q5_1 - a8 * d_q5_0) - c1_3 * a6 * d_q5_0
+            )
+            d_a[n, 2, c] = (
+                a0 * d_q1_1 + g0 * s3_7_1 + c3 * (a1 * d_q4_1 + a2 * d_q4_2 + a3 * d_q4_3) + c2 * a2 * d_q3_0 + c1_2 *
+                (a5 * d_q5_0 + a7 * d_q5_2) + c2_3 * a6 * d_q5_1
+            )
+            d_a[n, 3, c] = (
+                a0 * d_q1_2 + g0 * s3_7_2 + c3 * (a1 * d_q4_0 + a2 * d_q4_3 + a3 * d_q4_4) + c2 * a3 * d_q3_0 - c3_2 *
+                a3 * d_q4_2 + c1_2 * (a4 * d_q5_0 + a7 * d_q5_1 + a8 * d_q5_2) - c1_3 * a6 * d_q5_2
+            )
+            d_a[n, 4, c] = (
+                a0 * d_q2_0 - a4 * d_q7_2 + a5 * d_q7_3 + a7 * d_q7_1 + c1_2 * (a1 * d_q5_2 + a3 * d_q5_0) + c2_3 * a4
+                * d_q6_0 - c4_3 * a6 * d_q7_0 + c1_3 * g0 * s3_9_0
+            )
+            d_a[n, 5, c] = (
+                a0 * d_q2_1 + a4 * d_q7_3 - a5 * d_q7_4 + a7 * d_q7_0 - a8 * d_q7_1 + c1_2 * (a1 * d_q5_1 + a2 *
+                d_q5_0 + a5 * d_q7_2) + c2_3 * (a5 * d_q6_0 + a6 * d_q7_1) + c1_3 * g0 * s3_9_1
+            )
+            d_a[n, 6, c] = (
+                a0 * d_q2_2 - c1_3 * (a1 * d_q5_0 + a3 * d_q5_2) + c2_3 * (a2 * d_q5_1 + a5 * d_q7_1 + a7 * d_q7_3) -
+                c4_3 * (a4 * d_q7_0 - a6 * d_q7_2 + a8 * d_q7_4) + c8_9 * a6 * d_q6_0 + c4_9 * g0 * s3_9_2
+            )
+            d_a[n, 7, c] = (
+                a0 * d_q2_3 + a4 * d_q7_1 + a5 * d_q7_0 + a7 * d_q7_4 + a8 * d_q7_3 + c1_2 * (a2 * d_q5_2 + a3 *
+                d_q5_1 + a7 * d_q7_2) + c2_3 * (a6 * d_q7_3 + a7 * d_q6_0) + c1_3 * g0 * s3_9_3
+            )
+            d_a[n, 8, c] = (
+                a0 * d_q2_4 - a5 * d_q7_1 + a7 * d_q7_3 - a8 * d_q7_2 - c1_2 * (a1 * d_q5_0 - a3 * d_q5_2) - c4_3 * a6
+                * d_q7_4 + c2_3 * a8 * d_q6_0 + c1_3 * g0 * s3_9_4
+            )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_d_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 3."""
+    real = a.dtype.type
+    c1_3 = real(1 / 3)
+    c4_9 = real(4 / 9)
+    c1_2 = real(1 / 2)
+    c2_3 = real(2 / 3)
+    c8_9 = real(8 / 9)
+    c4_3 = real(4 / 3)
+    c3_2 = real(3 / 2)
+    c2 = real(2)
+    c3 = real(3)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            a7 = a[n, 7, c]
+            a8 = a[n, 8, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            w11 = w[z, 11, c]
+            g0 = g[n, 0, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            t_a4 = t_a[n, 4, c]
+            t_a5 = t_a[n, 5, c]
+            t_a6 = t_a[n, 6, c]
+            t_a7 = t_a[n, 7, c]
+            t_a8 = t_a[n, 8, c]
+            t_q0_0 = c2 * a0 * t_a0
+            t_q1_0 = a0 * t_a1 + a1 * t_a0
+            t_q1_1 = a0 * t_a2 + a2 * t_a0
+            t_q1_2 = a0 * t_a3 + a3 * t_a0
+            t_q2_0 = a0 * t_a4 + a4 * t_a0
+            t_q2_1 = a0 * t_a5 + a5 * t_a0
+            t_q2_2 = a0 * t_a6 + a6 * t_a0
+            t_q2_3 = a0 * t_a7 + a7 * t_a0
+            t_q2_4 = a0 * t_a8 + a8 * t_a0
+            t_q3_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+            t_q4_0 = c3 * (a1 * t_a3 + a3 * t_a1)
+            t_q4_1 = c3 * (a1 * t_a2 + a2 * t_a1)
+            t_q4_2 = -c3_2 * (a1 * t_a1 + a3 * t_a3) + c3 * a2 * t_a2
+            t_q4_3 = c3 * (a2 * t_a3 + a3 * t_a2)
+            t_q4_4 = -c3 * (a1 * t_a1 - a3 * t_a3)
+            t_q5_0 = (
+                -c1_3 * (a1 * t_a6 + a6 * t_a1) - c1_2 * (a1 * t_a8 - a2 * t_a5 - a3 * t_a4 - a4 * t_a3 - a5 * t_a2 +
+                a8 * t_a1)
+            )
+            t_q5_1 = c1_2 * (a1 * t_a5 + a3 * t_a7 + a5 * t_a1 + a7 * t_a3) + c2_3 * (a2 * t_a6 + a6 * t_a2)
+            t_q5_2 = (
+                c1_2 * (a1 * t_a4 + a2 * t_a7 + a3 * t_a8 + a4 * t_a1 + a7 * t_a2 + a8 * t_a3) - c1_3 * (a3 * t_a6 +
+                a6 * t_a3)
+            )
+            t_q6_0 = c2_3 * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + c8_9 * a6 * t_a6
+            t_q7_0 = -c4_3 * (a4 * t_a6 + a6 * t_a4) + a5 * t_a7 + a7 * t_a5
+            t_q7_1 = a4 * t_a7 - a5 * t_a8 + a7 * t_a4 - a8 * t_a5 + c2_3 * (a5 * t_a6 + a6 * t_a5)
+            t_q7_2 = -a4 * t_a4 - a8 * t_a8 + c1_2 * (a5 * t_a5 + a7 * t_a7) + c4_3 * a6 * t_a6
+            t_q7_3 = a4 * t_a5 + a5 * t_a4 + a7 * t_a8 + a8 * t_a7 + c2_3 * (a6 * t_a7 + a7 * t_a6)
+            t_q7_4 = -a5 * t_a5 + a7 * t_a7 - c4_3 * (a6 * t_a8 + a8 * t_a6)
+            t_s3_4_0 = t_q0_0 * w4 + t_q3_0 * w5 + t_q6_0 * w6
+            t_s3_7_0 = t_q1_0 * w7 + t_q5_0 * w8
+            t_s3_7_1 = t_q1_1 * w7 + t_q5_1 * w8
+            t_s3_7_2 = t_q1_2 * w7 + t_q5_2 * w8
+            t_s3_9_0 = t_q2_0 * w9 + t_q4_0 * w10 + t_q7_0 * w11
+            t_s3_9_1 = t_q2_1 * w9 + t_q4_1 * w10 + t_q7_1 * w11
+            t_s3_9_2 = t_q2_2 * w9 + t_q4_2 * w10 + t_q7_2 * w11
+            t_s3_9_3 = t_q2_3 * w9 + t_q4_3 * w10 + t_q7_3 * w11
+            t_s3_9_4 = t_q2_4 * w9 + t_q4_4 * w10 + t_q7_4 * w11
+            d_s3_9_4 = c1_3 * a8 * g0
+            t_d_s3_9_4 = c1_3 * g0 * t_a8
+            d_s3_9_3 = c1_3 * a7 * g0
+            t_d_s3_9_3 = c1_3 * g0 * t_a7
+            d_s3_9_2 = c4_9 * a6 * g0
+            t_d_s3_9_2 = c4_9 * g0 * t_a6
+            d_s3_9_1 = c1_3 * a5 * g0
+            t_d_s3_9_1 = c1_3 * g0 * t_a5
+            d_s3_9_0 = c1_3 * a4 * g0
+            t_d_s3_9_0 = c1_3 * g0 * t_a4
+            d_s3_7_2 = a3 * g0
+            t_d_s3_7_2 = g0 * t_a3
+            d_s3_7_1 = a2 * g0
+            t_d_s3_7_1 = g0 * t_a2
+            d_s3_7_0 = a1 * g0
+            t_d_s3_7_0 = g0 * t_a1
+            d_s3_4_0 = a0 * g0
+            t_d_s3_4_0 = g0 * t_a0
+            d_q7_4 = d_s3_9_4 * w11
+            t_d_q7_4 = t_d_s3_9_4 * w11
+            d_q7_3 = d_s3_9_3 * w11
+            t_d_q7_3 = t_d_s3_9_3 * w11
+            d_q7_2 = d_s3_9_2 * w11
+            t_d_q7_2 = t_d_s3_9_2 * w11
+            d_q7_1 = d_s3_9_1 * w11
+            t_d_q7_1 = t_d_s3_9_1 * w11
+            d_q7_0 = d_s3_9_0 * w11
+            t_d_q7_0 = t_d_s3_9_0 * w11
+            d_q6_0 = d_s3_4_0 * w6 + g0 * w3
+            t_d_q6_0 = t_d_s3_4_0 * w6
+            d_q5_2 = d_s3_7_2 * w8
+            t_d_q5_2 = t_d_s3_7_2 * w8
+            d_q5_1 = d_s3_7_1 * w8
+            t_d_q5_1 = t_d_s3_7_1 * w8
+            d_q5_0 = d_s3_7_0 * w8
+            t_d_q5_0 = t_d_s3_7_0 * w8
+            d_q4_4 = d_s3_9_4 * w10
+            t_d_q4_4 = t_d_s3_9_4 * w10
+            d_q4_3 = d_s3_9_3 * w10
+            t_d_q4_3 = t_d_s3_9_3 * w10
+            d_q4_2 = d_s3_9_2 * w10
+            t_d_q4_2 = t_d_s3_9_2 * w10
+            d_q4_1 = d_s3_9_1 * w10
+            t_d_q4_1 = t_d_s3_9_1 * w10
+            d_q4_0 = d_s3_9_0 * w10
+            t_d_q4_0 = t_d_s3_9_0 * w10
+            d_q3_0 = d_s3_4_0 * w5 + g0 * w2
+            t_d_q3_0 = t_d_s3_4_0 * w5
+            d_q2_4 = d_s3_9_4 * w9
+            t_d_q2_4 = t_d_s3_9_4 * w9
+            d_q2_3 = d_s3_9_3 * w9
+            t_d_q2_3 = t_d_s3_9_3 * w9
+            d_q2_2 = d_s3_9_2 * w9
+            t_d_q2_2 = t_d_s3_9_2 * w9
+            d_q2_1 = d_s3_9_1 * w9
+            t_d_q2_1 = t_d_s3_9_1 * w9
+            d_q2_0 = d_s3_9_0 * w9
+            t_d_q2_0 = t_d_s3_9_0 * w9
+            d_q1_2 = d_s3_7_2 * w7
+            t_d_q1_2 = t_d_s3_7_2 * w7
+            d_q1_1 = d_s3_7_1 * w7
+            t_d_q1_1 = t_d_s3_7_1 * w7
+            d_q1_0 = d_s3_7_0 * w7
+            t_d_q1_0 = t_d_s3_7_0 * w7
+            d_q0_0 = d_s3_4_0 * w4 + g0 * w1
+            t_d_q0_0 = t_d_s3_4_0 * w4
+            t_d_a[n, 0, c] = (
+                c2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + a4 * t_d_q2_0 +
+                a5 * t_d_q2_1 + a6 * t_d_q2_2 + a7 * t_d_q2_3 + a8 * t_d_q2_4 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2
+                * t_a3 + d_q2_0 * t_a4 + d_q2_1 * t_a5 + d_q2_2 * t_a6 + d_q2_3 * t_a7 + d_q2_4 * t_a8 + g0 * t_s3_4_0
+            )
+            t_d_a[n, 1, c] = (
+                a0 * t_d_q1_0 + d_q1_0 * t_a0 + g0 * t_s3_7_0 + c2 * (a1 * t_d_q3_0 + d_q3_0 * t_a1) - c3_2 * (a1 *
+                t_d_q4_2 + d_q4_2 * t_a1) - c3 * (a1 * t_d_q4_4 - a2 * t_d_q4_1 - a3 * t_d_q4_0 - d_q4_0 * t_a3 -
+                d_q4_1 * t_a2 + d_q4_4 * t_a1) + c1_2 * (a4 * t_d_q5_2 + a5 * t_d_q5_1 - a8 * t_d_q5_0 - d_q5_0 * t_a8
+                + d_q5_1 * t_a5 + d_q5_2 * t_a4) - c1_3 * (a6 * t_d_q5_0 + d_q5_0 * t_a6)
+            )
+            t_d_a[n, 2, c] = (
+                a0 * t_d_q1_1 + d_q1_1 * t_a0 + g0 * t_s3_7_1 + c3 * (a1 * t_d_q4_1 + a2 * t_d_q4_2 + a3 * t_d_q4_3 +
+                d_q4_1 * t_a1 + d_q4_2 * t_a2 + d_q4_3 * t_a3) + c2 * (a2 * t_d_q3_0 + d_q3_0 * t_a2) + c1_2 * (a5 *
+                t_d_q5_0 + a7 * t_d_q5_2 + d_q5_0 * t_a5 + d_q5_2 * t_a7) + c2_3 * (a6 * t_d_q5_1 + d_q5_1 * t_a6)
+            )
+            t_d_a[n, 3, c] = (
+                a0 * t_d_q1_2 + d_q1_2 * t_a0 + g0 * t_s3_7_2 + c3 * (a1 * t_d_q4_0 + a2 * t_d_q4_3 + a3 * t_d_q4_4 +
+                d_q4_0 * t_a1 + d_q4_3 * t_a2 + d_q4_4 * t_a3) + c2 * (a3 * t_d_q3_0 + d_q3_0 * t_a3) - c3_2 * (a3 *
+                t_d_q4_2 + d_q4_2 * t_a3) + c1_2 * (a4 * t_d_q5_0 + a7 * t_d_q5_1 + a8 * t_d_q5_2 + d_q5_0 * t_a4 +
+                d_q5_1 * t_a7 + d_q5_2 * t_a8) - c1_3 * (a6 * t_d_q5_2 + d_q5_2 * t_a6)
+            )
+            t_d_a[n, 4, c] = (
+                a0 * t_d_q2_0 - a4 * t_d_q7_2 + a5 * t_d_q7_3 + a7 * t_d_q7_1 + d_q2_0 * t_a0 + d_q7_1 * t_a7 - d_q7_2
+                * t_a4 + d_q7_3 * t_a5 + c1_2 * (a1 * t_d_q5_2 + a3 * t_d_q5_0 + d_q5_0 * t_a3 + d_q5_2 * t_a1) + c2_3
+                * (a4 * t_d_q6_0 + d_q6_0 * t_a4) - c4_3 * (a6 * t_d_q7_0 + d_q7_0 * t_a6) + c1_3 * g0 * t_s3_9_0
+            )
+            t_d_a[n, 5, c] = (
+                a0 * t_d_q2_1 + a4 * t_d_q7_3 - a5 * t_d_q7_4 + a7 * t_d_q7_0 - a8 * t_d_q7_1 + d_q2_1 * t_a0 + d_q7_0
+                * t_a7 - d_q7_1 * t_a8 + d_q7_3 * t_a4 - d_q7_4 * t_a5 + c1_2 * (a1 * t_d_q5_1 + a2 * t_d_q5_0 + a5 *
+                t_d_q7_2 + d_q5_0 * t_a2 + d_q5_1 * t_a1 + d_q7_2 * t_a5) + c2_3 * (a5 * t_d_q6_0 + a6 * t_d_q7_1 +
+                d_q6_0 * t_a5 + d_q7_1 * t_a6) + c1_3 * g0 * t_s3_9_1
+            )
+            t_d_a[n, 6, c] = (
+                a0 * t_d_q2_2 + d_q2_2 * t_a0 - c1_3 * (a1 * t_d_q5_0 + a3 * t_d_q5_2 + d_q5_0 * t_a1 + d_q5_2 * t_a3)
+                + c2_3 * (a2 * t_d_q5_1 + a5 * t_d_q7_1 + a7 * t_d_q7_3 + d_q5_1 * t_a2 + d_q7_1 * t_a5 + d_q7_3 *
+                t_a7) - c4_3 * (a4 * t_d_q7_0 - a6 * t_d_q7_2 + a8 * t_d_q7_4 + d_q7_0 * t_a4 - d_q7_2 * t_a6 + d_q7_4
+                * t_a8) + c8_9 * (a6 * t_d_q6_0 + d_q6_0 * t_a6) + c4_9 * g0 * t_s3_9_2
+            )
+            t_d_a[n, 7, c] = (
+                a0 * t_d_q2_3 + a4 * t_d_q7_1 + a5 * t_d_q7_0 + a7 * t_d_q7_4 + a8 * t_d_q7_3 + d_q2_3 * t_a0 + d_q7_0
+                * t_a5 + d_q7_1 * t_a4 + d_q7_3 * t_a8 + d_q7_4 * t_a7 + c1_2 * (a2 * t_d_q5_2 + a3 * t_d_q5_1 + a7 *
+                t_d_q7_2 + d_q5_1 * t_a3 + d_q5_2 * t_a2 + d_q7_2 * t_a7) + c2_3 * (a6 * t_d_q7_3 + a7 * t_d_q6_0 +
+                d_q6_0 * t_a7 + d_q7_3 * t_a6) + c1_3 * g0 * t_s3_9_3
+            )
+            t_d_a[n, 8, c] = (
+                a0 * t_d_q2_4 - a5 * t_d_q7_1 + a7 * t_d_q7_3 - a8 * t_d_q7_2 + d_q2_4 * t_a0 - d_q7_1 * t_a5 - d_q7_2
+                * t_a8 + d_q7_3 * t_a7 - c1_2 * (a1 * t_d_q5_0 - a3 * t_d_q5_2 + d_q5_0 * t_a1 - d_q5_2 * t_a3) - c4_3
+                * (a6 * t_d_q7_4 + d_q7_4 * t_a6) + c2_3 * (a8 * t_d_q6_0 + d_q6_0 * t_a8) + c1_3 * g0 * t_s3_9_4
+            )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
+    """Gradient to a, w of: Product basis to correlation 3."""
     real = a.dtype.type
     c1_4 = real(1 / 4)
     c1_3 = real(1 / 3)
@@ -248,149 +724,8 @@ def backward(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 3."""
-    real = a.dtype.type
-    c1_4 = real(1 / 4)
-    c1_3 = real(1 / 3)
-    c4_9 = real(4 / 9)
-    c1_2 = real(1 / 2)
-    c2_3 = real(2 / 3)
-    c3_4 = real(3 / 4)
-    c8_9 = real(8 / 9)
-    c4_3 = real(4 / 3)
-    c3_2 = real(3 / 2)
-    c2 = real(2)
-    c3 = real(3)
-    for n in range(start, stop):
-        z = species[n]
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            a4 = a[n, 4, c]
-            a5 = a[n, 5, c]
-            a6 = a[n, 6, c]
-            a7 = a[n, 7, c]
-            a8 = a[n, 8, c]
-            w0 = w[z, 0, c]
-            w1 = w[z, 1, c]
-            w2 = w[z, 2, c]
-            w3 = w[z, 3, c]
-            w4 = w[z, 4, c]
-            w5 = w[z, 5, c]
-            w6 = w[z, 6, c]
-            w7 = w[z, 7, c]
-            w8 = w[z, 8, c]
-            w9 = w[z, 9, c]
-            w10 = w[z, 10, c]
-            w11 = w[z, 11, c]
-            t_a0 = t_a[n, 0, c]
-            t_a1 = t_a[n, 1, c]
-            t_a2 = t_a[n, 2, c]
-            t_a3 = t_a[n, 3, c]
-            t_a4 = t_a[n, 4, c]
-            t_a5 = t_a[n, 5, c]
-            t_a6 = t_a[n, 6, c]
-            t_a7 = t_a[n, 7, c]
-            t_a8 = t_a[n, 8, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
-            t_w5 = t_w[z, 5, c]
-            t_w6 = t_w[z, 6, c]
-            t_w7 = t_w[z, 7, c]
-            t_w8 = t_w[z, 8, c]
-            t_w9 = t_w[z, 9, c]
-            t_w10 = t_w[z, 10, c]
-            t_w11 = t_w[z, 11, c]
-            q0_0 = a0 * a0
-            t_q0_0 = c2 * a0 * t_a0
-            q1_0 = a0 * a1
-            t_q1_0 = a0 * t_a1 + a1 * t_a0
-            q1_1 = a0 * a2
-            t_q1_1 = a0 * t_a2 + a2 * t_a0
-            q1_2 = a0 * a3
-            t_q1_2 = a0 * t_a3 + a3 * t_a0
-            q2_0 = a0 * a4
-            t_q2_0 = a0 * t_a4 + a4 * t_a0
-            q2_1 = a0 * a5
-            t_q2_1 = a0 * t_a5 + a5 * t_a0
-            q2_2 = a0 * a6
-            t_q2_2 = a0 * t_a6 + a6 * t_a0
-            q2_3 = a0 * a7
-            t_q2_3 = a0 * t_a7 + a7 * t_a0
-            q2_4 = a0 * a8
-            t_q2_4 = a0 * t_a8 + a8 * t_a0
-            q3_0 = a1 * a1 + a2 * a2 + a3 * a3
-            t_q3_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-            q4_0 = c3 * a1 * a3
-            t_q4_0 = c3 * (a1 * t_a3 + a3 * t_a1)
-            q4_1 = c3 * a1 * a2
-            t_q4_1 = c3 * (a1 * t_a2 + a2 * t_a1)
-            q4_2 = -c3_4 * (a1 * a1 + a3 * a3) + c3_2 * a2 * a2
-            t_q4_2 = -c3_2 * (a1 * t_a1 + a3 * t_a3) + c3 * a2 * t_a2
-            q4_3 = c3 * a2 * a3
-            t_q4_3 = c3 * (a2 * t_a3 + a3 * t_a2)
-            q4_4 = -c3_2 * (a1 * a1 - a3 * a3)
-            t_q4_4 = -c3 * (a1 * t_a1 - a3 * t_a3)
-            q5_0 = -c1_3 * a1 * a6 - c1_2 * (a1 * a8 - a2 * a5 - a3 * a4)
-            t_q5_0 = (
-                -c1_3 * (a1 * t_a6 + a6 * t_a1) - c1_2 * (a1 * t_a8 - a2 * t_a5 - a3 * t_a4 - a4 * t_a3 - a5 * t_a2 +
-                a8 * t_a1)
-            )
-            q5_1 = c1_2 * (a1 * a5 + a3 * a7) + c2_3 * a2 * a6
-            t_q5_1 = c1_2 * (a1 * t_a5 + a3 * t_a7 + a5 * t_a1 + a7 * t_a3) + c2_3 * (a2 * t_a6 + a6 * t_a2)
-            q5_2 = c1_2 * (a1 * a4 + a2 * a7 + a3 * a8) - c1_3 * a3 * a6
-            t_q5_2 = (
-                c1_2 * (a1 * t_a4 + a2 * t_a7 + a3 * t_a8 + a4 * t_a1 + a7 * t_a2 + a8 * t_a3) - c1_3 * (a3 * t_a6 +
-                a6 * t_a3)
-            )
-            q6_0 = c1_3 * (a4 * a4 + a5 * a5 + a7 * a7 + a8 * a8) + c4_9 * a6 * a6
-            t_q6_0 = c2_3 * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + c8_9 * a6 * t_a6
-            q7_0 = -c4_3 * a4 * a6 + a5 * a7
-            t_q7_0 = -c4_3 * (a4 * t_a6 + a6 * t_a4) + a5 * t_a7 + a7 * t_a5
-            q7_1 = a4 * a7 - a5 * a8 + c2_3 * a5 * a6
-            t_q7_1 = a4 * t_a7 - a5 * t_a8 + a7 * t_a4 - a8 * t_a5 + c2_3 * (a5 * t_a6 + a6 * t_a5)
-            q7_2 = -c1_2 * (a4 * a4 + a8 * a8) + c1_4 * (a5 * a5 + a7 * a7) + c2_3 * a6 * a6
-            t_q7_2 = -a4 * t_a4 - a8 * t_a8 + c1_2 * (a5 * t_a5 + a7 * t_a7) + c4_3 * a6 * t_a6
-            q7_3 = a4 * a5 + a7 * a8 + c2_3 * a6 * a7
-            t_q7_3 = a4 * t_a5 + a5 * t_a4 + a7 * t_a8 + a8 * t_a7 + c2_3 * (a6 * t_a7 + a7 * t_a6)
-            q7_4 = -c1_2 * (a5 * a5 - a7 * a7) - c4_3 * a6 * a8
-            t_q7_4 = -a5 * t_a5 + a7 * t_a7 - c4_3 * (a6 * t_a8 + a8 * t_a6)
-            s3_4_0 = q0_0 * w4 + q3_0 * w5 + q6_0 * w6
-            t_s3_4_0 = q0_0 * t_w4 + q3_0 * t_w5 + q6_0 * t_w6 + t_q0_0 * w4 + t_q3_0 * w5 + t_q6_0 * w6
-            s3_7_0 = q1_0 * w7 + q5_0 * w8
-            t_s3_7_0 = q1_0 * t_w7 + q5_0 * t_w8 + t_q1_0 * w7 + t_q5_0 * w8
-            s3_7_1 = q1_1 * w7 + q5_1 * w8
-            t_s3_7_1 = q1_1 * t_w7 + q5_1 * t_w8 + t_q1_1 * w7 + t_q5_1 * w8
-            s3_7_2 = q1_2 * w7 + q5_2 * w8
-            t_s3_7_2 = q1_2 * t_w7 + q5_2 * t_w8 + t_q1_2 * w7 + t_q5_2 * w8
-            s3_9_0 = q2_0 * w9 + q4_0 * w10 + q7_0 * w11
-            t_s3_9_0 = q2_0 * t_w9 + q4_0 * t_w10 + q7_0 * t_w11 + t_q2_0 * w9 + t_q4_0 * w10 + t_q7_0 * w11
-            s3_9_1 = q2_1 * w9 + q4_1 * w10 + q7_1 * w11
-            t_s3_9_1 = q2_1 * t_w9 + q4_1 * t_w10 + q7_1 * t_w11 + t_q2_1 * w9 + t_q4_1 * w10 + t_q7_1 * w11
-            s3_9_2 = q2_2 * w9 + q4_2 * w10 + q7_2 * w11
-            t_s3_9_2 = q2_2 * t_w9 + q4_2 * t_w10 + q7_2 * t_w11 + t_q2_2 * w9 + t_q4_2 * w10 + t_q7_2 * w11
-            s3_9_3 = q2_3 * w9 + q4_3 * w10 + q7_3 * w11
-            t_s3_9_3 = q2_3 * t_w9 + q4_3 * t_w10 + q7_3 * t_w11 + t_q2_3 * w9 + t_q4_3 * w10 + t_q7_3 * w11
-            s3_9_4 = q2_4 * w9 + q4_4 * w10 + q7_4 * w11
-            t_s3_9_4 = q2_4 * t_w9 + q4_4 * t_w10 + q7_4 * t_w11 + t_q2_4 * w9 + t_q4_4 * w10 + t_q7_4 * w11
-            t_out[n, 0, c] = (
-                a0 * t_s3_4_0 + a0 * t_w0 + a1 * t_s3_7_0 + a2 * t_s3_7_1 + a3 * t_s3_7_2 + q0_0 * t_w1 + q3_0 * t_w2
-                + q6_0 * t_w3 + s3_4_0 * t_a0 + s3_7_0 * t_a1 + s3_7_1 * t_a2 + s3_7_2 * t_a3 + t_a0 * w0 + t_q0_0 *
-                w1 + t_q3_0 * w2 + t_q6_0 * w3 + c1_3 * (a4 * t_s3_9_0 + a5 * t_s3_9_1 + a7 * t_s3_9_3 + a8 * t_s3_9_4
-                + s3_9_0 * t_a4 + s3_9_1 * t_a5 + s3_9_3 * t_a7 + s3_9_4 * t_a8) + c4_9 * (a6 * t_s3_9_2 + s3_9_2 *
-                t_a6)
-            )
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 3."""
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 3."""
     real = a.dtype.type
     c1_4 = real(1 / 4)
     c1_3 = real(1 / 3)
@@ -436,18 +771,6 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_a6 = t_a[n, 6, c]
             t_a7 = t_a[n, 7, c]
             t_a8 = t_a[n, 8, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
-            t_w5 = t_w[z, 5, c]
-            t_w6 = t_w[z, 6, c]
-            t_w7 = t_w[z, 7, c]
-            t_w8 = t_w[z, 8, c]
-            t_w9 = t_w[z, 9, c]
-            t_w10 = t_w[z, 10, c]
-            t_w11 = t_w[z, 11, c]
             q0_0 = a0 * a0
             t_q0_0 = c2 * a0 * t_a0
             q1_0 = a0 * a1
@@ -502,15 +825,15 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_q7_3 = a4 * t_a5 + a5 * t_a4 + a7 * t_a8 + a8 * t_a7 + c2_3 * (a6 * t_a7 + a7 * t_a6)
             q7_4 = -c1_2 * (a5 * a5 - a7 * a7) - c4_3 * a6 * a8
             t_q7_4 = -a5 * t_a5 + a7 * t_a7 - c4_3 * (a6 * t_a8 + a8 * t_a6)
-            t_s3_4_0 = q0_0 * t_w4 + q3_0 * t_w5 + q6_0 * t_w6 + t_q0_0 * w4 + t_q3_0 * w5 + t_q6_0 * w6
-            t_s3_7_0 = q1_0 * t_w7 + q5_0 * t_w8 + t_q1_0 * w7 + t_q5_0 * w8
-            t_s3_7_1 = q1_1 * t_w7 + q5_1 * t_w8 + t_q1_1 * w7 + t_q5_1 * w8
-            t_s3_7_2 = q1_2 * t_w7 + q5_2 * t_w8 + t_q1_2 * w7 + t_q5_2 * w8
-            t_s3_9_0 = q2_0 * t_w9 + q4_0 * t_w10 + q7_0 * t_w11 + t_q2_0 * w9 + t_q4_0 * w10 + t_q7_0 * w11
-            t_s3_9_1 = q2_1 * t_w9 + q4_1 * t_w10 + q7_1 * t_w11 + t_q2_1 * w9 + t_q4_1 * w10 + t_q7_1 * w11
-            t_s3_9_2 = q2_2 * t_w9 + q4_2 * t_w10 + q7_2 * t_w11 + t_q2_2 * w9 + t_q4_2 * w10 + t_q7_2 * w11
-            t_s3_9_3 = q2_3 * t_w9 + q4_3 * t_w10 + q7_3 * t_w11 + t_q2_3 * w9 + t_q4_3 * w10 + t_q7_3 * w11
-            t_s3_9_4 = q2_4 * t_w9 + q4_4 * t_w10 + q7_4 * t_w11 + t_q2_4 * w9 + t_q4_4 * w10 + t_q7_4 * w11
+            t_s3_4_0 = t_q0_0 * w4 + t_q3_0 * w5 + t_q6_0 * w6
+            t_s3_7_0 = t_q1_0 * w7 + t_q5_0 * w8
+            t_s3_7_1 = t_q1_1 * w7 + t_q5_1 * w8
+            t_s3_7_2 = t_q1_2 * w7 + t_q5_2 * w8
+            t_s3_9_0 = t_q2_0 * w9 + t_q4_0 * w10 + t_q7_0 * w11
+            t_s3_9_1 = t_q2_1 * w9 + t_q4_1 * w10 + t_q7_1 * w11
+            t_s3_9_2 = t_q2_2 * w9 + t_q4_2 * w10 + t_q7_2 * w11
+            t_s3_9_3 = t_q2_3 * w9 + t_q4_3 * w10 + t_q7_3 * w11
+            t_s3_9_4 = t_q2_4 * w9 + t_q4_4 * w10 + t_q7_4 * w11
             d_s3_9_4 = c1_3 * a8 * g0
             t_d_s3_9_4 = c1_3 * g0 * t_a8
             d_s3_9_3 = c1_3 * a7 * g0
@@ -530,58 +853,57 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             d_s3_4_0 = a0 * g0
             t_d_s3_4_0 = g0 * t_a0
             d_q7_4 = d_s3_9_4 * w11
-            t_d_q7_4 = d_s3_9_4 * t_w11 + t_d_s3_9_4 * w11
+            t_d_q7_4 = t_d_s3_9_4 * w11
             d_q7_3 = d_s3_9_3 * w11
-            t_d_q7_3 = d_s3_9_3 * t_w11 + t_d_s3_9_3 * w11
+            t_d_q7_3 = t_d_s3_9_3 * w11
             d_q7_2 = d_s3_9_2 * w11
-            t_d_q7_2 = d_s3_9_2 * t_w11 + t_d_s3_9_2 * w11
+            t_d_q7_2 = t_d_s3_9_2 * w11
             d_q7_1 = d_s3_9_1 * w11
-            t_d_q7_1 = d_s3_9_1 * t_w11 + t_d_s3_9_1 * w11
+            t_d_q7_1 = t_d_s3_9_1 * w11
             d_q7_0 = d_s3_9_0 * w11
-            t_d_q7_0 = d_s3_9_0 * t_w11 + t_d_s3_9_0 * w11
+            t_d_q7_0 = t_d_s3_9_0 * w11
             d_q6_0 = d_s3_4_0 * w6 + g0 * w3
-            t_d_q6_0 = d_s3_4_0 * t_w6 + g0 * t_w3 + t_d_s3_4_0 * w6
+            t_d_q6_0 = t_d_s3_4_0 * w6
             d_q5_2 = d_s3_7_2 * w8
-            t_d_q5_2 = d_s3_7_2 * t_w8 + t_d_s3_7_2 * w8
+            t_d_q5_2 = t_d_s3_7_2 * w8
             d_q5_1 = d_s3_7_1 * w8
-            t_d_q5_1 = d_s3_7_1 * t_w8 + t_d_s3_7_1 * w8
+            t_d_q5_1 = t_d_s3_7_1 * w8
             d_q5_0 = d_s3_7_0 * w8
-            t_d_q5_0 = d_s3_7_0 * t_w8 + t_d_s3_7_0 * w8
+            t_d_q5_0 = t_d_s3_7_0 * w8
             d_q4_4 = d_s3_9_4 * w10
-            t_d_q4_4 = d_s3_9_4 * t_w10 + t_d_s3_9_4 * w10
+            t_d_q4_4 = t_d_s3_9_4 * w10
             d_q4_3 = d_s3_9_3 * w10
-            t_d_q4_3 = d_s3_9_3 * t_w10 + t_d_s3_9_3 * w10
+            t_d_q4_3 = t_d_s3_9_3 * w10
             d_q4_2 = d_s3_9_2 * w10
-            t_d_q4_2 = d_s3_9_2 * t_w10 + t_d_s3_9_2 * w10
+            t_d_q4_2 = t_d_s3_9_2 * w10
             d_q4_1 = d_s3_9_1 * w10
-            t_d_q4_1 = d_s3_9_1 * t_w10 + t_d_s3_9_1 * w10
+            t_d_q4_1 = t_d_s3_9_1 * w10
             d_q4_0 = d_s3_9_0 * w10
-            t_d_q4_0 = d_s3_9_0 * t_w10 + t_d_s3_9_0 * w10
+            t_d_q4_0 = t_d_s3_9_0 * w10
             d_q3_0 = d_s3_4_0 * w5 + g0 * w2
-            t_d_q3_0 = d_s3_4_0 * t_w5 + g0 * t_w2 + t_d_s3_4_0 * w5
+            t_d_q3_0 = t_d_s3_4_0 * w5
             d_q2_4 = d_s3_9_4 * w9
-            t_d_q2_4 = d_s3_9_4 * t_w9 + t_d_s3_9_4 * w9
+            t_d_q2_4 = t_d_s3_9_4 * w9
             d_q2_3 = d_s3_9_3 * w9
-            t_d_q2_3 = d_s3_9_3 * t_w9 + t_d_s3_9_3 * w9
+            t_d_q2_3 = t_d_s3_9_3 * w9
             d_q2_2 = d_s3_9_2 * w9
-            t_d_q2_2 = d_s3_9_2 * t_w9 + t_d_s3_9_2 * w9
+            t_d_q2_2 = t_d_s3_9_2 * w9
             d_q2_1 = d_s3_9_1 * w9
-            t_d_q2_1 = d_s3_9_1 * t_w9 + t_d_s3_9_1 * w9
+            t_d_q2_1 = t_d_s3_9_1 * w9
             d_q2_0 = d_s3_9_0 * w9
-            t_d_q2_0 = d_s3_9_0 * t_w9 + t_d_s3_9_0 * w9
+            t_d_q2_0 = t_d_s3_9_0 * w9
             d_q1_2 = d_s3_7_2 * w7
-            t_d_q1_2 = d_s3_7_2 * t_w7 + t_d_s3_7_2 * w7
+            t_d_q1_2 = t_d_s3_7_2 * w7
             d_q1_1 = d_s3_7_1 * w7
-            t_d_q1_1 = d_s3_7_1 * t_w7 + t_d_s3_7_1 * w7
+            t_d_q1_1 = t_d_s3_7_1 * w7
             d_q1_0 = d_s3_7_0 * w7
-            t_d_q1_0 = d_s3_7_0 * t_w7 + t_d_s3_7_0 * w7
+            t_d_q1_0 = t_d_s3_7_0 * w7
             d_q0_0 = d_s3_4_0 * w4 + g0 * w1
-            t_d_q0_0 = d_s3_4_0 * t_w4 + g0 * t_w1 + t_d_s3_4_0 * w4
+            t_d_q0_0 = t_d_s3_4_0 * w4
             t_d_a[n, 0, c] = (
                 c2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + a4 * t_d_q2_0 +
                 a5 * t_d_q2_1 + a6 * t_d_q2_2 + a7 * t_d_q2_3 + a8 * t_d_q2_4 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2
                 * t_a3 + d_q2_0 * t_a4 + d_q2_1 * t_a5 + d_q2_2 * t_a6 + d_q2_3 * t_a7 + d_q2_4 * t_a8 + g0 * t_s3_4_0
-                + g0 * t_w0
             )
             t_d_a[n, 1, c] = (
                 a0 * t_d_q1_0 + d_q1_0 * t_a0 + g0 * t_s3_7_0 + c2 * (a1 * t_d_q3_0 + d_q3_0 * t_a1) - c3_2 * (a1 *

@@ -3,8 +3,9 @@
 # Kernel:      product_even_limited_a2_o1_n2
 # Rule:        out = sum over orders 1..2 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 7, channel] -> out [atoms, component, channel]
-# Operations:  forward 67, backward 167, forward_tangent 168, backward_tangent 280
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 f88c84fa8a0bc78b
+# Operations:  forward 67, forward_tangent 97, backward 103, backward_tangent 95, backward_w 167, backward_tangent_w
+#              189
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 3305def4e5aa7725
 
 from numba import njit
 
@@ -52,8 +53,184 @@ def forward(start, stop, thread, species, a, w, out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 2."""
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_out):
+    """Tangent of: Product basis to correlation 2."""
+    real = a.dtype.type
+    c1_3 = real(1 / 3)
+    c1_2 = real(1 / 2)
+    c2_3 = real(2 / 3)
+    c8_9 = real(8 / 9)
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            a7 = a[n, 7, c]
+            a8 = a[n, 8, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            t_a4 = t_a[n, 4, c]
+            t_a5 = t_a[n, 5, c]
+            t_a6 = t_a[n, 6, c]
+            t_a7 = t_a[n, 7, c]
+            t_a8 = t_a[n, 8, c]
+            t_q0_0 = c2 * a0 * t_a0
+            t_q1_0 = a0 * t_a1 + a1 * t_a0
+            t_q1_1 = a0 * t_a2 + a2 * t_a0
+            t_q1_2 = a0 * t_a3 + a3 * t_a0
+            t_q3_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+            t_q5_0 = (
+                -c1_3 * (a1 * t_a6 + a6 * t_a1) - c1_2 * (a1 * t_a8 - a2 * t_a5 - a3 * t_a4 - a4 * t_a3 - a5 * t_a2 +
+                a8 * t_a1)
+            )
+            t_q5_1 = c1_2 * (a1 * t_a5 + a3 * t_a7 + a5 * t_a1 + a7 * t_a3) + c2_3 * (a2 * t_a6 + a6 * t_a2)
+            t_q5_2 = (
+                c1_2 * (a1 * t_a4 + a2 * t_a7 + a3 * t_a8 + a4 * t_a1 + a7 * t_a2 + a8 * t_a3) - c1_3 * (a3 * t_a6 +
+                a6 * t_a3)
+            )
+            t_q6_0 = c2_3 * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + c8_9 * a6 * t_a6
+            t_out[n, 0, c] = t_a0 * w0 + t_q0_0 * w2 + t_q3_0 * w4 + t_q6_0 * w6
+            t_out[n, 1, c] = t_a1 * w1 + t_q1_0 * w3 + t_q5_0 * w5
+            t_out[n, 2, c] = t_a2 * w1 + t_q1_1 * w3 + t_q5_1 * w5
+            t_out[n, 3, c] = t_a3 * w1 + t_q1_2 * w3 + t_q5_2 * w5
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, species, a, w, g, d_a):
+    """Gradient to a of: Product basis to correlation 2."""
+    real = a.dtype.type
+    c1_3 = real(1 / 3)
+    c1_2 = real(1 / 2)
+    c2_3 = real(2 / 3)
+    c8_9 = real(8 / 9)
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            a7 = a[n, 7, c]
+            a8 = a[n, 8, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            d_q6_0 = g0 * w6
+            d_q5_2 = g3 * w5
+            d_q5_1 = g2 * w5
+            d_q5_0 = g1 * w5
+            d_q3_0 = g0 * w4
+            d_q1_2 = g3 * w3
+            d_q1_1 = g2 * w3
+            d_q1_0 = g1 * w3
+            d_q0_0 = g0 * w2
+            d_a[n, 0, c] = c2 * a0 * d_q0_0 + a1 * d_q1_0 + a2 * d_q1_1 + a3 * d_q1_2 + g0 * w0
+            d_a[n, 1, c] = (
+                a0 * d_q1_0 + g1 * w1 + c2 * a1 * d_q3_0 + c1_2 * (a4 * d_q5_2 + a5 * d_q5_1 - a8 * d_q5_0) - c1_3 *
+                a6 * d_q5_0
+            )
+            d_a[n, 2, c] = (
+                a0 * d_q1_1 + g2 * w1 + c2 * a2 * d_q3_0 + c1_2 * (a5 * d_q5_0 + a7 * d_q5_2) + c2_3 * a6 * d_q5_1
+            )
+            d_a[n, 3, c] = (
+                a0 * d_q1_2 + g3 * w1 + c2 * a3 * d_q3_0 + c1_2 * (a4 * d_q5_0 + a7 * d_q5_1 + a8 * d_q5_2) - c1_3 *
+                a6 * d_q5_2
+            )
+            d_a[n, 4, c] = c1_2 * (a1 * d_q5_2 + a3 * d_q5_0) + c2_3 * a4 * d_q6_0
+            d_a[n, 5, c] = c1_2 * (a1 * d_q5_1 + a2 * d_q5_0) + c2_3 * a5 * d_q6_0
+            d_a[n, 6, c] = -c1_3 * (a1 * d_q5_0 + a3 * d_q5_2) + c2_3 * a2 * d_q5_1 + c8_9 * a6 * d_q6_0
+            d_a[n, 7, c] = c1_2 * (a2 * d_q5_2 + a3 * d_q5_1) + c2_3 * a7 * d_q6_0
+            d_a[n, 8, c] = -c1_2 * (a1 * d_q5_0 - a3 * d_q5_2) + c2_3 * a8 * d_q6_0
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_d_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 2."""
+    real = a.dtype.type
+    c1_3 = real(1 / 3)
+    c1_2 = real(1 / 2)
+    c2_3 = real(2 / 3)
+    c8_9 = real(8 / 9)
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            t_a4 = t_a[n, 4, c]
+            t_a5 = t_a[n, 5, c]
+            t_a6 = t_a[n, 6, c]
+            t_a7 = t_a[n, 7, c]
+            t_a8 = t_a[n, 8, c]
+            d_q6_0 = g0 * w6
+            d_q5_2 = g3 * w5
+            d_q5_1 = g2 * w5
+            d_q5_0 = g1 * w5
+            d_q3_0 = g0 * w4
+            d_q1_2 = g3 * w3
+            d_q1_1 = g2 * w3
+            d_q1_0 = g1 * w3
+            d_q0_0 = g0 * w2
+            t_d_a[n, 0, c] = c2 * d_q0_0 * t_a0 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2 * t_a3
+            t_d_a[n, 1, c] = (
+                d_q1_0 * t_a0 + c2 * d_q3_0 * t_a1 - c1_3 * d_q5_0 * t_a6 - c1_2 * (d_q5_0 * t_a8 - d_q5_1 * t_a5 -
+                d_q5_2 * t_a4)
+            )
+            t_d_a[n, 2, c] = (
+                d_q1_1 * t_a0 + c2 * d_q3_0 * t_a2 + c1_2 * (d_q5_0 * t_a5 + d_q5_2 * t_a7) + c2_3 * d_q5_1 * t_a6
+            )
+            t_d_a[n, 3, c] = (
+                d_q1_2 * t_a0 + c2 * d_q3_0 * t_a3 + c1_2 * (d_q5_0 * t_a4 + d_q5_1 * t_a7 + d_q5_2 * t_a8) - c1_3 *
+                d_q5_2 * t_a6
+            )
+            t_d_a[n, 4, c] = c1_2 * (d_q5_0 * t_a3 + d_q5_2 * t_a1) + c2_3 * d_q6_0 * t_a4
+            t_d_a[n, 5, c] = c1_2 * (d_q5_0 * t_a2 + d_q5_1 * t_a1) + c2_3 * d_q6_0 * t_a5
+            t_d_a[n, 6, c] = -c1_3 * (d_q5_0 * t_a1 + d_q5_2 * t_a3) + c2_3 * d_q5_1 * t_a2 + c8_9 * d_q6_0 * t_a6
+            t_d_a[n, 7, c] = c1_2 * (d_q5_1 * t_a3 + d_q5_2 * t_a2) + c2_3 * d_q6_0 * t_a7
+            t_d_a[n, 8, c] = -c1_2 * (d_q5_0 * t_a1 - d_q5_2 * t_a3) + c2_3 * d_q6_0 * t_a8
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
+    """Gradient to a, w of: Product basis to correlation 2."""
     real = a.dtype.type
     c1_3 = real(1 / 3)
     c4_9 = real(4 / 9)
@@ -129,86 +306,8 @@ def backward(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 2."""
-    real = a.dtype.type
-    c1_3 = real(1 / 3)
-    c4_9 = real(4 / 9)
-    c1_2 = real(1 / 2)
-    c2_3 = real(2 / 3)
-    c8_9 = real(8 / 9)
-    c2 = real(2)
-    for n in range(start, stop):
-        z = species[n]
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            a4 = a[n, 4, c]
-            a5 = a[n, 5, c]
-            a6 = a[n, 6, c]
-            a7 = a[n, 7, c]
-            a8 = a[n, 8, c]
-            w0 = w[z, 0, c]
-            w1 = w[z, 1, c]
-            w2 = w[z, 2, c]
-            w3 = w[z, 3, c]
-            w4 = w[z, 4, c]
-            w5 = w[z, 5, c]
-            w6 = w[z, 6, c]
-            t_a0 = t_a[n, 0, c]
-            t_a1 = t_a[n, 1, c]
-            t_a2 = t_a[n, 2, c]
-            t_a3 = t_a[n, 3, c]
-            t_a4 = t_a[n, 4, c]
-            t_a5 = t_a[n, 5, c]
-            t_a6 = t_a[n, 6, c]
-            t_a7 = t_a[n, 7, c]
-            t_a8 = t_a[n, 8, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
-            t_w5 = t_w[z, 5, c]
-            t_w6 = t_w[z, 6, c]
-            q0_0 = a0 * a0
-            t_q0_0 = c2 * a0 * t_a0
-            q1_0 = a0 * a1
-            t_q1_0 = a0 * t_a1 + a1 * t_a0
-            q1_1 = a0 * a2
-            t_q1_1 = a0 * t_a2 + a2 * t_a0
-            q1_2 = a0 * a3
-            t_q1_2 = a0 * t_a3 + a3 * t_a0
-            q3_0 = a1 * a1 + a2 * a2 + a3 * a3
-            t_q3_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-            q5_0 = -c1_3 * a1 * a6 - c1_2 * (a1 * a8 - a2 * a5 - a3 * a4)
-            t_q5_0 = (
-                -c1_3 * (a1 * t_a6 + a6 * t_a1) - c1_2 * (a1 * t_a8 - a2 * t_a5 - a3 * t_a4 - a4 * t_a3 - a5 * t_a2 +
-                a8 * t_a1)
-            )
-            q5_1 = c1_2 * (a1 * a5 + a3 * a7) + c2_3 * a2 * a6
-            t_q5_1 = c1_2 * (a1 * t_a5 + a3 * t_a7 + a5 * t_a1 + a7 * t_a3) + c2_3 * (a2 * t_a6 + a6 * t_a2)
-            q5_2 = c1_2 * (a1 * a4 + a2 * a7 + a3 * a8) - c1_3 * a3 * a6
-            t_q5_2 = (
-                c1_2 * (a1 * t_a4 + a2 * t_a7 + a3 * t_a8 + a4 * t_a1 + a7 * t_a2 + a8 * t_a3) - c1_3 * (a3 * t_a6 +
-                a6 * t_a3)
-            )
-            q6_0 = c1_3 * (a4 * a4 + a5 * a5 + a7 * a7 + a8 * a8) + c4_9 * a6 * a6
-            t_q6_0 = c2_3 * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + c8_9 * a6 * t_a6
-            t_out[n, 0, c] = (
-                a0 * t_w0 + q0_0 * t_w2 + q3_0 * t_w4 + q6_0 * t_w6 + t_a0 * w0 + t_q0_0 * w2 + t_q3_0 * w4 + t_q6_0 *
-                w6
-            )
-            t_out[n, 1, c] = a1 * t_w1 + q1_0 * t_w3 + q5_0 * t_w5 + t_a1 * w1 + t_q1_0 * w3 + t_q5_0 * w5
-            t_out[n, 2, c] = a2 * t_w1 + q1_1 * t_w3 + q5_1 * t_w5 + t_a2 * w1 + t_q1_1 * w3 + t_q5_1 * w5
-            t_out[n, 3, c] = a3 * t_w1 + q1_2 * t_w3 + q5_2 * t_w5 + t_a3 * w1 + t_q1_2 * w3 + t_q5_2 * w5
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 2."""
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 2."""
     real = a.dtype.type
     c1_3 = real(1 / 3)
     c1_2 = real(1 / 2)
@@ -245,13 +344,6 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_a6 = t_a[n, 6, c]
             t_a7 = t_a[n, 7, c]
             t_a8 = t_a[n, 8, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
-            t_w5 = t_w[z, 5, c]
-            t_w6 = t_w[z, 6, c]
             t_q0_0 = c2 * a0 * t_a0
             t_q1_0 = a0 * t_a1 + a1 * t_a0
             t_q1_1 = a0 * t_a2 + a2 * t_a0
@@ -268,61 +360,31 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             )
             t_q6_0 = c2_3 * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + c8_9 * a6 * t_a6
             d_q6_0 = g0 * w6
-            t_d_q6_0 = g0 * t_w6
             d_q5_2 = g3 * w5
-            t_d_q5_2 = g3 * t_w5
             d_q5_1 = g2 * w5
-            t_d_q5_1 = g2 * t_w5
             d_q5_0 = g1 * w5
-            t_d_q5_0 = g1 * t_w5
             d_q3_0 = g0 * w4
-            t_d_q3_0 = g0 * t_w4
             d_q1_2 = g3 * w3
-            t_d_q1_2 = g3 * t_w3
             d_q1_1 = g2 * w3
-            t_d_q1_1 = g2 * t_w3
             d_q1_0 = g1 * w3
-            t_d_q1_0 = g1 * t_w3
             d_q0_0 = g0 * w2
-            t_d_q0_0 = g0 * t_w2
-            t_d_a[n, 0, c] = (
-                c2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + d_q1_0 * t_a1 +
-                d_q1_1 * t_a2 + d_q1_2 * t_a3 + g0 * t_w0
-            )
+            t_d_a[n, 0, c] = c2 * d_q0_0 * t_a0 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2 * t_a3
             t_d_a[n, 1, c] = (
-                a0 * t_d_q1_0 + d_q1_0 * t_a0 + g1 * t_w1 + c2 * (a1 * t_d_q3_0 + d_q3_0 * t_a1) + c1_2 * (a4 *
-                t_d_q5_2 + a5 * t_d_q5_1 - a8 * t_d_q5_0 - d_q5_0 * t_a8 + d_q5_1 * t_a5 + d_q5_2 * t_a4) - c1_3 * (a6
-                * t_d_q5_0 + d_q5_0 * t_a6)
+                d_q1_0 * t_a0 + c2 * d_q3_0 * t_a1 - c1_3 * d_q5_0 * t_a6 - c1_2 * (d_q5_0 * t_a8 - d_q5_1 * t_a5 -
+                d_q5_2 * t_a4)
             )
             t_d_a[n, 2, c] = (
-                a0 * t_d_q1_1 + d_q1_1 * t_a0 + g2 * t_w1 + c2 * (a2 * t_d_q3_0 + d_q3_0 * t_a2) + c1_2 * (a5 *
-                t_d_q5_0 + a7 * t_d_q5_2 + d_q5_0 * t_a5 + d_q5_2 * t_a7) + c2_3 * (a6 * t_d_q5_1 + d_q5_1 * t_a6)
+                d_q1_1 * t_a0 + c2 * d_q3_0 * t_a2 + c1_2 * (d_q5_0 * t_a5 + d_q5_2 * t_a7) + c2_3 * d_q5_1 * t_a6
             )
             t_d_a[n, 3, c] = (
-                a0 * t_d_q1_2 + d_q1_2 * t_a0 + g3 * t_w1 + c2 * (a3 * t_d_q3_0 + d_q3_0 * t_a3) + c1_2 * (a4 *
-                t_d_q5_0 + a7 * t_d_q5_1 + a8 * t_d_q5_2 + d_q5_0 * t_a4 + d_q5_1 * t_a7 + d_q5_2 * t_a8) - c1_3 * (a6
-                * t_d_q5_2 + d_q5_2 * t_a6)
+                d_q1_2 * t_a0 + c2 * d_q3_0 * t_a3 + c1_2 * (d_q5_0 * t_a4 + d_q5_1 * t_a7 + d_q5_2 * t_a8) - c1_3 *
+                d_q5_2 * t_a6
             )
-            t_d_a[n, 4, c] = (
-                c1_2 * (a1 * t_d_q5_2 + a3 * t_d_q5_0 + d_q5_0 * t_a3 + d_q5_2 * t_a1) + c2_3 * (a4 * t_d_q6_0 +
-                d_q6_0 * t_a4)
-            )
-            t_d_a[n, 5, c] = (
-                c1_2 * (a1 * t_d_q5_1 + a2 * t_d_q5_0 + d_q5_0 * t_a2 + d_q5_1 * t_a1) + c2_3 * (a5 * t_d_q6_0 +
-                d_q6_0 * t_a5)
-            )
-            t_d_a[n, 6, c] = (
-                -c1_3 * (a1 * t_d_q5_0 + a3 * t_d_q5_2 + d_q5_0 * t_a1 + d_q5_2 * t_a3) + c2_3 * (a2 * t_d_q5_1 +
-                d_q5_1 * t_a2) + c8_9 * (a6 * t_d_q6_0 + d_q6_0 * t_a6)
-            )
-            t_d_a[n, 7, c] = (
-                c1_2 * (a2 * t_d_q5_2 + a3 * t_d_q5_1 + d_q5_1 * t_a3 + d_q5_2 * t_a2) + c2_3 * (a7 * t_d_q6_0 +
-                d_q6_0 * t_a7)
-            )
-            t_d_a[n, 8, c] = (
-                -c1_2 * (a1 * t_d_q5_0 - a3 * t_d_q5_2 + d_q5_0 * t_a1 - d_q5_2 * t_a3) + c2_3 * (a8 * t_d_q6_0 +
-                d_q6_0 * t_a8)
-            )
+            t_d_a[n, 4, c] = c1_2 * (d_q5_0 * t_a3 + d_q5_2 * t_a1) + c2_3 * d_q6_0 * t_a4
+            t_d_a[n, 5, c] = c1_2 * (d_q5_0 * t_a2 + d_q5_1 * t_a1) + c2_3 * d_q6_0 * t_a5
+            t_d_a[n, 6, c] = -c1_3 * (d_q5_0 * t_a1 + d_q5_2 * t_a3) + c2_3 * d_q5_1 * t_a2 + c8_9 * d_q6_0 * t_a6
+            t_d_a[n, 7, c] = c1_2 * (d_q5_1 * t_a3 + d_q5_2 * t_a2) + c2_3 * d_q6_0 * t_a7
+            t_d_a[n, 8, c] = -c1_2 * (d_q5_0 * t_a1 - d_q5_2 * t_a3) + c2_3 * d_q6_0 * t_a8
             t_d_w[thread, z, 0, c] += g0 * t_a0
             t_d_w[thread, z, 1, c] += g1 * t_a1 + g2 * t_a2 + g3 * t_a3
             t_d_w[thread, z, 2, c] += g0 * t_q0_0

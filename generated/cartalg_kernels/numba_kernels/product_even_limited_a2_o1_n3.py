@@ -3,8 +3,9 @@
 # Kernel:      product_even_limited_a2_o1_n3
 # Rule:        out = sum over orders 1..3 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 25, channel] -> out [atoms, component, channel]
-# Operations:  forward 293, backward 743, forward_tangent 752, backward_tangent 1569
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 2278bf5e94cf5f78
+# Operations:  forward 293, forward_tangent 618, backward 634, backward_tangent 1008, backward_w 743,
+#              backward_tangent_w 1327
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 0faee8fe2206c2e8
 
 from numba import njit
 
@@ -123,8 +124,642 @@ def forward(start, stop, thread, species, a, w, out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 3."""
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_out):
+    """Tangent of: Product basis to correlation 3."""
+    real = a.dtype.type
+    c1_4 = real(1 / 4)
+    c1_3 = real(1 / 3)
+    c4_9 = real(4 / 9)
+    c1_2 = real(1 / 2)
+    c2_3 = real(2 / 3)
+    c3_4 = real(3 / 4)
+    c8_9 = real(8 / 9)
+    c4_3 = real(4 / 3)
+    c3_2 = real(3 / 2)
+    c2 = real(2)
+    c3 = real(3)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            a7 = a[n, 7, c]
+            a8 = a[n, 8, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            w11 = w[z, 11, c]
+            w12 = w[z, 12, c]
+            w13 = w[z, 13, c]
+            w14 = w[z, 14, c]
+            w15 = w[z, 15, c]
+            w16 = w[z, 16, c]
+            w17 = w[z, 17, c]
+            w18 = w[z, 18, c]
+            w19 = w[z, 19, c]
+            w20 = w[z, 20, c]
+            w21 = w[z, 21, c]
+            w22 = w[z, 22, c]
+            w23 = w[z, 23, c]
+            w24 = w[z, 24, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            t_a4 = t_a[n, 4, c]
+            t_a5 = t_a[n, 5, c]
+            t_a6 = t_a[n, 6, c]
+            t_a7 = t_a[n, 7, c]
+            t_a8 = t_a[n, 8, c]
+            q0_0 = a0 * a0
+            t_q0_0 = c2 * a0 * t_a0
+            q1_0 = a0 * a1
+            t_q1_0 = a0 * t_a1 + a1 * t_a0
+            q1_1 = a0 * a2
+            t_q1_1 = a0 * t_a2 + a2 * t_a0
+            q1_2 = a0 * a3
+            t_q1_2 = a0 * t_a3 + a3 * t_a0
+            q2_0 = a0 * a4
+            t_q2_0 = a0 * t_a4 + a4 * t_a0
+            q2_1 = a0 * a5
+            t_q2_1 = a0 * t_a5 + a5 * t_a0
+            q2_2 = a0 * a6
+            t_q2_2 = a0 * t_a6 + a6 * t_a0
+            q2_3 = a0 * a7
+            t_q2_3 = a0 * t_a7 + a7 * t_a0
+            q2_4 = a0 * a8
+            t_q2_4 = a0 * t_a8 + a8 * t_a0
+            q3_0 = a1 * a1 + a2 * a2 + a3 * a3
+            t_q3_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+            q4_0 = c3 * a1 * a3
+            t_q4_0 = c3 * (a1 * t_a3 + a3 * t_a1)
+            q4_1 = c3 * a1 * a2
+            t_q4_1 = c3 * (a1 * t_a2 + a2 * t_a1)
+            q4_2 = -c3_4 * (a1 * a1 + a3 * a3) + c3_2 * a2 * a2
+            t_q4_2 = -c3_2 * (a1 * t_a1 + a3 * t_a3) + c3 * a2 * t_a2
+            q4_3 = c3 * a2 * a3
+            t_q4_3 = c3 * (a2 * t_a3 + a3 * t_a2)
+            q4_4 = -c3_2 * (a1 * a1 - a3 * a3)
+            t_q4_4 = -c3 * (a1 * t_a1 - a3 * t_a3)
+            q5_0 = -c1_3 * a1 * a6 - c1_2 * (a1 * a8 - a2 * a5 - a3 * a4)
+            t_q5_0 = (
+                -c1_3 * (a1 * t_a6 + a6 * t_a1) - c1_2 * (a1 * t_a8 - a2 * t_a5 - a3 * t_a4 - a4 * t_a3 - a5 * t_a2 +
+                a8 * t_a1)
+            )
+            q5_1 = c1_2 * (a1 * a5 + a3 * a7) + c2_3 * a2 * a6
+            t_q5_1 = c1_2 * (a1 * t_a5 + a3 * t_a7 + a5 * t_a1 + a7 * t_a3) + c2_3 * (a2 * t_a6 + a6 * t_a2)
+            q5_2 = c1_2 * (a1 * a4 + a2 * a7 + a3 * a8) - c1_3 * a3 * a6
+            t_q5_2 = (
+                c1_2 * (a1 * t_a4 + a2 * t_a7 + a3 * t_a8 + a4 * t_a1 + a7 * t_a2 + a8 * t_a3) - c1_3 * (a3 * t_a6 +
+                a6 * t_a3)
+            )
+            q6_0 = c1_3 * (a4 * a4 + a5 * a5 + a7 * a7 + a8 * a8) + c4_9 * a6 * a6
+            t_q6_0 = c2_3 * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + c8_9 * a6 * t_a6
+            q7_0 = -c4_3 * a4 * a6 + a5 * a7
+            t_q7_0 = -c4_3 * (a4 * t_a6 + a6 * t_a4) + a5 * t_a7 + a7 * t_a5
+            q7_1 = a4 * a7 - a5 * a8 + c2_3 * a5 * a6
+            t_q7_1 = a4 * t_a7 - a5 * t_a8 + a7 * t_a4 - a8 * t_a5 + c2_3 * (a5 * t_a6 + a6 * t_a5)
+            q7_2 = -c1_2 * (a4 * a4 + a8 * a8) + c1_4 * (a5 * a5 + a7 * a7) + c2_3 * a6 * a6
+            t_q7_2 = -a4 * t_a4 - a8 * t_a8 + c1_2 * (a5 * t_a5 + a7 * t_a7) + c4_3 * a6 * t_a6
+            q7_3 = a4 * a5 + a7 * a8 + c2_3 * a6 * a7
+            t_q7_3 = a4 * t_a5 + a5 * t_a4 + a7 * t_a8 + a8 * t_a7 + c2_3 * (a6 * t_a7 + a7 * t_a6)
+            q7_4 = -c1_2 * (a5 * a5 - a7 * a7) - c4_3 * a6 * a8
+            t_q7_4 = -a5 * t_a5 + a7 * t_a7 - c4_3 * (a6 * t_a8 + a8 * t_a6)
+            s3_7_0 = q0_0 * w7 + q3_0 * w8 + q6_0 * w9
+            t_s3_7_0 = t_q0_0 * w7 + t_q3_0 * w8 + t_q6_0 * w9
+            s3_10_0 = q1_0 * w10 + q5_0 * w11
+            t_s3_10_0 = t_q1_0 * w10 + t_q5_0 * w11
+            s3_10_1 = q1_1 * w10 + q5_1 * w11
+            t_s3_10_1 = t_q1_1 * w10 + t_q5_1 * w11
+            s3_10_2 = q1_2 * w10 + q5_2 * w11
+            t_s3_10_2 = t_q1_2 * w10 + t_q5_2 * w11
+            s3_12_0 = q2_0 * w12 + q4_0 * w13 + q7_0 * w14
+            t_s3_12_0 = t_q2_0 * w12 + t_q4_0 * w13 + t_q7_0 * w14
+            s3_12_1 = q2_1 * w12 + q4_1 * w13 + q7_1 * w14
+            t_s3_12_1 = t_q2_1 * w12 + t_q4_1 * w13 + t_q7_1 * w14
+            s3_12_2 = q2_2 * w12 + q4_2 * w13 + q7_2 * w14
+            t_s3_12_2 = t_q2_2 * w12 + t_q4_2 * w13 + t_q7_2 * w14
+            s3_12_3 = q2_3 * w12 + q4_3 * w13 + q7_3 * w14
+            t_s3_12_3 = t_q2_3 * w12 + t_q4_3 * w13 + t_q7_3 * w14
+            s3_12_4 = q2_4 * w12 + q4_4 * w13 + q7_4 * w14
+            t_s3_12_4 = t_q2_4 * w12 + t_q4_4 * w13 + t_q7_4 * w14
+            s3_15_0 = q0_0 * w15 + q3_0 * w16 + q6_0 * w17
+            t_s3_15_0 = t_q0_0 * w15 + t_q3_0 * w16 + t_q6_0 * w17
+            s3_18_0 = q1_0 * w18 + q5_0 * w19
+            t_s3_18_0 = t_q1_0 * w18 + t_q5_0 * w19
+            s3_18_1 = q1_1 * w18 + q5_1 * w19
+            t_s3_18_1 = t_q1_1 * w18 + t_q5_1 * w19
+            s3_18_2 = q1_2 * w18 + q5_2 * w19
+            t_s3_18_2 = t_q1_2 * w18 + t_q5_2 * w19
+            s3_20_0 = q1_0 * w20 + q5_0 * w21
+            t_s3_20_0 = t_q1_0 * w20 + t_q5_0 * w21
+            s3_20_1 = q1_1 * w20 + q5_1 * w21
+            t_s3_20_1 = t_q1_1 * w20 + t_q5_1 * w21
+            s3_20_2 = q1_2 * w20 + q5_2 * w21
+            t_s3_20_2 = t_q1_2 * w20 + t_q5_2 * w21
+            s3_22_0 = q2_0 * w22 + q4_0 * w23 + q7_0 * w24
+            t_s3_22_0 = t_q2_0 * w22 + t_q4_0 * w23 + t_q7_0 * w24
+            s3_22_1 = q2_1 * w22 + q4_1 * w23 + q7_1 * w24
+            t_s3_22_1 = t_q2_1 * w22 + t_q4_1 * w23 + t_q7_1 * w24
+            s3_22_2 = q2_2 * w22 + q4_2 * w23 + q7_2 * w24
+            t_s3_22_2 = t_q2_2 * w22 + t_q4_2 * w23 + t_q7_2 * w24
+            s3_22_3 = q2_3 * w22 + q4_3 * w23 + q7_3 * w24
+            t_s3_22_3 = t_q2_3 * w22 + t_q4_3 * w23 + t_q7_3 * w24
+            s3_22_4 = q2_4 * w22 + q4_4 * w23 + q7_4 * w24
+            t_s3_22_4 = t_q2_4 * w22 + t_q4_4 * w23 + t_q7_4 * w24
+            t_out[n, 0, c] = (
+                a0 * t_s3_7_0 + a1 * t_s3_10_0 + a2 * t_s3_10_1 + a3 * t_s3_10_2 + s3_10_0 * t_a1 + s3_10_1 * t_a2 +
+                s3_10_2 * t_a3 + s3_7_0 * t_a0 + t_a0 * w0 + t_q0_0 * w2 + t_q3_0 * w4 + t_q6_0 * w6 + c1_3 * (a4 *
+                t_s3_12_0 + a5 * t_s3_12_1 + a7 * t_s3_12_3 + a8 * t_s3_12_4 + s3_12_0 * t_a4 + s3_12_1 * t_a5 +
+                s3_12_3 * t_a7 + s3_12_4 * t_a8) + c4_9 * (a6 * t_s3_12_2 + s3_12_2 * t_a6)
+            )
+            t_out[n, 1, c] = (
+                a0 * t_s3_18_0 + a1 * t_s3_15_0 + s3_15_0 * t_a1 + s3_18_0 * t_a0 + t_a1 * w1 + t_q1_0 * w3 + t_q5_0 *
+                w5 - c1_3 * (a1 * t_s3_22_2 + a6 * t_s3_20_0 + s3_20_0 * t_a6 + s3_22_2 * t_a1) - c1_2 * (a1 *
+                t_s3_22_4 - a2 * t_s3_22_1 - a3 * t_s3_22_0 - a4 * t_s3_20_2 - a5 * t_s3_20_1 + a8 * t_s3_20_0 +
+                s3_20_0 * t_a8 - s3_20_1 * t_a5 - s3_20_2 * t_a4 - s3_22_0 * t_a3 - s3_22_1 * t_a2 + s3_22_4 * t_a1)
+            )
+            t_out[n, 2, c] = (
+                a0 * t_s3_18_1 + a2 * t_s3_15_0 + s3_15_0 * t_a2 + s3_18_1 * t_a0 + t_a2 * w1 + t_q1_1 * w3 + t_q5_1 *
+                w5 + c1_2 * (a1 * t_s3_22_1 + a3 * t_s3_22_3 + a5 * t_s3_20_0 + a7 * t_s3_20_2 + s3_20_0 * t_a5 +
+                s3_20_2 * t_a7 + s3_22_1 * t_a1 + s3_22_3 * t_a3) + c2_3 * (a2 * t_s3_22_2 + a6 * t_s3_20_1 + s3_20_1
+                * t_a6 + s3_22_2 * t_a2)
+            )
+            t_out[n, 3, c] = (
+                a0 * t_s3_18_2 + a3 * t_s3_15_0 + s3_15_0 * t_a3 + s3_18_2 * t_a0 + t_a3 * w1 + t_q1_2 * w3 + t_q5_2 *
+                w5 + c1_2 * (a1 * t_s3_22_0 + a2 * t_s3_22_3 + a3 * t_s3_22_4 + a4 * t_s3_20_0 + a7 * t_s3_20_1 + a8 *
+                t_s3_20_2 + s3_20_0 * t_a4 + s3_20_1 * t_a7 + s3_20_2 * t_a8 + s3_22_0 * t_a1 + s3_22_3 * t_a2 +
+                s3_22_4 * t_a3) - c1_3 * (a3 * t_s3_22_2 + a6 * t_s3_20_2 + s3_20_2 * t_a6 + s3_22_2 * t_a3)
+            )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, species, a, w, g, d_a):
+    """Gradient to a of: Product basis to correlation 3."""
+    real = a.dtype.type
+    c1_4 = real(1 / 4)
+    c1_3 = real(1 / 3)
+    c4_9 = real(4 / 9)
+    c1_2 = real(1 / 2)
+    c2_3 = real(2 / 3)
+    c3_4 = real(3 / 4)
+    c8_9 = real(8 / 9)
+    c4_3 = real(4 / 3)
+    c3_2 = real(3 / 2)
+    c2 = real(2)
+    c3 = real(3)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            a7 = a[n, 7, c]
+            a8 = a[n, 8, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            w11 = w[z, 11, c]
+            w12 = w[z, 12, c]
+            w13 = w[z, 13, c]
+            w14 = w[z, 14, c]
+            w15 = w[z, 15, c]
+            w16 = w[z, 16, c]
+            w17 = w[z, 17, c]
+            w18 = w[z, 18, c]
+            w19 = w[z, 19, c]
+            w20 = w[z, 20, c]
+            w21 = w[z, 21, c]
+            w22 = w[z, 22, c]
+            w23 = w[z, 23, c]
+            w24 = w[z, 24, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            q0_0 = a0 * a0
+            q1_0 = a0 * a1
+            q1_1 = a0 * a2
+            q1_2 = a0 * a3
+            q2_0 = a0 * a4
+            q2_1 = a0 * a5
+            q2_2 = a0 * a6
+            q2_3 = a0 * a7
+            q2_4 = a0 * a8
+            q3_0 = a1 * a1 + a2 * a2 + a3 * a3
+            q4_0 = c3 * a1 * a3
+            q4_1 = c3 * a1 * a2
+            q4_2 = -c3_4 * (a1 * a1 + a3 * a3) + c3_2 * a2 * a2
+            q4_3 = c3 * a2 * a3
+            q4_4 = -c3_2 * (a1 * a1 - a3 * a3)
+            q5_0 = -c1_3 * a1 * a6 - c1_2 * (a1 * a8 - a2 * a5 - a3 * a4)
+            q5_1 = c1_2 * (a1 * a5 + a3 * a7) + c2_3 * a2 * a6
+            q5_2 = c1_2 * (a1 * a4 + a2 * a7 + a3 * a8) - c1_3 * a3 * a6
+            q6_0 = c1_3 * (a4 * a4 + a5 * a5 + a7 * a7 + a8 * a8) + c4_9 * a6 * a6
+            q7_0 = -c4_3 * a4 * a6 + a5 * a7
+            q7_1 = a4 * a7 - a5 * a8 + c2_3 * a5 * a6
+            q7_2 = -c1_2 * (a4 * a4 + a8 * a8) + c1_4 * (a5 * a5 + a7 * a7) + c2_3 * a6 * a6
+            q7_3 = a4 * a5 + a7 * a8 + c2_3 * a6 * a7
+            q7_4 = -c1_2 * (a5 * a5 - a7 * a7) - c4_3 * a6 * a8
+            s3_7_0 = q0_0 * w7 + q3_0 * w8 + q6_0 * w9
+            s3_10_0 = q1_0 * w10 + q5_0 * w11
+            s3_10_1 = q1_1 * w10 + q5_1 * w11
+            s3_10_2 = q1_2 * w10 + q5_2 * w11
+            s3_12_0 = q2_0 * w12 + q4_0 * w13 + q7_0 * w14
+            s3_12_1 = q2_1 * w12 + q4_1 * w13 + q7_1 * w14
+            s3_12_2 = q2_2 * w12 + q4_2 * w13 + q7_2 * w14
+            s3_12_3 = q2_3 * w12 + q4_3 * w13 + q7_3 * w14
+            s3_12_4 = q2_4 * w12 + q4_4 * w13 + q7_4 * w14
+            s3_15_0 = q0_0 * w15 + q3_0 * w16 + q6_0 * w17
+            s3_18_0 = q1_0 * w18 + q5_0 * w19
+            s3_18_1 = q1_1 * w18 + q5_1 * w19
+            s3_18_2 = q1_2 * w18 + q5_2 * w19
+            s3_20_0 = q1_0 * w20 + q5_0 * w21
+            s3_20_1 = q1_1 * w20 + q5_1 * w21
+            s3_20_2 = q1_2 * w20 + q5_2 * w21
+            s3_22_0 = q2_0 * w22 + q4_0 * w23 + q7_0 * w24
+            s3_22_1 = q2_1 * w22 + q4_1 * w23 + q7_1 * w24
+            s3_22_2 = q2_2 * w22 + q4_2 * w23 + q7_2 * w24
+            s3_22_3 = q2_3 * w22 + q4_3 * w23 + q7_3 * w24
+            s3_22_4 = q2_4 * w22 + q4_4 * w23 + q7_4 * w24
+            d_s3_22_4 = -c1_2 * (a1 * g1 - a3 * g3)
+            d_s3_22_3 = c1_2 * (a2 * g3 + a3 * g2)
+            d_s3_22_2 = -c1_3 * (a1 * g1 + a3 * g3) + c2_3 * a2 * g2
+            d_s3_22_1 = c1_2 * (a1 * g2 + a2 * g1)
+            d_s3_22_0 = c1_2 * (a1 * g3 + a3 * g1)
+            d_s3_20_2 = c1_2 * (a4 * g1 + a7 * g2 + a8 * g3) - c1_3 * a6 * g3
+            d_s3_20_1 = c1_2 * (a5 * g1 + a7 * g3) + c2_3 * a6 * g2
+            d_s3_20_0 = c1_2 * (a4 * g3 + a5 * g2 - a8 * g1) - c1_3 * a6 * g1
+            d_s3_18_2 = a0 * g3
+            d_s3_18_1 = a0 * g2
+            d_s3_18_0 = a0 * g1
+            d_s3_15_0 = a1 * g1 + a2 * g2 + a3 * g3
+            d_s3_12_4 = c1_3 * a8 * g0
+            d_s3_12_3 = c1_3 * a7 * g0
+            d_s3_12_2 = c4_9 * a6 * g0
+            d_s3_12_1 = c1_3 * a5 * g0
+            d_s3_12_0 = c1_3 * a4 * g0
+            d_s3_10_2 = a3 * g0
+            d_s3_10_1 = a2 * g0
+            d_s3_10_0 = a1 * g0
+            d_s3_7_0 = a0 * g0
+            d_q7_4 = d_s3_12_4 * w14 + d_s3_22_4 * w24
+            d_q7_3 = d_s3_12_3 * w14 + d_s3_22_3 * w24
+            d_q7_2 = d_s3_12_2 * w14 + d_s3_22_2 * w24
+            d_q7_1 = d_s3_12_1 * w14 + d_s3_22_1 * w24
+            d_q7_0 = d_s3_12_0 * w14 + d_s3_22_0 * w24
+            d_q6_0 = d_s3_15_0 * w17 + d_s3_7_0 * w9 + g0 * w6
+            d_q5_2 = d_s3_10_2 * w11 + d_s3_18_2 * w19 + d_s3_20_2 * w21 + g3 * w5
+            d_q5_1 = d_s3_10_1 * w11 + d_s3_18_1 * w19 + d_s3_20_1 * w21 + g2 * w5
+            d_q5_0 = d_s3_10_0 * w11 + d_s3_18_0 * w19 + d_s3_20_0 * w21 + g1 * w5
+            d_q4_4 = d_s3_12_4 * w13 + d_s3_22_4 * w23
+            d_q4_3 = d_s3_12_3 * w13 + d_s3_22_3 * w23
+            d_q4_2 = d_s3_12_2 * w13 + d_s3_22_2 * w23
+            d_q4_1 = d_s3_12_1 * w13 + d_s3_22_1 * w23
+            d_q4_0 = d_s3_12_0 * w13 + d_s3_22_0 * w23
+            d_q3_0 = d_s3_15_0 * w16 + d_s3_7_0 * w8 + g0 * w4
+            d_q2_4 = d_s3_12_4 * w12 + d_s3_22_4 * w22
+            d_q2_3 = d_s3_12_3 * w12 + d_s3_22_3 * w22
+            d_q2_2 = d_s3_12_2 * w12 + d_s3_22_2 * w22
+            d_q2_1 = d_s3_12_1 * w12 + d_s3_22_1 * w22
+            d_q2_0 = d_s3_12_0 * w12 + d_s3_22_0 * w22
+            d_q1_2 = d_s3_10_2 * w10 + d_s3_18_2 * w18 + d_s3_20_2 * w20 + g3 * w3
+            d_q1_1 = d_s3_10_1 * w10 + d_s3_18_1 * w18 + d_s3_20_1 * w20 + g2 * w3
+            d_q1_0 = d_s3_10_0 * w10 + d_s3_18_0 * w18 + d_s3_20_0 * w20 + g1 * w3
+            d_q0_0 = d_s3_15_0 * w15 + d_s3_7_0 * w7 + g0 * w2
+            d_a[n, 0, c] = (
+                c2 * a0 * d_q0_0 + a1 * d_q1_0 + a2 * d_q1_1 + a3 * d_q1_2 + a4 * d_q2_0 + a5 * d_q2_1 + a6 * d_q2_2 +
+                a7 * d_q2_3 + a8 * d_q2_4 + g0 * s3_7_0 + g0 * w0 + g1 * s3_18_0 + g2 * s3_18_1 + g3 * s3_18_2
+            )
+            d_a[n, 1, c] = (
+                a0 * d_q1_0 + g0 * s3_10_0 + g1 * s3_15_0 + g1 * w1 + c2 * a1 * d_q3_0 - c3_2 * a1 * d_q4_2 - c3 * (a1
+                * d_q4_4 - a2 * d_q4_1 - a3 * d_q4_0) + c1_2 * (a4 * d_q5_2 + a5 * d_q5_1 - a8 * d_q5_0 - g1 * s3_22_4
+                + g2 * s3_22_1 + g3 * s3_22_0) - c1_3 * (a6 * d_q5_0 + g1 * s3_22_2)
+            )
+            d_a[n, 2, c] = (
+                a0 * d_q1_1 + g0 * s3_10_1 + g2 * s3_15_0 + g2 * w1 + c3 * (a1 * d_q4_1 + a2 * d_q4_2 + a3 * d_q4_3) +
+                c2 * a2 * d_q3_0 + c1_2 * (a5 * d_q5_0 + a7 * d_q5_2 + g1 * s3_22_1 + g3 * s3_22_3) + c2_3 * (a6 *
+                d_q5_1 + g2 * s3_22_2)
+            )
+            d_a[n, 3, c] = (
+                a0 * d_q1_2 + g0 * s3_10_2 + g3 * s3_15_0 + g3 * w1 + c3 * (a1 * d_q4_0 + a2 * d_q4_3 + a3 * d_q4_4) +
+                c2 * a3 * d_q3_0 - c3_2 * a3 * d_q4_2 + c1_2 * (a4 * d_q5_0 + a7 * d_q5_1 + a8 * d_q5_2 + g1 * s3_22_0
+                + g2 * s3_22_3 + g3 * s3_22_4) - c1_3 * (a6 * d_q5_2 + g3 * s3_22_2)
+            )
+            d_a[n, 4, c] = (
+                a0 * d_q2_0 - a4 * d_q7_2 + a5 * d_q7_3 + a7 * d_q7_1 + c1_2 * (a1 * d_q5_2 + a3 * d_q5_0 + g1 *
+                s3_20_2 + g3 * s3_20_0) + c2_3 * a4 * d_q6_0 - c4_3 * a6 * d_q7_0 + c1_3 * g0 * s3_12_0
+            )
+            d_a[n, 5, c] = (
+                a0 * d_q2_1 + a4 * d_q7_3 - a5 * d_q7_4 + a7 * d_q7_0 - a8 * d_q7_1 + c1_2 * (a1 * d_q5_1 + a2 *
+                d_q5_0 + a5 * d_q7_2 + g1 * s3_20_1 + g2 * s3_20_0) + c2_3 * (a5 * d_q6_0 + a6 * d_q7_1) + c1_3 * g0 *
+                s3_12_1
+            )
+            d_a[n, 6, c] = (
+                a0 * d_q2_2 - c1_3 * (a1 * d_q5_0 + a3 * d_q5_2 + g1 * s3_20_0 + g3 * s3_20_2) + c2_3 * (a2 * d_q5_1 +
+                a5 * d_q7_1 + a7 * d_q7_3 + g2 * s3_20_1) - c4_3 * (a4 * d_q7_0 - a6 * d_q7_2 + a8 * d_q7_4) + c8_9 *
+                a6 * d_q6_0 + c4_9 * g0 * s3_12_2
+            )
+            d_a[n, 7, c] = (
+                a0 * d_q2_3 + a4 * d_q7_1 + a5 * d_q7_0 + a7 * d_q7_4 + a8 * d_q7_3 + c1_2 * (a2 * d_q5_2 + a3 *
+                d_q5_1 + a7 * d_q7_2 + g2 * s3_20_2 + g3 * s3_20_1) + c2_3 * (a6 * d_q7_3 + a7 * d_q6_0) + c1_3 * g0 *
+                s3_12_3
+            )
+            d_a[n, 8, c] = (
+                a0 * d_q2_4 - a5 * d_q7_1 + a7 * d_q7_3 - a8 * d_q7_2 - c1_2 * (a1 * d_q5_0 - a3 * d_q5_2 + g1 *
+                s3_20_0 - g3 * s3_20_2) - c4_3 * a6 * d_q7_4 + c2_3 * a8 * d_q6_0 + c1_3 * g0 * s3_12_4
+            )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_d_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 3."""
+    real = a.dtype.type
+    c1_3 = real(1 / 3)
+    c4_9 = real(4 / 9)
+    c1_2 = real(1 / 2)
+    c2_3 = real(2 / 3)
+    c8_9 = real(8 / 9)
+    c4_3 = real(4 / 3)
+    c3_2 = real(3 / 2)
+    c2 = real(2)
+    c3 = real(3)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            a7 = a[n, 7, c]
+            a8 = a[n, 8, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            w11 = w[z, 11, c]
+            w12 = w[z, 12, c]
+            w13 = w[z, 13, c]
+            w14 = w[z, 14, c]
+            w15 = w[z, 15, c]
+            w16 = w[z, 16, c]
+            w17 = w[z, 17, c]
+            w18 = w[z, 18, c]
+            w19 = w[z, 19, c]
+            w20 = w[z, 20, c]
+            w21 = w[z, 21, c]
+            w22 = w[z, 22, c]
+            w23 = w[z, 23, c]
+            w24 = w[z, 24, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            t_a4 = t_a[n, 4, c]
+            t_a5 = t_a[n, 5, c]
+            t_a6 = t_a[n, 6, c]
+            t_a7 = t_a[n, 7, c]
+            t_a8 = t_a[n, 8, c]
+            t_q0_0 = c2 * a0 * t_a0
+            t_q1_0 = a0 * t_a1 + a1 * t_a0
+            t_q1_1 = a0 * t_a2 + a2 * t_a0
+            t_q1_2 = a0 * t_a3 + a3 * t_a0
+            t_q2_0 = a0 * t_a4 + a4 * t_a0
+            t_q2_1 = a0 * t_a5 + a5 * t_a0
+            t_q2_2 = a0 * t_a6 + a6 * t_a0
+            t_q2_3 = a0 * t_a7 + a7 * t_a0
+            t_q2_4 = a0 * t_a8 + a8 * t_a0
+            t_q3_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+            t_q4_0 = c3 * (a1 * t_a3 + a3 * t_a1)
+            t_q4_1 = c3 * (a1 * t_a2 + a2 * t_a1)
+            t_q4_2 = -c3_2 * (a1 * t_a1 + a3 * t_a3) + c3 * a2 * t_a2
+            t_q4_3 = c3 * (a2 * t_a3 + a3 * t_a2)
+            t_q4_4 = -c3 * (a1 * t_a1 - a3 * t_a3)
+            t_q5_0 = (
+                -c1_3 * (a1 * t_a6 + a6 * t_a1) - c1_2 * (a1 * t_a8 - a2 * t_a5 - a3 * t_a4 - a4 * t_a3 - a5 * t_a2 +
+                a8 * t_a1)
+            )
+            t_q5_1 = c1_2 * (a1 * t_a5 + a3 * t_a7 + a5 * t_a1 + a7 * t_a3) + c2_3 * (a2 * t_a6 + a6 * t_a2)
+            t_q5_2 = (
+                c1_2 * (a1 * t_a4 + a2 * t_a7 + a3 * t_a8 + a4 * t_a1 + a7 * t_a2 + a8 * t_a3) - c1_3 * (a3 * t_a6 +
+                a6 * t_a3)
+            )
+            t_q6_0 = c2_3 * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + c8_9 * a6 * t_a6
+            t_q7_0 = -c4_3 * (a4 * t_a6 + a6 * t_a4) + a5 * t_a7 + a7 * t_a5
+            t_q7_1 = a4 * t_a7 - a5 * t_a8 + a7 * t_a4 - a8 * t_a5 + c2_3 * (a5 * t_a6 + a6 * t_a5)
+            t_q7_2 = -a4 * t_a4 - a8 * t_a8 + c1_2 * (a5 * t_a5 + a7 * t_a7) + c4_3 * a6 * t_a6
+            t_q7_3 = a4 * t_a5 + a5 * t_a4 + a7 * t_a8 + a8 * t_a7 + c2_3 * (a6 * t_a7 + a7 * t_a6)
+            t_q7_4 = -a5 * t_a5 + a7 * t_a7 - c4_3 * (a6 * t_a8 + a8 * t_a6)
+            t_s3_7_0 = t_q0_0 * w7 + t_q3_0 * w8 + t_q6_0 * w9
+            t_s3_10_0 = t_q1_0 * w10 + t_q5_0 * w11
+            t_s3_10_1 = t_q1_1 * w10 + t_q5_1 * w11
+            t_s3_10_2 = t_q1_2 * w10 + t_q5_2 * w11
+            t_s3_12_0 = t_q2_0 * w12 + t_q4_0 * w13 + t_q7_0 * w14
+            t_s3_12_1 = t_q2_1 * w12 + t_q4_1 * w13 + t_q7_1 * w14
+            t_s3_12_2 = t_q2_2 * w12 + t_q4_2 * w13 + t_q7_2 * w14
+            t_s3_12_3 = t_q2_3 * w12 + t_q4_3 * w13 + t_q7_3 * w14
+            t_s3_12_4 = t_q2_4 * w12 + t_q4_4 * w13 + t_q7_4 * w14
+            t_s3_15_0 = t_q0_0 * w15 + t_q3_0 * w16 + t_q6_0 * w17
+            t_s3_18_0 = t_q1_0 * w18 + t_q5_0 * w19
+            t_s3_18_1 = t_q1_1 * w18 + t_q5_1 * w19
+            t_s3_18_2 = t_q1_2 * w18 + t_q5_2 * w19
+            t_s3_20_0 = t_q1_0 * w20 + t_q5_0 * w21
+            t_s3_20_1 = t_q1_1 * w20 + t_q5_1 * w21
+            t_s3_20_2 = t_q1_2 * w20 + t_q5_2 * w21
+            t_s3_22_0 = t_q2_0 * w22 + t_q4_0 * w23 + t_q7_0 * w24
+            t_s3_22_1 = t_q2_1 * w22 + t_q4_1 * w23 + t_q7_1 * w24
+            t_s3_22_2 = t_q2_2 * w22 + t_q4_2 * w23 + t_q7_2 * w24
+            t_s3_22_3 = t_q2_3 * w22 + t_q4_3 * w23 + t_q7_3 * w24
+            t_s3_22_4 = t_q2_4 * w22 + t_q4_4 * w23 + t_q7_4 * w24
+            d_s3_22_4 = -c1_2 * (a1 * g1 - a3 * g3)
+            t_d_s3_22_4 = -c1_2 * (g1 * t_a1 - g3 * t_a3)
+            d_s3_22_3 = c1_2 * (a2 * g3 + a3 * g2)
+            t_d_s3_22_3 = c1_2 * (g2 * t_a3 + g3 * t_a2)
+            d_s3_22_2 = -c1_3 * (a1 * g1 + a3 * g3) + c2_3 * a2 * g2
+            t_d_s3_22_2 = -c1_3 * (g1 * t_a1 + g3 * t_a3) + c2_3 * g2 * t_a2
+            d_s3_22_1 = c1_2 * (a1 * g2 + a2 * g1)
+            t_d_s3_22_1 = c1_2 * (g1 * t_a2 + g2 * t_a1)
+            d_s3_22_0 = c1_2 * (a1 * g3 + a3 * g1)
+            t_d_s3_22_0 = c1_2 * (g1 * t_a3 + g3 * t_a1)
+            d_s3_20_2 = c1_2 * (a4 * g1 + a7 * g2 + a8 * g3) - c1_3 * a6 * g3
+            t_d_s3_20_2 = c1_2 * (g1 * t_a4 + g2 * t_a7 + g3 * t_a8) - c1_3 * g3 * t_a6
+            d_s3_20_1 = c1_2 * (a5 * g1 + a7 * g3) + c2_3 * a6 * g2
+            t_d_s3_20_1 = c1_2 * (g1 * t_a5 + g3 * t_a7) + c2_3 * g2 * t_a6
+            d_s3_20_0 = c1_2 * (a4 * g3 + a5 * g2 - a8 * g1) - c1_3 * a6 * g1
+            t_d_s3_20_0 = -c1_3 * g1 * t_a6 - c1_2 * (g1 * t_a8 - g2 * t_a5 - g3 * t_a4)
+            d_s3_18_2 = a0 * g3
+            t_d_s3_18_2 = g3 * t_a0
+            d_s3_18_1 = a0 * g2
+            t_d_s3_18_1 = g2 * t_a0
+            d_s3_18_0 = a0 * g1
+            t_d_s3_18_0 = g1 * t_a0
+            d_s3_15_0 = a1 * g1 + a2 * g2 + a3 * g3
+            t_d_s3_15_0 = g1 * t_a1 + g2 * t_a2 + g3 * t_a3
+            d_s3_12_4 = c1_3 * a8 * g0
+            t_d_s3_12_4 = c1_3 * g0 * t_a8
+            d_s3_12_3 = c1_3 * a7 * g0
+            t_d_s3_12_3 = c1_3 * g0 * t_a7
+            d_s3_12_2 = c4_9 * a6 * g0
+            t_d_s3_12_2 = c4_9 * g0 * t_a6
+            d_s3_12_1 = c1_3 * a5 * g0
+            t_d_s3_12_1 = c1_3 * g0 * t_a5
+            d_s3_12_0 = c1_3 * a4 * g0
+            t_d_s3_12_0 = c1_3 * g0 * t_a4
+            d_s3_10_2 = a3 * g0
+            t_d_s3_10_2 = g0 * t_a3
+            d_s3_10_1 = a2 * g0
+            t_d_s3_10_1 = g0 * t_a2
+            d_s3_10_0 = a1 * g0
+            t_d_s3_10_0 = g0 * t_a1
+            d_s3_7_0 = a0 * g0
+            t_d_s3_7_0 = g0 * t_a0
+            d_q7_4 = d_s3_12_4 * w14 + d_s3_22_4 * w24
+            t_d_q7_4 = t_d_s3_12_4 * w14 + t_d_s3_22_4 * w24
+            d_q7_3 = d_s3_12_3 * w14 + d_s3_22_3 * w24
+            t_d_q7_3 = t_d_s3_12_3 * w14 + t_d_s3_22_3 * w24
+            d_q7_2 = d_s3_12_2 * w14 + d_s3_22_2 * w24
+            t_d_q7_2 = t_d_s3_12_2 * w14 + t_d_s3_22_2 * w24
+            d_q7_1 = d_s3_12_1 * w14 + d_s3_22_1 * w24
+            t_d_q7_1 = t_d_s3_12_1 * w14 + t_d_s3_22_1 * w24
+            d_q7_0 = d_s3_12_0 * w14 + d_s3_22_0 * w24
+            t_d_q7_0 = t_d_s3_12_0 * w14 + t_d_s3_22_0 * w24
+            d_q6_0 = d_s3_15_0 * w17 + d_s3_7_0 * w9 + g0 * w6
+            t_d_q6_0 = t_d_s3_15_0 * w17 + t_d_s3_7_0 * w9
+            d_q5_2 = d_s3_10_2 * w11 + d_s3_18_2 * w19 + d_s3_20_2 * w21 + g3 * w5
+            t_d_q5_2 = t_d_s3_10_2 * w11 + t_d_s3_18_2 * w19 + t_d_s3_20_2 * w21
+            d_q5_1 = d_s3_10_1 * w11 + d_s3_18_1 * w19 + d_s3_20_1 * w21 + g2 * w5
+            t_d_q5_1 = t_d_s3_10_1 * w11 + t_d_s3_18_1 * w19 + t_d_s3_20_1 * w21
+            d_q5_0 = d_s3_10_0 * w11 + d_s3_18_0 * w19 + d_s3_20_0 * w21 + g1 * w5
+            t_d_q5_0 = t_d_s3_10_0 * w11 + t_d_s3_18_0 * w19 + t_d_s3_20_0 * w21
+            d_q4_4 = d_s3_12_4 * w13 + d_s3_22_4 * w23
+            t_d_q4_4 = t_d_s3_12_4 * w13 + t_d_s3_22_4 * w23
+            d_q4_3 = d_s3_12_3 * w13 + d_s3_22_3 * w23
+            t_d_q4_3 = t_d_s3_12_3 * w13 + t_d_s3_22_3 * w23
+            d_q4_2 = d_s3_12_2 * w13 + d_s3_22_2 * w23
+            t_d_q4_2 = t_d_s3_12_2 * w13 + t_d_s3_22_2 * w23
+            d_q4_1 = d_s3_12_1 * w13 + d_s3_22_1 * w23
+            t_d_q4_1 = t_d_s3_12_1 * w13 + t_d_s3_22_1 * w23
+            d_q4_0 = d_s3_12_0 * w13 + d_s3_22_0 * w23
+            t_d_q4_0 = t_d_s3_12_0 * w13 + t_d_s3_22_0 * w23
+            d_q3_0 = d_s3_15_0 * w16 + d_s3_7_0 * w8 + g0 * w4
+            t_d_q3_0 = t_d_s3_15_0 * w16 + t_d_s3_7_0 * w8
+            d_q2_4 = d_s3_12_4 * w12 + d_s3_22_4 * w22
+            t_d_q2_4 = t_d_s3_12_4 * w12 + t_d_s3_22_4 * w22
+            d_q2_3 = d_s3_12_3 * w12 + d_s3_22_3 * w22
+            t_d_q2_3 = t_d_s3_12_3 * w12 + t_d_s3_22_3 * w22
+            d_q2_2 = d_s3_12_2 * w12 + d_s3_22_2 * w22
+            t_d_q2_2 = t_d_s3_12_2 * w12 + t_d_s3_22_2 * w22
+            d_q2_1 = d_s3_12_1 * w12 + d_s3_22_1 * w22
+            t_d_q2_1 = t_d_s3_12_1 * w12 + t_d_s3_22_1 * w22
+            d_q2_0 = d_s3_12_0 * w12 + d_s3_22_0 * w22
+            t_d_q2_0 = t_d_s3_12_0 * w12 + t_d_s3_22_0 * w22
+            d_q1_2 = d_s3_10_2 * w10 + d_s3_18_2 * w18 + d_s3_20_2 * w20 + g3 * w3
+            t_d_q1_2 = t_d_s3_10_2 * w10 + t_d_s3_18_2 * w18 + t_d_s3_20_2 * w20
+            d_q1_1 = d_s3_10_1 * w10 + d_s3_18_1 * w18 + d_s3_20_1 * w20 + g2 * w3
+            t_d_q1_1 = t_d_s3_10_1 * w10 + t_d_s3_18_1 * w18 + t_d_s3_20_1 * w20
+            d_q1_0 = d_s3_10_0 * w10 + d_s3_18_0 * w18 + d_s3_20_0 * w20 + g1 * w3
+            t_d_q1_0 = t_d_s3_10_0 * w10 + t_d_s3_18_0 * w18 + t_d_s3_20_0 * w20
+            d_q0_0 = d_s3_15_0 * w15 + d_s3_7_0 * w7 + g0 * w2
+            t_d_q0_0 = t_d_s3_15_0 * w15 + t_d_s3_7_0 * w7
+            t_d_a[n, 0, c] = (
+                c2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + a4 * t_d_q2_0 +
+                a5 * t_d_q2_1 + a6 * t_d_q2_2 + a7 * t_d_q2_3 + a8 * t_d_q2_4 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2
+                * t_a3 + d_q2_0 * t_a4 + d_q2_1 * t_a5 + d_q2_2 * t_a6 + d_q2_3 * t_a7 + d_q2_4 * t_a8 + g0 * t_s3_7_0
+                + g1 * t_s3_18_0 + g2 * t_s3_18_1 + g3 * t_s3_18_2
+            )
+            t_d_a[n, 1, c] = (
+                a0 * t_d_q1_0 + d_q1_0 * t_a0 + g0 * t_s3_10_0 + g1 * t_s3_15_0 + c2 * (a1 * t_d_q3_0 + d_q3_0 * t_a1)
+                - c3_2 * (a1 * t_d_q4_2 + d_q4_2 * t_a1) - c3 * (a1 * t_d_q4_4 - a2 * t_d_q4_1 - a3 * t_d_q4_0 -
+                d_q4_0 * t_a3 - d_q4_1 * t_a2 + d_q4_4 * t_a1) + c1_2 * (a4 * t_d_q5_2 + a5 * t_d_q5_1 - a8 * t_d_q5_0
+                - d_q5_0 * t_a8 + d_q5_1 * t_a5 + d_q5_2 * t_a4 - g1 * t_s3_22_4 + g2 * t_s3_22_1 + g3 * t_s3_22_0) -
+                c1_3 * (a6 * t_d_q5_0 + d_q5_0 * t_a6 + g1 * t_s3_22_2)
+            )
+            t_d_a[n, 2, c] = (
+                a0 * t_d_q1_1 + d_q1_1 * t_a0 + g0 * t_s3_10_1 + g2 * t_s3_15_0 + c3 * (a1 * t_d_q4_1 + a2 * t_d_q4_2
+                + a3 * t_d_q4_3 + d_q4_1 * t_a1 + d_q4_2 * t_a2 + d_q4_3 * t_a3) + c2 * (a2 * t_d_q3_0 + d_q3_0 *
+                t_a2) + c1_2 * (a5 * t_d_q5_0 + a7 * t_d_q5_2 + d_q5_0 * t_a5 + d_q5_2 * t_a7 + g1 * t_s3_22_1 + g3 *
+                t_s3_22_3) + c2_3 * (a6 * t_d_q5_1 + d_q5_1 * t_a6 + g2 * t_s3_22_2)
+            )
+            t_d_a[n, 3, c] = (
+                a0 * t_d_q1_2 + d_q1_2 * t_a0 + g0 * t_s3_10_2 + g3 * t_s3_15_0 + c3 * (a1 * t_d_q4_0 + a2 * t_d_q4_3
+                + a3 * t_d_q4_4 + d_q4_0 * t_a1 + d_q4_3 * t_a2 + d_q4_4 * t_a3) + c2 * (a3 * t_d_q3_0 + d_q3_0 *
+                t_a3) - c3_2 * (a3 * t_d_q4_2 + d_q4_2 * t_a3) + c1_2 * (a4 * t_d_q5_0 + a7 * t_d_q5_1 + a8 * t_d_q5_2
+                + d_q5_0 * t_a4 + d_q5_1 * t_a7 + d_q5_2 * t_a8 + g1 * t_s3_22_0 + g2 * t_s3_22_3 + g3 * t_s3_22_4) -
+                c1_3 * (a6 * t_d_q5_2 + d_q5_2 * t_a6 + g3 * t_s3_22_2)
+            )
+            t_d_a[n, 4, c] = (
+                a0 * t_d_q2_0 - a4 * t_d_q7_2 + a5 * t_d_q7_3 + a7 * t_d_q7_1 + d_q2_0 * t_a0 + d_q7_1 * t_a7 - d_q7_2
+                * t_a4 + d_q7_3 * t_a5 + c1_2 * (a1 * t_d_q5_2 + a3 * t_d_q5_0 + d_q5_0 * t_a3 + d_q5_2 * t_a1 + g1 *
+                t_s3_20_2 + g3 * t_s3_20_0) + c2_3 * (a4 * t_d_q6_0 + d_q6_0 * t_a4) - c4_3 * (a6 * t_d_q7_0 + d_q7_0
+                * t_a6) + c1_3 * g0 * t_s3_12_0
+            )
+            t_d_a[n, 5, c] = (
+                a0 * t_d_q2_1 + a4 * t_d_q7_3 - a5 * t_d_q7_4 + a7 * t_d_q7_0 - a8 * t_d_q7_1 + d_q2_1 * t_a0 + d_q7_0
+                * t_a7 - d_q7_1 * t_a8 + d_q7_3 * t_a4 - d_q7_4 * t_a5 + c1_2 * (a1 * t_d_q5_1 + a2 * t_d_q5_0 + a5 *
+                t_d_q7_2 + d_q5_0 * t_a2 + d_q5_1 * t_a1 + d_q7_2 * t_a5 + g1 * t_s3_20_1 + g2 * t_s3_20_0) + c2_3 *
+                (a5 * t_d_q6_0 + a6 * t_d_q7_1 + d_q6_0 * t_a5 + d_q7_1 * t_a6) + c1_3 * g0 * t_s3_12_1
+            )
+            t_d_a[n, 6, c] = (
+                a0 * t_d_q2_2 + d_q2_2 * t_a0 - c1_3 * (a1 * t_d_q5_0 + a3 * t_d_q5_2 + d_q5_0 * t_a1 + d_q5_2 * t_a3
+                + g1 * t_s3_20_0 + g3 * t_s3_20_2) + c2_3 * (a2 * t_d_q5_1 + a5 * t_d_q7_1 + a7 * t_d_q7_3 + d_q5_1 *
+                t_a2 + d_q7_1 * t_a5 + d_q7_3 * t_a7 + g2 * t_s3_20_1) - c4_3 * (a4 * t_d_q7_0 - a6 * t_d_q7_2 + a8 *
+                t_d_q7_4 + d_q7_0 * t_a4 - d_q7_2 * t_a6 + d_q7_4 * t_a8) + c8_9 * (a6 * t_d_q6_0 + d_q6_0 * t_a6) +
+                c4_9 * g0 * t_s3_12_2
+            )
+            t_d_a[n, 7, c] = (
+                a0 * t_d_q2_3 + a4 * t_d_q7_1 + a5 * t_d_q7_0 + a7 * t_d_q7_4 + a8 * t_d_q7_3 + d_q2_3 * t_a0 + d_q7_0
+                * t_a5 + d_q7_1 * t_a4 + d_q7_3 * t_a8 + d_q7_4 * t_a7 + c1_2 * (a2 * t_d_q5_2 + a3 * t_d_q5_1 + a7 *
+                t_d_q7_2 + d_q5_1 * t_a3 + d_q5_2 * t_a2 + d_q7_2 * t_a7 + g2 * t_s3_20_2 + g3 * t_s3_20_1) + c2_3 *
+                (a6 * t_d_q7_3 + a7 * t_d_q6_0 + d_q6_0 * t_a7 + d_q7_3 * t_a6) + c1_3 * g0 * t_s3_12_3
+            )
+            t_d_a[n, 8, c] = (
+                a0 * t_d_q2_4 - a5 * t_d_q7_1 + a7 * t_d_q7_3 - a8 * t_d_q7_2 + d_q2_4 * t_a0 - d_q7_1 * t_a5 - d_q7_2
+                * t_a8 + d_q7_3 * t_a7 - c1_2 * (a1 * t_d_q5_0 - a3 * t_d_q5_2 + d_q5_0 * t_a1 - d_q5_2 * t_a3 + g1 *
+                t_s3_20_0 - g3 * t_s3_20_2) - c4_3 * (a6 * t_d_q7_4 + d_q7_4 * t_a6) + c2_3 * (a8 * t_d_q6_0 + d_q6_0
+                * t_a8) + c1_3 * g0 * t_s3_12_4
+            )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
+    """Gradient to a, w of: Product basis to correlation 3."""
     real = a.dtype.type
     c1_4 = real(1 / 4)
     c1_3 = real(1 / 3)
@@ -350,219 +985,8 @@ def backward(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 3."""
-    real = a.dtype.type
-    c1_4 = real(1 / 4)
-    c1_3 = real(1 / 3)
-    c4_9 = real(4 / 9)
-    c1_2 = real(1 / 2)
-    c2_3 = real(2 / 3)
-    c3_4 = real(3 / 4)
-    c8_9 = real(8 / 9)
-    c4_3 = real(4 / 3)
-    c3_2 = real(3 / 2)
-    c2 = real(2)
-    c3 = real(3)
-    for n in range(start, stop):
-        z = species[n]
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            a4 = a[n, 4, c]
-            a5 = a[n, 5, c]
-            a6 = a[n, 6, c]
-            a7 = a[n, 7, c]
-            a8 = a[n, 8, c]
-            w0 = w[z, 0, c]
-            w1 = w[z, 1, c]
-            w2 = w[z, 2, c]
-            w3 = w[z, 3, c]
-            w4 = w[z, 4, c]
-            w5 = w[z, 5, c]
-            w6 = w[z, 6, c]
-            w7 = w[z, 7, c]
-            w8 = w[z, 8, c]
-            w9 = w[z, 9, c]
-            w10 = w[z, 10, c]
-            w11 = w[z, 11, c]
-            w12 = w[z, 12, c]
-            w13 = w[z, 13, c]
-            w14 = w[z, 14, c]
-            w15 = w[z, 15, c]
-            w16 = w[z, 16, c]
-            w17 = w[z, 17, c]
-            w18 = w[z, 18, c]
-            w19 = w[z, 19, c]
-            w20 = w[z, 20, c]
-            w21 = w[z, 21, c]
-            w22 = w[z, 22, c]
-            w23 = w[z, 23, c]
-            w24 = w[z, 24, c]
-            t_a0 = t_a[n, 0, c]
-            t_a1 = t_a[n, 1, c]
-            t_a2 = t_a[n, 2, c]
-            t_a3 = t_a[n, 3, c]
-            t_a4 = t_a[n, 4, c]
-            t_a5 = t_a[n, 5, c]
-            t_a6 = t_a[n, 6, c]
-            t_a7 = t_a[n, 7, c]
-            t_a8 = t_a[n, 8, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
-            t_w5 = t_w[z, 5, c]
-            t_w6 = t_w[z, 6, c]
-            t_w7 = t_w[z, 7, c]
-            t_w8 = t_w[z, 8, c]
-            t_w9 = t_w[z, 9, c]
-            t_w10 = t_w[z, 10, c]
-            t_w11 = t_w[z, 11, c]
-            t_w12 = t_w[z, 12, c]
-            t_w13 = t_w[z, 13, c]
-            t_w14 = t_w[z, 14, c]
-            t_w15 = t_w[z, 15, c]
-            t_w16 = t_w[z, 16, c]
-            t_w17 = t_w[z, 17, c]
-            t_w18 = t_w[z, 18, c]
-            t_w19 = t_w[z, 19, c]
-            t_w20 = t_w[z, 20, c]
-            t_w21 = t_w[z, 21, c]
-            t_w22 = t_w[z, 22, c]
-            t_w23 = t_w[z, 23, c]
-            t_w24 = t_w[z, 24, c]
-            q0_0 = a0 * a0
-            t_q0_0 = c2 * a0 * t_a0
-            q1_0 = a0 * a1
-            t_q1_0 = a0 * t_a1 + a1 * t_a0
-            q1_1 = a0 * a2
-            t_q1_1 = a0 * t_a2 + a2 * t_a0
-            q1_2 = a0 * a3
-            t_q1_2 = a0 * t_a3 + a3 * t_a0
-            q2_0 = a0 * a4
-            t_q2_0 = a0 * t_a4 + a4 * t_a0
-            q2_1 = a0 * a5
-            t_q2_1 = a0 * t_a5 + a5 * t_a0
-            q2_2 = a0 * a6
-            t_q2_2 = a0 * t_a6 + a6 * t_a0
-            q2_3 = a0 * a7
-            t_q2_3 = a0 * t_a7 + a7 * t_a0
-            q2_4 = a0 * a8
-            t_q2_4 = a0 * t_a8 + a8 * t_a0
-            q3_0 = a1 * a1 + a2 * a2 + a3 * a3
-            t_q3_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-            q4_0 = c3 * a1 * a3
-            t_q4_0 = c3 * (a1 * t_a3 + a3 * t_a1)
-            q4_1 = c3 * a1 * a2
-            t_q4_1 = c3 * (a1 * t_a2 + a2 * t_a1)
-            q4_2 = -c3_4 * (a1 * a1 + a3 * a3) + c3_2 * a2 * a2
-            t_q4_2 = -c3_2 * (a1 * t_a1 + a3 * t_a3) + c3 * a2 * t_a2
-            q4_3 = c3 * a2 * a3
-            t_q4_3 = c3 * (a2 * t_a3 + a3 * t_a2)
-            q4_4 = -c3_2 * (a1 * a1 - a3 * a3)
-            t_q4_4 = -c3 * (a1 * t_a1 - a3 * t_a3)
-            q5_0 = -c1_3 * a1 * a6 - c1_2 * (a1 * a8 - a2 * a5 - a3 * a4)
-            t_q5_0 = (
-                -c1_3 * (a1 * t_a6 + a6 * t_a1) - c1_2 * (a1 * t_a8 - a2 * t_a5 - a3 * t_a4 - a4 * t_a3 - a5 * t_a2 +
-                a8 * t_a1)
-            )
-            q5_1 = c1_2 * (a1 * a5 + a3 * a7) + c2_3 * a2 * a6
-            t_q5_1 = c1_2 * (a1 * t_a5 + a3 * t_a7 + a5 * t_a1 + a7 * t_a3) + c2_3 * (a2 * t_a6 + a6 * t_a2)
-            q5_2 = c1_2 * (a1 * a4 + a2 * a7 + a3 * a8) - c1_3 * a3 * a6
-            t_q5_2 = (
-                c1_2 * (a1 * t_a4 + a2 * t_a7 + a3 * t_a8 + a4 * t_a1 + a7 * t_a2 + a8 * t_a3) - c1_3 * (a3 * t_a6 +
-                a6 * t_a3)
-            )
-            q6_0 = c1_3 * (a4 * a4 + a5 * a5 + a7 * a7 + a8 * a8) + c4_9 * a6 * a6
-            t_q6_0 = c2_3 * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + c8_9 * a6 * t_a6
-            q7_0 = -c4_3 * a4 * a6 + a5 * a7
-            t_q7_0 = -c4_3 * (a4 * t_a6 + a6 * t_a4) + a5 * t_a7 + a7 * t_a5
-            q7_1 = a4 * a7 - a5 * a8 + c2_3 * a5 * a6
-            t_q7_1 = a4 * t_a7 - a5 * t_a8 + a7 * t_a4 - a8 * t_a5 + c2_3 * (a5 * t_a6 + a6 * t_a5)
-            q7_2 = -c1_2 * (a4 * a4 + a8 * a8) + c1_4 * (a5 * a5 + a7 * a7) + c2_3 * a6 * a6
-            t_q7_2 = -a4 * t_a4 - a8 * t_a8 + c1_2 * (a5 * t_a5 + a7 * t_a7) + c4_3 * a6 * t_a6
-            q7_3 = a4 * a5 + a7 * a8 + c2_3 * a6 * a7
-            t_q7_3 = a4 * t_a5 + a5 * t_a4 + a7 * t_a8 + a8 * t_a7 + c2_3 * (a6 * t_a7 + a7 * t_a6)
-            q7_4 = -c1_2 * (a5 * a5 - a7 * a7) - c4_3 * a6 * a8
-            t_q7_4 = -a5 * t_a5 + a7 * t_a7 - c4_3 * (a6 * t_a8 + a8 * t_a6)
-            s3_7_0 = q0_0 * w7 + q3_0 * w8 + q6_0 * w9
-            t_s3_7_0 = q0_0 * t_w7 + q3_0 * t_w8 + q6_0 * t_w9 + t_q0_0 * w7 + t_q3_0 * w8 + t_q6_0 * w9
-            s3_10_0 = q1_0 * w10 + q5_0 * w11
-            t_s3_10_0 = q1_0 * t_w10 + q5_0 * t_w11 + t_q1_0 * w10 + t_q5_0 * w11
-            s3_10_1 = q1_1 * w10 + q5_1 * w11
-            t_s3_10_1 = q1_1 * t_w10 + q5_1 * t_w11 + t_q1_1 * w10 + t_q5_1 * w11
-            s3_10_2 = q1_2 * w10 + q5_2 * w11
-            t_s3_10_2 = q1_2 * t_w10 + q5_2 * t_w11 + t_q1_2 * w10 + t_q5_2 * w11
-            s3_12_0 = q2_0 * w12 + q4_0 * w13 + q7_0 * w14
-            t_s3_12_0 = q2_0 * t_w12 + q4_0 * t_w13 + q7_0 * t_w14 + t_q2_0 * w12 + t_q4_0 * w13 + t_q7_0 * w14
-            s3_12_1 = q2_1 * w12 + q4_1 * w13 + q7_1 * w14
-            t_s3_12_1 = q2_1 * t_w12 + q4_1 * t_w13 + q7_1 * t_w14 + t_q2_1 * w12 + t_q4_1 * w13 + t_q7_1 * w14
-            s3_12_2 = q2_2 * w12 + q4_2 * w13 + q7_2 * w14
-            t_s3_12_2 = q2_2 * t_w12 + q4_2 * t_w13 + q7_2 * t_w14 + t_q2_2 * w12 + t_q4_2 * w13 + t_q7_2 * w14
-            s3_12_3 = q2_3 * w12 + q4_3 * w13 + q7_3 * w14
-            t_s3_12_3 = q2_3 * t_w12 + q4_3 * t_w13 + q7_3 * t_w14 + t_q2_3 * w12 + t_q4_3 * w13 + t_q7_3 * w14
-            s3_12_4 = q2_4 * w12 + q4_4 * w13 + q7_4 * w14
-            t_s3_12_4 = q2_4 * t_w12 + q4_4 * t_w13 + q7_4 * t_w14 + t_q2_4 * w12 + t_q4_4 * w13 + t_q7_4 * w14
-            s3_15_0 = q0_0 * w15 + q3_0 * w16 + q6_0 * w17
-            t_s3_15_0 = q0_0 * t_w15 + q3_0 * t_w16 + q6_0 * t_w17 + t_q0_0 * w15 + t_q3_0 * w16 + t_q6_0 * w17
-            s3_18_0 = q1_0 * w18 + q5_0 * w19
-            t_s3_18_0 = q1_0 * t_w18 + q5_0 * t_w19 + t_q1_0 * w18 + t_q5_0 * w19
-            s3_18_1 = q1_1 * w18 + q5_1 * w19
-            t_s3_18_1 = q1_1 * t_w18 + q5_1 * t_w19 + t_q1_1 * w18 + t_q5_1 * w19
-            s3_18_2 = q1_2 * w18 + q5_2 * w19
-            t_s3_18_2 = q1_2 * t_w18 + q5_2 * t_w19 + t_q1_2 * w18 + t_q5_2 * w19
-            s3_20_0 = q1_0 * w20 + q5_0 * w21
-            t_s3_20_0 = q1_0 * t_w20 + q5_0 * t_w21 + t_q1_0 * w20 + t_q5_0 * w21
-            s3_20_1 = q1_1 * w20 + q5_1 * w21
-            t_s3_20_1 = q1_1 * t_w20 + q5_1 * t_w21 + t_q1_1 * w20 + t_q5_1 * w21
-            s3_20_2 = q1_2 * w20 + q5_2 * w21
-            t_s3_20_2 = q1_2 * t_w20 + q5_2 * t_w21 + t_q1_2 * w20 + t_q5_2 * w21
-            s3_22_0 = q2_0 * w22 + q4_0 * w23 + q7_0 * w24
-            t_s3_22_0 = q2_0 * t_w22 + q4_0 * t_w23 + q7_0 * t_w24 + t_q2_0 * w22 + t_q4_0 * w23 + t_q7_0 * w24
-            s3_22_1 = q2_1 * w22 + q4_1 * w23 + q7_1 * w24
-            t_s3_22_1 = q2_1 * t_w22 + q4_1 * t_w23 + q7_1 * t_w24 + t_q2_1 * w22 + t_q4_1 * w23 + t_q7_1 * w24
-            s3_22_2 = q2_2 * w22 + q4_2 * w23 + q7_2 * w24
-            t_s3_22_2 = q2_2 * t_w22 + q4_2 * t_w23 + q7_2 * t_w24 + t_q2_2 * w22 + t_q4_2 * w23 + t_q7_2 * w24
-            s3_22_3 = q2_3 * w22 + q4_3 * w23 + q7_3 * w24
-            t_s3_22_3 = q2_3 * t_w22 + q4_3 * t_w23 + q7_3 * t_w24 + t_q2_3 * w22 + t_q4_3 * w23 + t_q7_3 * w24
-            s3_22_4 = q2_4 * w22 + q4_4 * w23 + q7_4 * w24
-            t_s3_22_4 = q2_4 * t_w22 + q4_4 * t_w23 + q7_4 * t_w24 + t_q2_4 * w22 + t_q4_4 * w23 + t_q7_4 * w24
-            t_out[n, 0, c] = (
-                a0 * t_s3_7_0 + a0 * t_w0 + a1 * t_s3_10_0 + a2 * t_s3_10_1 + a3 * t_s3_10_2 + q0_0 * t_w2 + q3_0 *
-                t_w4 + q6_0 * t_w6 + s3_10_0 * t_a1 + s3_10_1 * t_a2 + s3_10_2 * t_a3 + s3_7_0 * t_a0 + t_a0 * w0 +
-                t_q0_0 * w2 + t_q3_0 * w4 + t_q6_0 * w6 + c1_3 * (a4 * t_s3_12_0 + a5 * t_s3_12_1 + a7 * t_s3_12_3 +
-                a8 * t_s3_12_4 + s3_12_0 * t_a4 + s3_12_1 * t_a5 + s3_12_3 * t_a7 + s3_12_4 * t_a8) + c4_9 * (a6 *
-                t_s3_12_2 + s3_12_2 * t_a6)
-            )
-            t_out[n, 1, c] = (
-                a0 * t_s3_18_0 + a1 * t_s3_15_0 + a1 * t_w1 + q1_0 * t_w3 + q5_0 * t_w5 + s3_15_0 * t_a1 + s3_18_0 *
-                t_a0 + t_a1 * w1 + t_q1_0 * w3 + t_q5_0 * w5 - c1_3 * (a1 * t_s3_22_2 + a6 * t_s3_20_0 + s3_20_0 *
-                t_a6 + s3_22_2 * t_a1) - c1_2 * (a1 * t_s3_22_4 - a2 * t_s3_22_1 - a3 * t_s3_22_0 - a4 * t_s3_20_2 -
-                a5 * t_s3_20_1 + a8 * t_s3_20_0 + s3_20_0 * t_a8 - s3_20_1 * t_a5 - s3_20_2 * t_a4 - s3_22_0 * t_a3 -
-                s3_22_1 * t_a2 + s3_22_4 * t_a1)
-            )
-            t_out[n, 2, c] = (
-                a0 * t_s3_18_1 + a2 * t_s3_15_0 + a2 * t_w1 + q1_1 * t_w3 + q5_1 * t_w5 + s3_15_0 * t_a2 + s3_18_1 *
-                t_a0 + t_a2 * w1 + t_q1_1 * w3 + t_q5_1 * w5 + c1_2 * (a1 * t_s3_22_1 + a3 * t_s3_22_3 + a5 *
-                t_s3_20_0 + a7 * t_s3_20_2 + s3_20_0 * t_a5 + s3_20_2 * t_a7 + s3_22_1 * t_a1 + s3_22_3 * t_a3) + c2_3
-                * (a2 * t_s3_22_2 + a6 * t_s3_20_1 + s3_20_1 * t_a6 + s3_22_2 * t_a2)
-            )
-            t_out[n, 3, c] = (
-                a0 * t_s3_18_2 + a3 * t_s3_15_0 + a3 * t_w1 + q1_2 * t_w3 + q5_2 * t_w5 + s3_15_0 * t_a3 + s3_18_2 *
-                t_a0 + t_a3 * w1 + t_q1_2 * w3 + t_q5_2 * w5 + c1_2 * (a1 * t_s3_22_0 + a2 * t_s3_22_3 + a3 *
-                t_s3_22_4 + a4 * t_s3_20_0 + a7 * t_s3_20_1 + a8 * t_s3_20_2 + s3_20_0 * t_a4 + s3_20_1 * t_a7 +
-                s3_20_2 * t_a8 + s3_22_0 * t_a1 + s3_22_3 * t_a2 + s3_22_4 * t_a3) - c1_3 * (a3 * t_s3_22_2 + a6 *
-                t_s3_20_2 + s3_20_2 * t_a6 + s3_22_2 * t_a3)
-            )
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 3."""
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 3."""
     real = a.dtype.type
     c1_4 = real(1 / 4)
     c1_3 = real(1 / 3)
@@ -623,31 +1047,6 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_a6 = t_a[n, 6, c]
             t_a7 = t_a[n, 7, c]
             t_a8 = t_a[n, 8, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
-            t_w5 = t_w[z, 5, c]
-            t_w6 = t_w[z, 6, c]
-            t_w7 = t_w[z, 7, c]
-            t_w8 = t_w[z, 8, c]
-            t_w9 = t_w[z, 9, c]
-            t_w10 = t_w[z, 10, c]
-            t_w11 = t_w[z, 11, c]
-            t_w12 = t_w[z, 12, c]
-            t_w13 = t_w[z, 13, c]
-            t_w14 = t_w[z, 14, c]
-            t_w15 = t_w[z, 15, c]
-            t_w16 = t_w[z, 16, c]
-            t_w17 = t_w[z, 17, c]
-            t_w18 = t_w[z, 18, c]
-            t_w19 = t_w[z, 19, c]
-            t_w20 = t_w[z, 20, c]
-            t_w21 = t_w[z, 21, c]
-            t_w22 = t_w[z, 22, c]
-            t_w23 = t_w[z, 23, c]
-            t_w24 = t_w[z, 24, c]
             q0_0 = a0 * a0
             t_q0_0 = c2 * a0 * t_a0
             q1_0 = a0 * a1
@@ -702,27 +1101,27 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_q7_3 = a4 * t_a5 + a5 * t_a4 + a7 * t_a8 + a8 * t_a7 + c2_3 * (a6 * t_a7 + a7 * t_a6)
             q7_4 = -c1_2 * (a5 * a5 - a7 * a7) - c4_3 * a6 * a8
             t_q7_4 = -a5 * t_a5 + a7 * t_a7 - c4_3 * (a6 * t_a8 + a8 * t_a6)
-            t_s3_7_0 = q0_0 * t_w7 + q3_0 * t_w8 + q6_0 * t_w9 + t_q0_0 * w7 + t_q3_0 * w8 + t_q6_0 * w9
-            t_s3_10_0 = q1_0 * t_w10 + q5_0 * t_w11 + t_q1_0 * w10 + t_q5_0 * w11
-            t_s3_10_1 = q1_1 * t_w10 + q5_1 * t_w11 + t_q1_1 * w10 + t_q5_1 * w11
-            t_s3_10_2 = q1_2 * t_w10 + q5_2 * t_w11 + t_q1_2 * w10 + t_q5_2 * w11
-            t_s3_12_0 = q2_0 * t_w12 + q4_0 * t_w13 + q7_0 * t_w14 + t_q2_0 * w12 + t_q4_0 * w13 + t_q7_0 * w14
-            t_s3_12_1 = q2_1 * t_w12 + q4_1 * t_w13 + q7_1 * t_w14 + t_q2_1 * w12 + t_q4_1 * w13 + t_q7_1 * w14
-            t_s3_12_2 = q2_2 * t_w12 + q4_2 * t_w13 + q7_2 * t_w14 + t_q2_2 * w12 + t_q4_2 * w13 + t_q7_2 * w14
-            t_s3_12_3 = q2_3 * t_w12 + q4_3 * t_w13 + q7_3 * t_w14 + t_q2_3 * w12 + t_q4_3 * w13 + t_q7_3 * w14
-            t_s3_12_4 = q2_4 * t_w12 + q4_4 * t_w13 + q7_4 * t_w14 + t_q2_4 * w12 + t_q4_4 * w13 + t_q7_4 * w14
-            t_s3_15_0 = q0_0 * t_w15 + q3_0 * t_w16 + q6_0 * t_w17 + t_q0_0 * w15 + t_q3_0 * w16 + t_q6_0 * w17
-            t_s3_18_0 = q1_0 * t_w18 + q5_0 * t_w19 + t_q1_0 * w18 + t_q5_0 * w19
-            t_s3_18_1 = q1_1 * t_w18 + q5_1 * t_w19 + t_q1_1 * w18 + t_q5_1 * w19
-            t_s3_18_2 = q1_2 * t_w18 + q5_2 * t_w19 + t_q1_2 * w18 + t_q5_2 * w19
-            t_s3_20_0 = q1_0 * t_w20 + q5_0 * t_w21 + t_q1_0 * w20 + t_q5_0 * w21
-            t_s3_20_1 = q1_1 * t_w20 + q5_1 * t_w21 + t_q1_1 * w20 + t_q5_1 * w21
-            t_s3_20_2 = q1_2 * t_w20 + q5_2 * t_w21 + t_q1_2 * w20 + t_q5_2 * w21
-            t_s3_22_0 = q2_0 * t_w22 + q4_0 * t_w23 + q7_0 * t_w24 + t_q2_0 * w22 + t_q4_0 * w23 + t_q7_0 * w24
-            t_s3_22_1 = q2_1 * t_w22 + q4_1 * t_w23 + q7_1 * t_w24 + t_q2_1 * w22 + t_q4_1 * w23 + t_q7_1 * w24
-            t_s3_22_2 = q2_2 * t_w22 + q4_2 * t_w23 + q7_2 * t_w24 + t_q2_2 * w22 + t_q4_2 * w23 + t_q7_2 * w24
-            t_s3_22_3 = q2_3 * t_w22 + q4_3 * t_w23 + q7_3 * t_w24 + t_q2_3 * w22 + t_q4_3 * w23 + t_q7_3 * w24
-            t_s3_22_4 = q2_4 * t_w22 + q4_4 * t_w23 + q7_4 * t_w24 + t_q2_4 * w22 + t_q4_4 * w23 + t_q7_4 * w24
+            t_s3_7_0 = t_q0_0 * w7 + t_q3_0 * w8 + t_q6_0 * w9
+            t_s3_10_0 = t_q1_0 * w10 + t_q5_0 * w11
+            t_s3_10_1 = t_q1_1 * w10 + t_q5_1 * w11
+            t_s3_10_2 = t_q1_2 * w10 + t_q5_2 * w11
+            t_s3_12_0 = t_q2_0 * w12 + t_q4_0 * w13 + t_q7_0 * w14
+            t_s3_12_1 = t_q2_1 * w12 + t_q4_1 * w13 + t_q7_1 * w14
+            t_s3_12_2 = t_q2_2 * w12 + t_q4_2 * w13 + t_q7_2 * w14
+            t_s3_12_3 = t_q2_3 * w12 + t_q4_3 * w13 + t_q7_3 * w14
+            t_s3_12_4 = t_q2_4 * w12 + t_q4_4 * w13 + t_q7_4 * w14
+            t_s3_15_0 = t_q0_0 * w15 + t_q3_0 * w16 + t_q6_0 * w17
+            t_s3_18_0 = t_q1_0 * w18 + t_q5_0 * w19
+            t_s3_18_1 = t_q1_1 * w18 + t_q5_1 * w19
+            t_s3_18_2 = t_q1_2 * w18 + t_q5_2 * w19
+            t_s3_20_0 = t_q1_0 * w20 + t_q5_0 * w21
+            t_s3_20_1 = t_q1_1 * w20 + t_q5_1 * w21
+            t_s3_20_2 = t_q1_2 * w20 + t_q5_2 * w21
+            t_s3_22_0 = t_q2_0 * w22 + t_q4_0 * w23 + t_q7_0 * w24
+            t_s3_22_1 = t_q2_1 * w22 + t_q4_1 * w23 + t_q7_1 * w24
+            t_s3_22_2 = t_q2_2 * w22 + t_q4_2 * w23 + t_q7_2 * w24
+            t_s3_22_3 = t_q2_3 * w22 + t_q4_3 * w23 + t_q7_3 * w24
+            t_s3_22_4 = t_q2_4 * w22 + t_q4_4 * w23 + t_q7_4 * w24
             d_s3_22_4 = -c1_2 * (a1 * g1 - a3 * g3)
             t_d_s3_22_4 = -c1_2 * (g1 * t_a1 - g3 * t_a3)
             d_s3_22_3 = c1_2 * (a2 * g3 + a3 * g2)
@@ -766,96 +1165,78 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             d_s3_7_0 = a0 * g0
             t_d_s3_7_0 = g0 * t_a0
             d_q7_4 = d_s3_12_4 * w14 + d_s3_22_4 * w24
-            t_d_q7_4 = d_s3_12_4 * t_w14 + d_s3_22_4 * t_w24 + t_d_s3_12_4 * w14 + t_d_s3_22_4 * w24
+            t_d_q7_4 = t_d_s3_12_4 * w14 + t_d_s3_22_4 * w24
             d_q7_3 = d_s3_12_3 * w14 + d_s3_22_3 * w24
-            t_d_q7_3 = d_s3_12_3 * t_w14 + d_s3_22_3 * t_w24 + t_d_s3_12_3 * w14 + t_d_s3_22_3 * w24
+            t_d_q7_3 = t_d_s3_12_3 * w14 + t_d_s3_22_3 * w24
             d_q7_2 = d_s3_12_2 * w14 + d_s3_22_2 * w24
-            t_d_q7_2 = d_s3_12_2 * t_w14 + d_s3_22_2 * t_w24 + t_d_s3_12_2 * w14 + t_d_s3_22_2 * w24
+            t_d_q7_2 = t_d_s3_12_2 * w14 + t_d_s3_22_2 * w24
             d_q7_1 = d_s3_12_1 * w14 + d_s3_22_1 * w24
-            t_d_q7_1 = d_s3_12_1 * t_w14 + d_s3_22_1 * t_w24 + t_d_s3_12_1 * w14 + t_d_s3_22_1 * w24
+            t_d_q7_1 = t_d_s3_12_1 * w14 + t_d_s3_22_1 * w24
             d_q7_0 = d_s3_12_0 * w14 + d_s3_22_0 * w24
-            t_d_q7_0 = d_s3_12_0 * t_w14 + d_s3_22_0 * t_w24 + t_d_s3_12_0 * w14 + t_d_s3_22_0 * w24
+            t_d_q7_0 = t_d_s3_12_0 * w14 + t_d_s3_22_0 * w24
             d_q6_0 = d_s3_15_0 * w17 + d_s3_7_0 * w9 + g0 * w6
-            t_d_q6_0 = d_s3_15_0 * t_w17 + d_s3_7_0 * t_w9 + g0 * t_w6 + t_d_s3_15_0 * w17 + t_d_s3_7_0 * w9
+            t_d_q6_0 = t_d_s3_15_0 * w17 + t_d_s3_7_0 * w9
             d_q5_2 = d_s3_10_2 * w11 + d_s3_18_2 * w19 + d_s3_20_2 * w21 + g3 * w5
-            t_d_q5_2 = (
-                d_s3_10_2 * t_w11 + d_s3_18_2 * t_w19 + d_s3_20_2 * t_w21 + g3 * t_w5 + t_d_s3_10_2 * w11 +
-                t_d_s3_18_2 * w19 + t_d_s3_20_2 * w21
-            )
+            t_d_q5_2 = t_d_s3_10_2 * w11 + t_d_s3_18_2 * w19 + t_d_s3_20_2 * w21
             d_q5_1 = d_s3_10_1 * w11 + d_s3_18_1 * w19 + d_s3_20_1 * w21 + g2 * w5
-            t_d_q5_1 = (
-                d_s3_10_1 * t_w11 + d_s3_18_1 * t_w19 + d_s3_20_1 * t_w21 + g2 * t_w5 + t_d_s3_10_1 * w11 +
-                t_d_s3_18_1 * w19 + t_d_s3_20_1 * w21
-            )
+            t_d_q5_1 = t_d_s3_10_1 * w11 + t_d_s3_18_1 * w19 + t_d_s3_20_1 * w21
             d_q5_0 = d_s3_10_0 * w11 + d_s3_18_0 * w19 + d_s3_20_0 * w21 + g1 * w5
-            t_d_q5_0 = (
-                d_s3_10_0 * t_w11 + d_s3_18_0 * t_w19 + d_s3_20_0 * t_w21 + g1 * t_w5 + t_d_s3_10_0 * w11 +
-                t_d_s3_18_0 * w19 + t_d_s3_20_0 * w21
-            )
+            t_d_q5_0 = t_d_s3_10_0 * w11 + t_d_s3_18_0 * w19 + t_d_s3_20_0 * w21
             d_q4_4 = d_s3_12_4 * w13 + d_s3_22_4 * w23
-            t_d_q4_4 = d_s3_12_4 * t_w13 + d_s3_22_4 * t_w23 + t_d_s3_12_4 * w13 + t_d_s3_22_4 * w23
+            t_d_q4_4 = t_d_s3_12_4 * w13 + t_d_s3_22_4 * w23
             d_q4_3 = d_s3_12_3 * w13 + d_s3_22_3 * w23
-            t_d_q4_3 = d_s3_12_3 * t_w13 + d_s3_22_3 * t_w23 + t_d_s3_12_3 * w13 + t_d_s3_22_3 * w23
+            t_d_q4_3 = t_d_s3_12_3 * w13 + t_d_s3_22_3 * w23
             d_q4_2 = d_s3_12_2 * w13 + d_s3_22_2 * w23
-            t_d_q4_2 = d_s3_12_2 * t_w13 + d_s3_22_2 * t_w23 + t_d_s3_12_2 * w13 + t_d_s3_22_2 * w23
+            t_d_q4_2 = t_d_s3_12_2 * w13 + t_d_s3_22_2 * w23
             d_q4_1 = d_s3_12_1 * w13 + d_s3_22_1 * w23
-            t_d_q4_1 = d_s3_12_1 * t_w13 + d_s3_22_1 * t_w23 + t_d_s3_12_1 * w13 + t_d_s3_22_1 * w23
+            t_d_q4_1 = t_d_s3_12_1 * w13 + t_d_s3_22_1 * w23
             d_q4_0 = d_s3_12_0 * w13 + d_s3_22_0 * w23
-            t_d_q4_0 = d_s3_12_0 * t_w13 + d_s3_22_0 * t_w23 + t_d_s3_12_0 * w13 + t_d_s3_22_0 * w23
+            t_d_q4_0 = t_d_s3_12_0 * w13 + t_d_s3_22_0 * w23
             d_q3_0 = d_s3_15_0 * w16 + d_s3_7_0 * w8 + g0 * w4
-            t_d_q3_0 = d_s3_15_0 * t_w16 + d_s3_7_0 * t_w8 + g0 * t_w4 + t_d_s3_15_0 * w16 + t_d_s3_7_0 * w8
+            t_d_q3_0 = t_d_s3_15_0 * w16 + t_d_s3_7_0 * w8
             d_q2_4 = d_s3_12_4 * w12 + d_s3_22_4 * w22
-            t_d_q2_4 = d_s3_12_4 * t_w12 + d_s3_22_4 * t_w22 + t_d_s3_12_4 * w12 + t_d_s3_22_4 * w22
+            t_d_q2_4 = t_d_s3_12_4 * w12 + t_d_s3_22_4 * w22
             d_q2_3 = d_s3_12_3 * w12 + d_s3_22_3 * w22
-            t_d_q2_3 = d_s3_12_3 * t_w12 + d_s3_22_3 * t_w22 + t_d_s3_12_3 * w12 + t_d_s3_22_3 * w22
+            t_d_q2_3 = t_d_s3_12_3 * w12 + t_d_s3_22_3 * w22
             d_q2_2 = d_s3_12_2 * w12 + d_s3_22_2 * w22
-            t_d_q2_2 = d_s3_12_2 * t_w12 + d_s3_22_2 * t_w22 + t_d_s3_12_2 * w12 + t_d_s3_22_2 * w22
+            t_d_q2_2 = t_d_s3_12_2 * w12 + t_d_s3_22_2 * w22
             d_q2_1 = d_s3_12_1 * w12 + d_s3_22_1 * w22
-            t_d_q2_1 = d_s3_12_1 * t_w12 + d_s3_22_1 * t_w22 + t_d_s3_12_1 * w12 + t_d_s3_22_1 * w22
+            t_d_q2_1 = t_d_s3_12_1 * w12 + t_d_s3_22_1 * w22
             d_q2_0 = d_s3_12_0 * w12 + d_s3_22_0 * w22
-            t_d_q2_0 = d_s3_12_0 * t_w12 + d_s3_22_0 * t_w22 + t_d_s3_12_0 * w12 + t_d_s3_22_0 * w22
+            t_d_q2_0 = t_d_s3_12_0 * w12 + t_d_s3_22_0 * w22
             d_q1_2 = d_s3_10_2 * w10 + d_s3_18_2 * w18 + d_s3_20_2 * w20 + g3 * w3
-            t_d_q1_2 = (
-                d_s3_10_2 * t_w10 + d_s3_18_2 * t_w18 + d_s3_20_2 * t_w20 + g3 * t_w3 + t_d_s3_10_2 * w10 +
-                t_d_s3_18_2 * w18 + t_d_s3_20_2 * w20
-            )
+            t_d_q1_2 = t_d_s3_10_2 * w10 + t_d_s3_18_2 * w18 + t_d_s3_20_2 * w20
             d_q1_1 = d_s3_10_1 * w10 + d_s3_18_1 * w18 + d_s3_20_1 * w20 + g2 * w3
-            t_d_q1_1 = (
-                d_s3_10_1 * t_w10 + d_s3_18_1 * t_w18 + d_s3_20_1 * t_w20 + g2 * t_w3 + t_d_s3_10_1 * w10 +
-                t_d_s3_18_1 * w18 + t_d_s3_20_1 * w20
-            )
+            t_d_q1_1 = t_d_s3_10_1 * w10 + t_d_s3_18_1 * w18 + t_d_s3_20_1 * w20
             d_q1_0 = d_s3_10_0 * w10 + d_s3_18_0 * w18 + d_s3_20_0 * w20 + g1 * w3
-            t_d_q1_0 = (
-                d_s3_10_0 * t_w10 + d_s3_18_0 * t_w18 + d_s3_20_0 * t_w20 + g1 * t_w3 + t_d_s3_10_0 * w10 +
-                t_d_s3_18_0 * w18 + t_d_s3_20_0 * w20
-            )
+            t_d_q1_0 = t_d_s3_10_0 * w10 + t_d_s3_18_0 * w18 + t_d_s3_20_0 * w20
             d_q0_0 = d_s3_15_0 * w15 + d_s3_7_0 * w7 + g0 * w2
-            t_d_q0_0 = d_s3_15_0 * t_w15 + d_s3_7_0 * t_w7 + g0 * t_w2 + t_d_s3_15_0 * w15 + t_d_s3_7_0 * w7
+            t_d_q0_0 = t_d_s3_15_0 * w15 + t_d_s3_7_0 * w7
             t_d_a[n, 0, c] = (
                 c2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + a4 * t_d_q2_0 +
                 a5 * t_d_q2_1 + a6 * t_d_q2_2 + a7 * t_d_q2_3 + a8 * t_d_q2_4 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2
                 * t_a3 + d_q2_0 * t_a4 + d_q2_1 * t_a5 + d_q2_2 * t_a6 + d_q2_3 * t_a7 + d_q2_4 * t_a8 + g0 * t_s3_7_0
-                + g0 * t_w0 + g1 * t_s3_18_0 + g2 * t_s3_18_1 + g3 * t_s3_18_2
+                + g1 * t_s3_18_0 + g2 * t_s3_18_1 + g3 * t_s3_18_2
             )
             t_d_a[n, 1, c] = (
-                a0 * t_d_q1_0 + d_q1_0 * t_a0 + g0 * t_s3_10_0 + g1 * t_s3_15_0 + g1 * t_w1 + c2 * (a1 * t_d_q3_0 +
-                d_q3_0 * t_a1) - c3_2 * (a1 * t_d_q4_2 + d_q4_2 * t_a1) - c3 * (a1 * t_d_q4_4 - a2 * t_d_q4_1 - a3 *
-                t_d_q4_0 - d_q4_0 * t_a3 - d_q4_1 * t_a2 + d_q4_4 * t_a1) + c1_2 * (a4 * t_d_q5_2 + a5 * t_d_q5_1 - a8
-                * t_d_q5_0 - d_q5_0 * t_a8 + d_q5_1 * t_a5 + d_q5_2 * t_a4 - g1 * t_s3_22_4 + g2 * t_s3_22_1 + g3 *
-                t_s3_22_0) - c1_3 * (a6 * t_d_q5_0 + d_q5_0 * t_a6 + g1 * t_s3_22_2)
+                a0 * t_d_q1_0 + d_q1_0 * t_a0 + g0 * t_s3_10_0 + g1 * t_s3_15_0 + c2 * (a1 * t_d_q3_0 + d_q3_0 * t_a1)
+                - c3_2 * (a1 * t_d_q4_2 + d_q4_2 * t_a1) - c3 * (a1 * t_d_q4_4 - a2 * t_d_q4_1 - a3 * t_d_q4_0 -
+                d_q4_0 * t_a3 - d_q4_1 * t_a2 + d_q4_4 * t_a1) + c1_2 * (a4 * t_d_q5_2 + a5 * t_d_q5_1 - a8 * t_d_q5_0
+                - d_q5_0 * t_a8 + d_q5_1 * t_a5 + d_q5_2 * t_a4 - g1 * t_s3_22_4 + g2 * t_s3_22_1 + g3 * t_s3_22_0) -
+                c1_3 * (a6 * t_d_q5_0 + d_q5_0 * t_a6 + g1 * t_s3_22_2)
             )
             t_d_a[n, 2, c] = (
-                a0 * t_d_q1_1 + d_q1_1 * t_a0 + g0 * t_s3_10_1 + g2 * t_s3_15_0 + g2 * t_w1 + c3 * (a1 * t_d_q4_1 + a2
-                * t_d_q4_2 + a3 * t_d_q4_3 + d_q4_1 * t_a1 + d_q4_2 * t_a2 + d_q4_3 * t_a3) + c2 * (a2 * t_d_q3_0 +
-                d_q3_0 * t_a2) + c1_2 * (a5 * t_d_q5_0 + a7 * t_d_q5_2 + d_q5_0 * t_a5 + d_q5_2 * t_a7 + g1 *
-                t_s3_22_1 + g3 * t_s3_22_3) + c2_3 * (a6 * t_d_q5_1 + d_q5_1 * t_a6 + g2 * t_s3_22_2)
+                a0 * t_d_q1_1 + d_q1_1 * t_a0 + g0 * t_s3_10_1 + g2 * t_s3_15_0 + c3 * (a1 * t_d_q4_1 + a2 * t_d_q4_2
+                + a3 * t_d_q4_3 + d_q4_1 * t_a1 + d_q4_2 * t_a2 + d_q4_3 * t_a3) + c2 * (a2 * t_d_q3_0 + d_q3_0 *
+                t_a2) + c1_2 * (a5 * t_d_q5_0 + a7 * t_d_q5_2 + d_q5_0 * t_a5 + d_q5_2 * t_a7 + g1 * t_s3_22_1 + g3 *
+                t_s3_22_3) + c2_3 * (a6 * t_d_q5_1 + d_q5_1 * t_a6 + g2 * t_s3_22_2)
             )
             t_d_a[n, 3, c] = (
-                a0 * t_d_q1_2 + d_q1_2 * t_a0 + g0 * t_s3_10_2 + g3 * t_s3_15_0 + g3 * t_w1 + c3 * (a1 * t_d_q4_0 + a2
-                * t_d_q4_3 + a3 * t_d_q4_4 + d_q4_0 * t_a1 + d_q4_3 * t_a2 + d_q4_4 * t_a3) + c2 * (a3 * t_d_q3_0 +
-                d_q3_0 * t_a3) - c3_2 * (a3 * t_d_q4_2 + d_q4_2 * t_a3) + c1_2 * (a4 * t_d_q5_0 + a7 * t_d_q5_1 + a8 *
-                t_d_q5_2 + d_q5_0 * t_a4 + d_q5_1 * t_a7 + d_q5_2 * t_a8 + g1 * t_s3_22_0 + g2 * t_s3_22_3 + g3 *
-                t_s3_22_4) - c1_3 * (a6 * t_d_q5_2 + d_q5_2 * t_a6 + g3 * t_s3_22_2)
+                a0 * t_d_q1_2 + d_q1_2 * t_a0 + g0 * t_s3_10_2 + g3 * t_s3_15_0 + c3 * (a1 * t_d_q4_0 + a2 * t_d_q4_3
+                + a3 * t_d_q4_4 + d_q4_0 * t_a1 + d_q4_3 * t_a2 + d_q4_4 * t_a3) + c2 * (a3 * t_d_q3_0 + d_q3_0 *
+                t_a3) - c3_2 * (a3 * t_d_q4_2 + d_q4_2 * t_a3) + c1_2 * (a4 * t_d_q5_0 + a7 * t_d_q5_1 + a8 * t_d_q5_2
+                + d_q5_0 * t_a4 + d_q5_1 * t_a7 + d_q5_2 * t_a8 + g1 * t_s3_22_0 + g2 * t_s3_22_3 + g3 * t_s3_22_4) -
+                c1_3 * (a6 * t_d_q5_2 + d_q5_2 * t_a6 + g3 * t_s3_22_2)
             )
             t_d_a[n, 4, c] = (
                 a0 * t_d_q2_0 - a4 * t_d_q7_2 + a5 * t_d_q7_3 + a7 * t_d_q7_1 + d_q2_0 * t_a0 + d_q7_1 * t_a7 - d_q7_2

@@ -3,8 +3,8 @@
 # Kernel:      product_even_limited_a3_o2_n1
 # Rule:        out = sum over orders 1..1 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 3, channel] -> out [atoms, component, channel]
-# Operations:  forward 9, backward 24, forward_tangent 27, backward_tangent 24
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 9b4d9714ec229368
+# Operations:  forward 9, forward_tangent 9, backward 9, backward_tangent 0, backward_w 24, backward_tangent_w 15
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 3dd74db1d739e6b8
 
 from numba import njit
 
@@ -39,8 +39,101 @@ def forward(start, stop, thread, species, a, w, out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 1."""
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_out):
+    """Tangent of: Product basis to correlation 1."""
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            t_a4 = t_a[n, 4, c]
+            t_a5 = t_a[n, 5, c]
+            t_a6 = t_a[n, 6, c]
+            t_a7 = t_a[n, 7, c]
+            t_a8 = t_a[n, 8, c]
+            t_out[n, 0, c] = t_a0 * w0
+            t_out[n, 1, c] = t_a1 * w1
+            t_out[n, 2, c] = t_a2 * w1
+            t_out[n, 3, c] = t_a3 * w1
+            t_out[n, 4, c] = t_a4 * w2
+            t_out[n, 5, c] = t_a5 * w2
+            t_out[n, 6, c] = t_a6 * w2
+            t_out[n, 7, c] = t_a7 * w2
+            t_out[n, 8, c] = t_a8 * w2
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, species, a, w, g, d_a):
+    """Gradient to a of: Product basis to correlation 1."""
+    real = a.dtype.type
+    c0 = real(0)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            g4 = g[n, 4, c]
+            g5 = g[n, 5, c]
+            g6 = g[n, 6, c]
+            g7 = g[n, 7, c]
+            g8 = g[n, 8, c]
+            d_a[n, 0, c] = g0 * w0
+            d_a[n, 1, c] = g1 * w1
+            d_a[n, 2, c] = g2 * w1
+            d_a[n, 3, c] = g3 * w1
+            d_a[n, 4, c] = g4 * w2
+            d_a[n, 5, c] = g5 * w2
+            d_a[n, 6, c] = g6 * w2
+            d_a[n, 7, c] = g7 * w2
+            d_a[n, 8, c] = g8 * w2
+            d_a[n, 9, c] = c0
+            d_a[n, 10, c] = c0
+            d_a[n, 11, c] = c0
+            d_a[n, 12, c] = c0
+            d_a[n, 13, c] = c0
+            d_a[n, 14, c] = c0
+            d_a[n, 15, c] = c0
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_d_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 1."""
+    real = a.dtype.type
+    c0 = real(0)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            t_d_a[n, 0, c] = c0
+            t_d_a[n, 1, c] = c0
+            t_d_a[n, 2, c] = c0
+            t_d_a[n, 3, c] = c0
+            t_d_a[n, 4, c] = c0
+            t_d_a[n, 5, c] = c0
+            t_d_a[n, 6, c] = c0
+            t_d_a[n, 7, c] = c0
+            t_d_a[n, 8, c] = c0
+            t_d_a[n, 9, c] = c0
+            t_d_a[n, 10, c] = c0
+            t_d_a[n, 11, c] = c0
+            t_d_a[n, 12, c] = c0
+            t_d_a[n, 13, c] = c0
+            t_d_a[n, 14, c] = c0
+            t_d_a[n, 15, c] = c0
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
+    """Gradient to a, w of: Product basis to correlation 1."""
     real = a.dtype.type
     c0 = real(0)
     for n in range(start, stop):
@@ -89,49 +182,8 @@ def backward(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 1."""
-    for n in range(start, stop):
-        z = species[n]
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            a4 = a[n, 4, c]
-            a5 = a[n, 5, c]
-            a6 = a[n, 6, c]
-            a7 = a[n, 7, c]
-            a8 = a[n, 8, c]
-            w0 = w[z, 0, c]
-            w1 = w[z, 1, c]
-            w2 = w[z, 2, c]
-            t_a0 = t_a[n, 0, c]
-            t_a1 = t_a[n, 1, c]
-            t_a2 = t_a[n, 2, c]
-            t_a3 = t_a[n, 3, c]
-            t_a4 = t_a[n, 4, c]
-            t_a5 = t_a[n, 5, c]
-            t_a6 = t_a[n, 6, c]
-            t_a7 = t_a[n, 7, c]
-            t_a8 = t_a[n, 8, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_out[n, 0, c] = a0 * t_w0 + t_a0 * w0
-            t_out[n, 1, c] = a1 * t_w1 + t_a1 * w1
-            t_out[n, 2, c] = a2 * t_w1 + t_a2 * w1
-            t_out[n, 3, c] = a3 * t_w1 + t_a3 * w1
-            t_out[n, 4, c] = a4 * t_w2 + t_a4 * w2
-            t_out[n, 5, c] = a5 * t_w2 + t_a5 * w2
-            t_out[n, 6, c] = a6 * t_w2 + t_a6 * w2
-            t_out[n, 7, c] = a7 * t_w2 + t_a7 * w2
-            t_out[n, 8, c] = a8 * t_w2 + t_a8 * w2
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 1."""
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 1."""
     real = a.dtype.type
     c0 = real(0)
     for n in range(start, stop):
@@ -155,18 +207,15 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_a6 = t_a[n, 6, c]
             t_a7 = t_a[n, 7, c]
             t_a8 = t_a[n, 8, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_d_a[n, 0, c] = g0 * t_w0
-            t_d_a[n, 1, c] = g1 * t_w1
-            t_d_a[n, 2, c] = g2 * t_w1
-            t_d_a[n, 3, c] = g3 * t_w1
-            t_d_a[n, 4, c] = g4 * t_w2
-            t_d_a[n, 5, c] = g5 * t_w2
-            t_d_a[n, 6, c] = g6 * t_w2
-            t_d_a[n, 7, c] = g7 * t_w2
-            t_d_a[n, 8, c] = g8 * t_w2
+            t_d_a[n, 0, c] = c0
+            t_d_a[n, 1, c] = c0
+            t_d_a[n, 2, c] = c0
+            t_d_a[n, 3, c] = c0
+            t_d_a[n, 4, c] = c0
+            t_d_a[n, 5, c] = c0
+            t_d_a[n, 6, c] = c0
+            t_d_a[n, 7, c] = c0
+            t_d_a[n, 8, c] = c0
             t_d_a[n, 9, c] = c0
             t_d_a[n, 10, c] = c0
             t_d_a[n, 11, c] = c0

@@ -3,8 +3,8 @@
 # Kernel:      product_full_limited_a1_o0_n2
 # Rule:        out = sum over orders 1..2 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 8, channel] -> out [atoms, component, channel]
-# Operations:  forward 32, backward 68, forward_tangent 78, backward_tangent 118
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 56da53d0d1b35e8d
+# Operations:  forward 32, forward_tangent 44, backward 42, backward_tangent 38, backward_w 68, backward_tangent_w 76
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 43977e3ab523d69a
 
 from numba import njit
 
@@ -42,8 +42,132 @@ def forward(start, stop, thread, species, a, w, out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 2."""
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_out):
+    """Tangent of: Product basis to correlation 2."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            a7 = a[n, 7, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            t_a4 = t_a[n, 4, c]
+            t_a5 = t_a[n, 5, c]
+            t_a6 = t_a[n, 6, c]
+            t_a7 = t_a[n, 7, c]
+            t_q0_0 = c2 * a0 * t_a0
+            t_q2_0 = a0 * t_a4 + a4 * t_a0
+            t_q4_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+            t_q7_0 = a1 * t_a5 + a2 * t_a6 + a3 * t_a7 + a5 * t_a1 + a6 * t_a2 + a7 * t_a3
+            t_q8_0 = c2 * a4 * t_a4
+            t_q10_0 = c2 * (a5 * t_a5 + a6 * t_a6 + a7 * t_a7)
+            t_out[n, 0, c] = t_a0 * w0 + t_q0_0 * w2 + t_q10_0 * w7 + t_q4_0 * w4 + t_q8_0 * w6
+            t_out[n, 1, c] = t_a4 * w1 + t_q2_0 * w3 + t_q7_0 * w5
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, species, a, w, g, d_a):
+    """Gradient to a of: Product basis to correlation 2."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            a7 = a[n, 7, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            d_q10_0 = g0 * w7
+            d_q8_0 = g0 * w6
+            d_q7_0 = g1 * w5
+            d_q4_0 = g0 * w4
+            d_q2_0 = g1 * w3
+            d_q0_0 = g0 * w2
+            d_a[n, 0, c] = c2 * a0 * d_q0_0 + a4 * d_q2_0 + g0 * w0
+            d_a[n, 1, c] = c2 * a1 * d_q4_0 + a5 * d_q7_0
+            d_a[n, 2, c] = c2 * a2 * d_q4_0 + a6 * d_q7_0
+            d_a[n, 3, c] = c2 * a3 * d_q4_0 + a7 * d_q7_0
+            d_a[n, 4, c] = a0 * d_q2_0 + g1 * w1 + c2 * a4 * d_q8_0
+            d_a[n, 5, c] = a1 * d_q7_0 + c2 * a5 * d_q10_0
+            d_a[n, 6, c] = a2 * d_q7_0 + c2 * a6 * d_q10_0
+            d_a[n, 7, c] = a3 * d_q7_0 + c2 * a7 * d_q10_0
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_d_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 2."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            t_a4 = t_a[n, 4, c]
+            t_a5 = t_a[n, 5, c]
+            t_a6 = t_a[n, 6, c]
+            t_a7 = t_a[n, 7, c]
+            d_q10_0 = g0 * w7
+            d_q8_0 = g0 * w6
+            d_q7_0 = g1 * w5
+            d_q4_0 = g0 * w4
+            d_q2_0 = g1 * w3
+            d_q0_0 = g0 * w2
+            t_d_a[n, 0, c] = c2 * d_q0_0 * t_a0 + d_q2_0 * t_a4
+            t_d_a[n, 1, c] = c2 * d_q4_0 * t_a1 + d_q7_0 * t_a5
+            t_d_a[n, 2, c] = c2 * d_q4_0 * t_a2 + d_q7_0 * t_a6
+            t_d_a[n, 3, c] = c2 * d_q4_0 * t_a3 + d_q7_0 * t_a7
+            t_d_a[n, 4, c] = d_q2_0 * t_a0 + c2 * d_q8_0 * t_a4
+            t_d_a[n, 5, c] = c2 * d_q10_0 * t_a5 + d_q7_0 * t_a1
+            t_d_a[n, 6, c] = c2 * d_q10_0 * t_a6 + d_q7_0 * t_a2
+            t_d_a[n, 7, c] = c2 * d_q10_0 * t_a7 + d_q7_0 * t_a3
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
+    """Gradient to a, w of: Product basis to correlation 2."""
     real = a.dtype.type
     c2 = real(2)
     for n in range(start, stop):
@@ -98,67 +222,8 @@ def backward(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 2."""
-    real = a.dtype.type
-    c2 = real(2)
-    for n in range(start, stop):
-        z = species[n]
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            a4 = a[n, 4, c]
-            a5 = a[n, 5, c]
-            a6 = a[n, 6, c]
-            a7 = a[n, 7, c]
-            w0 = w[z, 0, c]
-            w1 = w[z, 1, c]
-            w2 = w[z, 2, c]
-            w3 = w[z, 3, c]
-            w4 = w[z, 4, c]
-            w5 = w[z, 5, c]
-            w6 = w[z, 6, c]
-            w7 = w[z, 7, c]
-            t_a0 = t_a[n, 0, c]
-            t_a1 = t_a[n, 1, c]
-            t_a2 = t_a[n, 2, c]
-            t_a3 = t_a[n, 3, c]
-            t_a4 = t_a[n, 4, c]
-            t_a5 = t_a[n, 5, c]
-            t_a6 = t_a[n, 6, c]
-            t_a7 = t_a[n, 7, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
-            t_w5 = t_w[z, 5, c]
-            t_w6 = t_w[z, 6, c]
-            t_w7 = t_w[z, 7, c]
-            q0_0 = a0 * a0
-            t_q0_0 = c2 * a0 * t_a0
-            q2_0 = a0 * a4
-            t_q2_0 = a0 * t_a4 + a4 * t_a0
-            q4_0 = a1 * a1 + a2 * a2 + a3 * a3
-            t_q4_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-            q7_0 = a1 * a5 + a2 * a6 + a3 * a7
-            t_q7_0 = a1 * t_a5 + a2 * t_a6 + a3 * t_a7 + a5 * t_a1 + a6 * t_a2 + a7 * t_a3
-            q8_0 = a4 * a4
-            t_q8_0 = c2 * a4 * t_a4
-            q10_0 = a5 * a5 + a6 * a6 + a7 * a7
-            t_q10_0 = c2 * (a5 * t_a5 + a6 * t_a6 + a7 * t_a7)
-            t_out[n, 0, c] = (
-                a0 * t_w0 + q0_0 * t_w2 + q10_0 * t_w7 + q4_0 * t_w4 + q8_0 * t_w6 + t_a0 * w0 + t_q0_0 * w2 + t_q10_0
-                * w7 + t_q4_0 * w4 + t_q8_0 * w6
-            )
-            t_out[n, 1, c] = a4 * t_w1 + q2_0 * t_w3 + q7_0 * t_w5 + t_a4 * w1 + t_q2_0 * w3 + t_q7_0 * w5
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 2."""
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 2."""
     real = a.dtype.type
     c2 = real(2)
     for n in range(start, stop):
@@ -188,14 +253,6 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_a5 = t_a[n, 5, c]
             t_a6 = t_a[n, 6, c]
             t_a7 = t_a[n, 7, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
-            t_w5 = t_w[z, 5, c]
-            t_w6 = t_w[z, 6, c]
-            t_w7 = t_w[z, 7, c]
             t_q0_0 = c2 * a0 * t_a0
             t_q2_0 = a0 * t_a4 + a4 * t_a0
             t_q4_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
@@ -203,25 +260,19 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_q8_0 = c2 * a4 * t_a4
             t_q10_0 = c2 * (a5 * t_a5 + a6 * t_a6 + a7 * t_a7)
             d_q10_0 = g0 * w7
-            t_d_q10_0 = g0 * t_w7
             d_q8_0 = g0 * w6
-            t_d_q8_0 = g0 * t_w6
             d_q7_0 = g1 * w5
-            t_d_q7_0 = g1 * t_w5
             d_q4_0 = g0 * w4
-            t_d_q4_0 = g0 * t_w4
             d_q2_0 = g1 * w3
-            t_d_q2_0 = g1 * t_w3
             d_q0_0 = g0 * w2
-            t_d_q0_0 = g0 * t_w2
-            t_d_a[n, 0, c] = c2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a4 * t_d_q2_0 + d_q2_0 * t_a4 + g0 * t_w0
-            t_d_a[n, 1, c] = c2 * (a1 * t_d_q4_0 + d_q4_0 * t_a1) + a5 * t_d_q7_0 + d_q7_0 * t_a5
-            t_d_a[n, 2, c] = c2 * (a2 * t_d_q4_0 + d_q4_0 * t_a2) + a6 * t_d_q7_0 + d_q7_0 * t_a6
-            t_d_a[n, 3, c] = c2 * (a3 * t_d_q4_0 + d_q4_0 * t_a3) + a7 * t_d_q7_0 + d_q7_0 * t_a7
-            t_d_a[n, 4, c] = a0 * t_d_q2_0 + d_q2_0 * t_a0 + g1 * t_w1 + c2 * (a4 * t_d_q8_0 + d_q8_0 * t_a4)
-            t_d_a[n, 5, c] = a1 * t_d_q7_0 + d_q7_0 * t_a1 + c2 * (a5 * t_d_q10_0 + d_q10_0 * t_a5)
-            t_d_a[n, 6, c] = a2 * t_d_q7_0 + d_q7_0 * t_a2 + c2 * (a6 * t_d_q10_0 + d_q10_0 * t_a6)
-            t_d_a[n, 7, c] = a3 * t_d_q7_0 + d_q7_0 * t_a3 + c2 * (a7 * t_d_q10_0 + d_q10_0 * t_a7)
+            t_d_a[n, 0, c] = c2 * d_q0_0 * t_a0 + d_q2_0 * t_a4
+            t_d_a[n, 1, c] = c2 * d_q4_0 * t_a1 + d_q7_0 * t_a5
+            t_d_a[n, 2, c] = c2 * d_q4_0 * t_a2 + d_q7_0 * t_a6
+            t_d_a[n, 3, c] = c2 * d_q4_0 * t_a3 + d_q7_0 * t_a7
+            t_d_a[n, 4, c] = d_q2_0 * t_a0 + c2 * d_q8_0 * t_a4
+            t_d_a[n, 5, c] = c2 * d_q10_0 * t_a5 + d_q7_0 * t_a1
+            t_d_a[n, 6, c] = c2 * d_q10_0 * t_a6 + d_q7_0 * t_a2
+            t_d_a[n, 7, c] = c2 * d_q10_0 * t_a7 + d_q7_0 * t_a3
             t_d_w[thread, z, 0, c] += g0 * t_a0
             t_d_w[thread, z, 1, c] += g1 * t_a4
             t_d_w[thread, z, 2, c] += g0 * t_q0_0

@@ -3,8 +3,9 @@
 # Kernel:      product_full_limited_a1_o0_n3
 # Rule:        out = sum over orders 1..3 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 30, channel] -> out [atoms, component, channel]
-# Operations:  forward 153, backward 408, forward_tangent 440, backward_tangent 942
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 82fb3ad2ae2618be
+# Operations:  forward 153, forward_tangent 340, backward 338, backward_tangent 565, backward_w 408,
+#              backward_tangent_w 758
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 b7b159bdcc8ddb9e
 
 from numba import njit
 
@@ -101,8 +102,513 @@ def forward(start, stop, thread, species, a, w, out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 3."""
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_out):
+    """Tangent of: Product basis to correlation 3."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            a7 = a[n, 7, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            w11 = w[z, 11, c]
+            w12 = w[z, 12, c]
+            w13 = w[z, 13, c]
+            w14 = w[z, 14, c]
+            w15 = w[z, 15, c]
+            w16 = w[z, 16, c]
+            w17 = w[z, 17, c]
+            w18 = w[z, 18, c]
+            w19 = w[z, 19, c]
+            w20 = w[z, 20, c]
+            w21 = w[z, 21, c]
+            w22 = w[z, 22, c]
+            w23 = w[z, 23, c]
+            w24 = w[z, 24, c]
+            w25 = w[z, 25, c]
+            w26 = w[z, 26, c]
+            w27 = w[z, 27, c]
+            w28 = w[z, 28, c]
+            w29 = w[z, 29, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            t_a4 = t_a[n, 4, c]
+            t_a5 = t_a[n, 5, c]
+            t_a6 = t_a[n, 6, c]
+            t_a7 = t_a[n, 7, c]
+            q0_0 = a0 * a0
+            t_q0_0 = c2 * a0 * t_a0
+            q1_0 = a0 * a1
+            t_q1_0 = a0 * t_a1 + a1 * t_a0
+            q1_1 = a0 * a2
+            t_q1_1 = a0 * t_a2 + a2 * t_a0
+            q1_2 = a0 * a3
+            t_q1_2 = a0 * t_a3 + a3 * t_a0
+            q2_0 = a0 * a4
+            t_q2_0 = a0 * t_a4 + a4 * t_a0
+            q3_0 = a0 * a5
+            t_q3_0 = a0 * t_a5 + a5 * t_a0
+            q3_1 = a0 * a6
+            t_q3_1 = a0 * t_a6 + a6 * t_a0
+            q3_2 = a0 * a7
+            t_q3_2 = a0 * t_a7 + a7 * t_a0
+            q4_0 = a1 * a1 + a2 * a2 + a3 * a3
+            t_q4_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+            q5_0 = a1 * a4
+            t_q5_0 = a1 * t_a4 + a4 * t_a1
+            q5_1 = a2 * a4
+            t_q5_1 = a2 * t_a4 + a4 * t_a2
+            q5_2 = a3 * a4
+            t_q5_2 = a3 * t_a4 + a4 * t_a3
+            q6_0 = a2 * a7 - a3 * a6
+            t_q6_0 = a2 * t_a7 - a3 * t_a6 - a6 * t_a3 + a7 * t_a2
+            q6_1 = -a1 * a7 + a3 * a5
+            t_q6_1 = -a1 * t_a7 + a3 * t_a5 + a5 * t_a3 - a7 * t_a1
+            q6_2 = a1 * a6 - a2 * a5
+            t_q6_2 = a1 * t_a6 - a2 * t_a5 - a5 * t_a2 + a6 * t_a1
+            q7_0 = a1 * a5 + a2 * a6 + a3 * a7
+            t_q7_0 = a1 * t_a5 + a2 * t_a6 + a3 * t_a7 + a5 * t_a1 + a6 * t_a2 + a7 * t_a3
+            q8_0 = a4 * a4
+            t_q8_0 = c2 * a4 * t_a4
+            q9_0 = a4 * a5
+            t_q9_0 = a4 * t_a5 + a5 * t_a4
+            q9_1 = a4 * a6
+            t_q9_1 = a4 * t_a6 + a6 * t_a4
+            q9_2 = a4 * a7
+            t_q9_2 = a4 * t_a7 + a7 * t_a4
+            q10_0 = a5 * a5 + a6 * a6 + a7 * a7
+            t_q10_0 = c2 * (a5 * t_a5 + a6 * t_a6 + a7 * t_a7)
+            s3_8_0 = q0_0 * w8 + q10_0 * w11 + q4_0 * w9 + q8_0 * w10
+            t_s3_8_0 = t_q0_0 * w8 + t_q10_0 * w11 + t_q4_0 * w9 + t_q8_0 * w10
+            s3_12_0 = q1_0 * w12 + q6_0 * w13 + q9_0 * w14
+            t_s3_12_0 = t_q1_0 * w12 + t_q6_0 * w13 + t_q9_0 * w14
+            s3_12_1 = q1_1 * w12 + q6_1 * w13 + q9_1 * w14
+            t_s3_12_1 = t_q1_1 * w12 + t_q6_1 * w13 + t_q9_1 * w14
+            s3_12_2 = q1_2 * w12 + q6_2 * w13 + q9_2 * w14
+            t_s3_12_2 = t_q1_2 * w12 + t_q6_2 * w13 + t_q9_2 * w14
+            s3_15_0 = q2_0 * w15 + q7_0 * w16
+            t_s3_15_0 = t_q2_0 * w15 + t_q7_0 * w16
+            s3_17_0 = q3_0 * w17 + q5_0 * w18
+            t_s3_17_0 = t_q3_0 * w17 + t_q5_0 * w18
+            s3_17_1 = q3_1 * w17 + q5_1 * w18
+            t_s3_17_1 = t_q3_1 * w17 + t_q5_1 * w18
+            s3_17_2 = q3_2 * w17 + q5_2 * w18
+            t_s3_17_2 = t_q3_2 * w17 + t_q5_2 * w18
+            s3_19_0 = q0_0 * w19 + q10_0 * w22 + q4_0 * w20 + q8_0 * w21
+            t_s3_19_0 = t_q0_0 * w19 + t_q10_0 * w22 + t_q4_0 * w20 + t_q8_0 * w21
+            s3_23_0 = q1_0 * w23 + q6_0 * w24 + q9_0 * w25
+            t_s3_23_0 = t_q1_0 * w23 + t_q6_0 * w24 + t_q9_0 * w25
+            s3_23_1 = q1_1 * w23 + q6_1 * w24 + q9_1 * w25
+            t_s3_23_1 = t_q1_1 * w23 + t_q6_1 * w24 + t_q9_1 * w25
+            s3_23_2 = q1_2 * w23 + q6_2 * w24 + q9_2 * w25
+            t_s3_23_2 = t_q1_2 * w23 + t_q6_2 * w24 + t_q9_2 * w25
+            s3_26_0 = q2_0 * w26 + q7_0 * w27
+            t_s3_26_0 = t_q2_0 * w26 + t_q7_0 * w27
+            s3_28_0 = q3_0 * w28 + q5_0 * w29
+            t_s3_28_0 = t_q3_0 * w28 + t_q5_0 * w29
+            s3_28_1 = q3_1 * w28 + q5_1 * w29
+            t_s3_28_1 = t_q3_1 * w28 + t_q5_1 * w29
+            s3_28_2 = q3_2 * w28 + q5_2 * w29
+            t_s3_28_2 = t_q3_2 * w28 + t_q5_2 * w29
+            t_out[n, 0, c] = (
+                a0 * t_s3_8_0 + a1 * t_s3_12_0 + a2 * t_s3_12_1 + a3 * t_s3_12_2 + a4 * t_s3_15_0 + a5 * t_s3_17_0 +
+                a6 * t_s3_17_1 + a7 * t_s3_17_2 + s3_12_0 * t_a1 + s3_12_1 * t_a2 + s3_12_2 * t_a3 + s3_15_0 * t_a4 +
+                s3_17_0 * t_a5 + s3_17_1 * t_a6 + s3_17_2 * t_a7 + s3_8_0 * t_a0 + t_a0 * w0 + t_q0_0 * w2 + t_q10_0 *
+                w7 + t_q4_0 * w4 + t_q8_0 * w6
+            )
+            t_out[n, 1, c] = (
+                a0 * t_s3_26_0 + a1 * t_s3_28_0 + a2 * t_s3_28_1 + a3 * t_s3_28_2 + a4 * t_s3_19_0 + a5 * t_s3_23_0 +
+                a6 * t_s3_23_1 + a7 * t_s3_23_2 + s3_19_0 * t_a4 + s3_23_0 * t_a5 + s3_23_1 * t_a6 + s3_23_2 * t_a7 +
+                s3_26_0 * t_a0 + s3_28_0 * t_a1 + s3_28_1 * t_a2 + s3_28_2 * t_a3 + t_a4 * w1 + t_q2_0 * w3 + t_q7_0 *
+                w5
+            )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, species, a, w, g, d_a):
+    """Gradient to a of: Product basis to correlation 3."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            a7 = a[n, 7, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            w11 = w[z, 11, c]
+            w12 = w[z, 12, c]
+            w13 = w[z, 13, c]
+            w14 = w[z, 14, c]
+            w15 = w[z, 15, c]
+            w16 = w[z, 16, c]
+            w17 = w[z, 17, c]
+            w18 = w[z, 18, c]
+            w19 = w[z, 19, c]
+            w20 = w[z, 20, c]
+            w21 = w[z, 21, c]
+            w22 = w[z, 22, c]
+            w23 = w[z, 23, c]
+            w24 = w[z, 24, c]
+            w25 = w[z, 25, c]
+            w26 = w[z, 26, c]
+            w27 = w[z, 27, c]
+            w28 = w[z, 28, c]
+            w29 = w[z, 29, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            q0_0 = a0 * a0
+            q1_0 = a0 * a1
+            q1_1 = a0 * a2
+            q1_2 = a0 * a3
+            q2_0 = a0 * a4
+            q3_0 = a0 * a5
+            q3_1 = a0 * a6
+            q3_2 = a0 * a7
+            q4_0 = a1 * a1 + a2 * a2 + a3 * a3
+            q5_0 = a1 * a4
+            q5_1 = a2 * a4
+            q5_2 = a3 * a4
+            q6_0 = a2 * a7 - a3 * a6
+            q6_1 = -a1 * a7 + a3 * a5
+            q6_2 = a1 * a6 - a2 * a5
+            q7_0 = a1 * a5 + a2 * a6 + a3 * a7
+            q8_0 = a4 * a4
+            q9_0 = a4 * a5
+            q9_1 = a4 * a6
+            q9_2 = a4 * a7
+            q10_0 = a5 * a5 + a6 * a6 + a7 * a7
+            s3_8_0 = q0_0 * w8 + q10_0 * w11 + q4_0 * w9 + q8_0 * w10
+            s3_12_0 = q1_0 * w12 + q6_0 * w13 + q9_0 * w14
+            s3_12_1 = q1_1 * w12 + q6_1 * w13 + q9_1 * w14
+            s3_12_2 = q1_2 * w12 + q6_2 * w13 + q9_2 * w14
+            s3_15_0 = q2_0 * w15 + q7_0 * w16
+            s3_17_0 = q3_0 * w17 + q5_0 * w18
+            s3_17_1 = q3_1 * w17 + q5_1 * w18
+            s3_17_2 = q3_2 * w17 + q5_2 * w18
+            s3_19_0 = q0_0 * w19 + q10_0 * w22 + q4_0 * w20 + q8_0 * w21
+            s3_23_0 = q1_0 * w23 + q6_0 * w24 + q9_0 * w25
+            s3_23_1 = q1_1 * w23 + q6_1 * w24 + q9_1 * w25
+            s3_23_2 = q1_2 * w23 + q6_2 * w24 + q9_2 * w25
+            s3_26_0 = q2_0 * w26 + q7_0 * w27
+            s3_28_0 = q3_0 * w28 + q5_0 * w29
+            s3_28_1 = q3_1 * w28 + q5_1 * w29
+            s3_28_2 = q3_2 * w28 + q5_2 * w29
+            d_s3_28_2 = a3 * g1
+            d_s3_28_1 = a2 * g1
+            d_s3_28_0 = a1 * g1
+            d_s3_26_0 = a0 * g1
+            d_s3_23_2 = a7 * g1
+            d_s3_23_1 = a6 * g1
+            d_s3_23_0 = a5 * g1
+            d_s3_19_0 = a4 * g1
+            d_s3_17_2 = a7 * g0
+            d_s3_17_1 = a6 * g0
+            d_s3_17_0 = a5 * g0
+            d_s3_15_0 = a4 * g0
+            d_s3_12_2 = a3 * g0
+            d_s3_12_1 = a2 * g0
+            d_s3_12_0 = a1 * g0
+            d_s3_8_0 = a0 * g0
+            d_q10_0 = d_s3_19_0 * w22 + d_s3_8_0 * w11 + g0 * w7
+            d_q9_2 = d_s3_12_2 * w14 + d_s3_23_2 * w25
+            d_q9_1 = d_s3_12_1 * w14 + d_s3_23_1 * w25
+            d_q9_0 = d_s3_12_0 * w14 + d_s3_23_0 * w25
+            d_q8_0 = d_s3_19_0 * w21 + d_s3_8_0 * w10 + g0 * w6
+            d_q7_0 = d_s3_15_0 * w16 + d_s3_26_0 * w27 + g1 * w5
+            d_q6_2 = d_s3_12_2 * w13 + d_s3_23_2 * w24
+            d_q6_1 = d_s3_12_1 * w13 + d_s3_23_1 * w24
+            d_q6_0 = d_s3_12_0 * w13 + d_s3_23_0 * w24
+            d_q5_2 = d_s3_17_2 * w18 + d_s3_28_2 * w29
+            d_q5_1 = d_s3_17_1 * w18 + d_s3_28_1 * w29
+            d_q5_0 = d_s3_17_0 * w18 + d_s3_28_0 * w29
+            d_q4_0 = d_s3_19_0 * w20 + d_s3_8_0 * w9 + g0 * w4
+            d_q3_2 = d_s3_17_2 * w17 + d_s3_28_2 * w28
+            d_q3_1 = d_s3_17_1 * w17 + d_s3_28_1 * w28
+            d_q3_0 = d_s3_17_0 * w17 + d_s3_28_0 * w28
+            d_q2_0 = d_s3_15_0 * w15 + d_s3_26_0 * w26 + g1 * w3
+            d_q1_2 = d_s3_12_2 * w12 + d_s3_23_2 * w23
+            d_q1_1 = d_s3_12_1 * w12 + d_s3_23_1 * w23
+            d_q1_0 = d_s3_12_0 * w12 + d_s3_23_0 * w23
+            d_q0_0 = d_s3_19_0 * w19 + d_s3_8_0 * w8 + g0 * w2
+            d_a[n, 0, c] = (
+                c2 * a0 * d_q0_0 + a1 * d_q1_0 + a2 * d_q1_1 + a3 * d_q1_2 + a4 * d_q2_0 + a5 * d_q3_0 + a6 * d_q3_1 +
+                a7 * d_q3_2 + g0 * s3_8_0 + g0 * w0 + g1 * s3_26_0
+            )
+            d_a[n, 1, c] = (
+                a0 * d_q1_0 + a4 * d_q5_0 + a5 * d_q7_0 + a6 * d_q6_2 - a7 * d_q6_1 + g0 * s3_12_0 + g1 * s3_28_0 + c2
+                * a1 * d_q4_0
+            )
+            d_a[n, 2, c] = (
+                a0 * d_q1_1 + a4 * d_q5_1 - a5 * d_q6_2 + a6 * d_q7_0 + a7 * d_q6_0 + g0 * s3_12_1 + g1 * s3_28_1 + c2
+                * a2 * d_q4_0
+            )
+            d_a[n, 3, c] = (
+                a0 * d_q1_2 + a4 * d_q5_2 + a5 * d_q6_1 - a6 * d_q6_0 + a7 * d_q7_0 + g0 * s3_12_2 + g1 * s3_28_2 + c2
+                * a3 * d_q4_0
+            )
+            d_a[n, 4, c] = (
+                a0 * d_q2_0 + a1 * d_q5_0 + a2 * d_q5_1 + a3 * d_q5_2 + a5 * d_q9_0 + a6 * d_q9_1 + a7 * d_q9_2 + g0 *
+                s3_15_0 + g1 * s3_19_0 + g1 * w1 + c2 * a4 * d_q8_0
+            )
+            d_a[n, 5, c] = (
+                a0 * d_q3_0 + a1 * d_q7_0 - a2 * d_q6_2 + a3 * d_q6_1 + a4 * d_q9_0 + g0 * s3_17_0 + g1 * s3_23_0 + c2
+                * a5 * d_q10_0
+            )
+            d_a[n, 6, c] = (
+                a0 * d_q3_1 + a1 * d_q6_2 + a2 * d_q7_0 - a3 * d_q6_0 + a4 * d_q9_1 + g0 * s3_17_1 + g1 * s3_23_1 + c2
+                * a6 * d_q10_0
+            )
+            d_a[n, 7, c] = (
+                a0 * d_q3_2 - a1 * d_q6_1 + a2 * d_q6_0 + a3 * d_q7_0 + a4 * d_q9_2 + g0 * s3_17_2 + g1 * s3_23_2 + c2
+                * a7 * d_q10_0
+            )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_d_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 3."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            a7 = a[n, 7, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            w11 = w[z, 11, c]
+            w12 = w[z, 12, c]
+            w13 = w[z, 13, c]
+            w14 = w[z, 14, c]
+            w15 = w[z, 15, c]
+            w16 = w[z, 16, c]
+            w17 = w[z, 17, c]
+            w18 = w[z, 18, c]
+            w19 = w[z, 19, c]
+            w20 = w[z, 20, c]
+            w21 = w[z, 21, c]
+            w22 = w[z, 22, c]
+            w23 = w[z, 23, c]
+            w24 = w[z, 24, c]
+            w25 = w[z, 25, c]
+            w26 = w[z, 26, c]
+            w27 = w[z, 27, c]
+            w28 = w[z, 28, c]
+            w29 = w[z, 29, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            t_a4 = t_a[n, 4, c]
+            t_a5 = t_a[n, 5, c]
+            t_a6 = t_a[n, 6, c]
+            t_a7 = t_a[n, 7, c]
+            t_q0_0 = c2 * a0 * t_a0
+            t_q1_0 = a0 * t_a1 + a1 * t_a0
+            t_q1_1 = a0 * t_a2 + a2 * t_a0
+            t_q1_2 = a0 * t_a3 + a3 * t_a0
+            t_q2_0 = a0 * t_a4 + a4 * t_a0
+            t_q3_0 = a0 * t_a5 + a5 * t_a0
+            t_q3_1 = a0 * t_a6 + a6 * t_a0
+            t_q3_2 = a0 * t_a7 + a7 * t_a0
+            t_q4_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+            t_q5_0 = a1 * t_a4 + a4 * t_a1
+            t_q5_1 = a2 * t_a4 + a4 * t_a2
+            t_q5_2 = a3 * t_a4 + a4 * t_a3
+            t_q6_0 = a2 * t_a7 - a3 * t_a6 - a6 * t_a3 + a7 * t_a2
+            t_q6_1 = -a1 * t_a7 + a3 * t_a5 + a5 * t_a3 - a7 * t_a1
+            t_q6_2 = a1 * t_a6 - a2 * t_a5 - a5 * t_a2 + a6 * t_a1
+            t_q7_0 = a1 * t_a5 + a2 * t_a6 + a3 * t_a7 + a5 * t_a1 + a6 * t_a2 + a7 * t_a3
+            t_q8_0 = c2 * a4 * t_a4
+            t_q9_0 = a4 * t_a5 + a5 * t_a4
+            t_q9_1 = a4 * t_a6 + a6 * t_a4
+            t_q9_2 = a4 * t_a7 + a7 * t_a4
+            t_q10_0 = c2 * (a5 * t_a5 + a6 * t_a6 + a7 * t_a7)
+            t_s3_8_0 = t_q0_0 * w8 + t_q10_0 * w11 + t_q4_0 * w9 + t_q8_0 * w10
+            t_s3_12_0 = t_q1_0 * w12 + t_q6_0 * w13 + t_q9_0 * w14
+            t_s3_12_1 = t_q1_1 * w12 + t_q6_1 * w13 + t_q9_1 * w14
+            t_s3_12_2 = t_q1_2 * w12 + t_q6_2 * w13 + t_q9_2 * w14
+            t_s3_15_0 = t_q2_0 * w15 + t_q7_0 * w16
+            t_s3_17_0 = t_q3_0 * w17 + t_q5_0 * w18
+            t_s3_17_1 = t_q3_1 * w17 + t_q5_1 * w18
+            t_s3_17_2 = t_q3_2 * w17 + t_q5_2 * w18
+            t_s3_19_0 = t_q0_0 * w19 + t_q10_0 * w22 + t_q4_0 * w20 + t_q8_0 * w21
+            t_s3_23_0 = t_q1_0 * w23 + t_q6_0 * w24 + t_q9_0 * w25
+            t_s3_23_1 = t_q1_1 * w23 + t_q6_1 * w24 + t_q9_1 * w25
+            t_s3_23_2 = t_q1_2 * w23 + t_q6_2 * w24 + t_q9_2 * w25
+            t_s3_26_0 = t_q2_0 * w26 + t_q7_0 * w27
+            t_s3_28_0 = t_q3_0 * w28 + t_q5_0 * w29
+            t_s3_28_1 = t_q3_1 * w28 + t_q5_1 * w29
+            t_s3_28_2 = t_q3_2 * w28 + t_q5_2 * w29
+            d_s3_28_2 = a3 * g1
+            t_d_s3_28_2 = g1 * t_a3
+            d_s3_28_1 = a2 * g1
+            t_d_s3_28_1 = g1 * t_a2
+            d_s3_28_0 = a1 * g1
+            t_d_s3_28_0 = g1 * t_a1
+            d_s3_26_0 = a0 * g1
+            t_d_s3_26_0 = g1 * t_a0
+            d_s3_23_2 = a7 * g1
+            t_d_s3_23_2 = g1 * t_a7
+            d_s3_23_1 = a6 * g1
+            t_d_s3_23_1 = g1 * t_a6
+            d_s3_23_0 = a5 * g1
+            t_d_s3_23_0 = g1 * t_a5
+            d_s3_19_0 = a4 * g1
+            t_d_s3_19_0 = g1 * t_a4
+            d_s3_17_2 = a7 * g0
+            t_d_s3_17_2 = g0 * t_a7
+            d_s3_17_1 = a6 * g0
+            t_d_s3_17_1 = g0 * t_a6
+            d_s3_17_0 = a5 * g0
+            t_d_s3_17_0 = g0 * t_a5
+            d_s3_15_0 = a4 * g0
+            t_d_s3_15_0 = g0 * t_a4
+            d_s3_12_2 = a3 * g0
+            t_d_s3_12_2 = g0 * t_a3
+            d_s3_12_1 = a2 * g0
+            t_d_s3_12_1 = g0 * t_a2
+            d_s3_12_0 = a1 * g0
+            t_d_s3_12_0 = g0 * t_a1
+            d_s3_8_0 = a0 * g0
+            t_d_s3_8_0 = g0 * t_a0
+            d_q10_0 = d_s3_19_0 * w22 + d_s3_8_0 * w11 + g0 * w7
+            t_d_q10_0 = t_d_s3_19_0 * w22 + t_d_s3_8_0 * w11
+            d_q9_2 = d_s3_12_2 * w14 + d_s3_23_2 * w25
+            t_d_q9_2 = t_d_s3_12_2 * w14 + t_d_s3_23_2 * w25
+            d_q9_1 = d_s3_12_1 * w14 + d_s3_23_1 * w25
+            t_d_q9_1 = t_d_s3_12_1 * w14 + t_d_s3_23_1 * w25
+            d_q9_0 = d_s3_12_0 * w14 + d_s3_23_0 * w25
+            t_d_q9_0 = t_d_s3_12_0 * w14 + t_d_s3_23_0 * w25
+            d_q8_0 = d_s3_19_0 * w21 + d_s3_8_0 * w10 + g0 * w6
+            t_d_q8_0 = t_d_s3_19_0 * w21 + t_d_s3_8_0 * w10
+            d_q7_0 = d_s3_15_0 * w16 + d_s3_26_0 * w27 + g1 * w5
+            t_d_q7_0 = t_d_s3_15_0 * w16 + t_d_s3_26_0 * w27
+            d_q6_2 = d_s3_12_2 * w13 + d_s3_23_2 * w24
+            t_d_q6_2 = t_d_s3_12_2 * w13 + t_d_s3_23_2 * w24
+            d_q6_1 = d_s3_12_1 * w13 + d_s3_23_1 * w24
+            t_d_q6_1 = t_d_s3_12_1 * w13 + t_d_s3_23_1 * w24
+            d_q6_0 = d_s3_12_0 * w13 + d_s3_23_0 * w24
+            t_d_q6_0 = t_d_s3_12_0 * w13 + t_d_s3_23_0 * w24
+            d_q5_2 = d_s3_17_2 * w18 + d_s3_28_2 * w29
+            t_d_q5_2 = t_d_s3_17_2 * w18 + t_d_s3_28_2 * w29
+            d_q5_1 = d_s3_17_1 * w18 + d_s3_28_1 * w29
+            t_d_q5_1 = t_d_s3_17_1 * w18 + t_d_s3_28_1 * w29
+            d_q5_0 = d_s3_17_0 * w18 + d_s3_28_0 * w29
+            t_d_q5_0 = t_d_s3_17_0 * w18 + t_d_s3_28_0 * w29
+            d_q4_0 = d_s3_19_0 * w20 + d_s3_8_0 * w9 + g0 * w4
+            t_d_q4_0 = t_d_s3_19_0 * w20 + t_d_s3_8_0 * w9
+            d_q3_2 = d_s3_17_2 * w17 + d_s3_28_2 * w28
+            t_d_q3_2 = t_d_s3_17_2 * w17 + t_d_s3_28_2 * w28
+            d_q3_1 = d_s3_17_1 * w17 + d_s3_28_1 * w28
+            t_d_q3_1 = t_d_s3_17_1 * w17 + t_d_s3_28_1 * w28
+            d_q3_0 = d_s3_17_0 * w17 + d_s3_28_0 * w28
+            t_d_q3_0 = t_d_s3_17_0 * w17 + t_d_s3_28_0 * w28
+            d_q2_0 = d_s3_15_0 * w15 + d_s3_26_0 * w26 + g1 * w3
+            t_d_q2_0 = t_d_s3_15_0 * w15 + t_d_s3_26_0 * w26
+            d_q1_2 = d_s3_12_2 * w12 + d_s3_23_2 * w23
+            t_d_q1_2 = t_d_s3_12_2 * w12 + t_d_s3_23_2 * w23
+            d_q1_1 = d_s3_12_1 * w12 + d_s3_23_1 * w23
+            t_d_q1_1 = t_d_s3_12_1 * w12 + t_d_s3_23_1 * w23
+            d_q1_0 = d_s3_12_0 * w12 + d_s3_23_0 * w23
+            t_d_q1_0 = t_d_s3_12_0 * w12 + t_d_s3_23_0 * w23
+            d_q0_0 = d_s3_19_0 * w19 + d_s3_8_0 * w8 + g0 * w2
+            t_d_q0_0 = t_d_s3_19_0 * w19 + t_d_s3_8_0 * w8
+            t_d_a[n, 0, c] = (
+                c2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + a4 * t_d_q2_0 +
+                a5 * t_d_q3_0 + a6 * t_d_q3_1 + a7 * t_d_q3_2 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2 * t_a3 + d_q2_0
+                * t_a4 + d_q3_0 * t_a5 + d_q3_1 * t_a6 + d_q3_2 * t_a7 + g0 * t_s3_8_0 + g1 * t_s3_26_0
+            )
+            t_d_a[n, 1, c] = (
+                a0 * t_d_q1_0 + a4 * t_d_q5_0 + a5 * t_d_q7_0 + a6 * t_d_q6_2 - a7 * t_d_q6_1 + d_q1_0 * t_a0 + d_q5_0
+                * t_a4 - d_q6_1 * t_a7 + d_q6_2 * t_a6 + d_q7_0 * t_a5 + g0 * t_s3_12_0 + g1 * t_s3_28_0 + c2 * (a1 *
+                t_d_q4_0 + d_q4_0 * t_a1)
+            )
+            t_d_a[n, 2, c] = (
+                a0 * t_d_q1_1 + a4 * t_d_q5_1 - a5 * t_d_q6_2 + a6 * t_d_q7_0 + a7 * t_d_q6_0 + d_q1_1 * t_a0 + d_q5_1
+                * t_a4 + d_q6_0 * t_a7 - d_q6_2 * t_a5 + d_q7_0 * t_a6 + g0 * t_s3_12_1 + g1 * t_s3_28_1 + c2 * (a2 *
+                t_d_q4_0 + d_q4_0 * t_a2)
+            )
+            t_d_a[n, 3, c] = (
+                a0 * t_d_q1_2 + a4 * t_d_q5_2 + a5 * t_d_q6_1 - a6 * t_d_q6_0 + a7 * t_d_q7_0 + d_q1_2 * t_a0 + d_q5_2
+                * t_a4 - d_q6_0 * t_a6 + d_q6_1 * t_a5 + d_q7_0 * t_a7 + g0 * t_s3_12_2 + g1 * t_s3_28_2 + c2 * (a3 *
+                t_d_q4_0 + d_q4_0 * t_a3)
+            )
+            t_d_a[n, 4, c] = (
+                a0 * t_d_q2_0 + a1 * t_d_q5_0 + a2 * t_d_q5_1 + a3 * t_d_q5_2 + a5 * t_d_q9_0 + a6 * t_d_q9_1 + a7 *
+                t_d_q9_2 + d_q2_0 * t_a0 + d_q5_0 * t_a1 + d_q5_1 * t_a2 + d_q5_2 * t_a3 + d_q9_0 * t_a5 + d_q9_1 *
+                t_a6 + d_q9_2 * t_a7 + g0 * t_s3_15_0 + g1 * t_s3_19_0 + c2 * (a4 * t_d_q8_0 + d_q8_0 * t_a4)
+            )
+            t_d_a[n, 5, c] = (
+                a0 * t_d_q3_0 + a1 * t_d_q7_0 - a2 * t_d_q6_2 + a3 * t_d_q6_1 + a4 * t_d_q9_0 + d_q3_0 * t_a0 + d_q6_1
+                * t_a3 - d_q6_2 * t_a2 + d_q7_0 * t_a1 + d_q9_0 * t_a4 + g0 * t_s3_17_0 + g1 * t_s3_23_0 + c2 * (a5 *
+                t_d_q10_0 + d_q10_0 * t_a5)
+            )
+            t_d_a[n, 6, c] = (
+                a0 * t_d_q3_1 + a1 * t_d_q6_2 + a2 * t_d_q7_0 - a3 * t_d_q6_0 + a4 * t_d_q9_1 + d_q3_1 * t_a0 - d_q6_0
+                * t_a3 + d_q6_2 * t_a1 + d_q7_0 * t_a2 + d_q9_1 * t_a4 + g0 * t_s3_17_1 + g1 * t_s3_23_1 + c2 * (a6 *
+                t_d_q10_0 + d_q10_0 * t_a6)
+            )
+            t_d_a[n, 7, c] = (
+                a0 * t_d_q3_2 - a1 * t_d_q6_1 + a2 * t_d_q6_0 + a3 * t_d_q7_0 + a4 * t_d_q9_2 + d_q3_2 * t_a0 + d_q6_0
+                * t_a2 - d_q6_1 * t_a1 + d_q7_0 * t_a3 + d_q9_2 * t_a4 + g0 * t_s3_17_2 + g1 * t_s3_23_2 + c2 * (a7 *
+                t_d_q10_0 + d_q10_0 * t_a7)
+            )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
+    """Gradient to a, w of: Product basis to correlation 3."""
     real = a.dtype.type
     c2 = real(2)
     for n in range(start, stop):
@@ -287,186 +793,8 @@ def backward(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 3."""
-    real = a.dtype.type
-    c2 = real(2)
-    for n in range(start, stop):
-        z = species[n]
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            a4 = a[n, 4, c]
-            a5 = a[n, 5, c]
-            a6 = a[n, 6, c]
-            a7 = a[n, 7, c]
-            w0 = w[z, 0, c]
-            w1 = w[z, 1, c]
-            w2 = w[z, 2, c]
-            w3 = w[z, 3, c]
-            w4 = w[z, 4, c]
-            w5 = w[z, 5, c]
-            w6 = w[z, 6, c]
-            w7 = w[z, 7, c]
-            w8 = w[z, 8, c]
-            w9 = w[z, 9, c]
-            w10 = w[z, 10, c]
-            w11 = w[z, 11, c]
-            w12 = w[z, 12, c]
-            w13 = w[z, 13, c]
-            w14 = w[z, 14, c]
-            w15 = w[z, 15, c]
-            w16 = w[z, 16, c]
-            w17 = w[z, 17, c]
-            w18 = w[z, 18, c]
-            w19 = w[z, 19, c]
-            w20 = w[z, 20, c]
-            w21 = w[z, 21, c]
-            w22 = w[z, 22, c]
-            w23 = w[z, 23, c]
-            w24 = w[z, 24, c]
-            w25 = w[z, 25, c]
-            w26 = w[z, 26, c]
-            w27 = w[z, 27, c]
-            w28 = w[z, 28, c]
-            w29 = w[z, 29, c]
-            t_a0 = t_a[n, 0, c]
-            t_a1 = t_a[n, 1, c]
-            t_a2 = t_a[n, 2, c]
-            t_a3 = t_a[n, 3, c]
-            t_a4 = t_a[n, 4, c]
-            t_a5 = t_a[n, 5, c]
-            t_a6 = t_a[n, 6, c]
-            t_a7 = t_a[n, 7, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
-            t_w5 = t_w[z, 5, c]
-            t_w6 = t_w[z, 6, c]
-            t_w7 = t_w[z, 7, c]
-            t_w8 = t_w[z, 8, c]
-            t_w9 = t_w[z, 9, c]
-            t_w10 = t_w[z, 10, c]
-            t_w11 = t_w[z, 11, c]
-            t_w12 = t_w[z, 12, c]
-            t_w13 = t_w[z, 13, c]
-            t_w14 = t_w[z, 14, c]
-            t_w15 = t_w[z, 15, c]
-            t_w16 = t_w[z, 16, c]
-            t_w17 = t_w[z, 17, c]
-            t_w18 = t_w[z, 18, c]
-            t_w19 = t_w[z, 19, c]
-            t_w20 = t_w[z, 20, c]
-            t_w21 = t_w[z, 21, c]
-            t_w22 = t_w[z, 22, c]
-            t_w23 = t_w[z, 23, c]
-            t_w24 = t_w[z, 24, c]
-            t_w25 = t_w[z, 25, c]
-            t_w26 = t_w[z, 26, c]
-            t_w27 = t_w[z, 27, c]
-            t_w28 = t_w[z, 28, c]
-            t_w29 = t_w[z, 29, c]
-            q0_0 = a0 * a0
-            t_q0_0 = c2 * a0 * t_a0
-            q1_0 = a0 * a1
-            t_q1_0 = a0 * t_a1 + a1 * t_a0
-            q1_1 = a0 * a2
-            t_q1_1 = a0 * t_a2 + a2 * t_a0
-            q1_2 = a0 * a3
-            t_q1_2 = a0 * t_a3 + a3 * t_a0
-            q2_0 = a0 * a4
-            t_q2_0 = a0 * t_a4 + a4 * t_a0
-            q3_0 = a0 * a5
-            t_q3_0 = a0 * t_a5 + a5 * t_a0
-            q3_1 = a0 * a6
-            t_q3_1 = a0 * t_a6 + a6 * t_a0
-            q3_2 = a0 * a7
-            t_q3_2 = a0 * t_a7 + a7 * t_a0
-            q4_0 = a1 * a1 + a2 * a2 + a3 * a3
-            t_q4_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-            q5_0 = a1 * a4
-            t_q5_0 = a1 * t_a4 + a4 * t_a1
-            q5_1 = a2 * a4
-            t_q5_1 = a2 * t_a4 + a4 * t_a2
-            q5_2 = a3 * a4
-            t_q5_2 = a3 * t_a4 + a4 * t_a3
-            q6_0 = a2 * a7 - a3 * a6
-            t_q6_0 = a2 * t_a7 - a3 * t_a6 - a6 * t_a3 + a7 * t_a2
-            q6_1 = -a1 * a7 + a3 * a5
-            t_q6_1 = -a1 * t_a7 + a3 * t_a5 + a5 * t_a3 - a7 * t_a1
-            q6_2 = a1 * a6 - a2 * a5
-            t_q6_2 = a1 * t_a6 - a2 * t_a5 - a5 * t_a2 + a6 * t_a1
-            q7_0 = a1 * a5 + a2 * a6 + a3 * a7
-            t_q7_0 = a1 * t_a5 + a2 * t_a6 + a3 * t_a7 + a5 * t_a1 + a6 * t_a2 + a7 * t_a3
-            q8_0 = a4 * a4
-            t_q8_0 = c2 * a4 * t_a4
-            q9_0 = a4 * a5
-            t_q9_0 = a4 * t_a5 + a5 * t_a4
-            q9_1 = a4 * a6
-            t_q9_1 = a4 * t_a6 + a6 * t_a4
-            q9_2 = a4 * a7
-            t_q9_2 = a4 * t_a7 + a7 * t_a4
-            q10_0 = a5 * a5 + a6 * a6 + a7 * a7
-            t_q10_0 = c2 * (a5 * t_a5 + a6 * t_a6 + a7 * t_a7)
-            s3_8_0 = q0_0 * w8 + q10_0 * w11 + q4_0 * w9 + q8_0 * w10
-            t_s3_8_0 = (
-                q0_0 * t_w8 + q10_0 * t_w11 + q4_0 * t_w9 + q8_0 * t_w10 + t_q0_0 * w8 + t_q10_0 * w11 + t_q4_0 * w9 +
-                t_q8_0 * w10
-            )
-            s3_12_0 = q1_0 * w12 + q6_0 * w13 + q9_0 * w14
-            t_s3_12_0 = q1_0 * t_w12 + q6_0 * t_w13 + q9_0 * t_w14 + t_q1_0 * w12 + t_q6_0 * w13 + t_q9_0 * w14
-            s3_12_1 = q1_1 * w12 + q6_1 * w13 + q9_1 * w14
-            t_s3_12_1 = q1_1 * t_w12 + q6_1 * t_w13 + q9_1 * t_w14 + t_q1_1 * w12 + t_q6_1 * w13 + t_q9_1 * w14
-            s3_12_2 = q1_2 * w12 + q6_2 * w13 + q9_2 * w14
-            t_s3_12_2 = q1_2 * t_w12 + q6_2 * t_w13 + q9_2 * t_w14 + t_q1_2 * w12 + t_q6_2 * w13 + t_q9_2 * w14
-            s3_15_0 = q2_0 * w15 + q7_0 * w16
-            t_s3_15_0 = q2_0 * t_w15 + q7_0 * t_w16 + t_q2_0 * w15 + t_q7_0 * w16
-            s3_17_0 = q3_0 * w17 + q5_0 * w18
-            t_s3_17_0 = q3_0 * t_w17 + q5_0 * t_w18 + t_q3_0 * w17 + t_q5_0 * w18
-            s3_17_1 = q3_1 * w17 + q5_1 * w18
-            t_s3_17_1 = q3_1 * t_w17 + q5_1 * t_w18 + t_q3_1 * w17 + t_q5_1 * w18
-            s3_17_2 = q3_2 * w17 + q5_2 * w18
-            t_s3_17_2 = q3_2 * t_w17 + q5_2 * t_w18 + t_q3_2 * w17 + t_q5_2 * w18
-            s3_19_0 = q0_0 * w19 + q10_0 * w22 + q4_0 * w20 + q8_0 * w21
-            t_s3_19_0 = (
-                q0_0 * t_w19 + q10_0 * t_w22 + q4_0 * t_w20 + q8_0 * t_w21 + t_q0_0 * w19 + t_q10_0 * w22 + t_q4_0 *
-                w20 + t_q8_0 * w21
-            )
-            s3_23_0 = q1_0 * w23 + q6_0 * w24 + q9_0 * w25
-            t_s3_23_0 = q1_0 * t_w23 + q6_0 * t_w24 + q9_0 * t_w25 + t_q1_0 * w23 + t_q6_0 * w24 + t_q9_0 * w25
-            s3_23_1 = q1_1 * w23 + q6_1 * w24 + q9_1 * w25
-            t_s3_23_1 = q1_1 * t_w23 + q6_1 * t_w24 + q9_1 * t_w25 + t_q1_1 * w23 + t_q6_1 * w24 + t_q9_1 * w25
-            s3_23_2 = q1_2 * w23 + q6_2 * w24 + q9_2 * w25
-            t_s3_23_2 = q1_2 * t_w23 + q6_2 * t_w24 + q9_2 * t_w25 + t_q1_2 * w23 + t_q6_2 * w24 + t_q9_2 * w25
-            s3_26_0 = q2_0 * w26 + q7_0 * w27
-            t_s3_26_0 = q2_0 * t_w26 + q7_0 * t_w27 + t_q2_0 * w26 + t_q7_0 * w27
-            s3_28_0 = q3_0 * w28 + q5_0 * w29
-            t_s3_28_0 = q3_0 * t_w28 + q5_0 * t_w29 + t_q3_0 * w28 + t_q5_0 * w29
-            s3_28_1 = q3_1 * w28 + q5_1 * w29
-            t_s3_28_1 = q3_1 * t_w28 + q5_1 * t_w29 + t_q3_1 * w28 + t_q5_1 * w29
-            s3_28_2 = q3_2 * w28 + q5_2 * w29
-            t_s3_28_2 = q3_2 * t_w28 + q5_2 * t_w29 + t_q3_2 * w28 + t_q5_2 * w29
-            t_out[n, 0, c] = (
-                a0 * t_s3_8_0 + a0 * t_w0 + a1 * t_s3_12_0 + a2 * t_s3_12_1 + a3 * t_s3_12_2 + a4 * t_s3_15_0 + a5 *
-                t_s3_17_0 + a6 * t_s3_17_1 + a7 * t_s3_17_2 + q0_0 * t_w2 + q10_0 * t_w7 + q4_0 * t_w4 + q8_0 * t_w6 +
-                s3_12_0 * t_a1 + s3_12_1 * t_a2 + s3_12_2 * t_a3 + s3_15_0 * t_a4 + s3_17_0 * t_a5 + s3_17_1 * t_a6 +
-                s3_17_2 * t_a7 + s3_8_0 * t_a0 + t_a0 * w0 + t_q0_0 * w2 + t_q10_0 * w7 + t_q4_0 * w4 + t_q8_0 * w6
-            )
-            t_out[n, 1, c] = (
-                a0 * t_s3_26_0 + a1 * t_s3_28_0 + a2 * t_s3_28_1 + a3 * t_s3_28_2 + a4 * t_s3_19_0 + a4 * t_w1 + a5 *
-                t_s3_23_0 + a6 * t_s3_23_1 + a7 * t_s3_23_2 + q2_0 * t_w3 + q7_0 * t_w5 + s3_19_0 * t_a4 + s3_23_0 *
-                t_a5 + s3_23_1 * t_a6 + s3_23_2 * t_a7 + s3_26_0 * t_a0 + s3_28_0 * t_a1 + s3_28_1 * t_a2 + s3_28_2 *
-                t_a3 + t_a4 * w1 + t_q2_0 * w3 + t_q7_0 * w5
-            )
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 3."""
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 3."""
     real = a.dtype.type
     c2 = real(2)
     for n in range(start, stop):
@@ -518,36 +846,6 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_a5 = t_a[n, 5, c]
             t_a6 = t_a[n, 6, c]
             t_a7 = t_a[n, 7, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
-            t_w5 = t_w[z, 5, c]
-            t_w6 = t_w[z, 6, c]
-            t_w7 = t_w[z, 7, c]
-            t_w8 = t_w[z, 8, c]
-            t_w9 = t_w[z, 9, c]
-            t_w10 = t_w[z, 10, c]
-            t_w11 = t_w[z, 11, c]
-            t_w12 = t_w[z, 12, c]
-            t_w13 = t_w[z, 13, c]
-            t_w14 = t_w[z, 14, c]
-            t_w15 = t_w[z, 15, c]
-            t_w16 = t_w[z, 16, c]
-            t_w17 = t_w[z, 17, c]
-            t_w18 = t_w[z, 18, c]
-            t_w19 = t_w[z, 19, c]
-            t_w20 = t_w[z, 20, c]
-            t_w21 = t_w[z, 21, c]
-            t_w22 = t_w[z, 22, c]
-            t_w23 = t_w[z, 23, c]
-            t_w24 = t_w[z, 24, c]
-            t_w25 = t_w[z, 25, c]
-            t_w26 = t_w[z, 26, c]
-            t_w27 = t_w[z, 27, c]
-            t_w28 = t_w[z, 28, c]
-            t_w29 = t_w[z, 29, c]
             q0_0 = a0 * a0
             t_q0_0 = c2 * a0 * t_a0
             q1_0 = a0 * a1
@@ -590,28 +888,22 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_q9_2 = a4 * t_a7 + a7 * t_a4
             q10_0 = a5 * a5 + a6 * a6 + a7 * a7
             t_q10_0 = c2 * (a5 * t_a5 + a6 * t_a6 + a7 * t_a7)
-            t_s3_8_0 = (
-                q0_0 * t_w8 + q10_0 * t_w11 + q4_0 * t_w9 + q8_0 * t_w10 + t_q0_0 * w8 + t_q10_0 * w11 + t_q4_0 * w9 +
-                t_q8_0 * w10
-            )
-            t_s3_12_0 = q1_0 * t_w12 + q6_0 * t_w13 + q9_0 * t_w14 + t_q1_0 * w12 + t_q6_0 * w13 + t_q9_0 * w14
-            t_s3_12_1 = q1_1 * t_w12 + q6_1 * t_w13 + q9_1 * t_w14 + t_q1_1 * w12 + t_q6_1 * w13 + t_q9_1 * w14
-            t_s3_12_2 = q1_2 * t_w12 + q6_2 * t_w13 + q9_2 * t_w14 + t_q1_2 * w12 + t_q6_2 * w13 + t_q9_2 * w14
-            t_s3_15_0 = q2_0 * t_w15 + q7_0 * t_w16 + t_q2_0 * w15 + t_q7_0 * w16
-            t_s3_17_0 = q3_0 * t_w17 + q5_0 * t_w18 + t_q3_0 * w17 + t_q5_0 * w18
-            t_s3_17_1 = q3_1 * t_w17 + q5_1 * t_w18 + t_q3_1 * w17 + t_q5_1 * w18
-            t_s3_17_2 = q3_2 * t_w17 + q5_2 * t_w18 + t_q3_2 * w17 + t_q5_2 * w18
-            t_s3_19_0 = (
-                q0_0 * t_w19 + q10_0 * t_w22 + q4_0 * t_w20 + q8_0 * t_w21 + t_q0_0 * w19 + t_q10_0 * w22 + t_q4_0 *
-                w20 + t_q8_0 * w21
-            )
-            t_s3_23_0 = q1_0 * t_w23 + q6_0 * t_w24 + q9_0 * t_w25 + t_q1_0 * w23 + t_q6_0 * w24 + t_q9_0 * w25
-            t_s3_23_1 = q1_1 * t_w23 + q6_1 * t_w24 + q9_1 * t_w25 + t_q1_1 * w23 + t_q6_1 * w24 + t_q9_1 * w25
-            t_s3_23_2 = q1_2 * t_w23 + q6_2 * t_w24 + q9_2 * t_w25 + t_q1_2 * w23 + t_q6_2 * w24 + t_q9_2 * w25
-            t_s3_26_0 = q2_0 * t_w26 + q7_0 * t_w27 + t_q2_0 * w26 + t_q7_0 * w27
-            t_s3_28_0 = q3_0 * t_w28 + q5_0 * t_w29 + t_q3_0 * w28 + t_q5_0 * w29
-            t_s3_28_1 = q3_1 * t_w28 + q5_1 * t_w29 + t_q3_1 * w28 + t_q5_1 * w29
-            t_s3_28_2 = q3_2 * t_w28 + q5_2 * t_w29 + t_q3_2 * w28 + t_q5_2 * w29
+            t_s3_8_0 = t_q0_0 * w8 + t_q10_0 * w11 + t_q4_0 * w9 + t_q8_0 * w10
+            t_s3_12_0 = t_q1_0 * w12 + t_q6_0 * w13 + t_q9_0 * w14
+            t_s3_12_1 = t_q1_1 * w12 + t_q6_1 * w13 + t_q9_1 * w14
+            t_s3_12_2 = t_q1_2 * w12 + t_q6_2 * w13 + t_q9_2 * w14
+            t_s3_15_0 = t_q2_0 * w15 + t_q7_0 * w16
+            t_s3_17_0 = t_q3_0 * w17 + t_q5_0 * w18
+            t_s3_17_1 = t_q3_1 * w17 + t_q5_1 * w18
+            t_s3_17_2 = t_q3_2 * w17 + t_q5_2 * w18
+            t_s3_19_0 = t_q0_0 * w19 + t_q10_0 * w22 + t_q4_0 * w20 + t_q8_0 * w21
+            t_s3_23_0 = t_q1_0 * w23 + t_q6_0 * w24 + t_q9_0 * w25
+            t_s3_23_1 = t_q1_1 * w23 + t_q6_1 * w24 + t_q9_1 * w25
+            t_s3_23_2 = t_q1_2 * w23 + t_q6_2 * w24 + t_q9_2 * w25
+            t_s3_26_0 = t_q2_0 * w26 + t_q7_0 * w27
+            t_s3_28_0 = t_q3_0 * w28 + t_q5_0 * w29
+            t_s3_28_1 = t_q3_1 * w28 + t_q5_1 * w29
+            t_s3_28_2 = t_q3_2 * w28 + t_q5_2 * w29
             d_s3_28_2 = a3 * g1
             t_d_s3_28_2 = g1 * t_a3
             d_s3_28_1 = a2 * g1
@@ -645,51 +937,51 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             d_s3_8_0 = a0 * g0
             t_d_s3_8_0 = g0 * t_a0
             d_q10_0 = d_s3_19_0 * w22 + d_s3_8_0 * w11 + g0 * w7
-            t_d_q10_0 = d_s3_19_0 * t_w22 + d_s3_8_0 * t_w11 + g0 * t_w7 + t_d_s3_19_0 * w22 + t_d_s3_8_0 * w11
+            t_d_q10_0 = t_d_s3_19_0 * w22 + t_d_s3_8_0 * w11
             d_q9_2 = d_s3_12_2 * w14 + d_s3_23_2 * w25
-            t_d_q9_2 = d_s3_12_2 * t_w14 + d_s3_23_2 * t_w25 + t_d_s3_12_2 * w14 + t_d_s3_23_2 * w25
+            t_d_q9_2 = t_d_s3_12_2 * w14 + t_d_s3_23_2 * w25
             d_q9_1 = d_s3_12_1 * w14 + d_s3_23_1 * w25
-            t_d_q9_1 = d_s3_12_1 * t_w14 + d_s3_23_1 * t_w25 + t_d_s3_12_1 * w14 + t_d_s3_23_1 * w25
+            t_d_q9_1 = t_d_s3_12_1 * w14 + t_d_s3_23_1 * w25
             d_q9_0 = d_s3_12_0 * w14 + d_s3_23_0 * w25
-            t_d_q9_0 = d_s3_12_0 * t_w14 + d_s3_23_0 * t_w25 + t_d_s3_12_0 * w14 + t_d_s3_23_0 * w25
+            t_d_q9_0 = t_d_s3_12_0 * w14 + t_d_s3_23_0 * w25
             d_q8_0 = d_s3_19_0 * w21 + d_s3_8_0 * w10 + g0 * w6
-            t_d_q8_0 = d_s3_19_0 * t_w21 + d_s3_8_0 * t_w10 + g0 * t_w6 + t_d_s3_19_0 * w21 + t_d_s3_8_0 * w10
+            t_d_q8_0 = t_d_s3_19_0 * w21 + t_d_s3_8_0 * w10
             d_q7_0 = d_s3_15_0 * w16 + d_s3_26_0 * w27 + g1 * w5
-            t_d_q7_0 = d_s3_15_0 * t_w16 + d_s3_26_0 * t_w27 + g1 * t_w5 + t_d_s3_15_0 * w16 + t_d_s3_26_0 * w27
+            t_d_q7_0 = t_d_s3_15_0 * w16 + t_d_s3_26_0 * w27
             d_q6_2 = d_s3_12_2 * w13 + d_s3_23_2 * w24
-            t_d_q6_2 = d_s3_12_2 * t_w13 + d_s3_23_2 * t_w24 + t_d_s3_12_2 * w13 + t_d_s3_23_2 * w24
+            t_d_q6_2 = t_d_s3_12_2 * w13 + t_d_s3_23_2 * w24
             d_q6_1 = d_s3_12_1 * w13 + d_s3_23_1 * w24
-            t_d_q6_1 = d_s3_12_1 * t_w13 + d_s3_23_1 * t_w24 + t_d_s3_12_1 * w13 + t_d_s3_23_1 * w24
+            t_d_q6_1 = t_d_s3_12_1 * w13 + t_d_s3_23_1 * w24
             d_q6_0 = d_s3_12_0 * w13 + d_s3_23_0 * w24
-            t_d_q6_0 = d_s3_12_0 * t_w13 + d_s3_23_0 * t_w24 + t_d_s3_12_0 * w13 + t_d_s3_23_0 * w24
+            t_d_q6_0 = t_d_s3_12_0 * w13 + t_d_s3_23_0 * w24
             d_q5_2 = d_s3_17_2 * w18 + d_s3_28_2 * w29
-            t_d_q5_2 = d_s3_17_2 * t_w18 + d_s3_28_2 * t_w29 + t_d_s3_17_2 * w18 + t_d_s3_28_2 * w29
+            t_d_q5_2 = t_d_s3_17_2 * w18 + t_d_s3_28_2 * w29
             d_q5_1 = d_s3_17_1 * w18 + d_s3_28_1 * w29
-            t_d_q5_1 = d_s3_17_1 * t_w18 + d_s3_28_1 * t_w29 + t_d_s3_17_1 * w18 + t_d_s3_28_1 * w29
+            t_d_q5_1 = t_d_s3_17_1 * w18 + t_d_s3_28_1 * w29
             d_q5_0 = d_s3_17_0 * w18 + d_s3_28_0 * w29
-            t_d_q5_0 = d_s3_17_0 * t_w18 + d_s3_28_0 * t_w29 + t_d_s3_17_0 * w18 + t_d_s3_28_0 * w29
+            t_d_q5_0 = t_d_s3_17_0 * w18 + t_d_s3_28_0 * w29
             d_q4_0 = d_s3_19_0 * w20 + d_s3_8_0 * w9 + g0 * w4
-            t_d_q4_0 = d_s3_19_0 * t_w20 + d_s3_8_0 * t_w9 + g0 * t_w4 + t_d_s3_19_0 * w20 + t_d_s3_8_0 * w9
+            t_d_q4_0 = t_d_s3_19_0 * w20 + t_d_s3_8_0 * w9
             d_q3_2 = d_s3_17_2 * w17 + d_s3_28_2 * w28
-            t_d_q3_2 = d_s3_17_2 * t_w17 + d_s3_28_2 * t_w28 + t_d_s3_17_2 * w17 + t_d_s3_28_2 * w28
+            t_d_q3_2 = t_d_s3_17_2 * w17 + t_d_s3_28_2 * w28
             d_q3_1 = d_s3_17_1 * w17 + d_s3_28_1 * w28
-            t_d_q3_1 = d_s3_17_1 * t_w17 + d_s3_28_1 * t_w28 + t_d_s3_17_1 * w17 + t_d_s3_28_1 * w28
+            t_d_q3_1 = t_d_s3_17_1 * w17 + t_d_s3_28_1 * w28
             d_q3_0 = d_s3_17_0 * w17 + d_s3_28_0 * w28
-            t_d_q3_0 = d_s3_17_0 * t_w17 + d_s3_28_0 * t_w28 + t_d_s3_17_0 * w17 + t_d_s3_28_0 * w28
+            t_d_q3_0 = t_d_s3_17_0 * w17 + t_d_s3_28_0 * w28
             d_q2_0 = d_s3_15_0 * w15 + d_s3_26_0 * w26 + g1 * w3
-            t_d_q2_0 = d_s3_15_0 * t_w15 + d_s3_26_0 * t_w26 + g1 * t_w3 + t_d_s3_15_0 * w15 + t_d_s3_26_0 * w26
+            t_d_q2_0 = t_d_s3_15_0 * w15 + t_d_s3_26_0 * w26
             d_q1_2 = d_s3_12_2 * w12 + d_s3_23_2 * w23
-            t_d_q1_2 = d_s3_12_2 * t_w12 + d_s3_23_2 * t_w23 + t_d_s3_12_2 * w12 + t_d_s3_23_2 * w23
+            t_d_q1_2 = t_d_s3_12_2 * w12 + t_d_s3_23_2 * w23
             d_q1_1 = d_s3_12_1 * w12 + d_s3_23_1 * w23
-            t_d_q1_1 = d_s3_12_1 * t_w12 + d_s3_23_1 * t_w23 + t_d_s3_12_1 * w12 + t_d_s3_23_1 * w23
+            t_d_q1_1 = t_d_s3_12_1 * w12 + t_d_s3_23_1 * w23
             d_q1_0 = d_s3_12_0 * w12 + d_s3_23_0 * w23
-            t_d_q1_0 = d_s3_12_0 * t_w12 + d_s3_23_0 * t_w23 + t_d_s3_12_0 * w12 + t_d_s3_23_0 * w23
+            t_d_q1_0 = t_d_s3_12_0 * w12 + t_d_s3_23_0 * w23
             d_q0_0 = d_s3_19_0 * w19 + d_s3_8_0 * w8 + g0 * w2
-            t_d_q0_0 = d_s3_19_0 * t_w19 + d_s3_8_0 * t_w8 + g0 * t_w2 + t_d_s3_19_0 * w19 + t_d_s3_8_0 * w8
+            t_d_q0_0 = t_d_s3_19_0 * w19 + t_d_s3_8_0 * w8
             t_d_a[n, 0, c] = (
                 c2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + a4 * t_d_q2_0 +
                 a5 * t_d_q3_0 + a6 * t_d_q3_1 + a7 * t_d_q3_2 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2 * t_a3 + d_q2_0
-                * t_a4 + d_q3_0 * t_a5 + d_q3_1 * t_a6 + d_q3_2 * t_a7 + g0 * t_s3_8_0 + g0 * t_w0 + g1 * t_s3_26_0
+                * t_a4 + d_q3_0 * t_a5 + d_q3_1 * t_a6 + d_q3_2 * t_a7 + g0 * t_s3_8_0 + g1 * t_s3_26_0
             )
             t_d_a[n, 1, c] = (
                 a0 * t_d_q1_0 + a4 * t_d_q5_0 + a5 * t_d_q7_0 + a6 * t_d_q6_2 - a7 * t_d_q6_1 + d_q1_0 * t_a0 + d_q5_0
@@ -709,8 +1001,7 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_d_a[n, 4, c] = (
                 a0 * t_d_q2_0 + a1 * t_d_q5_0 + a2 * t_d_q5_1 + a3 * t_d_q5_2 + a5 * t_d_q9_0 + a6 * t_d_q9_1 + a7 *
                 t_d_q9_2 + d_q2_0 * t_a0 + d_q5_0 * t_a1 + d_q5_1 * t_a2 + d_q5_2 * t_a3 + d_q9_0 * t_a5 + d_q9_1 *
-                t_a6 + d_q9_2 * t_a7 + g0 * t_s3_15_0 + g1 * t_s3_19_0 + g1 * t_w1 + c2 * (a4 * t_d_q8_0 + d_q8_0 *
-                t_a4)
+                t_a6 + d_q9_2 * t_a7 + g0 * t_s3_15_0 + g1 * t_s3_19_0 + c2 * (a4 * t_d_q8_0 + d_q8_0 * t_a4)
             )
             t_d_a[n, 5, c] = (
                 a0 * t_d_q3_0 + a1 * t_d_q7_0 - a2 * t_d_q6_2 + a3 * t_d_q6_1 + a4 * t_d_q9_0 + d_q3_0 * t_a0 + d_q6_1

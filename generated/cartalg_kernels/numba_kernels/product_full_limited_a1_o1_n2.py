@@ -3,8 +3,9 @@
 # Kernel:      product_full_limited_a1_o1_n2
 # Rule:        out = sum over orders 1..2 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 15, channel] -> out [atoms, component, channel]
-# Operations:  forward 89, backward 223, forward_tangent 234, backward_tangent 396
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 31166d2d1ce340f2
+# Operations:  forward 89, forward_tangent 137, backward 141, backward_tangent 125, backward_w 223, backward_tangent_w
+#              255
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 a9659bd2eeee4560
 
 from numba import njit
 
@@ -70,8 +71,250 @@ def forward(start, stop, thread, species, a, w, out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 2."""
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_out):
+    """Tangent of: Product basis to correlation 2."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            a7 = a[n, 7, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            w11 = w[z, 11, c]
+            w12 = w[z, 12, c]
+            w13 = w[z, 13, c]
+            w14 = w[z, 14, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            t_a4 = t_a[n, 4, c]
+            t_a5 = t_a[n, 5, c]
+            t_a6 = t_a[n, 6, c]
+            t_a7 = t_a[n, 7, c]
+            t_q0_0 = c2 * a0 * t_a0
+            t_q1_0 = a0 * t_a1 + a1 * t_a0
+            t_q1_1 = a0 * t_a2 + a2 * t_a0
+            t_q1_2 = a0 * t_a3 + a3 * t_a0
+            t_q2_0 = a0 * t_a4 + a4 * t_a0
+            t_q3_0 = a0 * t_a5 + a5 * t_a0
+            t_q3_1 = a0 * t_a6 + a6 * t_a0
+            t_q3_2 = a0 * t_a7 + a7 * t_a0
+            t_q4_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+            t_q5_0 = a1 * t_a4 + a4 * t_a1
+            t_q5_1 = a2 * t_a4 + a4 * t_a2
+            t_q5_2 = a3 * t_a4 + a4 * t_a3
+            t_q6_0 = a2 * t_a7 - a3 * t_a6 - a6 * t_a3 + a7 * t_a2
+            t_q6_1 = -a1 * t_a7 + a3 * t_a5 + a5 * t_a3 - a7 * t_a1
+            t_q6_2 = a1 * t_a6 - a2 * t_a5 - a5 * t_a2 + a6 * t_a1
+            t_q7_0 = a1 * t_a5 + a2 * t_a6 + a3 * t_a7 + a5 * t_a1 + a6 * t_a2 + a7 * t_a3
+            t_q8_0 = c2 * a4 * t_a4
+            t_q9_0 = a4 * t_a5 + a5 * t_a4
+            t_q9_1 = a4 * t_a6 + a6 * t_a4
+            t_q9_2 = a4 * t_a7 + a7 * t_a4
+            t_q10_0 = c2 * (a5 * t_a5 + a6 * t_a6 + a7 * t_a7)
+            t_out[n, 0, c] = t_a0 * w0 + t_q0_0 * w4 + t_q10_0 * w14 + t_q4_0 * w8 + t_q8_0 * w12
+            t_out[n, 1, c] = t_a1 * w1 + t_q1_0 * w5 + t_q6_0 * w10 + t_q9_0 * w13
+            t_out[n, 2, c] = t_a2 * w1 + t_q1_1 * w5 + t_q6_1 * w10 + t_q9_1 * w13
+            t_out[n, 3, c] = t_a3 * w1 + t_q1_2 * w5 + t_q6_2 * w10 + t_q9_2 * w13
+            t_out[n, 4, c] = t_a4 * w2 + t_q2_0 * w6 + t_q7_0 * w11
+            t_out[n, 5, c] = t_a5 * w3 + t_q3_0 * w7 + t_q5_0 * w9
+            t_out[n, 6, c] = t_a6 * w3 + t_q3_1 * w7 + t_q5_1 * w9
+            t_out[n, 7, c] = t_a7 * w3 + t_q3_2 * w7 + t_q5_2 * w9
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, species, a, w, g, d_a):
+    """Gradient to a of: Product basis to correlation 2."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            a7 = a[n, 7, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            w11 = w[z, 11, c]
+            w12 = w[z, 12, c]
+            w13 = w[z, 13, c]
+            w14 = w[z, 14, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            g4 = g[n, 4, c]
+            g5 = g[n, 5, c]
+            g6 = g[n, 6, c]
+            g7 = g[n, 7, c]
+            d_q10_0 = g0 * w14
+            d_q9_2 = g3 * w13
+            d_q9_1 = g2 * w13
+            d_q9_0 = g1 * w13
+            d_q8_0 = g0 * w12
+            d_q7_0 = g4 * w11
+            d_q6_2 = g3 * w10
+            d_q6_1 = g2 * w10
+            d_q6_0 = g1 * w10
+            d_q5_2 = g7 * w9
+            d_q5_1 = g6 * w9
+            d_q5_0 = g5 * w9
+            d_q4_0 = g0 * w8
+            d_q3_2 = g7 * w7
+            d_q3_1 = g6 * w7
+            d_q3_0 = g5 * w7
+            d_q2_0 = g4 * w6
+            d_q1_2 = g3 * w5
+            d_q1_1 = g2 * w5
+            d_q1_0 = g1 * w5
+            d_q0_0 = g0 * w4
+            d_a[n, 0, c] = (
+                c2 * a0 * d_q0_0 + a1 * d_q1_0 + a2 * d_q1_1 + a3 * d_q1_2 + a4 * d_q2_0 + a5 * d_q3_0 + a6 * d_q3_1 +
+                a7 * d_q3_2 + g0 * w0
+            )
+            d_a[n, 1, c] = (
+                a0 * d_q1_0 + a4 * d_q5_0 + a5 * d_q7_0 + a6 * d_q6_2 - a7 * d_q6_1 + g1 * w1 + c2 * a1 * d_q4_0
+            )
+            d_a[n, 2, c] = (
+                a0 * d_q1_1 + a4 * d_q5_1 - a5 * d_q6_2 + a6 * d_q7_0 + a7 * d_q6_0 + g2 * w1 + c2 * a2 * d_q4_0
+            )
+            d_a[n, 3, c] = (
+                a0 * d_q1_2 + a4 * d_q5_2 + a5 * d_q6_1 - a6 * d_q6_0 + a7 * d_q7_0 + g3 * w1 + c2 * a3 * d_q4_0
+            )
+            d_a[n, 4, c] = (
+                a0 * d_q2_0 + a1 * d_q5_0 + a2 * d_q5_1 + a3 * d_q5_2 + a5 * d_q9_0 + a6 * d_q9_1 + a7 * d_q9_2 + g4 *
+                w2 + c2 * a4 * d_q8_0
+            )
+            d_a[n, 5, c] = (
+                a0 * d_q3_0 + a1 * d_q7_0 - a2 * d_q6_2 + a3 * d_q6_1 + a4 * d_q9_0 + g5 * w3 + c2 * a5 * d_q10_0
+            )
+            d_a[n, 6, c] = (
+                a0 * d_q3_1 + a1 * d_q6_2 + a2 * d_q7_0 - a3 * d_q6_0 + a4 * d_q9_1 + g6 * w3 + c2 * a6 * d_q10_0
+            )
+            d_a[n, 7, c] = (
+                a0 * d_q3_2 - a1 * d_q6_1 + a2 * d_q6_0 + a3 * d_q7_0 + a4 * d_q9_2 + g7 * w3 + c2 * a7 * d_q10_0
+            )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_d_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 2."""
+    real = a.dtype.type
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            w11 = w[z, 11, c]
+            w12 = w[z, 12, c]
+            w13 = w[z, 13, c]
+            w14 = w[z, 14, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            g4 = g[n, 4, c]
+            g5 = g[n, 5, c]
+            g6 = g[n, 6, c]
+            g7 = g[n, 7, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            t_a4 = t_a[n, 4, c]
+            t_a5 = t_a[n, 5, c]
+            t_a6 = t_a[n, 6, c]
+            t_a7 = t_a[n, 7, c]
+            d_q10_0 = g0 * w14
+            d_q9_2 = g3 * w13
+            d_q9_1 = g2 * w13
+            d_q9_0 = g1 * w13
+            d_q8_0 = g0 * w12
+            d_q7_0 = g4 * w11
+            d_q6_2 = g3 * w10
+            d_q6_1 = g2 * w10
+            d_q6_0 = g1 * w10
+            d_q5_2 = g7 * w9
+            d_q5_1 = g6 * w9
+            d_q5_0 = g5 * w9
+            d_q4_0 = g0 * w8
+            d_q3_2 = g7 * w7
+            d_q3_1 = g6 * w7
+            d_q3_0 = g5 * w7
+            d_q2_0 = g4 * w6
+            d_q1_2 = g3 * w5
+            d_q1_1 = g2 * w5
+            d_q1_0 = g1 * w5
+            d_q0_0 = g0 * w4
+            t_d_a[n, 0, c] = (
+                c2 * d_q0_0 * t_a0 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2 * t_a3 + d_q2_0 * t_a4 + d_q3_0 * t_a5 +
+                d_q3_1 * t_a6 + d_q3_2 * t_a7
+            )
+            t_d_a[n, 1, c] = (
+                d_q1_0 * t_a0 + d_q5_0 * t_a4 - d_q6_1 * t_a7 + d_q6_2 * t_a6 + d_q7_0 * t_a5 + c2 * d_q4_0 * t_a1
+            )
+            t_d_a[n, 2, c] = (
+                d_q1_1 * t_a0 + d_q5_1 * t_a4 + d_q6_0 * t_a7 - d_q6_2 * t_a5 + d_q7_0 * t_a6 + c2 * d_q4_0 * t_a2
+            )
+            t_d_a[n, 3, c] = (
+                d_q1_2 * t_a0 + d_q5_2 * t_a4 - d_q6_0 * t_a6 + d_q6_1 * t_a5 + d_q7_0 * t_a7 + c2 * d_q4_0 * t_a3
+            )
+            t_d_a[n, 4, c] = (
+                d_q2_0 * t_a0 + d_q5_0 * t_a1 + d_q5_1 * t_a2 + d_q5_2 * t_a3 + d_q9_0 * t_a5 + d_q9_1 * t_a6 + d_q9_2
+                * t_a7 + c2 * d_q8_0 * t_a4
+            )
+            t_d_a[n, 5, c] = (
+                c2 * d_q10_0 * t_a5 + d_q3_0 * t_a0 + d_q6_1 * t_a3 - d_q6_2 * t_a2 + d_q7_0 * t_a1 + d_q9_0 * t_a4
+            )
+            t_d_a[n, 6, c] = (
+                c2 * d_q10_0 * t_a6 + d_q3_1 * t_a0 - d_q6_0 * t_a3 + d_q6_2 * t_a1 + d_q7_0 * t_a2 + d_q9_1 * t_a4
+            )
+            t_d_a[n, 7, c] = (
+                c2 * d_q10_0 * t_a7 + d_q3_2 * t_a0 + d_q6_0 * t_a2 - d_q6_1 * t_a1 + d_q7_0 * t_a3 + d_q9_2 * t_a4
+            )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
+    """Gradient to a, w of: Product basis to correlation 2."""
     real = a.dtype.type
     c2 = real(2)
     for n in range(start, stop):
@@ -194,126 +437,8 @@ def backward(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 2."""
-    real = a.dtype.type
-    c2 = real(2)
-    for n in range(start, stop):
-        z = species[n]
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            a4 = a[n, 4, c]
-            a5 = a[n, 5, c]
-            a6 = a[n, 6, c]
-            a7 = a[n, 7, c]
-            w0 = w[z, 0, c]
-            w1 = w[z, 1, c]
-            w2 = w[z, 2, c]
-            w3 = w[z, 3, c]
-            w4 = w[z, 4, c]
-            w5 = w[z, 5, c]
-            w6 = w[z, 6, c]
-            w7 = w[z, 7, c]
-            w8 = w[z, 8, c]
-            w9 = w[z, 9, c]
-            w10 = w[z, 10, c]
-            w11 = w[z, 11, c]
-            w12 = w[z, 12, c]
-            w13 = w[z, 13, c]
-            w14 = w[z, 14, c]
-            t_a0 = t_a[n, 0, c]
-            t_a1 = t_a[n, 1, c]
-            t_a2 = t_a[n, 2, c]
-            t_a3 = t_a[n, 3, c]
-            t_a4 = t_a[n, 4, c]
-            t_a5 = t_a[n, 5, c]
-            t_a6 = t_a[n, 6, c]
-            t_a7 = t_a[n, 7, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
-            t_w5 = t_w[z, 5, c]
-            t_w6 = t_w[z, 6, c]
-            t_w7 = t_w[z, 7, c]
-            t_w8 = t_w[z, 8, c]
-            t_w9 = t_w[z, 9, c]
-            t_w10 = t_w[z, 10, c]
-            t_w11 = t_w[z, 11, c]
-            t_w12 = t_w[z, 12, c]
-            t_w13 = t_w[z, 13, c]
-            t_w14 = t_w[z, 14, c]
-            q0_0 = a0 * a0
-            t_q0_0 = c2 * a0 * t_a0
-            q1_0 = a0 * a1
-            t_q1_0 = a0 * t_a1 + a1 * t_a0
-            q1_1 = a0 * a2
-            t_q1_1 = a0 * t_a2 + a2 * t_a0
-            q1_2 = a0 * a3
-            t_q1_2 = a0 * t_a3 + a3 * t_a0
-            q2_0 = a0 * a4
-            t_q2_0 = a0 * t_a4 + a4 * t_a0
-            q3_0 = a0 * a5
-            t_q3_0 = a0 * t_a5 + a5 * t_a0
-            q3_1 = a0 * a6
-            t_q3_1 = a0 * t_a6 + a6 * t_a0
-            q3_2 = a0 * a7
-            t_q3_2 = a0 * t_a7 + a7 * t_a0
-            q4_0 = a1 * a1 + a2 * a2 + a3 * a3
-            t_q4_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-            q5_0 = a1 * a4
-            t_q5_0 = a1 * t_a4 + a4 * t_a1
-            q5_1 = a2 * a4
-            t_q5_1 = a2 * t_a4 + a4 * t_a2
-            q5_2 = a3 * a4
-            t_q5_2 = a3 * t_a4 + a4 * t_a3
-            q6_0 = a2 * a7 - a3 * a6
-            t_q6_0 = a2 * t_a7 - a3 * t_a6 - a6 * t_a3 + a7 * t_a2
-            q6_1 = -a1 * a7 + a3 * a5
-            t_q6_1 = -a1 * t_a7 + a3 * t_a5 + a5 * t_a3 - a7 * t_a1
-            q6_2 = a1 * a6 - a2 * a5
-            t_q6_2 = a1 * t_a6 - a2 * t_a5 - a5 * t_a2 + a6 * t_a1
-            q7_0 = a1 * a5 + a2 * a6 + a3 * a7
-            t_q7_0 = a1 * t_a5 + a2 * t_a6 + a3 * t_a7 + a5 * t_a1 + a6 * t_a2 + a7 * t_a3
-            q8_0 = a4 * a4
-            t_q8_0 = c2 * a4 * t_a4
-            q9_0 = a4 * a5
-            t_q9_0 = a4 * t_a5 + a5 * t_a4
-            q9_1 = a4 * a6
-            t_q9_1 = a4 * t_a6 + a6 * t_a4
-            q9_2 = a4 * a7
-            t_q9_2 = a4 * t_a7 + a7 * t_a4
-            q10_0 = a5 * a5 + a6 * a6 + a7 * a7
-            t_q10_0 = c2 * (a5 * t_a5 + a6 * t_a6 + a7 * t_a7)
-            t_out[n, 0, c] = (
-                a0 * t_w0 + q0_0 * t_w4 + q10_0 * t_w14 + q4_0 * t_w8 + q8_0 * t_w12 + t_a0 * w0 + t_q0_0 * w4 +
-                t_q10_0 * w14 + t_q4_0 * w8 + t_q8_0 * w12
-            )
-            t_out[n, 1, c] = (
-                a1 * t_w1 + q1_0 * t_w5 + q6_0 * t_w10 + q9_0 * t_w13 + t_a1 * w1 + t_q1_0 * w5 + t_q6_0 * w10 +
-                t_q9_0 * w13
-            )
-            t_out[n, 2, c] = (
-                a2 * t_w1 + q1_1 * t_w5 + q6_1 * t_w10 + q9_1 * t_w13 + t_a2 * w1 + t_q1_1 * w5 + t_q6_1 * w10 +
-                t_q9_1 * w13
-            )
-            t_out[n, 3, c] = (
-                a3 * t_w1 + q1_2 * t_w5 + q6_2 * t_w10 + q9_2 * t_w13 + t_a3 * w1 + t_q1_2 * w5 + t_q6_2 * w10 +
-                t_q9_2 * w13
-            )
-            t_out[n, 4, c] = a4 * t_w2 + q2_0 * t_w6 + q7_0 * t_w11 + t_a4 * w2 + t_q2_0 * w6 + t_q7_0 * w11
-            t_out[n, 5, c] = a5 * t_w3 + q3_0 * t_w7 + q5_0 * t_w9 + t_a5 * w3 + t_q3_0 * w7 + t_q5_0 * w9
-            t_out[n, 6, c] = a6 * t_w3 + q3_1 * t_w7 + q5_1 * t_w9 + t_a6 * w3 + t_q3_1 * w7 + t_q5_1 * w9
-            t_out[n, 7, c] = a7 * t_w3 + q3_2 * t_w7 + q5_2 * t_w9 + t_a7 * w3 + t_q3_2 * w7 + t_q5_2 * w9
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 2."""
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 2."""
     real = a.dtype.type
     c2 = real(2)
     for n in range(start, stop):
@@ -354,21 +479,6 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_a5 = t_a[n, 5, c]
             t_a6 = t_a[n, 6, c]
             t_a7 = t_a[n, 7, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
-            t_w5 = t_w[z, 5, c]
-            t_w6 = t_w[z, 6, c]
-            t_w7 = t_w[z, 7, c]
-            t_w8 = t_w[z, 8, c]
-            t_w9 = t_w[z, 9, c]
-            t_w10 = t_w[z, 10, c]
-            t_w11 = t_w[z, 11, c]
-            t_w12 = t_w[z, 12, c]
-            t_w13 = t_w[z, 13, c]
-            t_w14 = t_w[z, 14, c]
             t_q0_0 = c2 * a0 * t_a0
             t_q1_0 = a0 * t_a1 + a1 * t_a0
             t_q1_1 = a0 * t_a2 + a2 * t_a0
@@ -391,86 +501,51 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_q9_2 = a4 * t_a7 + a7 * t_a4
             t_q10_0 = c2 * (a5 * t_a5 + a6 * t_a6 + a7 * t_a7)
             d_q10_0 = g0 * w14
-            t_d_q10_0 = g0 * t_w14
             d_q9_2 = g3 * w13
-            t_d_q9_2 = g3 * t_w13
             d_q9_1 = g2 * w13
-            t_d_q9_1 = g2 * t_w13
             d_q9_0 = g1 * w13
-            t_d_q9_0 = g1 * t_w13
             d_q8_0 = g0 * w12
-            t_d_q8_0 = g0 * t_w12
             d_q7_0 = g4 * w11
-            t_d_q7_0 = g4 * t_w11
             d_q6_2 = g3 * w10
-            t_d_q6_2 = g3 * t_w10
             d_q6_1 = g2 * w10
-            t_d_q6_1 = g2 * t_w10
             d_q6_0 = g1 * w10
-            t_d_q6_0 = g1 * t_w10
             d_q5_2 = g7 * w9
-            t_d_q5_2 = g7 * t_w9
             d_q5_1 = g6 * w9
-            t_d_q5_1 = g6 * t_w9
             d_q5_0 = g5 * w9
-            t_d_q5_0 = g5 * t_w9
             d_q4_0 = g0 * w8
-            t_d_q4_0 = g0 * t_w8
             d_q3_2 = g7 * w7
-            t_d_q3_2 = g7 * t_w7
             d_q3_1 = g6 * w7
-            t_d_q3_1 = g6 * t_w7
             d_q3_0 = g5 * w7
-            t_d_q3_0 = g5 * t_w7
             d_q2_0 = g4 * w6
-            t_d_q2_0 = g4 * t_w6
             d_q1_2 = g3 * w5
-            t_d_q1_2 = g3 * t_w5
             d_q1_1 = g2 * w5
-            t_d_q1_1 = g2 * t_w5
             d_q1_0 = g1 * w5
-            t_d_q1_0 = g1 * t_w5
             d_q0_0 = g0 * w4
-            t_d_q0_0 = g0 * t_w4
             t_d_a[n, 0, c] = (
-                c2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + a4 * t_d_q2_0 +
-                a5 * t_d_q3_0 + a6 * t_d_q3_1 + a7 * t_d_q3_2 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2 * t_a3 + d_q2_0
-                * t_a4 + d_q3_0 * t_a5 + d_q3_1 * t_a6 + d_q3_2 * t_a7 + g0 * t_w0
+                c2 * d_q0_0 * t_a0 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2 * t_a3 + d_q2_0 * t_a4 + d_q3_0 * t_a5 +
+                d_q3_1 * t_a6 + d_q3_2 * t_a7
             )
             t_d_a[n, 1, c] = (
-                a0 * t_d_q1_0 + a4 * t_d_q5_0 + a5 * t_d_q7_0 + a6 * t_d_q6_2 - a7 * t_d_q6_1 + d_q1_0 * t_a0 + d_q5_0
-                * t_a4 - d_q6_1 * t_a7 + d_q6_2 * t_a6 + d_q7_0 * t_a5 + g1 * t_w1 + c2 * (a1 * t_d_q4_0 + d_q4_0 *
-                t_a1)
+                d_q1_0 * t_a0 + d_q5_0 * t_a4 - d_q6_1 * t_a7 + d_q6_2 * t_a6 + d_q7_0 * t_a5 + c2 * d_q4_0 * t_a1
             )
             t_d_a[n, 2, c] = (
-                a0 * t_d_q1_1 + a4 * t_d_q5_1 - a5 * t_d_q6_2 + a6 * t_d_q7_0 + a7 * t_d_q6_0 + d_q1_1 * t_a0 + d_q5_1
-                * t_a4 + d_q6_0 * t_a7 - d_q6_2 * t_a5 + d_q7_0 * t_a6 + g2 * t_w1 + c2 * (a2 * t_d_q4_0 + d_q4_0 *
-                t_a2)
+                d_q1_1 * t_a0 + d_q5_1 * t_a4 + d_q6_0 * t_a7 - d_q6_2 * t_a5 + d_q7_0 * t_a6 + c2 * d_q4_0 * t_a2
             )
             t_d_a[n, 3, c] = (
-                a0 * t_d_q1_2 + a4 * t_d_q5_2 + a5 * t_d_q6_1 - a6 * t_d_q6_0 + a7 * t_d_q7_0 + d_q1_2 * t_a0 + d_q5_2
-                * t_a4 - d_q6_0 * t_a6 + d_q6_1 * t_a5 + d_q7_0 * t_a7 + g3 * t_w1 + c2 * (a3 * t_d_q4_0 + d_q4_0 *
-                t_a3)
+                d_q1_2 * t_a0 + d_q5_2 * t_a4 - d_q6_0 * t_a6 + d_q6_1 * t_a5 + d_q7_0 * t_a7 + c2 * d_q4_0 * t_a3
             )
             t_d_a[n, 4, c] = (
-                a0 * t_d_q2_0 + a1 * t_d_q5_0 + a2 * t_d_q5_1 + a3 * t_d_q5_2 + a5 * t_d_q9_0 + a6 * t_d_q9_1 + a7 *
-                t_d_q9_2 + d_q2_0 * t_a0 + d_q5_0 * t_a1 + d_q5_1 * t_a2 + d_q5_2 * t_a3 + d_q9_0 * t_a5 + d_q9_1 *
-                t_a6 + d_q9_2 * t_a7 + g4 * t_w2 + c2 * (a4 * t_d_q8_0 + d_q8_0 * t_a4)
+                d_q2_0 * t_a0 + d_q5_0 * t_a1 + d_q5_1 * t_a2 + d_q5_2 * t_a3 + d_q9_0 * t_a5 + d_q9_1 * t_a6 + d_q9_2
+                * t_a7 + c2 * d_q8_0 * t_a4
             )
             t_d_a[n, 5, c] = (
-                a0 * t_d_q3_0 + a1 * t_d_q7_0 - a2 * t_d_q6_2 + a3 * t_d_q6_1 + a4 * t_d_q9_0 + d_q3_0 * t_a0 + d_q6_1
-                * t_a3 - d_q6_2 * t_a2 + d_q7_0 * t_a1 + d_q9_0 * t_a4 + g5 * t_w3 + c2 * (a5 * t_d_q10_0 + d_q10_0 *
-                t_a5)
+                c2 * d_q10_0 * t_a5 + d_q3_0 * t_a0 + d_q6_1 * t_a3 - d_q6_2 * t_a2 + d_q7_0 * t_a1 + d_q9_0 * t_a4
             )
             t_d_a[n, 6, c] = (
-                a0 * t_d_q3_1 + a1 * t_d_q6_2 + a2 * t_d_q7_0 - a3 * t_d_q6_0 + a4 * t_d_q9_1 + d_q3_1 * t_a0 - d_q6_0
-                * t_a3 + d_q6_2 * t_a1 + d_q7_0 * t_a2 + d_q9_1 * t_a4 + g6 * t_w3 + c2 * (a6 * t_d_q10_0 + d_q10_0 *
-                t_a6)
+                c2 * d_q10_0 * t_a6 + d_q3_1 * t_a0 - d_q6_0 * t_a3 + d_q6_2 * t_a1 + d_q7_0 * t_a2 + d_q9_1 * t_a4
             )
             t_d_a[n, 7, c] = (
-                a0 * t_d_q3_2 - a1 * t_d_q6_1 + a2 * t_d_q6_0 + a3 * t_d_q7_0 + a4 * t_d_q9_2 + d_q3_2 * t_a0 + d_q6_0
-                * t_a2 - d_q6_1 * t_a1 + d_q7_0 * t_a3 + d_q9_2 * t_a4 + g7 * t_w3 + c2 * (a7 * t_d_q10_0 + d_q10_0 *
-                t_a7)
+                c2 * d_q10_0 * t_a7 + d_q3_2 * t_a0 + d_q6_0 * t_a2 - d_q6_1 * t_a1 + d_q7_0 * t_a3 + d_q9_2 * t_a4
             )
             t_d_w[thread, z, 0, c] += g0 * t_a0
             t_d_w[thread, z, 1, c] += g1 * t_a1 + g2 * t_a2 + g3 * t_a3

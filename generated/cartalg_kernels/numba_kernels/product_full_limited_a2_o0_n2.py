@@ -3,8 +3,9 @@
 # Kernel:      product_full_limited_a2_o0_n2
 # Rule:        out = sum over orders 1..2 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 11, channel] -> out [atoms, component, channel]
-# Operations:  forward 71, backward 157, forward_tangent 166, backward_tangent 260
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 b952a2b14bfbe218
+# Operations:  forward 71, forward_tangent 93, backward 95, backward_tangent 91, backward_w 157, backward_tangent_w
+#              175
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 005730765db108af
 
 from numba import njit
 
@@ -61,8 +62,227 @@ def forward(start, stop, thread, species, a, w, out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 2."""
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_out):
+    """Tangent of: Product basis to correlation 2."""
+    real = a.dtype.type
+    c1_3 = real(1 / 3)
+    c4_9 = real(4 / 9)
+    c2_3 = real(2 / 3)
+    c8_9 = real(8 / 9)
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            a7 = a[n, 7, c]
+            a8 = a[n, 8, c]
+            a9 = a[n, 9, c]
+            a10 = a[n, 10, c]
+            a11 = a[n, 11, c]
+            a12 = a[n, 12, c]
+            a13 = a[n, 13, c]
+            a14 = a[n, 14, c]
+            a15 = a[n, 15, c]
+            a16 = a[n, 16, c]
+            a17 = a[n, 17, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            t_a4 = t_a[n, 4, c]
+            t_a5 = t_a[n, 5, c]
+            t_a6 = t_a[n, 6, c]
+            t_a7 = t_a[n, 7, c]
+            t_a8 = t_a[n, 8, c]
+            t_a9 = t_a[n, 9, c]
+            t_a10 = t_a[n, 10, c]
+            t_a11 = t_a[n, 11, c]
+            t_a12 = t_a[n, 12, c]
+            t_a13 = t_a[n, 13, c]
+            t_a14 = t_a[n, 14, c]
+            t_a15 = t_a[n, 15, c]
+            t_a16 = t_a[n, 16, c]
+            t_a17 = t_a[n, 17, c]
+            t_q0_0 = c2 * a0 * t_a0
+            t_q3_0 = a0 * t_a9 + a9 * t_a0
+            t_q6_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+            t_q12_0 = a1 * t_a10 + a2 * t_a11 + a3 * t_a12 + a10 * t_a1 + a11 * t_a2 + a12 * t_a3
+            t_q16_0 = c2_3 * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + c8_9 * a6 * t_a6
+            t_q22_0 = (
+                c1_3 * (a4 * t_a13 + a5 * t_a14 + a7 * t_a16 + a8 * t_a17 + a13 * t_a4 + a14 * t_a5 + a16 * t_a7 + a17
+                * t_a8) + c4_9 * (a6 * t_a15 + a15 * t_a6)
+            )
+            t_q24_0 = c2 * a9 * t_a9
+            t_q27_0 = c2 * (a10 * t_a10 + a11 * t_a11 + a12 * t_a12)
+            t_q31_0 = c2_3 * (a13 * t_a13 + a14 * t_a14 + a16 * t_a16 + a17 * t_a17) + c8_9 * a15 * t_a15
+            t_out[n, 0, c] = (
+                t_a0 * w0 + t_q0_0 * w2 + t_q16_0 * w6 + t_q24_0 * w8 + t_q27_0 * w9 + t_q31_0 * w10 + t_q6_0 * w4
+            )
+            t_out[n, 1, c] = t_a9 * w1 + t_q12_0 * w5 + t_q22_0 * w7 + t_q3_0 * w3
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, species, a, w, g, d_a):
+    """Gradient to a of: Product basis to correlation 2."""
+    real = a.dtype.type
+    c1_3 = real(1 / 3)
+    c4_9 = real(4 / 9)
+    c2_3 = real(2 / 3)
+    c8_9 = real(8 / 9)
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            a7 = a[n, 7, c]
+            a8 = a[n, 8, c]
+            a9 = a[n, 9, c]
+            a10 = a[n, 10, c]
+            a11 = a[n, 11, c]
+            a12 = a[n, 12, c]
+            a13 = a[n, 13, c]
+            a14 = a[n, 14, c]
+            a15 = a[n, 15, c]
+            a16 = a[n, 16, c]
+            a17 = a[n, 17, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            d_q31_0 = g0 * w10
+            d_q27_0 = g0 * w9
+            d_q24_0 = g0 * w8
+            d_q22_0 = g1 * w7
+            d_q16_0 = g0 * w6
+            d_q12_0 = g1 * w5
+            d_q6_0 = g0 * w4
+            d_q3_0 = g1 * w3
+            d_q0_0 = g0 * w2
+            d_a[n, 0, c] = c2 * a0 * d_q0_0 + a9 * d_q3_0 + g0 * w0
+            d_a[n, 1, c] = c2 * a1 * d_q6_0 + a10 * d_q12_0
+            d_a[n, 2, c] = c2 * a2 * d_q6_0 + a11 * d_q12_0
+            d_a[n, 3, c] = c2 * a3 * d_q6_0 + a12 * d_q12_0
+            d_a[n, 4, c] = c2_3 * a4 * d_q16_0 + c1_3 * a13 * d_q22_0
+            d_a[n, 5, c] = c2_3 * a5 * d_q16_0 + c1_3 * a14 * d_q22_0
+            d_a[n, 6, c] = c8_9 * a6 * d_q16_0 + c4_9 * a15 * d_q22_0
+            d_a[n, 7, c] = c2_3 * a7 * d_q16_0 + c1_3 * a16 * d_q22_0
+            d_a[n, 8, c] = c2_3 * a8 * d_q16_0 + c1_3 * a17 * d_q22_0
+            d_a[n, 9, c] = a0 * d_q3_0 + g1 * w1 + c2 * a9 * d_q24_0
+            d_a[n, 10, c] = a1 * d_q12_0 + c2 * a10 * d_q27_0
+            d_a[n, 11, c] = a2 * d_q12_0 + c2 * a11 * d_q27_0
+            d_a[n, 12, c] = a3 * d_q12_0 + c2 * a12 * d_q27_0
+            d_a[n, 13, c] = c1_3 * a4 * d_q22_0 + c2_3 * a13 * d_q31_0
+            d_a[n, 14, c] = c1_3 * a5 * d_q22_0 + c2_3 * a14 * d_q31_0
+            d_a[n, 15, c] = c4_9 * a6 * d_q22_0 + c8_9 * a15 * d_q31_0
+            d_a[n, 16, c] = c1_3 * a7 * d_q22_0 + c2_3 * a16 * d_q31_0
+            d_a[n, 17, c] = c1_3 * a8 * d_q22_0 + c2_3 * a17 * d_q31_0
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_d_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 2."""
+    real = a.dtype.type
+    c1_3 = real(1 / 3)
+    c4_9 = real(4 / 9)
+    c2_3 = real(2 / 3)
+    c8_9 = real(8 / 9)
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            t_a4 = t_a[n, 4, c]
+            t_a5 = t_a[n, 5, c]
+            t_a6 = t_a[n, 6, c]
+            t_a7 = t_a[n, 7, c]
+            t_a8 = t_a[n, 8, c]
+            t_a9 = t_a[n, 9, c]
+            t_a10 = t_a[n, 10, c]
+            t_a11 = t_a[n, 11, c]
+            t_a12 = t_a[n, 12, c]
+            t_a13 = t_a[n, 13, c]
+            t_a14 = t_a[n, 14, c]
+            t_a15 = t_a[n, 15, c]
+            t_a16 = t_a[n, 16, c]
+            t_a17 = t_a[n, 17, c]
+            d_q31_0 = g0 * w10
+            d_q27_0 = g0 * w9
+            d_q24_0 = g0 * w8
+            d_q22_0 = g1 * w7
+            d_q16_0 = g0 * w6
+            d_q12_0 = g1 * w5
+            d_q6_0 = g0 * w4
+            d_q3_0 = g1 * w3
+            d_q0_0 = g0 * w2
+            t_d_a[n, 0, c] = c2 * d_q0_0 * t_a0 + d_q3_0 * t_a9
+            t_d_a[n, 1, c] = d_q12_0 * t_a10 + c2 * d_q6_0 * t_a1
+            t_d_a[n, 2, c] = d_q12_0 * t_a11 + c2 * d_q6_0 * t_a2
+            t_d_a[n, 3, c] = d_q12_0 * t_a12 + c2 * d_q6_0 * t_a3
+            t_d_a[n, 4, c] = c2_3 * d_q16_0 * t_a4 + c1_3 * d_q22_0 * t_a13
+            t_d_a[n, 5, c] = c2_3 * d_q16_0 * t_a5 + c1_3 * d_q22_0 * t_a14
+            t_d_a[n, 6, c] = c8_9 * d_q16_0 * t_a6 + c4_9 * d_q22_0 * t_a15
+            t_d_a[n, 7, c] = c2_3 * d_q16_0 * t_a7 + c1_3 * d_q22_0 * t_a16
+            t_d_a[n, 8, c] = c2_3 * d_q16_0 * t_a8 + c1_3 * d_q22_0 * t_a17
+            t_d_a[n, 9, c] = c2 * d_q24_0 * t_a9 + d_q3_0 * t_a0
+            t_d_a[n, 10, c] = d_q12_0 * t_a1 + c2 * d_q27_0 * t_a10
+            t_d_a[n, 11, c] = d_q12_0 * t_a2 + c2 * d_q27_0 * t_a11
+            t_d_a[n, 12, c] = d_q12_0 * t_a3 + c2 * d_q27_0 * t_a12
+            t_d_a[n, 13, c] = c1_3 * d_q22_0 * t_a4 + c2_3 * d_q31_0 * t_a13
+            t_d_a[n, 14, c] = c1_3 * d_q22_0 * t_a5 + c2_3 * d_q31_0 * t_a14
+            t_d_a[n, 15, c] = c4_9 * d_q22_0 * t_a6 + c8_9 * d_q31_0 * t_a15
+            t_d_a[n, 16, c] = c1_3 * d_q22_0 * t_a7 + c2_3 * d_q31_0 * t_a16
+            t_d_a[n, 17, c] = c1_3 * d_q22_0 * t_a8 + c2_3 * d_q31_0 * t_a17
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
+    """Gradient to a, w of: Product basis to correlation 2."""
     real = a.dtype.type
     c1_3 = real(1 / 3)
     c4_9 = real(4 / 9)
@@ -153,109 +373,8 @@ def backward(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 2."""
-    real = a.dtype.type
-    c1_3 = real(1 / 3)
-    c4_9 = real(4 / 9)
-    c2_3 = real(2 / 3)
-    c8_9 = real(8 / 9)
-    c2 = real(2)
-    for n in range(start, stop):
-        z = species[n]
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            a4 = a[n, 4, c]
-            a5 = a[n, 5, c]
-            a6 = a[n, 6, c]
-            a7 = a[n, 7, c]
-            a8 = a[n, 8, c]
-            a9 = a[n, 9, c]
-            a10 = a[n, 10, c]
-            a11 = a[n, 11, c]
-            a12 = a[n, 12, c]
-            a13 = a[n, 13, c]
-            a14 = a[n, 14, c]
-            a15 = a[n, 15, c]
-            a16 = a[n, 16, c]
-            a17 = a[n, 17, c]
-            w0 = w[z, 0, c]
-            w1 = w[z, 1, c]
-            w2 = w[z, 2, c]
-            w3 = w[z, 3, c]
-            w4 = w[z, 4, c]
-            w5 = w[z, 5, c]
-            w6 = w[z, 6, c]
-            w7 = w[z, 7, c]
-            w8 = w[z, 8, c]
-            w9 = w[z, 9, c]
-            w10 = w[z, 10, c]
-            t_a0 = t_a[n, 0, c]
-            t_a1 = t_a[n, 1, c]
-            t_a2 = t_a[n, 2, c]
-            t_a3 = t_a[n, 3, c]
-            t_a4 = t_a[n, 4, c]
-            t_a5 = t_a[n, 5, c]
-            t_a6 = t_a[n, 6, c]
-            t_a7 = t_a[n, 7, c]
-            t_a8 = t_a[n, 8, c]
-            t_a9 = t_a[n, 9, c]
-            t_a10 = t_a[n, 10, c]
-            t_a11 = t_a[n, 11, c]
-            t_a12 = t_a[n, 12, c]
-            t_a13 = t_a[n, 13, c]
-            t_a14 = t_a[n, 14, c]
-            t_a15 = t_a[n, 15, c]
-            t_a16 = t_a[n, 16, c]
-            t_a17 = t_a[n, 17, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
-            t_w5 = t_w[z, 5, c]
-            t_w6 = t_w[z, 6, c]
-            t_w7 = t_w[z, 7, c]
-            t_w8 = t_w[z, 8, c]
-            t_w9 = t_w[z, 9, c]
-            t_w10 = t_w[z, 10, c]
-            q0_0 = a0 * a0
-            t_q0_0 = c2 * a0 * t_a0
-            q3_0 = a0 * a9
-            t_q3_0 = a0 * t_a9 + a9 * t_a0
-            q6_0 = a1 * a1 + a2 * a2 + a3 * a3
-            t_q6_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-            q12_0 = a1 * a10 + a2 * a11 + a3 * a12
-            t_q12_0 = a1 * t_a10 + a2 * t_a11 + a3 * t_a12 + a10 * t_a1 + a11 * t_a2 + a12 * t_a3
-            q16_0 = c1_3 * (a4 * a4 + a5 * a5 + a7 * a7 + a8 * a8) + c4_9 * a6 * a6
-            t_q16_0 = c2_3 * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + c8_9 * a6 * t_a6
-            q22_0 = c1_3 * (a4 * a13 + a5 * a14 + a7 * a16 + a8 * a17) + c4_9 * a6 * a15
-            t_q22_0 = (
-                c1_3 * (a4 * t_a13 + a5 * t_a14 + a7 * t_a16 + a8 * t_a17 + a13 * t_a4 + a14 * t_a5 + a16 * t_a7 + a17
-                * t_a8) + c4_9 * (a6 * t_a15 + a15 * t_a6)
-            )
-            q24_0 = a9 * a9
-            t_q24_0 = c2 * a9 * t_a9
-            q27_0 = a10 * a10 + a11 * a11 + a12 * a12
-            t_q27_0 = c2 * (a10 * t_a10 + a11 * t_a11 + a12 * t_a12)
-            q31_0 = c1_3 * (a13 * a13 + a14 * a14 + a16 * a16 + a17 * a17) + c4_9 * a15 * a15
-            t_q31_0 = c2_3 * (a13 * t_a13 + a14 * t_a14 + a16 * t_a16 + a17 * t_a17) + c8_9 * a15 * t_a15
-            t_out[n, 0, c] = (
-                a0 * t_w0 + q0_0 * t_w2 + q16_0 * t_w6 + q24_0 * t_w8 + q27_0 * t_w9 + q31_0 * t_w10 + q6_0 * t_w4 +
-                t_a0 * w0 + t_q0_0 * w2 + t_q16_0 * w6 + t_q24_0 * w8 + t_q27_0 * w9 + t_q31_0 * w10 + t_q6_0 * w4
-            )
-            t_out[n, 1, c] = (
-                a9 * t_w1 + q12_0 * t_w5 + q22_0 * t_w7 + q3_0 * t_w3 + t_a9 * w1 + t_q12_0 * w5 + t_q22_0 * w7 +
-                t_q3_0 * w3
-            )
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 2."""
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 2."""
     real = a.dtype.type
     c1_3 = real(1 / 3)
     c4_9 = real(4 / 9)
@@ -312,17 +431,6 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_a15 = t_a[n, 15, c]
             t_a16 = t_a[n, 16, c]
             t_a17 = t_a[n, 17, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
-            t_w5 = t_w[z, 5, c]
-            t_w6 = t_w[z, 6, c]
-            t_w7 = t_w[z, 7, c]
-            t_w8 = t_w[z, 8, c]
-            t_w9 = t_w[z, 9, c]
-            t_w10 = t_w[z, 10, c]
             t_q0_0 = c2 * a0 * t_a0
             t_q3_0 = a0 * t_a9 + a9 * t_a0
             t_q6_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
@@ -336,41 +444,32 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_q27_0 = c2 * (a10 * t_a10 + a11 * t_a11 + a12 * t_a12)
             t_q31_0 = c2_3 * (a13 * t_a13 + a14 * t_a14 + a16 * t_a16 + a17 * t_a17) + c8_9 * a15 * t_a15
             d_q31_0 = g0 * w10
-            t_d_q31_0 = g0 * t_w10
             d_q27_0 = g0 * w9
-            t_d_q27_0 = g0 * t_w9
             d_q24_0 = g0 * w8
-            t_d_q24_0 = g0 * t_w8
             d_q22_0 = g1 * w7
-            t_d_q22_0 = g1 * t_w7
             d_q16_0 = g0 * w6
-            t_d_q16_0 = g0 * t_w6
             d_q12_0 = g1 * w5
-            t_d_q12_0 = g1 * t_w5
             d_q6_0 = g0 * w4
-            t_d_q6_0 = g0 * t_w4
             d_q3_0 = g1 * w3
-            t_d_q3_0 = g1 * t_w3
             d_q0_0 = g0 * w2
-            t_d_q0_0 = g0 * t_w2
-            t_d_a[n, 0, c] = c2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a9 * t_d_q3_0 + d_q3_0 * t_a9 + g0 * t_w0
-            t_d_a[n, 1, c] = c2 * (a1 * t_d_q6_0 + d_q6_0 * t_a1) + a10 * t_d_q12_0 + d_q12_0 * t_a10
-            t_d_a[n, 2, c] = c2 * (a2 * t_d_q6_0 + d_q6_0 * t_a2) + a11 * t_d_q12_0 + d_q12_0 * t_a11
-            t_d_a[n, 3, c] = c2 * (a3 * t_d_q6_0 + d_q6_0 * t_a3) + a12 * t_d_q12_0 + d_q12_0 * t_a12
-            t_d_a[n, 4, c] = c2_3 * (a4 * t_d_q16_0 + d_q16_0 * t_a4) + c1_3 * (a13 * t_d_q22_0 + d_q22_0 * t_a13)
-            t_d_a[n, 5, c] = c2_3 * (a5 * t_d_q16_0 + d_q16_0 * t_a5) + c1_3 * (a14 * t_d_q22_0 + d_q22_0 * t_a14)
-            t_d_a[n, 6, c] = c8_9 * (a6 * t_d_q16_0 + d_q16_0 * t_a6) + c4_9 * (a15 * t_d_q22_0 + d_q22_0 * t_a15)
-            t_d_a[n, 7, c] = c2_3 * (a7 * t_d_q16_0 + d_q16_0 * t_a7) + c1_3 * (a16 * t_d_q22_0 + d_q22_0 * t_a16)
-            t_d_a[n, 8, c] = c2_3 * (a8 * t_d_q16_0 + d_q16_0 * t_a8) + c1_3 * (a17 * t_d_q22_0 + d_q22_0 * t_a17)
-            t_d_a[n, 9, c] = a0 * t_d_q3_0 + d_q3_0 * t_a0 + g1 * t_w1 + c2 * (a9 * t_d_q24_0 + d_q24_0 * t_a9)
-            t_d_a[n, 10, c] = a1 * t_d_q12_0 + d_q12_0 * t_a1 + c2 * (a10 * t_d_q27_0 + d_q27_0 * t_a10)
-            t_d_a[n, 11, c] = a2 * t_d_q12_0 + d_q12_0 * t_a2 + c2 * (a11 * t_d_q27_0 + d_q27_0 * t_a11)
-            t_d_a[n, 12, c] = a3 * t_d_q12_0 + d_q12_0 * t_a3 + c2 * (a12 * t_d_q27_0 + d_q27_0 * t_a12)
-            t_d_a[n, 13, c] = c1_3 * (a4 * t_d_q22_0 + d_q22_0 * t_a4) + c2_3 * (a13 * t_d_q31_0 + d_q31_0 * t_a13)
-            t_d_a[n, 14, c] = c1_3 * (a5 * t_d_q22_0 + d_q22_0 * t_a5) + c2_3 * (a14 * t_d_q31_0 + d_q31_0 * t_a14)
-            t_d_a[n, 15, c] = c4_9 * (a6 * t_d_q22_0 + d_q22_0 * t_a6) + c8_9 * (a15 * t_d_q31_0 + d_q31_0 * t_a15)
-            t_d_a[n, 16, c] = c1_3 * (a7 * t_d_q22_0 + d_q22_0 * t_a7) + c2_3 * (a16 * t_d_q31_0 + d_q31_0 * t_a16)
-            t_d_a[n, 17, c] = c1_3 * (a8 * t_d_q22_0 + d_q22_0 * t_a8) + c2_3 * (a17 * t_d_q31_0 + d_q31_0 * t_a17)
+            t_d_a[n, 0, c] = c2 * d_q0_0 * t_a0 + d_q3_0 * t_a9
+            t_d_a[n, 1, c] = d_q12_0 * t_a10 + c2 * d_q6_0 * t_a1
+            t_d_a[n, 2, c] = d_q12_0 * t_a11 + c2 * d_q6_0 * t_a2
+            t_d_a[n, 3, c] = d_q12_0 * t_a12 + c2 * d_q6_0 * t_a3
+            t_d_a[n, 4, c] = c2_3 * d_q16_0 * t_a4 + c1_3 * d_q22_0 * t_a13
+            t_d_a[n, 5, c] = c2_3 * d_q16_0 * t_a5 + c1_3 * d_q22_0 * t_a14
+            t_d_a[n, 6, c] = c8_9 * d_q16_0 * t_a6 + c4_9 * d_q22_0 * t_a15
+            t_d_a[n, 7, c] = c2_3 * d_q16_0 * t_a7 + c1_3 * d_q22_0 * t_a16
+            t_d_a[n, 8, c] = c2_3 * d_q16_0 * t_a8 + c1_3 * d_q22_0 * t_a17
+            t_d_a[n, 9, c] = c2 * d_q24_0 * t_a9 + d_q3_0 * t_a0
+            t_d_a[n, 10, c] = d_q12_0 * t_a1 + c2 * d_q27_0 * t_a10
+            t_d_a[n, 11, c] = d_q12_0 * t_a2 + c2 * d_q27_0 * t_a11
+            t_d_a[n, 12, c] = d_q12_0 * t_a3 + c2 * d_q27_0 * t_a12
+            t_d_a[n, 13, c] = c1_3 * d_q22_0 * t_a4 + c2_3 * d_q31_0 * t_a13
+            t_d_a[n, 14, c] = c1_3 * d_q22_0 * t_a5 + c2_3 * d_q31_0 * t_a14
+            t_d_a[n, 15, c] = c4_9 * d_q22_0 * t_a6 + c8_9 * d_q31_0 * t_a15
+            t_d_a[n, 16, c] = c1_3 * d_q22_0 * t_a7 + c2_3 * d_q31_0 * t_a16
+            t_d_a[n, 17, c] = c1_3 * d_q22_0 * t_a8 + c2_3 * d_q31_0 * t_a17
             t_d_w[thread, z, 0, c] += g0 * t_a0
             t_d_w[thread, z, 1, c] += g1 * t_a9
             t_d_w[thread, z, 2, c] += g0 * t_q0_0

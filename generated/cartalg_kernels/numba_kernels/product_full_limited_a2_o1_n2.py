@@ -3,8 +3,9 @@
 # Kernel:      product_full_limited_a2_o1_n2
 # Rule:        out = sum over orders 1..2 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 23, channel] -> out [atoms, component, channel]
-# Operations:  forward 293, backward 769, forward_tangent 772, backward_tangent 1370
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 2e8e5af7624b5c97
+# Operations:  forward 293, forward_tangent 471, backward 491, backward_tangent 475, backward_w 769,
+#              backward_tangent_w 931
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 0b0ca4f7e6636159
 
 from numba import njit
 
@@ -113,8 +114,545 @@ def forward(start, stop, thread, species, a, w, out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, species, a, w, g, d_a, d_w):
-    """Gradient of: Product basis to correlation 2."""
+def forward_tangent(start, stop, thread, species, a, w, t_a, t_out):
+    """Tangent of: Product basis to correlation 2."""
+    real = a.dtype.type
+    c1_9 = real(1 / 9)
+    c2_9 = real(2 / 9)
+    c1_3 = real(1 / 3)
+    c4_9 = real(4 / 9)
+    c1_2 = real(1 / 2)
+    c2_3 = real(2 / 3)
+    c8_9 = real(8 / 9)
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            a7 = a[n, 7, c]
+            a8 = a[n, 8, c]
+            a9 = a[n, 9, c]
+            a10 = a[n, 10, c]
+            a11 = a[n, 11, c]
+            a12 = a[n, 12, c]
+            a13 = a[n, 13, c]
+            a14 = a[n, 14, c]
+            a15 = a[n, 15, c]
+            a16 = a[n, 16, c]
+            a17 = a[n, 17, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            w11 = w[z, 11, c]
+            w12 = w[z, 12, c]
+            w13 = w[z, 13, c]
+            w14 = w[z, 14, c]
+            w15 = w[z, 15, c]
+            w16 = w[z, 16, c]
+            w17 = w[z, 17, c]
+            w18 = w[z, 18, c]
+            w19 = w[z, 19, c]
+            w20 = w[z, 20, c]
+            w21 = w[z, 21, c]
+            w22 = w[z, 22, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            t_a4 = t_a[n, 4, c]
+            t_a5 = t_a[n, 5, c]
+            t_a6 = t_a[n, 6, c]
+            t_a7 = t_a[n, 7, c]
+            t_a8 = t_a[n, 8, c]
+            t_a9 = t_a[n, 9, c]
+            t_a10 = t_a[n, 10, c]
+            t_a11 = t_a[n, 11, c]
+            t_a12 = t_a[n, 12, c]
+            t_a13 = t_a[n, 13, c]
+            t_a14 = t_a[n, 14, c]
+            t_a15 = t_a[n, 15, c]
+            t_a16 = t_a[n, 16, c]
+            t_a17 = t_a[n, 17, c]
+            t_q0_0 = c2 * a0 * t_a0
+            t_q1_0 = a0 * t_a1 + a1 * t_a0
+            t_q1_1 = a0 * t_a2 + a2 * t_a0
+            t_q1_2 = a0 * t_a3 + a3 * t_a0
+            t_q3_0 = a0 * t_a9 + a9 * t_a0
+            t_q4_0 = a0 * t_a10 + a10 * t_a0
+            t_q4_1 = a0 * t_a11 + a11 * t_a0
+            t_q4_2 = a0 * t_a12 + a12 * t_a0
+            t_q6_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+            t_q8_0 = (
+                -c1_3 * (a1 * t_a6 + a6 * t_a1) - c1_2 * (a1 * t_a8 - a2 * t_a5 - a3 * t_a4 - a4 * t_a3 - a5 * t_a2 +
+                a8 * t_a1)
+            )
+            t_q8_1 = c1_2 * (a1 * t_a5 + a3 * t_a7 + a5 * t_a1 + a7 * t_a3) + c2_3 * (a2 * t_a6 + a6 * t_a2)
+            t_q8_2 = (
+                c1_2 * (a1 * t_a4 + a2 * t_a7 + a3 * t_a8 + a4 * t_a1 + a7 * t_a2 + a8 * t_a3) - c1_3 * (a3 * t_a6 +
+                a6 * t_a3)
+            )
+            t_q10_0 = a1 * t_a9 + a9 * t_a1
+            t_q10_1 = a2 * t_a9 + a9 * t_a2
+            t_q10_2 = a3 * t_a9 + a9 * t_a3
+            t_q11_0 = a2 * t_a12 - a3 * t_a11 - a11 * t_a3 + a12 * t_a2
+            t_q11_1 = -a1 * t_a12 + a3 * t_a10 + a10 * t_a3 - a12 * t_a1
+            t_q11_2 = a1 * t_a11 - a2 * t_a10 - a10 * t_a2 + a11 * t_a1
+            t_q12_0 = a1 * t_a10 + a2 * t_a11 + a3 * t_a12 + a10 * t_a1 + a11 * t_a2 + a12 * t_a3
+            t_q15_0 = (
+                -c1_3 * (a1 * t_a15 + a15 * t_a1) - c1_2 * (a1 * t_a17 - a2 * t_a14 - a3 * t_a13 - a13 * t_a3 - a14 *
+                t_a2 + a17 * t_a1)
+            )
+            t_q15_1 = c1_2 * (a1 * t_a14 + a3 * t_a16 + a14 * t_a1 + a16 * t_a3) + c2_3 * (a2 * t_a15 + a15 * t_a2)
+            t_q15_2 = (
+                c1_2 * (a1 * t_a13 + a2 * t_a16 + a3 * t_a17 + a13 * t_a1 + a16 * t_a2 + a17 * t_a3) - c1_3 * (a3 *
+                t_a15 + a15 * t_a3)
+            )
+            t_q16_0 = c2_3 * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + c8_9 * a6 * t_a6
+            t_q20_0 = (
+                c1_2 * (a4 * t_a12 + a5 * t_a11 - a8 * t_a10 - a10 * t_a8 + a11 * t_a5 + a12 * t_a4) - c1_3 * (a6 *
+                t_a10 + a10 * t_a6)
+            )
+            t_q20_1 = c1_2 * (a5 * t_a10 + a7 * t_a12 + a10 * t_a5 + a12 * t_a7) + c2_3 * (a6 * t_a11 + a11 * t_a6)
+            t_q20_2 = (
+                c1_2 * (a4 * t_a10 + a7 * t_a11 + a8 * t_a12 + a10 * t_a4 + a11 * t_a7 + a12 * t_a8) - c1_3 * (a6 *
+                t_a12 + a12 * t_a6)
+            )
+            t_q21_0 = (
+                -c1_9 * (a4 * t_a14 - a5 * t_a13 - a7 * t_a17 + a8 * t_a16 - a13 * t_a5 + a14 * t_a4 + a16 * t_a8 -
+                a17 * t_a7) + c2_9 * (a6 * t_a16 - a7 * t_a15 - a15 * t_a7 + a16 * t_a6)
+            )
+            t_q21_1 = (
+                -c2_9 * (a4 * t_a17 - a8 * t_a13 - a13 * t_a8 + a17 * t_a4) - c1_9 * (a5 * t_a16 - a7 * t_a14 - a14 *
+                t_a7 + a16 * t_a5)
+            )
+            t_q21_2 = (
+                c1_9 * (a4 * t_a16 + a5 * t_a17 - a7 * t_a13 - a8 * t_a14 - a13 * t_a7 - a14 * t_a8 + a16 * t_a4 + a17
+                * t_a5) + c2_9 * (a5 * t_a15 - a6 * t_a14 - a14 * t_a6 + a15 * t_a5)
+            )
+            t_q22_0 = (
+                c1_3 * (a4 * t_a13 + a5 * t_a14 + a7 * t_a16 + a8 * t_a17 + a13 * t_a4 + a14 * t_a5 + a16 * t_a7 + a17
+                * t_a8) + c4_9 * (a6 * t_a15 + a15 * t_a6)
+            )
+            t_q24_0 = c2 * a9 * t_a9
+            t_q25_0 = a9 * t_a10 + a10 * t_a9
+            t_q25_1 = a9 * t_a11 + a11 * t_a9
+            t_q25_2 = a9 * t_a12 + a12 * t_a9
+            t_q27_0 = c2 * (a10 * t_a10 + a11 * t_a11 + a12 * t_a12)
+            t_q29_0 = (
+                -c1_3 * (a10 * t_a15 + a15 * t_a10) - c1_2 * (a10 * t_a17 - a11 * t_a14 - a12 * t_a13 - a13 * t_a12 -
+                a14 * t_a11 + a17 * t_a10)
+            )
+            t_q29_1 = (
+                c1_2 * (a10 * t_a14 + a12 * t_a16 + a14 * t_a10 + a16 * t_a12) + c2_3 * (a11 * t_a15 + a15 * t_a11)
+            )
+            t_q29_2 = (
+                c1_2 * (a10 * t_a13 + a11 * t_a16 + a12 * t_a17 + a13 * t_a10 + a16 * t_a11 + a17 * t_a12) - c1_3 *
+                (a12 * t_a15 + a15 * t_a12)
+            )
+            t_q31_0 = c2_3 * (a13 * t_a13 + a14 * t_a14 + a16 * t_a16 + a17 * t_a17) + c8_9 * a15 * t_a15
+            t_out[n, 0, c] = (
+                t_a0 * w0 + t_q0_0 * w4 + t_q16_0 * w14 + t_q24_0 * w18 + t_q27_0 * w20 + t_q31_0 * w22 + t_q6_0 * w8
+            )
+            t_out[n, 1, c] = (
+                t_a1 * w1 + t_q11_0 * w11 + t_q1_0 * w5 + t_q21_0 * w16 + t_q25_0 * w19 + t_q29_0 * w21 + t_q8_0 * w9
+            )
+            t_out[n, 2, c] = (
+                t_a2 * w1 + t_q11_1 * w11 + t_q1_1 * w5 + t_q21_1 * w16 + t_q25_1 * w19 + t_q29_1 * w21 + t_q8_1 * w9
+            )
+            t_out[n, 3, c] = (
+                t_a3 * w1 + t_q11_2 * w11 + t_q1_2 * w5 + t_q21_2 * w16 + t_q25_2 * w19 + t_q29_2 * w21 + t_q8_2 * w9
+            )
+            t_out[n, 4, c] = t_a9 * w2 + t_q12_0 * w12 + t_q22_0 * w17 + t_q3_0 * w6
+            t_out[n, 5, c] = t_a10 * w3 + t_q10_0 * w10 + t_q15_0 * w13 + t_q20_0 * w15 + t_q4_0 * w7
+            t_out[n, 6, c] = t_a11 * w3 + t_q10_1 * w10 + t_q15_1 * w13 + t_q20_1 * w15 + t_q4_1 * w7
+            t_out[n, 7, c] = t_a12 * w3 + t_q10_2 * w10 + t_q15_2 * w13 + t_q20_2 * w15 + t_q4_2 * w7
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward(start, stop, thread, species, a, w, g, d_a):
+    """Gradient to a of: Product basis to correlation 2."""
+    real = a.dtype.type
+    c1_9 = real(1 / 9)
+    c2_9 = real(2 / 9)
+    c1_3 = real(1 / 3)
+    c4_9 = real(4 / 9)
+    c1_2 = real(1 / 2)
+    c2_3 = real(2 / 3)
+    c8_9 = real(8 / 9)
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            a1 = a[n, 1, c]
+            a2 = a[n, 2, c]
+            a3 = a[n, 3, c]
+            a4 = a[n, 4, c]
+            a5 = a[n, 5, c]
+            a6 = a[n, 6, c]
+            a7 = a[n, 7, c]
+            a8 = a[n, 8, c]
+            a9 = a[n, 9, c]
+            a10 = a[n, 10, c]
+            a11 = a[n, 11, c]
+            a12 = a[n, 12, c]
+            a13 = a[n, 13, c]
+            a14 = a[n, 14, c]
+            a15 = a[n, 15, c]
+            a16 = a[n, 16, c]
+            a17 = a[n, 17, c]
+            w0 = w[z, 0, c]
+            w1 = w[z, 1, c]
+            w2 = w[z, 2, c]
+            w3 = w[z, 3, c]
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            w11 = w[z, 11, c]
+            w12 = w[z, 12, c]
+            w13 = w[z, 13, c]
+            w14 = w[z, 14, c]
+            w15 = w[z, 15, c]
+            w16 = w[z, 16, c]
+            w17 = w[z, 17, c]
+            w18 = w[z, 18, c]
+            w19 = w[z, 19, c]
+            w20 = w[z, 20, c]
+            w21 = w[z, 21, c]
+            w22 = w[z, 22, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            g4 = g[n, 4, c]
+            g5 = g[n, 5, c]
+            g6 = g[n, 6, c]
+            g7 = g[n, 7, c]
+            d_q31_0 = g0 * w22
+            d_q29_2 = g3 * w21
+            d_q29_1 = g2 * w21
+            d_q29_0 = g1 * w21
+            d_q27_0 = g0 * w20
+            d_q25_2 = g3 * w19
+            d_q25_1 = g2 * w19
+            d_q25_0 = g1 * w19
+            d_q24_0 = g0 * w18
+            d_q22_0 = g4 * w17
+            d_q21_2 = g3 * w16
+            d_q21_1 = g2 * w16
+            d_q21_0 = g1 * w16
+            d_q20_2 = g7 * w15
+            d_q20_1 = g6 * w15
+            d_q20_0 = g5 * w15
+            d_q16_0 = g0 * w14
+            d_q15_2 = g7 * w13
+            d_q15_1 = g6 * w13
+            d_q15_0 = g5 * w13
+            d_q12_0 = g4 * w12
+            d_q11_2 = g3 * w11
+            d_q11_1 = g2 * w11
+            d_q11_0 = g1 * w11
+            d_q10_2 = g7 * w10
+            d_q10_1 = g6 * w10
+            d_q10_0 = g5 * w10
+            d_q8_2 = g3 * w9
+            d_q8_1 = g2 * w9
+            d_q8_0 = g1 * w9
+            d_q6_0 = g0 * w8
+            d_q4_2 = g7 * w7
+            d_q4_1 = g6 * w7
+            d_q4_0 = g5 * w7
+            d_q3_0 = g4 * w6
+            d_q1_2 = g3 * w5
+            d_q1_1 = g2 * w5
+            d_q1_0 = g1 * w5
+            d_q0_0 = g0 * w4
+            d_a[n, 0, c] = (
+                c2 * a0 * d_q0_0 + a1 * d_q1_0 + a2 * d_q1_1 + a3 * d_q1_2 + a9 * d_q3_0 + a10 * d_q4_0 + a11 * d_q4_1
+                + a12 * d_q4_2 + g0 * w0
+            )
+            d_a[n, 1, c] = (
+                a0 * d_q1_0 + a9 * d_q10_0 + a10 * d_q12_0 + a11 * d_q11_2 - a12 * d_q11_1 + g1 * w1 + c2 * a1 *
+                d_q6_0 + c1_2 * (a4 * d_q8_2 + a5 * d_q8_1 - a8 * d_q8_0 + a13 * d_q15_2 + a14 * d_q15_1 - a17 *
+                d_q15_0) - c1_3 * (a6 * d_q8_0 + a15 * d_q15_0)
+            )
+            d_a[n, 2, c] = (
+                a0 * d_q1_1 + a9 * d_q10_1 - a10 * d_q11_2 + a11 * d_q12_0 + a12 * d_q11_0 + g2 * w1 + c2 * a2 *
+                d_q6_0 + c1_2 * (a5 * d_q8_0 + a7 * d_q8_2 + a14 * d_q15_0 + a16 * d_q15_2) + c2_3 * (a6 * d_q8_1 +
+                a15 * d_q15_1)
+            )
+            d_a[n, 3, c] = (
+                a0 * d_q1_2 + a9 * d_q10_2 + a10 * d_q11_1 - a11 * d_q11_0 + a12 * d_q12_0 + g3 * w1 + c2 * a3 *
+                d_q6_0 + c1_2 * (a4 * d_q8_0 + a7 * d_q8_1 + a8 * d_q8_2 + a13 * d_q15_0 + a16 * d_q15_1 + a17 *
+                d_q15_2) - c1_3 * (a6 * d_q8_2 + a15 * d_q15_2)
+            )
+            d_a[n, 4, c] = (
+                c1_2 * (a1 * d_q8_2 + a3 * d_q8_0 + a10 * d_q20_2 + a12 * d_q20_0) + c2_3 * a4 * d_q16_0 + c1_3 * a13
+                * d_q22_0 - c1_9 * (a14 * d_q21_0 - a16 * d_q21_2) - c2_9 * a17 * d_q21_1
+            )
+            d_a[n, 5, c] = (
+                c1_2 * (a1 * d_q8_1 + a2 * d_q8_0 + a10 * d_q20_1 + a11 * d_q20_0) + c2_3 * a5 * d_q16_0 + c1_9 * (a13
+                * d_q21_0 - a16 * d_q21_1 + a17 * d_q21_2) + c1_3 * a14 * d_q22_0 + c2_9 * a15 * d_q21_2
+            )
+            d_a[n, 6, c] = (
+                -c1_3 * (a1 * d_q8_0 + a3 * d_q8_2 + a10 * d_q20_0 + a12 * d_q20_2) + c2_3 * (a2 * d_q8_1 + a11 *
+                d_q20_1) + c8_9 * a6 * d_q16_0 - c2_9 * (a14 * d_q21_2 - a16 * d_q21_0) + c4_9 * a15 * d_q22_0
+            )
+            d_a[n, 7, c] = (
+                c1_2 * (a2 * d_q8_2 + a3 * d_q8_1 + a11 * d_q20_2 + a12 * d_q20_1) + c2_3 * a7 * d_q16_0 - c1_9 * (a13
+                * d_q21_2 - a14 * d_q21_1 - a17 * d_q21_0) - c2_9 * a15 * d_q21_0 + c1_3 * a16 * d_q22_0
+            )
+            d_a[n, 8, c] = (
+                -c1_2 * (a1 * d_q8_0 - a3 * d_q8_2 + a10 * d_q20_0 - a12 * d_q20_2) + c2_3 * a8 * d_q16_0 + c2_9 * a13
+                * d_q21_1 - c1_9 * (a14 * d_q21_2 + a16 * d_q21_0) + c1_3 * a17 * d_q22_0
+            )
+            d_a[n, 9, c] = (
+                a0 * d_q3_0 + a1 * d_q10_0 + a2 * d_q10_1 + a3 * d_q10_2 + a10 * d_q25_0 + a11 * d_q25_1 + a12 *
+                d_q25_2 + g4 * w2 + c2 * a9 * d_q24_0
+            )
+            d_a[n, 10, c] = (
+                a0 * d_q4_0 + a1 * d_q12_0 - a2 * d_q11_2 + a3 * d_q11_1 + a9 * d_q25_0 + g5 * w3 + c1_2 * (a4 *
+                d_q20_2 + a5 * d_q20_1 - a8 * d_q20_0 + a13 * d_q29_2 + a14 * d_q29_1 - a17 * d_q29_0) - c1_3 * (a6 *
+                d_q20_0 + a15 * d_q29_0) + c2 * a10 * d_q27_0
+            )
+            d_a[n, 11, c] = (
+                a0 * d_q4_1 + a1 * d_q11_2 + a2 * d_q12_0 - a3 * d_q11_0 + a9 * d_q25_1 + g6 * w3 + c1_2 * (a5 *
+                d_q20_0 + a7 * d_q20_2 + a14 * d_q29_0 + a16 * d_q29_2) + c2_3 * (a6 * d_q20_1 + a15 * d_q29_1) + c2 *
+                a11 * d_q27_0
+            )
+            d_a[n, 12, c] = (
+                a0 * d_q4_2 - a1 * d_q11_1 + a2 * d_q11_0 + a3 * d_q12_0 + a9 * d_q25_2 + g7 * w3 + c1_2 * (a4 *
+                d_q20_0 + a7 * d_q20_1 + a8 * d_q20_2 + a13 * d_q29_0 + a16 * d_q29_1 + a17 * d_q29_2) - c1_3 * (a6 *
+                d_q20_2 + a15 * d_q29_2) + c2 * a12 * d_q27_0
+            )
+            d_a[n, 13, c] = (
+                c1_2 * (a1 * d_q15_2 + a3 * d_q15_0 + a10 * d_q29_2 + a12 * d_q29_0) + c1_3 * a4 * d_q22_0 + c1_9 *
+                (a5 * d_q21_0 - a7 * d_q21_2) + c2_9 * a8 * d_q21_1 + c2_3 * a13 * d_q31_0
+            )
+            d_a[n, 14, c] = (
+                c1_2 * (a1 * d_q15_1 + a2 * d_q15_0 + a10 * d_q29_1 + a11 * d_q29_0) - c1_9 * (a4 * d_q21_0 - a7 *
+                d_q21_1 + a8 * d_q21_2) + c1_3 * a5 * d_q22_0 - c2_9 * a6 * d_q21_2 + c2_3 * a14 * d_q31_0
+            )
+            d_a[n, 15, c] = (
+                -c1_3 * (a1 * d_q15_0 + a3 * d_q15_2 + a10 * d_q29_0 + a12 * d_q29_2) + c2_3 * (a2 * d_q15_1 + a11 *
+                d_q29_1) + c2_9 * (a5 * d_q21_2 - a7 * d_q21_0) + c4_9 * a6 * d_q22_0 + c8_9 * a15 * d_q31_0
+            )
+            d_a[n, 16, c] = (
+                c1_2 * (a2 * d_q15_2 + a3 * d_q15_1 + a11 * d_q29_2 + a12 * d_q29_1) + c1_9 * (a4 * d_q21_2 - a5 *
+                d_q21_1 - a8 * d_q21_0) + c2_9 * a6 * d_q21_0 + c1_3 * a7 * d_q22_0 + c2_3 * a16 * d_q31_0
+            )
+            d_a[n, 17, c] = (
+                -c1_2 * (a1 * d_q15_0 - a3 * d_q15_2 + a10 * d_q29_0 - a12 * d_q29_2) - c2_9 * a4 * d_q21_1 + c1_9 *
+                (a5 * d_q21_2 + a7 * d_q21_0) + c1_3 * a8 * d_q22_0 + c2_3 * a17 * d_q31_0
+            )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_d_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 2."""
+    real = a.dtype.type
+    c1_9 = real(1 / 9)
+    c2_9 = real(2 / 9)
+    c1_3 = real(1 / 3)
+    c4_9 = real(4 / 9)
+    c1_2 = real(1 / 2)
+    c2_3 = real(2 / 3)
+    c8_9 = real(8 / 9)
+    c2 = real(2)
+    for n in range(start, stop):
+        z = species[n]
+        for c in range(a.shape[2]):
+            w4 = w[z, 4, c]
+            w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
+            w7 = w[z, 7, c]
+            w8 = w[z, 8, c]
+            w9 = w[z, 9, c]
+            w10 = w[z, 10, c]
+            w11 = w[z, 11, c]
+            w12 = w[z, 12, c]
+            w13 = w[z, 13, c]
+            w14 = w[z, 14, c]
+            w15 = w[z, 15, c]
+            w16 = w[z, 16, c]
+            w17 = w[z, 17, c]
+            w18 = w[z, 18, c]
+            w19 = w[z, 19, c]
+            w20 = w[z, 20, c]
+            w21 = w[z, 21, c]
+            w22 = w[z, 22, c]
+            g0 = g[n, 0, c]
+            g1 = g[n, 1, c]
+            g2 = g[n, 2, c]
+            g3 = g[n, 3, c]
+            g4 = g[n, 4, c]
+            g5 = g[n, 5, c]
+            g6 = g[n, 6, c]
+            g7 = g[n, 7, c]
+            t_a0 = t_a[n, 0, c]
+            t_a1 = t_a[n, 1, c]
+            t_a2 = t_a[n, 2, c]
+            t_a3 = t_a[n, 3, c]
+            t_a4 = t_a[n, 4, c]
+            t_a5 = t_a[n, 5, c]
+            t_a6 = t_a[n, 6, c]
+            t_a7 = t_a[n, 7, c]
+            t_a8 = t_a[n, 8, c]
+            t_a9 = t_a[n, 9, c]
+            t_a10 = t_a[n, 10, c]
+            t_a11 = t_a[n, 11, c]
+            t_a12 = t_a[n, 12, c]
+            t_a13 = t_a[n, 13, c]
+            t_a14 = t_a[n, 14, c]
+            t_a15 = t_a[n, 15, c]
+            t_a16 = t_a[n, 16, c]
+            t_a17 = t_a[n, 17, c]
+            d_q31_0 = g0 * w22
+            d_q29_2 = g3 * w21
+            d_q29_1 = g2 * w21
+            d_q29_0 = g1 * w21
+            d_q27_0 = g0 * w20
+            d_q25_2 = g3 * w19
+            d_q25_1 = g2 * w19
+            d_q25_0 = g1 * w19
+            d_q24_0 = g0 * w18
+            d_q22_0 = g4 * w17
+            d_q21_2 = g3 * w16
+            d_q21_1 = g2 * w16
+            d_q21_0 = g1 * w16
+            d_q20_2 = g7 * w15
+            d_q20_1 = g6 * w15
+            d_q20_0 = g5 * w15
+            d_q16_0 = g0 * w14
+            d_q15_2 = g7 * w13
+            d_q15_1 = g6 * w13
+            d_q15_0 = g5 * w13
+            d_q12_0 = g4 * w12
+            d_q11_2 = g3 * w11
+            d_q11_1 = g2 * w11
+            d_q11_0 = g1 * w11
+            d_q10_2 = g7 * w10
+            d_q10_1 = g6 * w10
+            d_q10_0 = g5 * w10
+            d_q8_2 = g3 * w9
+            d_q8_1 = g2 * w9
+            d_q8_0 = g1 * w9
+            d_q6_0 = g0 * w8
+            d_q4_2 = g7 * w7
+            d_q4_1 = g6 * w7
+            d_q4_0 = g5 * w7
+            d_q3_0 = g4 * w6
+            d_q1_2 = g3 * w5
+            d_q1_1 = g2 * w5
+            d_q1_0 = g1 * w5
+            d_q0_0 = g0 * w4
+            t_d_a[n, 0, c] = (
+                c2 * d_q0_0 * t_a0 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2 * t_a3 + d_q3_0 * t_a9 + d_q4_0 * t_a10 +
+                d_q4_1 * t_a11 + d_q4_2 * t_a12
+            )
+            t_d_a[n, 1, c] = (
+                d_q10_0 * t_a9 - d_q11_1 * t_a12 + d_q11_2 * t_a11 + d_q12_0 * t_a10 + d_q1_0 * t_a0 - c1_3 * (d_q15_0
+                * t_a15 + d_q8_0 * t_a6) - c1_2 * (d_q15_0 * t_a17 - d_q15_1 * t_a14 - d_q15_2 * t_a13 + d_q8_0 * t_a8
+                - d_q8_1 * t_a5 - d_q8_2 * t_a4) + c2 * d_q6_0 * t_a1
+            )
+            t_d_a[n, 2, c] = (
+                d_q10_1 * t_a9 + d_q11_0 * t_a12 - d_q11_2 * t_a10 + d_q12_0 * t_a11 + d_q1_1 * t_a0 + c1_2 * (d_q15_0
+                * t_a14 + d_q15_2 * t_a16 + d_q8_0 * t_a5 + d_q8_2 * t_a7) + c2_3 * (d_q15_1 * t_a15 + d_q8_1 * t_a6)
+                + c2 * d_q6_0 * t_a2
+            )
+            t_d_a[n, 3, c] = (
+                d_q10_2 * t_a9 - d_q11_0 * t_a11 + d_q11_1 * t_a10 + d_q12_0 * t_a12 + d_q1_2 * t_a0 + c1_2 * (d_q15_0
+                * t_a13 + d_q15_1 * t_a16 + d_q15_2 * t_a17 + d_q8_0 * t_a4 + d_q8_1 * t_a7 + d_q8_2 * t_a8) - c1_3 *
+                (d_q15_2 * t_a15 + d_q8_2 * t_a6) + c2 * d_q6_0 * t_a3
+            )
+            t_d_a[n, 4, c] = (
+                c2_3 * d_q16_0 * t_a4 + c1_2 * (d_q20_0 * t_a12 + d_q20_2 * t_a10 + d_q8_0 * t_a3 + d_q8_2 * t_a1) -
+                c1_9 * (d_q21_0 * t_a14 - d_q21_2 * t_a16) - c2_9 * d_q21_1 * t_a17 + c1_3 * d_q22_0 * t_a13
+            )
+            t_d_a[n, 5, c] = (
+                c2_3 * d_q16_0 * t_a5 + c1_2 * (d_q20_0 * t_a11 + d_q20_1 * t_a10 + d_q8_0 * t_a2 + d_q8_1 * t_a1) +
+                c1_9 * (d_q21_0 * t_a13 - d_q21_1 * t_a16 + d_q21_2 * t_a17) + c2_9 * d_q21_2 * t_a15 + c1_3 * d_q22_0
+                * t_a14
+            )
+            t_d_a[n, 6, c] = (
+                c8_9 * d_q16_0 * t_a6 - c1_3 * (d_q20_0 * t_a10 + d_q20_2 * t_a12 + d_q8_0 * t_a1 + d_q8_2 * t_a3) +
+                c2_3 * (d_q20_1 * t_a11 + d_q8_1 * t_a2) + c2_9 * (d_q21_0 * t_a16 - d_q21_2 * t_a14) + c4_9 * d_q22_0
+                * t_a15
+            )
+            t_d_a[n, 7, c] = (
+                c2_3 * d_q16_0 * t_a7 + c1_2 * (d_q20_1 * t_a12 + d_q20_2 * t_a11 + d_q8_1 * t_a3 + d_q8_2 * t_a2) -
+                c2_9 * d_q21_0 * t_a15 + c1_9 * (d_q21_0 * t_a17 + d_q21_1 * t_a14 - d_q21_2 * t_a13) + c1_3 * d_q22_0
+                * t_a16
+            )
+            t_d_a[n, 8, c] = (
+                c2_3 * d_q16_0 * t_a8 - c1_2 * (d_q20_0 * t_a10 - d_q20_2 * t_a12 + d_q8_0 * t_a1 - d_q8_2 * t_a3) -
+                c1_9 * (d_q21_0 * t_a16 + d_q21_2 * t_a14) + c2_9 * d_q21_1 * t_a13 + c1_3 * d_q22_0 * t_a17
+            )
+            t_d_a[n, 9, c] = (
+                d_q10_0 * t_a1 + d_q10_1 * t_a2 + d_q10_2 * t_a3 + d_q25_0 * t_a10 + d_q25_1 * t_a11 + d_q25_2 * t_a12
+                + d_q3_0 * t_a0 + c2 * d_q24_0 * t_a9
+            )
+            t_d_a[n, 10, c] = (
+                d_q11_1 * t_a3 - d_q11_2 * t_a2 + d_q12_0 * t_a1 + d_q25_0 * t_a9 + d_q4_0 * t_a0 - c1_3 * (d_q20_0 *
+                t_a6 + d_q29_0 * t_a15) - c1_2 * (d_q20_0 * t_a8 - d_q20_1 * t_a5 - d_q20_2 * t_a4 + d_q29_0 * t_a17 -
+                d_q29_1 * t_a14 - d_q29_2 * t_a13) + c2 * d_q27_0 * t_a10
+            )
+            t_d_a[n, 11, c] = (
+                -d_q11_0 * t_a3 + d_q11_2 * t_a1 + d_q12_0 * t_a2 + d_q25_1 * t_a9 + d_q4_1 * t_a0 + c1_2 * (d_q20_0 *
+                t_a5 + d_q20_2 * t_a7 + d_q29_0 * t_a14 + d_q29_2 * t_a16) + c2_3 * (d_q20_1 * t_a6 + d_q29_1 * t_a15)
+                + c2 * d_q27_0 * t_a11
+            )
+            t_d_a[n, 12, c] = (
+                d_q11_0 * t_a2 - d_q11_1 * t_a1 + d_q12_0 * t_a3 + d_q25_2 * t_a9 + d_q4_2 * t_a0 + c1_2 * (d_q20_0 *
+                t_a4 + d_q20_1 * t_a7 + d_q20_2 * t_a8 + d_q29_0 * t_a13 + d_q29_1 * t_a16 + d_q29_2 * t_a17) - c1_3 *
+                (d_q20_2 * t_a6 + d_q29_2 * t_a15) + c2 * d_q27_0 * t_a12
+            )
+            t_d_a[n, 13, c] = (
+                c1_2 * (d_q15_0 * t_a3 + d_q15_2 * t_a1 + d_q29_0 * t_a12 + d_q29_2 * t_a10) + c1_9 * (d_q21_0 * t_a5
+                - d_q21_2 * t_a7) + c2_9 * d_q21_1 * t_a8 + c1_3 * d_q22_0 * t_a4 + c2_3 * d_q31_0 * t_a13
+            )
+            t_d_a[n, 14, c] = (
+                c1_2 * (d_q15_0 * t_a2 + d_q15_1 * t_a1 + d_q29_0 * t_a11 + d_q29_1 * t_a10) - c1_9 * (d_q21_0 * t_a4
+                - d_q21_1 * t_a7 + d_q21_2 * t_a8) - c2_9 * d_q21_2 * t_a6 + c1_3 * d_q22_0 * t_a5 + c2_3 * d_q31_0 *
+                t_a14
+            )
+            t_d_a[n, 15, c] = (
+                -c1_3 * (d_q15_0 * t_a1 + d_q15_2 * t_a3 + d_q29_0 * t_a10 + d_q29_2 * t_a12) + c2_3 * (d_q15_1 * t_a2
+                + d_q29_1 * t_a11) - c2_9 * (d_q21_0 * t_a7 - d_q21_2 * t_a5) + c4_9 * d_q22_0 * t_a6 + c8_9 * d_q31_0
+                * t_a15
+            )
+            t_d_a[n, 16, c] = (
+                c1_2 * (d_q15_1 * t_a3 + d_q15_2 * t_a2 + d_q29_1 * t_a12 + d_q29_2 * t_a11) + c2_9 * d_q21_0 * t_a6 -
+                c1_9 * (d_q21_0 * t_a8 + d_q21_1 * t_a5 - d_q21_2 * t_a4) + c1_3 * d_q22_0 * t_a7 + c2_3 * d_q31_0 *
+                t_a16
+            )
+            t_d_a[n, 17, c] = (
+                -c1_2 * (d_q15_0 * t_a1 - d_q15_2 * t_a3 + d_q29_0 * t_a10 - d_q29_2 * t_a12) + c1_9 * (d_q21_0 * t_a7
+                + d_q21_2 * t_a5) - c2_9 * d_q21_1 * t_a4 + c1_3 * d_q22_0 * t_a8 + c2_3 * d_q31_0 * t_a17
+            )
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
+    """Gradient to a, w of: Product basis to correlation 2."""
     real = a.dtype.type
     c1_9 = real(1 / 9)
     c2_9 = real(2 / 9)
@@ -358,259 +896,8 @@ def backward(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(start, stop, thread, species, a, w, t_a, t_w, t_out):
-    """Tangent of: Product basis to correlation 2."""
-    real = a.dtype.type
-    c1_9 = real(1 / 9)
-    c2_9 = real(2 / 9)
-    c1_3 = real(1 / 3)
-    c4_9 = real(4 / 9)
-    c1_2 = real(1 / 2)
-    c2_3 = real(2 / 3)
-    c8_9 = real(8 / 9)
-    c2 = real(2)
-    for n in range(start, stop):
-        z = species[n]
-        for c in range(a.shape[2]):
-            a0 = a[n, 0, c]
-            a1 = a[n, 1, c]
-            a2 = a[n, 2, c]
-            a3 = a[n, 3, c]
-            a4 = a[n, 4, c]
-            a5 = a[n, 5, c]
-            a6 = a[n, 6, c]
-            a7 = a[n, 7, c]
-            a8 = a[n, 8, c]
-            a9 = a[n, 9, c]
-            a10 = a[n, 10, c]
-            a11 = a[n, 11, c]
-            a12 = a[n, 12, c]
-            a13 = a[n, 13, c]
-            a14 = a[n, 14, c]
-            a15 = a[n, 15, c]
-            a16 = a[n, 16, c]
-            a17 = a[n, 17, c]
-            w0 = w[z, 0, c]
-            w1 = w[z, 1, c]
-            w2 = w[z, 2, c]
-            w3 = w[z, 3, c]
-            w4 = w[z, 4, c]
-            w5 = w[z, 5, c]
-            w6 = w[z, 6, c]
-            w7 = w[z, 7, c]
-            w8 = w[z, 8, c]
-            w9 = w[z, 9, c]
-            w10 = w[z, 10, c]
-            w11 = w[z, 11, c]
-            w12 = w[z, 12, c]
-            w13 = w[z, 13, c]
-            w14 = w[z, 14, c]
-            w15 = w[z, 15, c]
-            w16 = w[z, 16, c]
-            w17 = w[z, 17, c]
-            w18 = w[z, 18, c]
-            w19 = w[z, 19, c]
-            w20 = w[z, 20, c]
-            w21 = w[z, 21, c]
-            w22 = w[z, 22, c]
-            t_a0 = t_a[n, 0, c]
-            t_a1 = t_a[n, 1, c]
-            t_a2 = t_a[n, 2, c]
-            t_a3 = t_a[n, 3, c]
-            t_a4 = t_a[n, 4, c]
-            t_a5 = t_a[n, 5, c]
-            t_a6 = t_a[n, 6, c]
-            t_a7 = t_a[n, 7, c]
-            t_a8 = t_a[n, 8, c]
-            t_a9 = t_a[n, 9, c]
-            t_a10 = t_a[n, 10, c]
-            t_a11 = t_a[n, 11, c]
-            t_a12 = t_a[n, 12, c]
-            t_a13 = t_a[n, 13, c]
-            t_a14 = t_a[n, 14, c]
-            t_a15 = t_a[n, 15, c]
-            t_a16 = t_a[n, 16, c]
-            t_a17 = t_a[n, 17, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
-            t_w5 = t_w[z, 5, c]
-            t_w6 = t_w[z, 6, c]
-            t_w7 = t_w[z, 7, c]
-            t_w8 = t_w[z, 8, c]
-            t_w9 = t_w[z, 9, c]
-            t_w10 = t_w[z, 10, c]
-            t_w11 = t_w[z, 11, c]
-            t_w12 = t_w[z, 12, c]
-            t_w13 = t_w[z, 13, c]
-            t_w14 = t_w[z, 14, c]
-            t_w15 = t_w[z, 15, c]
-            t_w16 = t_w[z, 16, c]
-            t_w17 = t_w[z, 17, c]
-            t_w18 = t_w[z, 18, c]
-            t_w19 = t_w[z, 19, c]
-            t_w20 = t_w[z, 20, c]
-            t_w21 = t_w[z, 21, c]
-            t_w22 = t_w[z, 22, c]
-            q0_0 = a0 * a0
-            t_q0_0 = c2 * a0 * t_a0
-            q1_0 = a0 * a1
-            t_q1_0 = a0 * t_a1 + a1 * t_a0
-            q1_1 = a0 * a2
-            t_q1_1 = a0 * t_a2 + a2 * t_a0
-            q1_2 = a0 * a3
-            t_q1_2 = a0 * t_a3 + a3 * t_a0
-            q3_0 = a0 * a9
-            t_q3_0 = a0 * t_a9 + a9 * t_a0
-            q4_0 = a0 * a10
-            t_q4_0 = a0 * t_a10 + a10 * t_a0
-            q4_1 = a0 * a11
-            t_q4_1 = a0 * t_a11 + a11 * t_a0
-            q4_2 = a0 * a12
-            t_q4_2 = a0 * t_a12 + a12 * t_a0
-            q6_0 = a1 * a1 + a2 * a2 + a3 * a3
-            t_q6_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-            q8_0 = -c1_3 * a1 * a6 - c1_2 * (a1 * a8 - a2 * a5 - a3 * a4)
-            t_q8_0 = (
-                -c1_3 * (a1 * t_a6 + a6 * t_a1) - c1_2 * (a1 * t_a8 - a2 * t_a5 - a3 * t_a4 - a4 * t_a3 - a5 * t_a2 +
-                a8 * t_a1)
-            )
-            q8_1 = c1_2 * (a1 * a5 + a3 * a7) + c2_3 * a2 * a6
-            t_q8_1 = c1_2 * (a1 * t_a5 + a3 * t_a7 + a5 * t_a1 + a7 * t_a3) + c2_3 * (a2 * t_a6 + a6 * t_a2)
-            q8_2 = c1_2 * (a1 * a4 + a2 * a7 + a3 * a8) - c1_3 * a3 * a6
-            t_q8_2 = (
-                c1_2 * (a1 * t_a4 + a2 * t_a7 + a3 * t_a8 + a4 * t_a1 + a7 * t_a2 + a8 * t_a3) - c1_3 * (a3 * t_a6 +
-                a6 * t_a3)
-            )
-            q10_0 = a1 * a9
-            t_q10_0 = a1 * t_a9 + a9 * t_a1
-            q10_1 = a2 * a9
-            t_q10_1 = a2 * t_a9 + a9 * t_a2
-            q10_2 = a3 * a9
-            t_q10_2 = a3 * t_a9 + a9 * t_a3
-            q11_0 = a2 * a12 - a3 * a11
-            t_q11_0 = a2 * t_a12 - a3 * t_a11 - a11 * t_a3 + a12 * t_a2
-            q11_1 = -a1 * a12 + a3 * a10
-            t_q11_1 = -a1 * t_a12 + a3 * t_a10 + a10 * t_a3 - a12 * t_a1
-            q11_2 = a1 * a11 - a2 * a10
-            t_q11_2 = a1 * t_a11 - a2 * t_a10 - a10 * t_a2 + a11 * t_a1
-            q12_0 = a1 * a10 + a2 * a11 + a3 * a12
-            t_q12_0 = a1 * t_a10 + a2 * t_a11 + a3 * t_a12 + a10 * t_a1 + a11 * t_a2 + a12 * t_a3
-            q15_0 = -c1_3 * a1 * a15 - c1_2 * (a1 * a17 - a2 * a14 - a3 * a13)
-            t_q15_0 = (
-                -c1_3 * (a1 * t_a15 + a15 * t_a1) - c1_2 * (a1 * t_a17 - a2 * t_a14 - a3 * t_a13 - a13 * t_a3 - a14 *
-                t_a2 + a17 * t_a1)
-            )
-            q15_1 = c1_2 * (a1 * a14 + a3 * a16) + c2_3 * a2 * a15
-            t_q15_1 = c1_2 * (a1 * t_a14 + a3 * t_a16 + a14 * t_a1 + a16 * t_a3) + c2_3 * (a2 * t_a15 + a15 * t_a2)
-            q15_2 = c1_2 * (a1 * a13 + a2 * a16 + a3 * a17) - c1_3 * a3 * a15
-            t_q15_2 = (
-                c1_2 * (a1 * t_a13 + a2 * t_a16 + a3 * t_a17 + a13 * t_a1 + a16 * t_a2 + a17 * t_a3) - c1_3 * (a3 *
-                t_a15 + a15 * t_a3)
-            )
-            q16_0 = c1_3 * (a4 * a4 + a5 * a5 + a7 * a7 + a8 * a8) + c4_9 * a6 * a6
-            t_q16_0 = c2_3 * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + c8_9 * a6 * t_a6
-            q20_0 = c1_2 * (a4 * a12 + a5 * a11 - a8 * a10) - c1_3 * a6 * a10
-            t_q20_0 = (
-                c1_2 * (a4 * t_a12 + a5 * t_a11 - a8 * t_a10 - a10 * t_a8 + a11 * t_a5 + a12 * t_a4) - c1_3 * (a6 *
-                t_a10 + a10 * t_a6)
-            )
-            q20_1 = c1_2 * (a5 * a10 + a7 * a12) + c2_3 * a6 * a11
-            t_q20_1 = c1_2 * (a5 * t_a10 + a7 * t_a12 + a10 * t_a5 + a12 * t_a7) + c2_3 * (a6 * t_a11 + a11 * t_a6)
-            q20_2 = c1_2 * (a4 * a10 + a7 * a11 + a8 * a12) - c1_3 * a6 * a12
-            t_q20_2 = (
-                c1_2 * (a4 * t_a10 + a7 * t_a11 + a8 * t_a12 + a10 * t_a4 + a11 * t_a7 + a12 * t_a8) - c1_3 * (a6 *
-                t_a12 + a12 * t_a6)
-            )
-            q21_0 = -c1_9 * (a4 * a14 - a5 * a13 - a7 * a17 + a8 * a16) + c2_9 * (a6 * a16 - a7 * a15)
-            t_q21_0 = (
-                -c1_9 * (a4 * t_a14 - a5 * t_a13 - a7 * t_a17 + a8 * t_a16 - a13 * t_a5 + a14 * t_a4 + a16 * t_a8 -
-                a17 * t_a7) + c2_9 * (a6 * t_a16 - a7 * t_a15 - a15 * t_a7 + a16 * t_a6)
-            )
-            q21_1 = -c2_9 * (a4 * a17 - a8 * a13) - c1_9 * (a5 * a16 - a7 * a14)
-            t_q21_1 = (
-                -c2_9 * (a4 * t_a17 - a8 * t_a13 - a13 * t_a8 + a17 * t_a4) - c1_9 * (a5 * t_a16 - a7 * t_a14 - a14 *
-                t_a7 + a16 * t_a5)
-            )
-            q21_2 = c1_9 * (a4 * a16 + a5 * a17 - a7 * a13 - a8 * a14) + c2_9 * (a5 * a15 - a6 * a14)
-            t_q21_2 = (
-                c1_9 * (a4 * t_a16 + a5 * t_a17 - a7 * t_a13 - a8 * t_a14 - a13 * t_a7 - a14 * t_a8 + a16 * t_a4 + a17
-                * t_a5) + c2_9 * (a5 * t_a15 - a6 * t_a14 - a14 * t_a6 + a15 * t_a5)
-            )
-            q22_0 = c1_3 * (a4 * a13 + a5 * a14 + a7 * a16 + a8 * a17) + c4_9 * a6 * a15
-            t_q22_0 = (
-                c1_3 * (a4 * t_a13 + a5 * t_a14 + a7 * t_a16 + a8 * t_a17 + a13 * t_a4 + a14 * t_a5 + a16 * t_a7 + a17
-                * t_a8) + c4_9 * (a6 * t_a15 + a15 * t_a6)
-            )
-            q24_0 = a9 * a9
-            t_q24_0 = c2 * a9 * t_a9
-            q25_0 = a9 * a10
-            t_q25_0 = a9 * t_a10 + a10 * t_a9
-            q25_1 = a9 * a11
-            t_q25_1 = a9 * t_a11 + a11 * t_a9
-            q25_2 = a9 * a12
-            t_q25_2 = a9 * t_a12 + a12 * t_a9
-            q27_0 = a10 * a10 + a11 * a11 + a12 * a12
-            t_q27_0 = c2 * (a10 * t_a10 + a11 * t_a11 + a12 * t_a12)
-            q29_0 = -c1_3 * a10 * a15 - c1_2 * (a10 * a17 - a11 * a14 - a12 * a13)
-            t_q29_0 = (
-                -c1_3 * (a10 * t_a15 + a15 * t_a10) - c1_2 * (a10 * t_a17 - a11 * t_a14 - a12 * t_a13 - a13 * t_a12 -
-                a14 * t_a11 + a17 * t_a10)
-            )
-            q29_1 = c1_2 * (a10 * a14 + a12 * a16) + c2_3 * a11 * a15
-            t_q29_1 = (
-                c1_2 * (a10 * t_a14 + a12 * t_a16 + a14 * t_a10 + a16 * t_a12) + c2_3 * (a11 * t_a15 + a15 * t_a11)
-            )
-            q29_2 = c1_2 * (a10 * a13 + a11 * a16 + a12 * a17) - c1_3 * a12 * a15
-            t_q29_2 = (
-                c1_2 * (a10 * t_a13 + a11 * t_a16 + a12 * t_a17 + a13 * t_a10 + a16 * t_a11 + a17 * t_a12) - c1_3 *
-                (a12 * t_a15 + a15 * t_a12)
-            )
-            q31_0 = c1_3 * (a13 * a13 + a14 * a14 + a16 * a16 + a17 * a17) + c4_9 * a15 * a15
-            t_q31_0 = c2_3 * (a13 * t_a13 + a14 * t_a14 + a16 * t_a16 + a17 * t_a17) + c8_9 * a15 * t_a15
-            t_out[n, 0, c] = (
-                a0 * t_w0 + q0_0 * t_w4 + q16_0 * t_w14 + q24_0 * t_w18 + q27_0 * t_w20 + q31_0 * t_w22 + q6_0 * t_w8
-                + t_a0 * w0 + t_q0_0 * w4 + t_q16_0 * w14 + t_q24_0 * w18 + t_q27_0 * w20 + t_q31_0 * w22 + t_q6_0 *
-                w8
-            )
-            t_out[n, 1, c] = (
-                a1 * t_w1 + q11_0 * t_w11 + q1_0 * t_w5 + q21_0 * t_w16 + q25_0 * t_w19 + q29_0 * t_w21 + q8_0 * t_w9
-                + t_a1 * w1 + t_q11_0 * w11 + t_q1_0 * w5 + t_q21_0 * w16 + t_q25_0 * w19 + t_q29_0 * w21 + t_q8_0 *
-                w9
-            )
-            t_out[n, 2, c] = (
-                a2 * t_w1 + q11_1 * t_w11 + q1_1 * t_w5 + q21_1 * t_w16 + q25_1 * t_w19 + q29_1 * t_w21 + q8_1 * t_w9
-                + t_a2 * w1 + t_q11_1 * w11 + t_q1_1 * w5 + t_q21_1 * w16 + t_q25_1 * w19 + t_q29_1 * w21 + t_q8_1 *
-                w9
-            )
-            t_out[n, 3, c] = (
-                a3 * t_w1 + q11_2 * t_w11 + q1_2 * t_w5 + q21_2 * t_w16 + q25_2 * t_w19 + q29_2 * t_w21 + q8_2 * t_w9
-                + t_a3 * w1 + t_q11_2 * w11 + t_q1_2 * w5 + t_q21_2 * w16 + t_q25_2 * w19 + t_q29_2 * w21 + t_q8_2 *
-                w9
-            )
-            t_out[n, 4, c] = (
-                a9 * t_w2 + q12_0 * t_w12 + q22_0 * t_w17 + q3_0 * t_w6 + t_a9 * w2 + t_q12_0 * w12 + t_q22_0 * w17 +
-                t_q3_0 * w6
-            )
-            t_out[n, 5, c] = (
-                a10 * t_w3 + q10_0 * t_w10 + q15_0 * t_w13 + q20_0 * t_w15 + q4_0 * t_w7 + t_a10 * w3 + t_q10_0 * w10
-                + t_q15_0 * w13 + t_q20_0 * w15 + t_q4_0 * w7
-            )
-            t_out[n, 6, c] = (
-                a11 * t_w3 + q10_1 * t_w10 + q15_1 * t_w13 + q20_1 * t_w15 + q4_1 * t_w7 + t_a11 * w3 + t_q10_1 * w10
-                + t_q15_1 * w13 + t_q20_1 * w15 + t_q4_1 * w7
-            )
-            t_out[n, 7, c] = (
-                a12 * t_w3 + q10_2 * t_w10 + q15_2 * t_w13 + q20_2 * t_w15 + q4_2 * t_w7 + t_a12 * w3 + t_q10_2 * w10
-                + t_q15_2 * w13 + t_q20_2 * w15 + t_q4_2 * w7
-            )
-
-
-@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d_w):
-    """Tangent of the gradient of: Product basis to correlation 2."""
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 2."""
     real = a.dtype.type
     c1_9 = real(1 / 9)
     c2_9 = real(2 / 9)
@@ -686,29 +973,6 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             t_a15 = t_a[n, 15, c]
             t_a16 = t_a[n, 16, c]
             t_a17 = t_a[n, 17, c]
-            t_w0 = t_w[z, 0, c]
-            t_w1 = t_w[z, 1, c]
-            t_w2 = t_w[z, 2, c]
-            t_w3 = t_w[z, 3, c]
-            t_w4 = t_w[z, 4, c]
-            t_w5 = t_w[z, 5, c]
-            t_w6 = t_w[z, 6, c]
-            t_w7 = t_w[z, 7, c]
-            t_w8 = t_w[z, 8, c]
-            t_w9 = t_w[z, 9, c]
-            t_w10 = t_w[z, 10, c]
-            t_w11 = t_w[z, 11, c]
-            t_w12 = t_w[z, 12, c]
-            t_w13 = t_w[z, 13, c]
-            t_w14 = t_w[z, 14, c]
-            t_w15 = t_w[z, 15, c]
-            t_w16 = t_w[z, 16, c]
-            t_w17 = t_w[z, 17, c]
-            t_w18 = t_w[z, 18, c]
-            t_w19 = t_w[z, 19, c]
-            t_w20 = t_w[z, 20, c]
-            t_w21 = t_w[z, 21, c]
-            t_w22 = t_w[z, 22, c]
             t_q0_0 = c2 * a0 * t_a0
             t_q1_0 = a0 * t_a1 + a1 * t_a0
             t_q1_1 = a0 * t_a2 + a2 * t_a0
@@ -787,198 +1051,127 @@ def backward_tangent(start, stop, thread, species, a, w, g, t_a, t_w, t_d_a, t_d
             )
             t_q31_0 = c2_3 * (a13 * t_a13 + a14 * t_a14 + a16 * t_a16 + a17 * t_a17) + c8_9 * a15 * t_a15
             d_q31_0 = g0 * w22
-            t_d_q31_0 = g0 * t_w22
             d_q29_2 = g3 * w21
-            t_d_q29_2 = g3 * t_w21
             d_q29_1 = g2 * w21
-            t_d_q29_1 = g2 * t_w21
             d_q29_0 = g1 * w21
-            t_d_q29_0 = g1 * t_w21
             d_q27_0 = g0 * w20
-            t_d_q27_0 = g0 * t_w20
             d_q25_2 = g3 * w19
-            t_d_q25_2 = g3 * t_w19
             d_q25_1 = g2 * w19
-            t_d_q25_1 = g2 * t_w19
             d_q25_0 = g1 * w19
-            t_d_q25_0 = g1 * t_w19
             d_q24_0 = g0 * w18
-            t_d_q24_0 = g0 * t_w18
             d_q22_0 = g4 * w17
-            t_d_q22_0 = g4 * t_w17
             d_q21_2 = g3 * w16
-            t_d_q21_2 = g3 * t_w16
             d_q21_1 = g2 * w16
-            t_d_q21_1 = g2 * t_w16
             d_q21_0 = g1 * w16
-            t_d_q21_0 = g1 * t_w16
             d_q20_2 = g7 * w15
-            t_d_q20_2 = g7 * t_w15
             d_q20_1 = g6 * w15
-            t_d_q20_1 = g6 * t_w15
             d_q20_0 = g5 * w15
-            t_d_q20_0 = g5 * t_w15
             d_q16_0 = g0 * w14
-            t_d_q16_0 = g0 * t_w14
             d_q15_2 = g7 * w13
-            t_d_q15_2 = g7 * t_w13
             d_q15_1 = g6 * w13
-            t_d_q15_1 = g6 * t_w13
             d_q15_0 = g5 * w13
-            t_d_q15_0 = g5 * t_w13
             d_q12_0 = g4 * w12
-            t_d_q12_0 = g4 * t_w12
             d_q11_2 = g3 * w11
-            t_d_q11_2 = g3 * t_w11
             d_q11_1 = g2 * w11
-            t_d_q11_1 = g2 * t_w11
             d_q11_0 = g1 * w11
-            t_d_q11_0 = g1 * t_w11
             d_q10_2 = g7 * w10
-            t_d_q10_2 = g7 * t_w10
             d_q10_1 = g6 * w10
-            t_d_q10_1 = g6 * t_w10
             d_q10_0 = g5 * w10
-            t_d_q10_0 = g5 * t_w10
             d_q8_2 = g3 * w9
-            t_d_q8_2 = g3 * t_w9
             d_q8_1 = g2 * w9
-            t_d_q8_1 = g2 * t_w9
             d_q8_0 = g1 * w9
-            t_d_q8_0 = g1 * t_w9
             d_q6_0 = g0 * w8
-            t_d_q6_0 = g0 * t_w8
             d_q4_2 = g7 * w7
-            t_d_q4_2 = g7 * t_w7
             d_q4_1 = g6 * w7
-            t_d_q4_1 = g6 * t_w7
             d_q4_0 = g5 * w7
-            t_d_q4_0 = g5 * t_w7
             d_q3_0 = g4 * w6
-            t_d_q3_0 = g4 * t_w6
             d_q1_2 = g3 * w5
-            t_d_q1_2 = g3 * t_w5
             d_q1_1 = g2 * w5
-            t_d_q1_1 = g2 * t_w5
             d_q1_0 = g1 * w5
-            t_d_q1_0 = g1 * t_w5
             d_q0_0 = g0 * w4
-            t_d_q0_0 = g0 * t_w4
             t_d_a[n, 0, c] = (
-                c2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + a9 * t_d_q3_0 +
-                a10 * t_d_q4_0 + a11 * t_d_q4_1 + a12 * t_d_q4_2 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2 * t_a3 +
-                d_q3_0 * t_a9 + d_q4_0 * t_a10 + d_q4_1 * t_a11 + d_q4_2 * t_a12 + g0 * t_w0
+                c2 * d_q0_0 * t_a0 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2 * t_a3 + d_q3_0 * t_a9 + d_q4_0 * t_a10 +
+                d_q4_1 * t_a11 + d_q4_2 * t_a12
             )
             t_d_a[n, 1, c] = (
-                a0 * t_d_q1_0 + a9 * t_d_q10_0 + a10 * t_d_q12_0 + a11 * t_d_q11_2 - a12 * t_d_q11_1 + d_q10_0 * t_a9
-                - d_q11_1 * t_a12 + d_q11_2 * t_a11 + d_q12_0 * t_a10 + d_q1_0 * t_a0 + g1 * t_w1 + c2 * (a1 *
-                t_d_q6_0 + d_q6_0 * t_a1) + c1_2 * (a4 * t_d_q8_2 + a5 * t_d_q8_1 - a8 * t_d_q8_0 + a13 * t_d_q15_2 +
-                a14 * t_d_q15_1 - a17 * t_d_q15_0 - d_q15_0 * t_a17 + d_q15_1 * t_a14 + d_q15_2 * t_a13 - d_q8_0 *
-                t_a8 + d_q8_1 * t_a5 + d_q8_2 * t_a4) - c1_3 * (a6 * t_d_q8_0 + a15 * t_d_q15_0 + d_q15_0 * t_a15 +
-                d_q8_0 * t_a6)
+                d_q10_0 * t_a9 - d_q11_1 * t_a12 + d_q11_2 * t_a11 + d_q12_0 * t_a10 + d_q1_0 * t_a0 - c1_3 * (d_q15_0
+                * t_a15 + d_q8_0 * t_a6) - c1_2 * (d_q15_0 * t_a17 - d_q15_1 * t_a14 - d_q15_2 * t_a13 + d_q8_0 * t_a8
+                - d_q8_1 * t_a5 - d_q8_2 * t_a4) + c2 * d_q6_0 * t_a1
             )
             t_d_a[n, 2, c] = (
-                a0 * t_d_q1_1 + a9 * t_d_q10_1 - a10 * t_d_q11_2 + a11 * t_d_q12_0 + a12 * t_d_q11_0 + d_q10_1 * t_a9
-                + d_q11_0 * t_a12 - d_q11_2 * t_a10 + d_q12_0 * t_a11 + d_q1_1 * t_a0 + g2 * t_w1 + c2 * (a2 *
-                t_d_q6_0 + d_q6_0 * t_a2) + c1_2 * (a5 * t_d_q8_0 + a7 * t_d_q8_2 + a14 * t_d_q15_0 + a16 * t_d_q15_2
-                + d_q15_0 * t_a14 + d_q15_2 * t_a16 + d_q8_0 * t_a5 + d_q8_2 * t_a7) + c2_3 * (a6 * t_d_q8_1 + a15 *
-                t_d_q15_1 + d_q15_1 * t_a15 + d_q8_1 * t_a6)
+                d_q10_1 * t_a9 + d_q11_0 * t_a12 - d_q11_2 * t_a10 + d_q12_0 * t_a11 + d_q1_1 * t_a0 + c1_2 * (d_q15_0
+                * t_a14 + d_q15_2 * t_a16 + d_q8_0 * t_a5 + d_q8_2 * t_a7) + c2_3 * (d_q15_1 * t_a15 + d_q8_1 * t_a6)
+                + c2 * d_q6_0 * t_a2
             )
             t_d_a[n, 3, c] = (
-                a0 * t_d_q1_2 + a9 * t_d_q10_2 + a10 * t_d_q11_1 - a11 * t_d_q11_0 + a12 * t_d_q12_0 + d_q10_2 * t_a9
-                - d_q11_0 * t_a11 + d_q11_1 * t_a10 + d_q12_0 * t_a12 + d_q1_2 * t_a0 + g3 * t_w1 + c2 * (a3 *
-                t_d_q6_0 + d_q6_0 * t_a3) + c1_2 * (a4 * t_d_q8_0 + a7 * t_d_q8_1 + a8 * t_d_q8_2 + a13 * t_d_q15_0 +
-                a16 * t_d_q15_1 + a17 * t_d_q15_2 + d_q15_0 * t_a13 + d_q15_1 * t_a16 + d_q15_2 * t_a17 + d_q8_0 *
-                t_a4 + d_q8_1 * t_a7 + d_q8_2 * t_a8) - c1_3 * (a6 * t_d_q8_2 + a15 * t_d_q15_2 + d_q15_2 * t_a15 +
-                d_q8_2 * t_a6)
+                d_q10_2 * t_a9 - d_q11_0 * t_a11 + d_q11_1 * t_a10 + d_q12_0 * t_a12 + d_q1_2 * t_a0 + c1_2 * (d_q15_0
+                * t_a13 + d_q15_1 * t_a16 + d_q15_2 * t_a17 + d_q8_0 * t_a4 + d_q8_1 * t_a7 + d_q8_2 * t_a8) - c1_3 *
+                (d_q15_2 * t_a15 + d_q8_2 * t_a6) + c2 * d_q6_0 * t_a3
             )
             t_d_a[n, 4, c] = (
-                c1_2 * (a1 * t_d_q8_2 + a3 * t_d_q8_0 + a10 * t_d_q20_2 + a12 * t_d_q20_0 + d_q20_0 * t_a12 + d_q20_2
-                * t_a10 + d_q8_0 * t_a3 + d_q8_2 * t_a1) + c2_3 * (a4 * t_d_q16_0 + d_q16_0 * t_a4) + c1_3 * (a13 *
-                t_d_q22_0 + d_q22_0 * t_a13) - c1_9 * (a14 * t_d_q21_0 - a16 * t_d_q21_2 + d_q21_0 * t_a14 - d_q21_2 *
-                t_a16) - c2_9 * (a17 * t_d_q21_1 + d_q21_1 * t_a17)
+                c2_3 * d_q16_0 * t_a4 + c1_2 * (d_q20_0 * t_a12 + d_q20_2 * t_a10 + d_q8_0 * t_a3 + d_q8_2 * t_a1) -
+                c1_9 * (d_q21_0 * t_a14 - d_q21_2 * t_a16) - c2_9 * d_q21_1 * t_a17 + c1_3 * d_q22_0 * t_a13
             )
             t_d_a[n, 5, c] = (
-                c1_2 * (a1 * t_d_q8_1 + a2 * t_d_q8_0 + a10 * t_d_q20_1 + a11 * t_d_q20_0 + d_q20_0 * t_a11 + d_q20_1
-                * t_a10 + d_q8_0 * t_a2 + d_q8_1 * t_a1) + c2_3 * (a5 * t_d_q16_0 + d_q16_0 * t_a5) + c1_9 * (a13 *
-                t_d_q21_0 - a16 * t_d_q21_1 + a17 * t_d_q21_2 + d_q21_0 * t_a13 - d_q21_1 * t_a16 + d_q21_2 * t_a17) +
-                c1_3 * (a14 * t_d_q22_0 + d_q22_0 * t_a14) + c2_9 * (a15 * t_d_q21_2 + d_q21_2 * t_a15)
+                c2_3 * d_q16_0 * t_a5 + c1_2 * (d_q20_0 * t_a11 + d_q20_1 * t_a10 + d_q8_0 * t_a2 + d_q8_1 * t_a1) +
+                c1_9 * (d_q21_0 * t_a13 - d_q21_1 * t_a16 + d_q21_2 * t_a17) + c2_9 * d_q21_2 * t_a15 + c1_3 * d_q22_0
+                * t_a14
             )
             t_d_a[n, 6, c] = (
-                -c1_3 * (a1 * t_d_q8_0 + a3 * t_d_q8_2 + a10 * t_d_q20_0 + a12 * t_d_q20_2 + d_q20_0 * t_a10 + d_q20_2
-                * t_a12 + d_q8_0 * t_a1 + d_q8_2 * t_a3) + c2_3 * (a2 * t_d_q8_1 + a11 * t_d_q20_1 + d_q20_1 * t_a11 +
-                d_q8_1 * t_a2) + c8_9 * (a6 * t_d_q16_0 + d_q16_0 * t_a6) - c2_9 * (a14 * t_d_q21_2 - a16 * t_d_q21_0
-                - d_q21_0 * t_a16 + d_q21_2 * t_a14) + c4_9 * (a15 * t_d_q22_0 + d_q22_0 * t_a15)
+                c8_9 * d_q16_0 * t_a6 - c1_3 * (d_q20_0 * t_a10 + d_q20_2 * t_a12 + d_q8_0 * t_a1 + d_q8_2 * t_a3) +
+                c2_3 * (d_q20_1 * t_a11 + d_q8_1 * t_a2) + c2_9 * (d_q21_0 * t_a16 - d_q21_2 * t_a14) + c4_9 * d_q22_0
+                * t_a15
             )
             t_d_a[n, 7, c] = (
-                c1_2 * (a2 * t_d_q8_2 + a3 * t_d_q8_1 + a11 * t_d_q20_2 + a12 * t_d_q20_1 + d_q20_1 * t_a12 + d_q20_2
-                * t_a11 + d_q8_1 * t_a3 + d_q8_2 * t_a2) + c2_3 * (a7 * t_d_q16_0 + d_q16_0 * t_a7) - c1_9 * (a13 *
-                t_d_q21_2 - a14 * t_d_q21_1 - a17 * t_d_q21_0 - d_q21_0 * t_a17 - d_q21_1 * t_a14 + d_q21_2 * t_a13) -
-                c2_9 * (a15 * t_d_q21_0 + d_q21_0 * t_a15) + c1_3 * (a16 * t_d_q22_0 + d_q22_0 * t_a16)
+                c2_3 * d_q16_0 * t_a7 + c1_2 * (d_q20_1 * t_a12 + d_q20_2 * t_a11 + d_q8_1 * t_a3 + d_q8_2 * t_a2) -
+                c2_9 * d_q21_0 * t_a15 + c1_9 * (d_q21_0 * t_a17 + d_q21_1 * t_a14 - d_q21_2 * t_a13) + c1_3 * d_q22_0
+                * t_a16
             )
             t_d_a[n, 8, c] = (
-                -c1_2 * (a1 * t_d_q8_0 - a3 * t_d_q8_2 + a10 * t_d_q20_0 - a12 * t_d_q20_2 + d_q20_0 * t_a10 - d_q20_2
-                * t_a12 + d_q8_0 * t_a1 - d_q8_2 * t_a3) + c2_3 * (a8 * t_d_q16_0 + d_q16_0 * t_a8) + c2_9 * (a13 *
-                t_d_q21_1 + d_q21_1 * t_a13) - c1_9 * (a14 * t_d_q21_2 + a16 * t_d_q21_0 + d_q21_0 * t_a16 + d_q21_2 *
-                t_a14) + c1_3 * (a17 * t_d_q22_0 + d_q22_0 * t_a17)
+                c2_3 * d_q16_0 * t_a8 - c1_2 * (d_q20_0 * t_a10 - d_q20_2 * t_a12 + d_q8_0 * t_a1 - d_q8_2 * t_a3) -
+                c1_9 * (d_q21_0 * t_a16 + d_q21_2 * t_a14) + c2_9 * d_q21_1 * t_a13 + c1_3 * d_q22_0 * t_a17
             )
             t_d_a[n, 9, c] = (
-                a0 * t_d_q3_0 + a1 * t_d_q10_0 + a2 * t_d_q10_1 + a3 * t_d_q10_2 + a10 * t_d_q25_0 + a11 * t_d_q25_1 +
-                a12 * t_d_q25_2 + d_q10_0 * t_a1 + d_q10_1 * t_a2 + d_q10_2 * t_a3 + d_q25_0 * t_a10 + d_q25_1 * t_a11
-                + d_q25_2 * t_a12 + d_q3_0 * t_a0 + g4 * t_w2 + c2 * (a9 * t_d_q24_0 + d_q24_0 * t_a9)
+                d_q10_0 * t_a1 + d_q10_1 * t_a2 + d_q10_2 * t_a3 + d_q25_0 * t_a10 + d_q25_1 * t_a11 + d_q25_2 * t_a12
+                + d_q3_0 * t_a0 + c2 * d_q24_0 * t_a9
             )
             t_d_a[n, 10, c] = (
-                a0 * t_d_q4_0 + a1 * t_d_q12_0 - a2 * t_d_q11_2 + a3 * t_d_q11_1 + a9 * t_d_q25_0 + d_q11_1 * t_a3 -
-                d_q11_2 * t_a2 + d_q12_0 * t_a1 + d_q25_0 * t_a9 + d_q4_0 * t_a0 + g5 * t_w3 + c1_2 * (a4 * t_d_q20_2
-                + a5 * t_d_q20_1 - a8 * t_d_q20_0 + a13 * t_d_q29_2 + a14 * t_d_q29_1 - a17 * t_d_q29_0 - d_q20_0 *
-                t_a8 + d_q20_1 * t_a5 + d_q20_2 * t_a4 - d_q29_0 * t_a17 + d_q29_1 * t_a14 + d_q29_2 * t_a13) - c1_3 *
-                (a6 * t_d_q20_0 + a15 * t_d_q29_0 + d_q20_0 * t_a6 + d_q29_0 * t_a15) + c2 * (a10 * t_d_q27_0 +
-                d_q27_0 * t_a10)
+                d_q11_1 * t_a3 - d_q11_2 * t_a2 + d_q12_0 * t_a1 + d_q25_0 * t_a9 + d_q4_0 * t_a0 - c1_3 * (d_q20_0 *
+                t_a6 + d_q29_0 * t_a15) - c1_2 * (d_q20_0 * t_a8 - d_q20_1 * t_a5 - d_q20_2 * t_a4 + d_q29_0 * t_a17 -
+                d_q29_1 * t_a14 - d_q29_2 * t_a13) + c2 * d_q27_0 * t_a10
             )
             t_d_a[n, 11, c] = (
-                a0 * t_d_q4_1 + a1 * t_d_q11_2 + a2 * t_d_q12_0 - a3 * t_d_q11_0 + a9 * t_d_q25_1 - d_q11_0 * t_a3 +
-                d_q11_2 * t_a1 + d_q12_0 * t_a2 + d_q25_1 * t_a9 + d_q4_1 * t_a0 + g6 * t_w3 + c1_2 * (a5 * t_d_q20_0
-                + a7 * t_d_q20_2 + a14 * t_d_q29_0 + a16 * t_d_q29_2 + d_q20_0 * t_a5 + d_q20_2 * t_a7 + d_q29_0 *
-                t_a14 + d_q29_2 * t_a16) + c2_3 * (a6 * t_d_q20_1 + a15 * t_d_q29_1 + d_q20_1 * t_a6 + d_q29_1 *
-                t_a15) + c2 * (a11 * t_d_q27_0 + d_q27_0 * t_a11)
+                -d_q11_0 * t_a3 + d_q11_2 * t_a1 + d_q12_0 * t_a2 + d_q25_1 * t_a9 + d_q4_1 * t_a0 + c1_2 * (d_q20_0 *
+                t_a5 + d_q20_2 * t_a7 + d_q29_0 * t_a14 + d_q29_2 * t_a16) + c2_3 * (d_q20_1 * t_a6 + d_q29_1 * t_a15)
+                + c2 * d_q27_0 * t_a11
             )
             t_d_a[n, 12, c] = (
-                a0 * t_d_q4_2 - a1 * t_d_q11_1 + a2 * t_d_q11_0 + a3 * t_d_q12_0 + a9 * t_d_q25_2 + d_q11_0 * t_a2 -
-                d_q11_1 * t_a1 + d_q12_0 * t_a3 + d_q25_2 * t_a9 + d_q4_2 * t_a0 + g7 * t_w3 + c1_2 * (a4 * t_d_q20_0
-                + a7 * t_d_q20_1 + a8 * t_d_q20_2 + a13 * t_d_q29_0 + a16 * t_d_q29_1 + a17 * t_d_q29_2 + d_q20_0 *
+                d_q11_0 * t_a2 - d_q11_1 * t_a1 + d_q12_0 * t_a3 + d_q25_2 * t_a9 + d_q4_2 * t_a0 + c1_2 * (d_q20_0 *
                 t_a4 + d_q20_1 * t_a7 + d_q20_2 * t_a8 + d_q29_0 * t_a13 + d_q29_1 * t_a16 + d_q29_2 * t_a17) - c1_3 *
-                (a6 * t_d_q20_2 + a15 * t_d_q29_2 + d_q20_2 * t_a6 + d_q29_2 * t_a15) + c2 * (a12 * t_d_q27_0 +
-                d_q27_0 * t_a12)
+                (d_q20_2 * t_a6 + d_q29_2 * t_a15) + c2 * d_q27_0 * t_a12
             )
             t_d_a[n, 13, c] = (
-                c1_2 * (a1 * t_d_q15_2 + a3 * t_d_q15_0 + a10 * t_d_q29_2 + a12 * t_d_q29_0 + d_q15_0 * t_a3 + d_q15_2
-                * t_a1 + d_q29_0 * t_a12 + d_q29_2 * t_a10) + c1_3 * (a4 * t_d_q22_0 + d_q22_0 * t_a4) + c1_9 * (a5 *
-                t_d_q21_0 - a7 * t_d_q21_2 + d_q21_0 * t_a5 - d_q21_2 * t_a7) + c2_9 * (a8 * t_d_q21_1 + d_q21_1 *
-                t_a8) + c2_3 * (a13 * t_d_q31_0 + d_q31_0 * t_a13)
+                c1_2 * (d_q15_0 * t_a3 + d_q15_2 * t_a1 + d_q29_0 * t_a12 + d_q29_2 * t_a10) + c1_9 * (d_q21_0 * t_a5
+                - d_q21_2 * t_a7) + c2_9 * d_q21_1 * t_a8 + c1_3 * d_q22_0 * t_a4 + c2_3 * d_q31_0 * t_a13
             )
             t_d_a[n, 14, c] = (
-                c1_2 * (a1 * t_d_q15_1 + a2 * t_d_q15_0 + a10 * t_d_q29_1 + a11 * t_d_q29_0 + d_q15_0 * t_a2 + d_q15_1
-                * t_a1 + d_q29_0 * t_a11 + d_q29_1 * t_a10) - c1_9 * (a4 * t_d_q21_0 - a7 * t_d_q21_1 + a8 * t_d_q21_2
-                + d_q21_0 * t_a4 - d_q21_1 * t_a7 + d_q21_2 * t_a8) + c1_3 * (a5 * t_d_q22_0 + d_q22_0 * t_a5) - c2_9
-                * (a6 * t_d_q21_2 + d_q21_2 * t_a6) + c2_3 * (a14 * t_d_q31_0 + d_q31_0 * t_a14)
+                c1_2 * (d_q15_0 * t_a2 + d_q15_1 * t_a1 + d_q29_0 * t_a11 + d_q29_1 * t_a10) - c1_9 * (d_q21_0 * t_a4
+                - d_q21_1 * t_a7 + d_q21_2 * t_a8) - c2_9 * d_q21_2 * t_a6 + c1_3 * d_q22_0 * t_a5 + c2_3 * d_q31_0 *
+                t_a14
             )
             t_d_a[n, 15, c] = (
-                -c1_3 * (a1 * t_d_q15_0 + a3 * t_d_q15_2 + a10 * t_d_q29_0 + a12 * t_d_q29_2 + d_q15_0 * t_a1 +
-                d_q15_2 * t_a3 + d_q29_0 * t_a10 + d_q29_2 * t_a12) + c2_3 * (a2 * t_d_q15_1 + a11 * t_d_q29_1 +
-                d_q15_1 * t_a2 + d_q29_1 * t_a11) + c2_9 * (a5 * t_d_q21_2 - a7 * t_d_q21_0 - d_q21_0 * t_a7 + d_q21_2
-                * t_a5) + c4_9 * (a6 * t_d_q22_0 + d_q22_0 * t_a6) + c8_9 * (a15 * t_d_q31_0 + d_q31_0 * t_a15)
+                -c1_3 * (d_q15_0 * t_a1 + d_q15_2 * t_a3 + d_q29_0 * t_a10 + d_q29_2 * t_a12) + c2_3 * (d_q15_1 * t_a2
+                + d_q29_1 * t_a11) - c2_9 * (d_q21_0 * t_a7 - d_q21_2 * t_a5) + c4_9 * d_q22_0 * t_a6 + c8_9 * d_q31_0
+                * t_a15
             )
             t_d_a[n, 16, c] = (
-                c1_2 * (a2 * t_d_q15_2 + a3 * t_d_q15_1 + a11 * t_d_q29_2 + a12 * t_d_q29_1 + d_q15_1 * t_a3 + d_q15_2
-                * t_a2 + d_q29_1 * t_a12 + d_q29_2 * t_a11) + c1_9 * (a4 * t_d_q21_2 - a5 * t_d_q21_1 - a8 * t_d_q21_0
-                - d_q21_0 * t_a8 - d_q21_1 * t_a5 + d_q21_2 * t_a4) + c2_9 * (a6 * t_d_q21_0 + d_q21_0 * t_a6) + c1_3
-                * (a7 * t_d_q22_0 + d_q22_0 * t_a7) + c2_3 * (a16 * t_d_q31_0 + d_q31_0 * t_a16)
+                c1_2 * (d_q15_1 * t_a3 + d_q15_2 * t_a2 + d_q29_1 * t_a12 + d_q29_2 * t_a11) + c2_9 * d_q21_0 * t_a6 -
+                c1_9 * (d_q21_0 * t_a8 + d_q21_1 * t_a5 - d_q21_2 * t_a4) + c1_3 * d_q22_0 * t_a7 + c2_3 * d_q31_0 *
+                t_a16
             )
             t_d_a[n, 17, c] = (
-                -c1_2 * (a1 * t_d_q15_0 - a3 * t_d_q15_2 + a10 * t_d_q29_0 - a12 * t_d_q29_2 + d_q15_0 * t_a1 -
-                d_q15_2 * t_a3 + d_q29_0 * t_a10 - d_q29_2 * t_a12) - c2_9 * (a4 * t_d_q21_1 + d_q21_1 * t_a4) + c1_9
-                * (a5 * t_d_q21_2 + a7 * t_d_q21_0 + d_q21_0 * t_a7 + d_q21_2 * t_a5) + c1_3 * (a8 * t_d_q22_0 +
-                d_q22_0 * t_a8) + c2_3 * (a17 * t_d_q31_0 + d_q31_0 * t_a17)
+                -c1_2 * (d_q15_0 * t_a1 - d_q15_2 * t_a3 + d_q29_0 * t_a10 - d_q29_2 * t_a12) + c1_9 * (d_q21_0 * t_a7
+                + d_q21_2 * t_a5) - c2_9 * d_q21_1 * t_a4 + c1_3 * d_q22_0 * t_a8 + c2_3 * d_q31_0 * t_a17
             )
             t_d_w[thread, z, 0, c] += g0 * t_a0
             t_d_w[thread, z, 1, c] += g1 * t_a1 + g2 * t_a2 + g3 * t_a3

@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (0,
 #              0) -> 0, even
 # Layout:      a [n, 1, channels], b [n, 1, channels] -> out [n, 1, channels]
-# Operations:  forward 1, backward 2, forward_tangent 3, backward_tangent 2
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 f5311b654e514724
+# Operations:  forward 1, forward_tangent 3, backward 2, backward_tangent 2
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 6a8a550e99fb7959
 
 import torch
 
@@ -18,16 +18,6 @@ def forward(a, b):
     return torch.stack((out0,), -2)
 
 
-def backward(a, b, g):
-    """Gradient of: Couple rank 0 and rank 0 to rank 0."""
-    a0 = a[..., 0, :]
-    b0 = b[..., 0, :]
-    g0 = g[..., 0, :]
-    d_a0 = b0 * g0
-    d_b0 = a0 * g0
-    return torch.stack((d_a0,), -2), torch.stack((d_b0,), -2)
-
-
 def forward_tangent(a, b, t_a, t_b):
     """Tangent of: Couple rank 0 and rank 0 to rank 0."""
     a0 = a[..., 0, :]
@@ -38,8 +28,18 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 0 and rank 0 to rank 0."""
+    a0 = a[..., 0, :]
+    b0 = b[..., 0, :]
+    g0 = g[..., 0, :]
+    d_a0 = b0 * g0
+    d_b0 = a0 * g0
+    return torch.stack((d_a0,), -2), torch.stack((d_b0,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 0 and rank 0 to rank 0."""
+    """Tangent of: Gradient to a, b of: Couple rank 0 and rank 0 to rank 0."""
     g0 = g[..., 0, :]
     t_a0 = t_a[..., 0, :]
     t_b0 = t_b[..., 0, :]

@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (0,
 #              1) -> 1, even
 # Layout:      a [n, 1, channels], b [n, 3, channels] -> out [n, 3, channels]
-# Operations:  forward 3, backward 8, forward_tangent 9, backward_tangent 8
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 466cceebd2773b49
+# Operations:  forward 3, forward_tangent 9, backward 8, backward_tangent 8
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 be6b8811fc7f6b8b
 
 import torch
 
@@ -20,22 +20,6 @@ def forward(a, b):
     out1 = a0 * b1
     out2 = a0 * b2
     return torch.stack((out0, out1, out2,), -2)
-
-
-def backward(a, b, g):
-    """Gradient of: Couple rank 0 and rank 1 to rank 1."""
-    a0 = a[..., 0, :]
-    b0 = b[..., 0, :]
-    b1 = b[..., 1, :]
-    b2 = b[..., 2, :]
-    g0 = g[..., 0, :]
-    g1 = g[..., 1, :]
-    g2 = g[..., 2, :]
-    d_a0 = b0 * g0 + b1 * g1 + b2 * g2
-    d_b0 = a0 * g0
-    d_b1 = a0 * g1
-    d_b2 = a0 * g2
-    return torch.stack((d_a0,), -2), torch.stack((d_b0, d_b1, d_b2,), -2)
 
 
 def forward_tangent(a, b, t_a, t_b):
@@ -54,8 +38,24 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0, t_out1, t_out2,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 0 and rank 1 to rank 1."""
+    a0 = a[..., 0, :]
+    b0 = b[..., 0, :]
+    b1 = b[..., 1, :]
+    b2 = b[..., 2, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    d_a0 = b0 * g0 + b1 * g1 + b2 * g2
+    d_b0 = a0 * g0
+    d_b1 = a0 * g1
+    d_b2 = a0 * g2
+    return torch.stack((d_a0,), -2), torch.stack((d_b0, d_b1, d_b2,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 0 and rank 1 to rank 1."""
+    """Tangent of: Gradient to a, b of: Couple rank 0 and rank 1 to rank 1."""
     g0 = g[..., 0, :]
     g1 = g[..., 1, :]
     g2 = g[..., 2, :]

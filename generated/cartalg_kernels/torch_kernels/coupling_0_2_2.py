@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (0,
 #              2) -> 2, even
 # Layout:      a [n, 1, channels], b [n, 5, channels] -> out [n, 5, channels]
-# Operations:  forward 5, backward 14, forward_tangent 15, backward_tangent 14
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 bc88f5efe21ae107
+# Operations:  forward 5, forward_tangent 15, backward 14, backward_tangent 14
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 159266247a2f59cc
 
 import torch
 
@@ -24,28 +24,6 @@ def forward(a, b):
     out3 = a0 * b3
     out4 = a0 * b4
     return torch.stack((out0, out1, out2, out3, out4,), -2)
-
-
-def backward(a, b, g):
-    """Gradient of: Couple rank 0 and rank 2 to rank 2."""
-    a0 = a[..., 0, :]
-    b0 = b[..., 0, :]
-    b1 = b[..., 1, :]
-    b2 = b[..., 2, :]
-    b3 = b[..., 3, :]
-    b4 = b[..., 4, :]
-    g0 = g[..., 0, :]
-    g1 = g[..., 1, :]
-    g2 = g[..., 2, :]
-    g3 = g[..., 3, :]
-    g4 = g[..., 4, :]
-    d_a0 = b0 * g0 + b1 * g1 + b2 * g2 + b3 * g3 + b4 * g4
-    d_b0 = a0 * g0
-    d_b1 = a0 * g1
-    d_b2 = a0 * g2
-    d_b3 = a0 * g3
-    d_b4 = a0 * g4
-    return torch.stack((d_a0,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4,), -2)
 
 
 def forward_tangent(a, b, t_a, t_b):
@@ -70,8 +48,30 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0, t_out1, t_out2, t_out3, t_out4,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 0 and rank 2 to rank 2."""
+    a0 = a[..., 0, :]
+    b0 = b[..., 0, :]
+    b1 = b[..., 1, :]
+    b2 = b[..., 2, :]
+    b3 = b[..., 3, :]
+    b4 = b[..., 4, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    g3 = g[..., 3, :]
+    g4 = g[..., 4, :]
+    d_a0 = b0 * g0 + b1 * g1 + b2 * g2 + b3 * g3 + b4 * g4
+    d_b0 = a0 * g0
+    d_b1 = a0 * g1
+    d_b2 = a0 * g2
+    d_b3 = a0 * g3
+    d_b4 = a0 * g4
+    return torch.stack((d_a0,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 0 and rank 2 to rank 2."""
+    """Tangent of: Gradient to a, b of: Couple rank 0 and rank 2 to rank 2."""
     g0 = g[..., 0, :]
     g1 = g[..., 1, :]
     g2 = g[..., 2, :]

@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (0,
 #              3) -> 3, even
 # Layout:      a [n, 1, channels], b [n, 7, channels] -> out [n, 7, channels]
-# Operations:  forward 7, backward 20, forward_tangent 21, backward_tangent 20
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 9602d4bfe592ec2c
+# Operations:  forward 7, forward_tangent 21, backward 20, backward_tangent 20
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 87049c19a4f1bfca
 
 import torch
 
@@ -28,34 +28,6 @@ def forward(a, b):
     out5 = a0 * b5
     out6 = a0 * b6
     return torch.stack((out0, out1, out2, out3, out4, out5, out6,), -2)
-
-
-def backward(a, b, g):
-    """Gradient of: Couple rank 0 and rank 3 to rank 3."""
-    a0 = a[..., 0, :]
-    b0 = b[..., 0, :]
-    b1 = b[..., 1, :]
-    b2 = b[..., 2, :]
-    b3 = b[..., 3, :]
-    b4 = b[..., 4, :]
-    b5 = b[..., 5, :]
-    b6 = b[..., 6, :]
-    g0 = g[..., 0, :]
-    g1 = g[..., 1, :]
-    g2 = g[..., 2, :]
-    g3 = g[..., 3, :]
-    g4 = g[..., 4, :]
-    g5 = g[..., 5, :]
-    g6 = g[..., 6, :]
-    d_a0 = b0 * g0 + b1 * g1 + b2 * g2 + b3 * g3 + b4 * g4 + b5 * g5 + b6 * g6
-    d_b0 = a0 * g0
-    d_b1 = a0 * g1
-    d_b2 = a0 * g2
-    d_b3 = a0 * g3
-    d_b4 = a0 * g4
-    d_b5 = a0 * g5
-    d_b6 = a0 * g6
-    return torch.stack((d_a0,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4, d_b5, d_b6,), -2)
 
 
 def forward_tangent(a, b, t_a, t_b):
@@ -86,8 +58,36 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0, t_out1, t_out2, t_out3, t_out4, t_out5, t_out6,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 0 and rank 3 to rank 3."""
+    a0 = a[..., 0, :]
+    b0 = b[..., 0, :]
+    b1 = b[..., 1, :]
+    b2 = b[..., 2, :]
+    b3 = b[..., 3, :]
+    b4 = b[..., 4, :]
+    b5 = b[..., 5, :]
+    b6 = b[..., 6, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    g3 = g[..., 3, :]
+    g4 = g[..., 4, :]
+    g5 = g[..., 5, :]
+    g6 = g[..., 6, :]
+    d_a0 = b0 * g0 + b1 * g1 + b2 * g2 + b3 * g3 + b4 * g4 + b5 * g5 + b6 * g6
+    d_b0 = a0 * g0
+    d_b1 = a0 * g1
+    d_b2 = a0 * g2
+    d_b3 = a0 * g3
+    d_b4 = a0 * g4
+    d_b5 = a0 * g5
+    d_b6 = a0 * g6
+    return torch.stack((d_a0,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4, d_b5, d_b6,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 0 and rank 3 to rank 3."""
+    """Tangent of: Gradient to a, b of: Couple rank 0 and rank 3 to rank 3."""
     g0 = g[..., 0, :]
     g1 = g[..., 1, :]
     g2 = g[..., 2, :]

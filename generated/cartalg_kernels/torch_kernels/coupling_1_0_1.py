@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (1,
 #              0) -> 1, even
 # Layout:      a [n, 3, channels], b [n, 1, channels] -> out [n, 3, channels]
-# Operations:  forward 3, backward 8, forward_tangent 9, backward_tangent 8
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 35f3970e98f74020
+# Operations:  forward 3, forward_tangent 9, backward 8, backward_tangent 8
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 21213b2750aadadf
 
 import torch
 
@@ -20,22 +20,6 @@ def forward(a, b):
     out1 = a1 * b0
     out2 = a2 * b0
     return torch.stack((out0, out1, out2,), -2)
-
-
-def backward(a, b, g):
-    """Gradient of: Couple rank 1 and rank 0 to rank 1."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    b0 = b[..., 0, :]
-    g0 = g[..., 0, :]
-    g1 = g[..., 1, :]
-    g2 = g[..., 2, :]
-    d_a0 = b0 * g0
-    d_a1 = b0 * g1
-    d_a2 = b0 * g2
-    d_b0 = a0 * g0 + a1 * g1 + a2 * g2
-    return torch.stack((d_a0, d_a1, d_a2,), -2), torch.stack((d_b0,), -2)
 
 
 def forward_tangent(a, b, t_a, t_b):
@@ -54,8 +38,24 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0, t_out1, t_out2,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 1 and rank 0 to rank 1."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    b0 = b[..., 0, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    d_a0 = b0 * g0
+    d_a1 = b0 * g1
+    d_a2 = b0 * g2
+    d_b0 = a0 * g0 + a1 * g1 + a2 * g2
+    return torch.stack((d_a0, d_a1, d_a2,), -2), torch.stack((d_b0,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 1 and rank 0 to rank 1."""
+    """Tangent of: Gradient to a, b of: Couple rank 1 and rank 0 to rank 1."""
     g0 = g[..., 0, :]
     g1 = g[..., 1, :]
     g2 = g[..., 2, :]

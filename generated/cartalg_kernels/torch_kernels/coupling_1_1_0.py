@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 1 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (1,
 #              1) -> 0, even
 # Layout:      a [n, 3, channels], b [n, 3, channels] -> out [n, 1, channels]
-# Operations:  forward 5, backward 6, forward_tangent 11, backward_tangent 6
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 974f2a836f21beed
+# Operations:  forward 5, forward_tangent 11, backward 6, backward_tangent 6
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 a1e1e5130e01eae7
 
 import torch
 
@@ -20,24 +20,6 @@ def forward(a, b):
     b2 = b[..., 2, :]
     out0 = a0 * b0 + a1 * b1 + a2 * b2
     return torch.stack((out0,), -2)
-
-
-def backward(a, b, g):
-    """Gradient of: Couple rank 1 and rank 1 to rank 0."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    b0 = b[..., 0, :]
-    b1 = b[..., 1, :]
-    b2 = b[..., 2, :]
-    g0 = g[..., 0, :]
-    d_a0 = b0 * g0
-    d_a1 = b1 * g0
-    d_a2 = b2 * g0
-    d_b0 = a0 * g0
-    d_b1 = a1 * g0
-    d_b2 = a2 * g0
-    return torch.stack((d_a0, d_a1, d_a2,), -2), torch.stack((d_b0, d_b1, d_b2,), -2)
 
 
 def forward_tangent(a, b, t_a, t_b):
@@ -58,8 +40,26 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 1 and rank 1 to rank 0."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    b0 = b[..., 0, :]
+    b1 = b[..., 1, :]
+    b2 = b[..., 2, :]
+    g0 = g[..., 0, :]
+    d_a0 = b0 * g0
+    d_a1 = b1 * g0
+    d_a2 = b2 * g0
+    d_b0 = a0 * g0
+    d_b1 = a1 * g0
+    d_b2 = a2 * g0
+    return torch.stack((d_a0, d_a1, d_a2,), -2), torch.stack((d_b0, d_b1, d_b2,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 1 and rank 1 to rank 0."""
+    """Tangent of: Gradient to a, b of: Couple rank 1 and rank 1 to rank 0."""
     g0 = g[..., 0, :]
     t_a0 = t_a[..., 0, :]
     t_a1 = t_a[..., 1, :]

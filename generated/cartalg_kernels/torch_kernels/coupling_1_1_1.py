@@ -4,8 +4,8 @@
 # Rule:        T = P(eps a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples
 #              (1, 1) -> 1, odd
 # Layout:      a [n, 3, channels], b [n, 3, channels] -> out [n, 3, channels]
-# Operations:  forward 9, backward 18, forward_tangent 21, backward_tangent 18
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 9ac05dbd6ed4c1dc
+# Operations:  forward 9, forward_tangent 21, backward 18, backward_tangent 18
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 bed505af7a2a450b
 
 import torch
 
@@ -22,26 +22,6 @@ def forward(a, b):
     out1 = -a0 * b2 + a2 * b0
     out2 = a0 * b1 - a1 * b0
     return torch.stack((out0, out1, out2,), -2)
-
-
-def backward(a, b, g):
-    """Gradient of: Couple rank 1 and rank 1 to rank 1."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    b0 = b[..., 0, :]
-    b1 = b[..., 1, :]
-    b2 = b[..., 2, :]
-    g0 = g[..., 0, :]
-    g1 = g[..., 1, :]
-    g2 = g[..., 2, :]
-    d_a0 = b1 * g2 - b2 * g1
-    d_a1 = -b0 * g2 + b2 * g0
-    d_a2 = b0 * g1 - b1 * g0
-    d_b0 = -a1 * g2 + a2 * g1
-    d_b1 = a0 * g2 - a2 * g0
-    d_b2 = -a0 * g1 + a1 * g0
-    return torch.stack((d_a0, d_a1, d_a2,), -2), torch.stack((d_b0, d_b1, d_b2,), -2)
 
 
 def forward_tangent(a, b, t_a, t_b):
@@ -64,8 +44,28 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0, t_out1, t_out2,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 1 and rank 1 to rank 1."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    b0 = b[..., 0, :]
+    b1 = b[..., 1, :]
+    b2 = b[..., 2, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    d_a0 = b1 * g2 - b2 * g1
+    d_a1 = -b0 * g2 + b2 * g0
+    d_a2 = b0 * g1 - b1 * g0
+    d_b0 = -a1 * g2 + a2 * g1
+    d_b1 = a0 * g2 - a2 * g0
+    d_b2 = -a0 * g1 + a1 * g0
+    return torch.stack((d_a0, d_a1, d_a2,), -2), torch.stack((d_b0, d_b1, d_b2,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 1 and rank 1 to rank 1."""
+    """Tangent of: Gradient to a, b of: Couple rank 1 and rank 1 to rank 1."""
     g0 = g[..., 0, :]
     g1 = g[..., 1, :]
     g2 = g[..., 2, :]

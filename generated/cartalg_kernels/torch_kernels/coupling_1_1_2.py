@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (1,
 #              1) -> 2, even
 # Layout:      a [n, 3, channels], b [n, 3, channels] -> out [n, 5, channels]
-# Operations:  forward 23, backward 48, forward_tangent 45, backward_tangent 48
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 ab02aac3b34ebed2
+# Operations:  forward 23, forward_tangent 45, backward 48, backward_tangent 48
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 3acb36a9917b9479
 
 import torch
 
@@ -24,28 +24,6 @@ def forward(a, b):
     out3 = (3 / 2) * (a1 * b2 + a2 * b1)
     out4 = -(3 / 2) * (a0 * b0 - a2 * b2)
     return torch.stack((out0, out1, out2, out3, out4,), -2)
-
-
-def backward(a, b, g):
-    """Gradient of: Couple rank 1 and rank 1 to rank 2."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    b0 = b[..., 0, :]
-    b1 = b[..., 1, :]
-    b2 = b[..., 2, :]
-    g0 = g[..., 0, :]
-    g1 = g[..., 1, :]
-    g2 = g[..., 2, :]
-    g3 = g[..., 3, :]
-    g4 = g[..., 4, :]
-    d_a0 = -(3 / 4) * b0 * g2 - (3 / 2) * (b0 * g4 - b1 * g1 - b2 * g0)
-    d_a1 = (3 / 2) * (b0 * g1 + b1 * g2 + b2 * g3)
-    d_a2 = (3 / 2) * (b0 * g0 + b1 * g3 + b2 * g4) - (3 / 4) * b2 * g2
-    d_b0 = -(3 / 4) * a0 * g2 - (3 / 2) * (a0 * g4 - a1 * g1 - a2 * g0)
-    d_b1 = (3 / 2) * (a0 * g1 + a1 * g2 + a2 * g3)
-    d_b2 = (3 / 2) * (a0 * g0 + a1 * g3 + a2 * g4) - (3 / 4) * a2 * g2
-    return torch.stack((d_a0, d_a1, d_a2,), -2), torch.stack((d_b0, d_b1, d_b2,), -2)
 
 
 def forward_tangent(a, b, t_a, t_b):
@@ -70,8 +48,30 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0, t_out1, t_out2, t_out3, t_out4,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 1 and rank 1 to rank 2."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    b0 = b[..., 0, :]
+    b1 = b[..., 1, :]
+    b2 = b[..., 2, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    g3 = g[..., 3, :]
+    g4 = g[..., 4, :]
+    d_a0 = -(3 / 4) * b0 * g2 - (3 / 2) * (b0 * g4 - b1 * g1 - b2 * g0)
+    d_a1 = (3 / 2) * (b0 * g1 + b1 * g2 + b2 * g3)
+    d_a2 = (3 / 2) * (b0 * g0 + b1 * g3 + b2 * g4) - (3 / 4) * b2 * g2
+    d_b0 = -(3 / 4) * a0 * g2 - (3 / 2) * (a0 * g4 - a1 * g1 - a2 * g0)
+    d_b1 = (3 / 2) * (a0 * g1 + a1 * g2 + a2 * g3)
+    d_b2 = (3 / 2) * (a0 * g0 + a1 * g3 + a2 * g4) - (3 / 4) * a2 * g2
+    return torch.stack((d_a0, d_a1, d_a2,), -2), torch.stack((d_b0, d_b1, d_b2,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 1 and rank 1 to rank 2."""
+    """Tangent of: Gradient to a, b of: Couple rank 1 and rank 1 to rank 2."""
     g0 = g[..., 0, :]
     g1 = g[..., 1, :]
     g2 = g[..., 2, :]

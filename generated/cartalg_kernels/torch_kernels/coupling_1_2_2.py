@@ -4,8 +4,8 @@
 # Rule:        T = P(eps a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples
 #              (1, 2) -> 2, odd
 # Layout:      a [n, 3, channels], b [n, 5, channels] -> out [n, 5, channels]
-# Operations:  forward 32, backward 66, forward_tangent 64, backward_tangent 66
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 5592880b7566ffbe
+# Operations:  forward 32, forward_tangent 64, backward 66, backward_tangent 66
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 65ee2da64e5f796b
 
 import torch
 
@@ -26,32 +26,6 @@ def forward(a, b):
     out3 = 2 * a0 * b2 - a0 * b4 - a1 * b1 + a2 * b0
     out4 = a0 * b3 + a2 * b1 - 2 * a1 * b0
     return torch.stack((out0, out1, out2, out3, out4,), -2)
-
-
-def backward(a, b, g):
-    """Gradient of: Couple rank 1 and rank 2 to rank 2."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    b0 = b[..., 0, :]
-    b1 = b[..., 1, :]
-    b2 = b[..., 2, :]
-    b3 = b[..., 3, :]
-    b4 = b[..., 4, :]
-    g0 = g[..., 0, :]
-    g1 = g[..., 1, :]
-    g2 = g[..., 2, :]
-    g3 = g[..., 3, :]
-    g4 = g[..., 4, :]
-    d_a0 = -b0 * g1 + b1 * g0 + b3 * g4 - b4 * g3 + 2 * b2 * g3 - (3 / 2) * b3 * g2
-    d_a1 = -2 * (b0 * g4 - b4 * g0) - b1 * g3 + b3 * g1
-    d_a2 = b0 * g3 + b1 * g4 - b3 * g0 - b4 * g1 + (3 / 2) * b1 * g2 - 2 * b2 * g1
-    d_b0 = -a0 * g1 + a2 * g3 - 2 * a1 * g4
-    d_b1 = a0 * g0 - a1 * g3 + a2 * g4 + (3 / 2) * a2 * g2
-    d_b2 = 2 * (a0 * g3 - a2 * g1)
-    d_b3 = -(3 / 2) * a0 * g2 + a0 * g4 + a1 * g1 - a2 * g0
-    d_b4 = -a0 * g3 - a2 * g1 + 2 * a1 * g0
-    return torch.stack((d_a0, d_a1, d_a2,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4,), -2)
 
 
 def forward_tangent(a, b, t_a, t_b):
@@ -80,8 +54,34 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0, t_out1, t_out2, t_out3, t_out4,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 1 and rank 2 to rank 2."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    b0 = b[..., 0, :]
+    b1 = b[..., 1, :]
+    b2 = b[..., 2, :]
+    b3 = b[..., 3, :]
+    b4 = b[..., 4, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    g3 = g[..., 3, :]
+    g4 = g[..., 4, :]
+    d_a0 = -b0 * g1 + b1 * g0 + b3 * g4 - b4 * g3 + 2 * b2 * g3 - (3 / 2) * b3 * g2
+    d_a1 = -2 * (b0 * g4 - b4 * g0) - b1 * g3 + b3 * g1
+    d_a2 = b0 * g3 + b1 * g4 - b3 * g0 - b4 * g1 + (3 / 2) * b1 * g2 - 2 * b2 * g1
+    d_b0 = -a0 * g1 + a2 * g3 - 2 * a1 * g4
+    d_b1 = a0 * g0 - a1 * g3 + a2 * g4 + (3 / 2) * a2 * g2
+    d_b2 = 2 * (a0 * g3 - a2 * g1)
+    d_b3 = -(3 / 2) * a0 * g2 + a0 * g4 + a1 * g1 - a2 * g0
+    d_b4 = -a0 * g3 - a2 * g1 + 2 * a1 * g0
+    return torch.stack((d_a0, d_a1, d_a2,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 1 and rank 2 to rank 2."""
+    """Tangent of: Gradient to a, b of: Couple rank 1 and rank 2 to rank 2."""
     g0 = g[..., 0, :]
     g1 = g[..., 1, :]
     g2 = g[..., 2, :]

@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 1 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (1,
 #              3) -> 2, even
 # Layout:      a [n, 3, channels], b [n, 7, channels] -> out [n, 5, channels]
-# Operations:  forward 49, backward 93, forward_tangent 91, backward_tangent 93
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 92b0d552b4756df6
+# Operations:  forward 49, forward_tangent 91, backward 93, backward_tangent 93
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 acc140026e732b84
 
 import torch
 
@@ -28,42 +28,6 @@ def forward(a, b):
     out3 = (2 / 3) * (a0 * b1 + a2 * b5) + (16 / 15) * a1 * b4 - (4 / 5) * a2 * b3
     out4 = a0 * b0 + a2 * b6 + (4 / 15) * (a0 * b2 - a2 * b4) + (2 / 3) * a1 * b5
     return torch.stack((out0, out1, out2, out3, out4,), -2)
-
-
-def backward(a, b, g):
-    """Gradient of: Couple rank 1 and rank 3 to rank 2."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    b0 = b[..., 0, :]
-    b1 = b[..., 1, :]
-    b2 = b[..., 2, :]
-    b3 = b[..., 3, :]
-    b4 = b[..., 4, :]
-    b5 = b[..., 5, :]
-    b6 = b[..., 6, :]
-    g0 = g[..., 0, :]
-    g1 = g[..., 1, :]
-    g2 = g[..., 2, :]
-    g3 = g[..., 3, :]
-    g4 = g[..., 4, :]
-    d_a0 = (
-        b0 * g4 - b6 * g0 + (2 / 3) * (b1 * g3 - b5 * g1) + (4 / 5) * (b2 * g2 - b3 * g1) + (4 / 15) * (b2 * g4 - b4 *
-        g0)
-    )
-    d_a1 = (2 / 3) * (b1 * g0 + b5 * g4) + (16 / 15) * (b2 * g1 + b4 * g3) + (6 / 5) * b3 * g2
-    d_a2 = (
-        b0 * g0 + b6 * g4 + (2 / 3) * (b1 * g1 + b5 * g3) - (4 / 15) * (b2 * g0 + b4 * g4) - (4 / 5) * (b3 * g3 - b4 *
-        g2)
-    )
-    d_b0 = a0 * g4 + a2 * g0
-    d_b1 = (2 / 3) * (a0 * g3 + a1 * g0 + a2 * g1)
-    d_b2 = (4 / 5) * a0 * g2 + (4 / 15) * (a0 * g4 - a2 * g0) + (16 / 15) * a1 * g1
-    d_b3 = -(4 / 5) * (a0 * g1 + a2 * g3) + (6 / 5) * a1 * g2
-    d_b4 = -(4 / 15) * (a0 * g0 + a2 * g4) + (16 / 15) * a1 * g3 + (4 / 5) * a2 * g2
-    d_b5 = -(2 / 3) * (a0 * g1 - a1 * g4 - a2 * g3)
-    d_b6 = -a0 * g0 + a2 * g4
-    return torch.stack((d_a0, d_a1, d_a2,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4, d_b5, d_b6,), -2)
 
 
 def forward_tangent(a, b, t_a, t_b):
@@ -108,8 +72,44 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0, t_out1, t_out2, t_out3, t_out4,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 1 and rank 3 to rank 2."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    b0 = b[..., 0, :]
+    b1 = b[..., 1, :]
+    b2 = b[..., 2, :]
+    b3 = b[..., 3, :]
+    b4 = b[..., 4, :]
+    b5 = b[..., 5, :]
+    b6 = b[..., 6, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    g3 = g[..., 3, :]
+    g4 = g[..., 4, :]
+    d_a0 = (
+        b0 * g4 - b6 * g0 + (2 / 3) * (b1 * g3 - b5 * g1) + (4 / 5) * (b2 * g2 - b3 * g1) + (4 / 15) * (b2 * g4 - b4 *
+        g0)
+    )
+    d_a1 = (2 / 3) * (b1 * g0 + b5 * g4) + (16 / 15) * (b2 * g1 + b4 * g3) + (6 / 5) * b3 * g2
+    d_a2 = (
+        b0 * g0 + b6 * g4 + (2 / 3) * (b1 * g1 + b5 * g3) - (4 / 15) * (b2 * g0 + b4 * g4) - (4 / 5) * (b3 * g3 - b4 *
+        g2)
+    )
+    d_b0 = a0 * g4 + a2 * g0
+    d_b1 = (2 / 3) * (a0 * g3 + a1 * g0 + a2 * g1)
+    d_b2 = (4 / 5) * a0 * g2 + (4 / 15) * (a0 * g4 - a2 * g0) + (16 / 15) * a1 * g1
+    d_b3 = -(4 / 5) * (a0 * g1 + a2 * g3) + (6 / 5) * a1 * g2
+    d_b4 = -(4 / 15) * (a0 * g0 + a2 * g4) + (16 / 15) * a1 * g3 + (4 / 5) * a2 * g2
+    d_b5 = -(2 / 3) * (a0 * g1 - a1 * g4 - a2 * g3)
+    d_b6 = -a0 * g0 + a2 * g4
+    return torch.stack((d_a0, d_a1, d_a2,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4, d_b5, d_b6,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 1 and rank 3 to rank 2."""
+    """Tangent of: Gradient to a, b of: Couple rank 1 and rank 3 to rank 2."""
     g0 = g[..., 0, :]
     g1 = g[..., 1, :]
     g2 = g[..., 2, :]

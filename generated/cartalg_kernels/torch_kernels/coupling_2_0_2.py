@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (2,
 #              0) -> 2, even
 # Layout:      a [n, 5, channels], b [n, 1, channels] -> out [n, 5, channels]
-# Operations:  forward 5, backward 14, forward_tangent 15, backward_tangent 14
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 cb301ca40b7d4510
+# Operations:  forward 5, forward_tangent 15, backward 14, backward_tangent 14
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 8e2cc7490f9a0e6a
 
 import torch
 
@@ -24,28 +24,6 @@ def forward(a, b):
     out3 = a3 * b0
     out4 = a4 * b0
     return torch.stack((out0, out1, out2, out3, out4,), -2)
-
-
-def backward(a, b, g):
-    """Gradient of: Couple rank 2 and rank 0 to rank 2."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    a4 = a[..., 4, :]
-    b0 = b[..., 0, :]
-    g0 = g[..., 0, :]
-    g1 = g[..., 1, :]
-    g2 = g[..., 2, :]
-    g3 = g[..., 3, :]
-    g4 = g[..., 4, :]
-    d_a0 = b0 * g0
-    d_a1 = b0 * g1
-    d_a2 = b0 * g2
-    d_a3 = b0 * g3
-    d_a4 = b0 * g4
-    d_b0 = a0 * g0 + a1 * g1 + a2 * g2 + a3 * g3 + a4 * g4
-    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4,), -2), torch.stack((d_b0,), -2)
 
 
 def forward_tangent(a, b, t_a, t_b):
@@ -70,8 +48,30 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0, t_out1, t_out2, t_out3, t_out4,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 2 and rank 0 to rank 2."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    b0 = b[..., 0, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    g3 = g[..., 3, :]
+    g4 = g[..., 4, :]
+    d_a0 = b0 * g0
+    d_a1 = b0 * g1
+    d_a2 = b0 * g2
+    d_a3 = b0 * g3
+    d_a4 = b0 * g4
+    d_b0 = a0 * g0 + a1 * g1 + a2 * g2 + a3 * g3 + a4 * g4
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4,), -2), torch.stack((d_b0,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 2 and rank 0 to rank 2."""
+    """Tangent of: Gradient to a, b of: Couple rank 2 and rank 0 to rank 2."""
     g0 = g[..., 0, :]
     g1 = g[..., 1, :]
     g2 = g[..., 2, :]

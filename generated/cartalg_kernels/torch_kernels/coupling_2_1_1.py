@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 1 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (2,
 #              1) -> 1, even
 # Layout:      a [n, 5, channels], b [n, 3, channels] -> out [n, 3, channels]
-# Operations:  forward 25, backward 48, forward_tangent 47, backward_tangent 48
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 aed852037487aa80
+# Operations:  forward 25, forward_tangent 47, backward 48, backward_tangent 48
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 b4daf17dddf4730a
 
 import torch
 
@@ -24,30 +24,6 @@ def forward(a, b):
     out1 = (1 / 2) * (a1 * b0 + a3 * b2) + (2 / 3) * a2 * b1
     out2 = (1 / 2) * (a0 * b0 + a3 * b1 + a4 * b2) - (1 / 3) * a2 * b2
     return torch.stack((out0, out1, out2,), -2)
-
-
-def backward(a, b, g):
-    """Gradient of: Couple rank 2 and rank 1 to rank 1."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    a4 = a[..., 4, :]
-    b0 = b[..., 0, :]
-    b1 = b[..., 1, :]
-    b2 = b[..., 2, :]
-    g0 = g[..., 0, :]
-    g1 = g[..., 1, :]
-    g2 = g[..., 2, :]
-    d_a0 = (1 / 2) * (b0 * g2 + b2 * g0)
-    d_a1 = (1 / 2) * (b0 * g1 + b1 * g0)
-    d_a2 = -(1 / 3) * (b0 * g0 + b2 * g2) + (2 / 3) * b1 * g1
-    d_a3 = (1 / 2) * (b1 * g2 + b2 * g1)
-    d_a4 = -(1 / 2) * (b0 * g0 - b2 * g2)
-    d_b0 = (1 / 2) * (a0 * g2 + a1 * g1 - a4 * g0) - (1 / 3) * a2 * g0
-    d_b1 = (1 / 2) * (a1 * g0 + a3 * g2) + (2 / 3) * a2 * g1
-    d_b2 = (1 / 2) * (a0 * g0 + a3 * g1 + a4 * g2) - (1 / 3) * a2 * g2
-    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4,), -2), torch.stack((d_b0, d_b1, d_b2,), -2)
 
 
 def forward_tangent(a, b, t_a, t_b):
@@ -80,8 +56,32 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0, t_out1, t_out2,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 2 and rank 1 to rank 1."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    b0 = b[..., 0, :]
+    b1 = b[..., 1, :]
+    b2 = b[..., 2, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    d_a0 = (1 / 2) * (b0 * g2 + b2 * g0)
+    d_a1 = (1 / 2) * (b0 * g1 + b1 * g0)
+    d_a2 = -(1 / 3) * (b0 * g0 + b2 * g2) + (2 / 3) * b1 * g1
+    d_a3 = (1 / 2) * (b1 * g2 + b2 * g1)
+    d_a4 = -(1 / 2) * (b0 * g0 - b2 * g2)
+    d_b0 = (1 / 2) * (a0 * g2 + a1 * g1 - a4 * g0) - (1 / 3) * a2 * g0
+    d_b1 = (1 / 2) * (a1 * g0 + a3 * g2) + (2 / 3) * a2 * g1
+    d_b2 = (1 / 2) * (a0 * g0 + a3 * g1 + a4 * g2) - (1 / 3) * a2 * g2
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4,), -2), torch.stack((d_b0, d_b1, d_b2,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 2 and rank 1 to rank 1."""
+    """Tangent of: Gradient to a, b of: Couple rank 2 and rank 1 to rank 1."""
     g0 = g[..., 0, :]
     g1 = g[..., 1, :]
     g2 = g[..., 2, :]

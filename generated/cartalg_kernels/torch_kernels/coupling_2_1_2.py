@@ -4,8 +4,8 @@
 # Rule:        T = P(eps a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples
 #              (2, 1) -> 2, odd
 # Layout:      a [n, 5, channels], b [n, 3, channels] -> out [n, 5, channels]
-# Operations:  forward 32, backward 66, forward_tangent 64, backward_tangent 66
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 38fbc644a08688ee
+# Operations:  forward 32, forward_tangent 64, backward 66, backward_tangent 66
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 2cff85a187d206f9
 
 import torch
 
@@ -26,32 +26,6 @@ def forward(a, b):
     out3 = -a0 * b2 + a1 * b1 + a4 * b0 - 2 * a2 * b0
     out4 = 2 * a0 * b1 - a1 * b2 - a3 * b0
     return torch.stack((out0, out1, out2, out3, out4,), -2)
-
-
-def backward(a, b, g):
-    """Gradient of: Couple rank 2 and rank 1 to rank 2."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    a4 = a[..., 4, :]
-    b0 = b[..., 0, :]
-    b1 = b[..., 1, :]
-    b2 = b[..., 2, :]
-    g0 = g[..., 0, :]
-    g1 = g[..., 1, :]
-    g2 = g[..., 2, :]
-    g3 = g[..., 3, :]
-    g4 = g[..., 4, :]
-    d_a0 = b0 * g1 - b2 * g3 + 2 * b1 * g4
-    d_a1 = -b0 * g0 + b1 * g3 - b2 * g4 - (3 / 2) * b2 * g2
-    d_a2 = -2 * (b0 * g3 - b2 * g1)
-    d_a3 = (3 / 2) * b0 * g2 - b0 * g4 - b1 * g1 + b2 * g0
-    d_a4 = b0 * g3 + b2 * g1 - 2 * b1 * g0
-    d_b0 = a0 * g1 - a1 * g0 - a3 * g4 + a4 * g3 - 2 * a2 * g3 + (3 / 2) * a3 * g2
-    d_b1 = 2 * (a0 * g4 - a4 * g0) + a1 * g3 - a3 * g1
-    d_b2 = -a0 * g3 - a1 * g4 + a3 * g0 + a4 * g1 - (3 / 2) * a1 * g2 + 2 * a2 * g1
-    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4,), -2), torch.stack((d_b0, d_b1, d_b2,), -2)
 
 
 def forward_tangent(a, b, t_a, t_b):
@@ -80,8 +54,34 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0, t_out1, t_out2, t_out3, t_out4,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 2 and rank 1 to rank 2."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    b0 = b[..., 0, :]
+    b1 = b[..., 1, :]
+    b2 = b[..., 2, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    g3 = g[..., 3, :]
+    g4 = g[..., 4, :]
+    d_a0 = b0 * g1 - b2 * g3 + 2 * b1 * g4
+    d_a1 = -b0 * g0 + b1 * g3 - b2 * g4 - (3 / 2) * b2 * g2
+    d_a2 = -2 * (b0 * g3 - b2 * g1)
+    d_a3 = (3 / 2) * b0 * g2 - b0 * g4 - b1 * g1 + b2 * g0
+    d_a4 = b0 * g3 + b2 * g1 - 2 * b1 * g0
+    d_b0 = a0 * g1 - a1 * g0 - a3 * g4 + a4 * g3 - 2 * a2 * g3 + (3 / 2) * a3 * g2
+    d_b1 = 2 * (a0 * g4 - a4 * g0) + a1 * g3 - a3 * g1
+    d_b2 = -a0 * g3 - a1 * g4 + a3 * g0 + a4 * g1 - (3 / 2) * a1 * g2 + 2 * a2 * g1
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4,), -2), torch.stack((d_b0, d_b1, d_b2,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 2 and rank 1 to rank 2."""
+    """Tangent of: Gradient to a, b of: Couple rank 2 and rank 1 to rank 2."""
     g0 = g[..., 0, :]
     g1 = g[..., 1, :]
     g2 = g[..., 2, :]

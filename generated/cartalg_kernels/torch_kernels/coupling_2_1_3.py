@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (2,
 #              1) -> 3, even
 # Layout:      a [n, 5, channels], b [n, 3, channels] -> out [n, 7, channels]
-# Operations:  forward 45, backward 92, forward_tangent 87, backward_tangent 92
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 04ceeb43a62d03b0
+# Operations:  forward 45, forward_tangent 87, backward 92, backward_tangent 92
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 71cdcb4e1afeb5cf
 
 import torch
 
@@ -28,40 +28,6 @@ def forward(a, b):
     out5 = -(5 / 6) * (a1 * b0 - a3 * b2 - a4 * b1)
     out6 = -(5 / 6) * (a0 * b0 - a4 * b2)
     return torch.stack((out0, out1, out2, out3, out4, out5, out6,), -2)
-
-
-def backward(a, b, g):
-    """Gradient of: Couple rank 2 and rank 1 to rank 3."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    a4 = a[..., 4, :]
-    b0 = b[..., 0, :]
-    b1 = b[..., 1, :]
-    b2 = b[..., 2, :]
-    g0 = g[..., 0, :]
-    g1 = g[..., 1, :]
-    g2 = g[..., 2, :]
-    g3 = g[..., 3, :]
-    g4 = g[..., 4, :]
-    g5 = g[..., 5, :]
-    g6 = g[..., 6, :]
-    d_a0 = -(5 / 24) * (b0 * g4 + b2 * g2) - (5 / 6) * (b0 * g6 - b1 * g1 - b2 * g0)
-    d_a1 = -(5 / 12) * b0 * g3 - (5 / 6) * (b0 * g5 - b1 * g2 - b2 * g1)
-    d_a2 = (5 / 6) * (b0 * g2 + b1 * g3 + b2 * g4)
-    d_a3 = (5 / 6) * (b0 * g1 + b1 * g4 + b2 * g5) - (5 / 12) * b2 * g3
-    d_a4 = (5 / 6) * (b0 * g0 + b1 * g5 + b2 * g6) + (5 / 24) * (b0 * g2 - b2 * g4)
-    d_b0 = (
-        -(5 / 24) * (a0 * g4 - a4 * g2) - (5 / 6) * (a0 * g6 + a1 * g5 - a2 * g2 - a3 * g1 - a4 * g0) - (5 / 12) * a1
-        * g3
-    )
-    d_b1 = (5 / 6) * (a0 * g1 + a1 * g2 + a2 * g3 + a3 * g4 + a4 * g5)
-    d_b2 = (
-        (5 / 6) * (a0 * g0 + a1 * g1 + a2 * g4 + a3 * g5 + a4 * g6) - (5 / 24) * (a0 * g2 + a4 * g4) - (5 / 12) * a3 *
-        g3
-    )
-    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4,), -2), torch.stack((d_b0, d_b1, d_b2,), -2)
 
 
 def forward_tangent(a, b, t_a, t_b):
@@ -98,8 +64,42 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0, t_out1, t_out2, t_out3, t_out4, t_out5, t_out6,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 2 and rank 1 to rank 3."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    b0 = b[..., 0, :]
+    b1 = b[..., 1, :]
+    b2 = b[..., 2, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    g3 = g[..., 3, :]
+    g4 = g[..., 4, :]
+    g5 = g[..., 5, :]
+    g6 = g[..., 6, :]
+    d_a0 = -(5 / 24) * (b0 * g4 + b2 * g2) - (5 / 6) * (b0 * g6 - b1 * g1 - b2 * g0)
+    d_a1 = -(5 / 12) * b0 * g3 - (5 / 6) * (b0 * g5 - b1 * g2 - b2 * g1)
+    d_a2 = (5 / 6) * (b0 * g2 + b1 * g3 + b2 * g4)
+    d_a3 = (5 / 6) * (b0 * g1 + b1 * g4 + b2 * g5) - (5 / 12) * b2 * g3
+    d_a4 = (5 / 6) * (b0 * g0 + b1 * g5 + b2 * g6) + (5 / 24) * (b0 * g2 - b2 * g4)
+    d_b0 = (
+        -(5 / 24) * (a0 * g4 - a4 * g2) - (5 / 6) * (a0 * g6 + a1 * g5 - a2 * g2 - a3 * g1 - a4 * g0) - (5 / 12) * a1
+        * g3
+    )
+    d_b1 = (5 / 6) * (a0 * g1 + a1 * g2 + a2 * g3 + a3 * g4 + a4 * g5)
+    d_b2 = (
+        (5 / 6) * (a0 * g0 + a1 * g1 + a2 * g4 + a3 * g5 + a4 * g6) - (5 / 24) * (a0 * g2 + a4 * g4) - (5 / 12) * a3 *
+        g3
+    )
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4,), -2), torch.stack((d_b0, d_b1, d_b2,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 2 and rank 1 to rank 3."""
+    """Tangent of: Gradient to a, b of: Couple rank 2 and rank 1 to rank 3."""
     g0 = g[..., 0, :]
     g1 = g[..., 1, :]
     g2 = g[..., 2, :]

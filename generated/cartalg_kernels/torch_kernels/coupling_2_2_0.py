@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 2 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (2,
 #              2) -> 0, even
 # Layout:      a [n, 5, channels], b [n, 5, channels] -> out [n, 1, channels]
-# Operations:  forward 11, backward 20, forward_tangent 21, backward_tangent 20
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 d8be5f79933714a2
+# Operations:  forward 11, forward_tangent 21, backward 20, backward_tangent 20
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 4ec78c7e8cef7499
 
 import torch
 
@@ -24,32 +24,6 @@ def forward(a, b):
     b4 = b[..., 4, :]
     out0 = (1 / 3) * (a0 * b0 + a1 * b1 + a3 * b3 + a4 * b4) + (4 / 9) * a2 * b2
     return torch.stack((out0,), -2)
-
-
-def backward(a, b, g):
-    """Gradient of: Couple rank 2 and rank 2 to rank 0."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    a4 = a[..., 4, :]
-    b0 = b[..., 0, :]
-    b1 = b[..., 1, :]
-    b2 = b[..., 2, :]
-    b3 = b[..., 3, :]
-    b4 = b[..., 4, :]
-    g0 = g[..., 0, :]
-    d_a0 = (1 / 3) * b0 * g0
-    d_a1 = (1 / 3) * b1 * g0
-    d_a2 = (4 / 9) * b2 * g0
-    d_a3 = (1 / 3) * b3 * g0
-    d_a4 = (1 / 3) * b4 * g0
-    d_b0 = (1 / 3) * a0 * g0
-    d_b1 = (1 / 3) * a1 * g0
-    d_b2 = (4 / 9) * a2 * g0
-    d_b3 = (1 / 3) * a3 * g0
-    d_b4 = (1 / 3) * a4 * g0
-    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4,), -2)
 
 
 def forward_tangent(a, b, t_a, t_b):
@@ -81,8 +55,34 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 2 and rank 2 to rank 0."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    b0 = b[..., 0, :]
+    b1 = b[..., 1, :]
+    b2 = b[..., 2, :]
+    b3 = b[..., 3, :]
+    b4 = b[..., 4, :]
+    g0 = g[..., 0, :]
+    d_a0 = (1 / 3) * b0 * g0
+    d_a1 = (1 / 3) * b1 * g0
+    d_a2 = (4 / 9) * b2 * g0
+    d_a3 = (1 / 3) * b3 * g0
+    d_a4 = (1 / 3) * b4 * g0
+    d_b0 = (1 / 3) * a0 * g0
+    d_b1 = (1 / 3) * a1 * g0
+    d_b2 = (4 / 9) * a2 * g0
+    d_b3 = (1 / 3) * a3 * g0
+    d_b4 = (1 / 3) * a4 * g0
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 2 and rank 2 to rank 0."""
+    """Tangent of: Gradient to a, b of: Couple rank 2 and rank 2 to rank 0."""
     g0 = g[..., 0, :]
     t_a0 = t_a[..., 0, :]
     t_a1 = t_a[..., 1, :]

@@ -4,8 +4,8 @@
 # Rule:        T = P(eps a b), 1 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples
 #              (2, 2) -> 1, odd
 # Layout:      a [n, 5, channels], b [n, 5, channels] -> out [n, 3, channels]
-# Operations:  forward 35, backward 72, forward_tangent 67, backward_tangent 72
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 e2b31068c281f952
+# Operations:  forward 35, forward_tangent 67, backward 72, backward_tangent 72
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 d78c1ee9e9c73d57
 
 import torch
 
@@ -26,34 +26,6 @@ def forward(a, b):
     out1 = -(2 / 9) * (a0 * b4 - a4 * b0) - (1 / 9) * (a1 * b3 - a3 * b1)
     out2 = (1 / 9) * (a0 * b3 + a1 * b4 - a3 * b0 - a4 * b1) + (2 / 9) * (a1 * b2 - a2 * b1)
     return torch.stack((out0, out1, out2,), -2)
-
-
-def backward(a, b, g):
-    """Gradient of: Couple rank 2 and rank 2 to rank 1."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    a4 = a[..., 4, :]
-    b0 = b[..., 0, :]
-    b1 = b[..., 1, :]
-    b2 = b[..., 2, :]
-    b3 = b[..., 3, :]
-    b4 = b[..., 4, :]
-    g0 = g[..., 0, :]
-    g1 = g[..., 1, :]
-    g2 = g[..., 2, :]
-    d_a0 = -(1 / 9) * (b1 * g0 - b3 * g2) - (2 / 9) * b4 * g1
-    d_a1 = (1 / 9) * (b0 * g0 - b3 * g1 + b4 * g2) + (2 / 9) * b2 * g2
-    d_a2 = -(2 / 9) * (b1 * g2 - b3 * g0)
-    d_a3 = -(1 / 9) * (b0 * g2 - b1 * g1 - b4 * g0) - (2 / 9) * b2 * g0
-    d_a4 = (2 / 9) * b0 * g1 - (1 / 9) * (b1 * g2 + b3 * g0)
-    d_b0 = (1 / 9) * (a1 * g0 - a3 * g2) + (2 / 9) * a4 * g1
-    d_b1 = -(1 / 9) * (a0 * g0 - a3 * g1 + a4 * g2) - (2 / 9) * a2 * g2
-    d_b2 = (2 / 9) * (a1 * g2 - a3 * g0)
-    d_b3 = (1 / 9) * (a0 * g2 - a1 * g1 - a4 * g0) + (2 / 9) * a2 * g0
-    d_b4 = -(2 / 9) * a0 * g1 + (1 / 9) * (a1 * g2 + a3 * g0)
-    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4,), -2)
 
 
 def forward_tangent(a, b, t_a, t_b):
@@ -93,8 +65,36 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0, t_out1, t_out2,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 2 and rank 2 to rank 1."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    b0 = b[..., 0, :]
+    b1 = b[..., 1, :]
+    b2 = b[..., 2, :]
+    b3 = b[..., 3, :]
+    b4 = b[..., 4, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    d_a0 = -(1 / 9) * (b1 * g0 - b3 * g2) - (2 / 9) * b4 * g1
+    d_a1 = (1 / 9) * (b0 * g0 - b3 * g1 + b4 * g2) + (2 / 9) * b2 * g2
+    d_a2 = -(2 / 9) * (b1 * g2 - b3 * g0)
+    d_a3 = -(1 / 9) * (b0 * g2 - b1 * g1 - b4 * g0) - (2 / 9) * b2 * g0
+    d_a4 = (2 / 9) * b0 * g1 - (1 / 9) * (b1 * g2 + b3 * g0)
+    d_b0 = (1 / 9) * (a1 * g0 - a3 * g2) + (2 / 9) * a4 * g1
+    d_b1 = -(1 / 9) * (a0 * g0 - a3 * g1 + a4 * g2) - (2 / 9) * a2 * g2
+    d_b2 = (2 / 9) * (a1 * g2 - a3 * g0)
+    d_b3 = (1 / 9) * (a0 * g2 - a1 * g1 - a4 * g0) + (2 / 9) * a2 * g0
+    d_b4 = -(2 / 9) * a0 * g1 + (1 / 9) * (a1 * g2 + a3 * g0)
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 2 and rank 2 to rank 1."""
+    """Tangent of: Gradient to a, b of: Couple rank 2 and rank 2 to rank 1."""
     g0 = g[..., 0, :]
     g1 = g[..., 1, :]
     g2 = g[..., 2, :]

@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 1 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (2,
 #              2) -> 2, even
 # Layout:      a [n, 5, channels], b [n, 5, channels] -> out [n, 5, channels]
-# Operations:  forward 56, backward 114, forward_tangent 106, backward_tangent 114
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 cfae424fcc4d53fa
+# Operations:  forward 56, forward_tangent 106, backward 114, backward_tangent 114
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 a93831c10afb7c9c
 
 import torch
 
@@ -28,36 +28,6 @@ def forward(a, b):
     out3 = (1 / 2) * (a0 * b1 + a1 * b0 + a3 * b4 + a4 * b3) + (1 / 3) * (a2 * b3 + a3 * b2)
     out4 = -(1 / 2) * (a1 * b1 - a3 * b3) - (2 / 3) * (a2 * b4 + a4 * b2)
     return torch.stack((out0, out1, out2, out3, out4,), -2)
-
-
-def backward(a, b, g):
-    """Gradient of: Couple rank 2 and rank 2 to rank 2."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    a4 = a[..., 4, :]
-    b0 = b[..., 0, :]
-    b1 = b[..., 1, :]
-    b2 = b[..., 2, :]
-    b3 = b[..., 3, :]
-    b4 = b[..., 4, :]
-    g0 = g[..., 0, :]
-    g1 = g[..., 1, :]
-    g2 = g[..., 2, :]
-    g3 = g[..., 3, :]
-    g4 = g[..., 4, :]
-    d_a0 = -(1 / 2) * (b0 * g2 - b1 * g3 - b3 * g1) - (2 / 3) * b2 * g0
-    d_a1 = (1 / 2) * (b0 * g3 - b1 * g4 + b3 * g0 - b4 * g1) + (1 / 4) * b1 * g2 + (1 / 3) * b2 * g1
-    d_a2 = -(2 / 3) * (b0 * g0 - b2 * g2 + b4 * g4) + (1 / 3) * (b1 * g1 + b3 * g3)
-    d_a3 = (1 / 2) * (b0 * g1 + b1 * g0 + b3 * g4 + b4 * g3) + (1 / 3) * b2 * g3 + (1 / 4) * b3 * g2
-    d_a4 = -(1 / 2) * (b1 * g1 - b3 * g3 + b4 * g2) - (2 / 3) * b2 * g4
-    d_b0 = -(1 / 2) * (a0 * g2 - a1 * g3 - a3 * g1) - (2 / 3) * a2 * g0
-    d_b1 = (1 / 2) * (a0 * g3 - a1 * g4 + a3 * g0 - a4 * g1) + (1 / 4) * a1 * g2 + (1 / 3) * a2 * g1
-    d_b2 = -(2 / 3) * (a0 * g0 - a2 * g2 + a4 * g4) + (1 / 3) * (a1 * g1 + a3 * g3)
-    d_b3 = (1 / 2) * (a0 * g1 + a1 * g0 + a3 * g4 + a4 * g3) + (1 / 3) * a2 * g3 + (1 / 4) * a3 * g2
-    d_b4 = -(1 / 2) * (a1 * g1 - a3 * g3 + a4 * g2) - (2 / 3) * a2 * g4
-    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4,), -2)
 
 
 def forward_tangent(a, b, t_a, t_b):
@@ -105,8 +75,38 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0, t_out1, t_out2, t_out3, t_out4,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 2 and rank 2 to rank 2."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    b0 = b[..., 0, :]
+    b1 = b[..., 1, :]
+    b2 = b[..., 2, :]
+    b3 = b[..., 3, :]
+    b4 = b[..., 4, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    g3 = g[..., 3, :]
+    g4 = g[..., 4, :]
+    d_a0 = -(1 / 2) * (b0 * g2 - b1 * g3 - b3 * g1) - (2 / 3) * b2 * g0
+    d_a1 = (1 / 2) * (b0 * g3 - b1 * g4 + b3 * g0 - b4 * g1) + (1 / 4) * b1 * g2 + (1 / 3) * b2 * g1
+    d_a2 = -(2 / 3) * (b0 * g0 - b2 * g2 + b4 * g4) + (1 / 3) * (b1 * g1 + b3 * g3)
+    d_a3 = (1 / 2) * (b0 * g1 + b1 * g0 + b3 * g4 + b4 * g3) + (1 / 3) * b2 * g3 + (1 / 4) * b3 * g2
+    d_a4 = -(1 / 2) * (b1 * g1 - b3 * g3 + b4 * g2) - (2 / 3) * b2 * g4
+    d_b0 = -(1 / 2) * (a0 * g2 - a1 * g3 - a3 * g1) - (2 / 3) * a2 * g0
+    d_b1 = (1 / 2) * (a0 * g3 - a1 * g4 + a3 * g0 - a4 * g1) + (1 / 4) * a1 * g2 + (1 / 3) * a2 * g1
+    d_b2 = -(2 / 3) * (a0 * g0 - a2 * g2 + a4 * g4) + (1 / 3) * (a1 * g1 + a3 * g3)
+    d_b3 = (1 / 2) * (a0 * g1 + a1 * g0 + a3 * g4 + a4 * g3) + (1 / 3) * a2 * g3 + (1 / 4) * a3 * g2
+    d_b4 = -(1 / 2) * (a1 * g1 - a3 * g3 + a4 * g2) - (2 / 3) * a2 * g4
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 2 and rank 2 to rank 2."""
+    """Tangent of: Gradient to a, b of: Couple rank 2 and rank 2 to rank 2."""
     g0 = g[..., 0, :]
     g1 = g[..., 1, :]
     g2 = g[..., 2, :]

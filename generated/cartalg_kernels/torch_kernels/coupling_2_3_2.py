@@ -4,8 +4,8 @@
 # Rule:        T = P(eps a b), 1 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples
 #              (2, 3) -> 2, odd
 # Layout:      a [n, 5, channels], b [n, 7, channels] -> out [n, 5, channels]
-# Operations:  forward 67, backward 124, forward_tangent 123, backward_tangent 124
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 d1c60a8a8e540e40
+# Operations:  forward 67, forward_tangent 123, backward 124, backward_tangent 124
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 651f9ab1185d7b38
 
 import torch
 
@@ -30,40 +30,6 @@ def forward(a, b):
     out3 = (2 / 5) * (a0 * b4 - a4 * b2) - (1 / 2) * (a0 * b6 - a4 * b0) + (4 / 5) * a1 * b3 - (8 / 15) * a2 * b2
     out4 = -(2 / 5) * (a0 * b3 - a1 * b4 - a3 * b2) + (1 / 2) * (a1 * b6 - a3 * b0) - (2 / 3) * a2 * b1
     return torch.stack((out0, out1, out2, out3, out4,), -2)
-
-
-def backward(a, b, g):
-    """Gradient of: Couple rank 2 and rank 3 to rank 2."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    a4 = a[..., 4, :]
-    b0 = b[..., 0, :]
-    b1 = b[..., 1, :]
-    b2 = b[..., 2, :]
-    b3 = b[..., 3, :]
-    b4 = b[..., 4, :]
-    b5 = b[..., 5, :]
-    b6 = b[..., 6, :]
-    g0 = g[..., 0, :]
-    g1 = g[..., 1, :]
-    g2 = g[..., 2, :]
-    g3 = g[..., 3, :]
-    g4 = g[..., 4, :]
-    d_a0 = -(1 / 2) * (b0 * g1 + b5 * g2 + b6 * g3) - (2 / 5) * (b2 * g1 + b3 * g4 - b4 * g3)
-    d_a1 = (1 / 2) * (b0 * g0 + b6 * g4) + (2 / 5) * (b2 * g0 - b4 * g2 + b4 * g4) + (4 / 5) * b3 * g3
-    d_a2 = -(2 / 3) * (b1 * g4 - b5 * g0) - (8 / 15) * (b2 * g3 - b4 * g1)
-    d_a3 = -(1 / 2) * (b0 * g4 - b6 * g0) + (2 / 5) * (b2 * g2 + b2 * g4 - b4 * g0) - (4 / 5) * b3 * g1
-    d_a4 = (1 / 2) * (b0 * g3 + b1 * g2 - b6 * g1) - (2 / 5) * (b2 * g3 - b3 * g0 + b4 * g1)
-    d_b0 = -(1 / 2) * (a0 * g1 - a1 * g0 + a3 * g4 - a4 * g3)
-    d_b1 = -(2 / 3) * a2 * g4 + (1 / 2) * a4 * g2
-    d_b2 = -(2 / 5) * (a0 * g1 - a1 * g0 - a3 * g2 - a3 * g4 + a4 * g3) - (8 / 15) * a2 * g3
-    d_b3 = -(2 / 5) * (a0 * g4 - a4 * g0) + (4 / 5) * (a1 * g3 - a3 * g1)
-    d_b4 = (2 / 5) * (a0 * g3 - a1 * g2 + a1 * g4 - a3 * g0 - a4 * g1) + (8 / 15) * a2 * g1
-    d_b5 = -(1 / 2) * a0 * g2 + (2 / 3) * a2 * g0
-    d_b6 = -(1 / 2) * (a0 * g3 - a1 * g4 - a3 * g0 + a4 * g1)
-    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4, d_b5, d_b6,), -2)
 
 
 def forward_tangent(a, b, t_a, t_b):
@@ -115,8 +81,42 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0, t_out1, t_out2, t_out3, t_out4,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 2 and rank 3 to rank 2."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    b0 = b[..., 0, :]
+    b1 = b[..., 1, :]
+    b2 = b[..., 2, :]
+    b3 = b[..., 3, :]
+    b4 = b[..., 4, :]
+    b5 = b[..., 5, :]
+    b6 = b[..., 6, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    g3 = g[..., 3, :]
+    g4 = g[..., 4, :]
+    d_a0 = -(1 / 2) * (b0 * g1 + b5 * g2 + b6 * g3) - (2 / 5) * (b2 * g1 + b3 * g4 - b4 * g3)
+    d_a1 = (1 / 2) * (b0 * g0 + b6 * g4) + (2 / 5) * (b2 * g0 - b4 * g2 + b4 * g4) + (4 / 5) * b3 * g3
+    d_a2 = -(2 / 3) * (b1 * g4 - b5 * g0) - (8 / 15) * (b2 * g3 - b4 * g1)
+    d_a3 = -(1 / 2) * (b0 * g4 - b6 * g0) + (2 / 5) * (b2 * g2 + b2 * g4 - b4 * g0) - (4 / 5) * b3 * g1
+    d_a4 = (1 / 2) * (b0 * g3 + b1 * g2 - b6 * g1) - (2 / 5) * (b2 * g3 - b3 * g0 + b4 * g1)
+    d_b0 = -(1 / 2) * (a0 * g1 - a1 * g0 + a3 * g4 - a4 * g3)
+    d_b1 = -(2 / 3) * a2 * g4 + (1 / 2) * a4 * g2
+    d_b2 = -(2 / 5) * (a0 * g1 - a1 * g0 - a3 * g2 - a3 * g4 + a4 * g3) - (8 / 15) * a2 * g3
+    d_b3 = -(2 / 5) * (a0 * g4 - a4 * g0) + (4 / 5) * (a1 * g3 - a3 * g1)
+    d_b4 = (2 / 5) * (a0 * g3 - a1 * g2 + a1 * g4 - a3 * g0 - a4 * g1) + (8 / 15) * a2 * g1
+    d_b5 = -(1 / 2) * a0 * g2 + (2 / 3) * a2 * g0
+    d_b6 = -(1 / 2) * (a0 * g3 - a1 * g4 - a3 * g0 + a4 * g1)
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4, d_b5, d_b6,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 2 and rank 3 to rank 2."""
+    """Tangent of: Gradient to a, b of: Couple rank 2 and rank 3 to rank 2."""
     g0 = g[..., 0, :]
     g1 = g[..., 1, :]
     g2 = g[..., 2, :]

@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (3,
 #              0) -> 3, even
 # Layout:      a [n, 7, channels], b [n, 1, channels] -> out [n, 7, channels]
-# Operations:  forward 7, backward 20, forward_tangent 21, backward_tangent 20
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 4dd7518885b3c222
+# Operations:  forward 7, forward_tangent 21, backward 20, backward_tangent 20
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 5c38f357f0f59106
 
 import torch
 
@@ -28,34 +28,6 @@ def forward(a, b):
     out5 = a5 * b0
     out6 = a6 * b0
     return torch.stack((out0, out1, out2, out3, out4, out5, out6,), -2)
-
-
-def backward(a, b, g):
-    """Gradient of: Couple rank 3 and rank 0 to rank 3."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    a4 = a[..., 4, :]
-    a5 = a[..., 5, :]
-    a6 = a[..., 6, :]
-    b0 = b[..., 0, :]
-    g0 = g[..., 0, :]
-    g1 = g[..., 1, :]
-    g2 = g[..., 2, :]
-    g3 = g[..., 3, :]
-    g4 = g[..., 4, :]
-    g5 = g[..., 5, :]
-    g6 = g[..., 6, :]
-    d_a0 = b0 * g0
-    d_a1 = b0 * g1
-    d_a2 = b0 * g2
-    d_a3 = b0 * g3
-    d_a4 = b0 * g4
-    d_a5 = b0 * g5
-    d_a6 = b0 * g6
-    d_b0 = a0 * g0 + a1 * g1 + a2 * g2 + a3 * g3 + a4 * g4 + a5 * g5 + a6 * g6
-    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6,), -2), torch.stack((d_b0,), -2)
 
 
 def forward_tangent(a, b, t_a, t_b):
@@ -86,8 +58,36 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0, t_out1, t_out2, t_out3, t_out4, t_out5, t_out6,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 3 and rank 0 to rank 3."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    b0 = b[..., 0, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    g3 = g[..., 3, :]
+    g4 = g[..., 4, :]
+    g5 = g[..., 5, :]
+    g6 = g[..., 6, :]
+    d_a0 = b0 * g0
+    d_a1 = b0 * g1
+    d_a2 = b0 * g2
+    d_a3 = b0 * g3
+    d_a4 = b0 * g4
+    d_a5 = b0 * g5
+    d_a6 = b0 * g6
+    d_b0 = a0 * g0 + a1 * g1 + a2 * g2 + a3 * g3 + a4 * g4 + a5 * g5 + a6 * g6
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6,), -2), torch.stack((d_b0,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 3 and rank 0 to rank 3."""
+    """Tangent of: Gradient to a, b of: Couple rank 3 and rank 0 to rank 3."""
     g0 = g[..., 0, :]
     g1 = g[..., 1, :]
     g2 = g[..., 2, :]

@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 1 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (3,
 #              1) -> 2, even
 # Layout:      a [n, 7, channels], b [n, 3, channels] -> out [n, 5, channels]
-# Operations:  forward 49, backward 93, forward_tangent 91, backward_tangent 93
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 5753e1feb20c65f4
+# Operations:  forward 49, forward_tangent 91, backward 93, backward_tangent 93
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 f9a3a76bd852545a
 
 import torch
 
@@ -28,42 +28,6 @@ def forward(a, b):
     out3 = (2 / 3) * (a1 * b0 + a5 * b2) - (4 / 5) * a3 * b2 + (16 / 15) * a4 * b1
     out4 = a0 * b0 + a6 * b2 + (4 / 15) * (a2 * b0 - a4 * b2) + (2 / 3) * a5 * b1
     return torch.stack((out0, out1, out2, out3, out4,), -2)
-
-
-def backward(a, b, g):
-    """Gradient of: Couple rank 3 and rank 1 to rank 2."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    a4 = a[..., 4, :]
-    a5 = a[..., 5, :]
-    a6 = a[..., 6, :]
-    b0 = b[..., 0, :]
-    b1 = b[..., 1, :]
-    b2 = b[..., 2, :]
-    g0 = g[..., 0, :]
-    g1 = g[..., 1, :]
-    g2 = g[..., 2, :]
-    g3 = g[..., 3, :]
-    g4 = g[..., 4, :]
-    d_a0 = b0 * g4 + b2 * g0
-    d_a1 = (2 / 3) * (b0 * g3 + b1 * g0 + b2 * g1)
-    d_a2 = (4 / 5) * b0 * g2 + (4 / 15) * (b0 * g4 - b2 * g0) + (16 / 15) * b1 * g1
-    d_a3 = -(4 / 5) * (b0 * g1 + b2 * g3) + (6 / 5) * b1 * g2
-    d_a4 = -(4 / 15) * (b0 * g0 + b2 * g4) + (16 / 15) * b1 * g3 + (4 / 5) * b2 * g2
-    d_a5 = -(2 / 3) * (b0 * g1 - b1 * g4 - b2 * g3)
-    d_a6 = -b0 * g0 + b2 * g4
-    d_b0 = (
-        a0 * g4 - a6 * g0 + (2 / 3) * (a1 * g3 - a5 * g1) + (4 / 5) * (a2 * g2 - a3 * g1) + (4 / 15) * (a2 * g4 - a4 *
-        g0)
-    )
-    d_b1 = (2 / 3) * (a1 * g0 + a5 * g4) + (16 / 15) * (a2 * g1 + a4 * g3) + (6 / 5) * a3 * g2
-    d_b2 = (
-        a0 * g0 + a6 * g4 + (2 / 3) * (a1 * g1 + a5 * g3) - (4 / 15) * (a2 * g0 + a4 * g4) - (4 / 5) * (a3 * g3 - a4 *
-        g2)
-    )
-    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6,), -2), torch.stack((d_b0, d_b1, d_b2,), -2)
 
 
 def forward_tangent(a, b, t_a, t_b):
@@ -108,8 +72,44 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0, t_out1, t_out2, t_out3, t_out4,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 3 and rank 1 to rank 2."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    b0 = b[..., 0, :]
+    b1 = b[..., 1, :]
+    b2 = b[..., 2, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    g3 = g[..., 3, :]
+    g4 = g[..., 4, :]
+    d_a0 = b0 * g4 + b2 * g0
+    d_a1 = (2 / 3) * (b0 * g3 + b1 * g0 + b2 * g1)
+    d_a2 = (4 / 5) * b0 * g2 + (4 / 15) * (b0 * g4 - b2 * g0) + (16 / 15) * b1 * g1
+    d_a3 = -(4 / 5) * (b0 * g1 + b2 * g3) + (6 / 5) * b1 * g2
+    d_a4 = -(4 / 15) * (b0 * g0 + b2 * g4) + (16 / 15) * b1 * g3 + (4 / 5) * b2 * g2
+    d_a5 = -(2 / 3) * (b0 * g1 - b1 * g4 - b2 * g3)
+    d_a6 = -b0 * g0 + b2 * g4
+    d_b0 = (
+        a0 * g4 - a6 * g0 + (2 / 3) * (a1 * g3 - a5 * g1) + (4 / 5) * (a2 * g2 - a3 * g1) + (4 / 15) * (a2 * g4 - a4 *
+        g0)
+    )
+    d_b1 = (2 / 3) * (a1 * g0 + a5 * g4) + (16 / 15) * (a2 * g1 + a4 * g3) + (6 / 5) * a3 * g2
+    d_b2 = (
+        a0 * g0 + a6 * g4 + (2 / 3) * (a1 * g1 + a5 * g3) - (4 / 15) * (a2 * g0 + a4 * g4) - (4 / 5) * (a3 * g3 - a4 *
+        g2)
+    )
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6,), -2), torch.stack((d_b0, d_b1, d_b2,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 3 and rank 1 to rank 2."""
+    """Tangent of: Gradient to a, b of: Couple rank 3 and rank 1 to rank 2."""
     g0 = g[..., 0, :]
     g1 = g[..., 1, :]
     g2 = g[..., 2, :]

@@ -4,8 +4,8 @@
 # Rule:        T = P(eps a b), 0 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples
 #              (3, 1) -> 3, odd
 # Layout:      a [n, 7, channels], b [n, 3, channels] -> out [n, 7, channels]
-# Operations:  forward 56, backward 115, forward_tangent 108, backward_tangent 115
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 178614247e91eeed
+# Operations:  forward 56, forward_tangent 108, backward 115, backward_tangent 115
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 afc476e73ca54ca3
 
 import torch
 
@@ -30,44 +30,6 @@ def forward(a, b):
     out5 = -(3 / 2) * (a0 * b2 - a6 * b0) + 2 * (a1 * b1 - a2 * b2 - a4 * b0)
     out6 = 3 * a0 * b1 - a1 * b2 - a5 * b0
     return torch.stack((out0, out1, out2, out3, out4, out5, out6,), -2)
-
-
-def backward(a, b, g):
-    """Gradient of: Couple rank 3 and rank 1 to rank 3."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    a4 = a[..., 4, :]
-    a5 = a[..., 5, :]
-    a6 = a[..., 6, :]
-    b0 = b[..., 0, :]
-    b1 = b[..., 1, :]
-    b2 = b[..., 2, :]
-    g0 = g[..., 0, :]
-    g1 = g[..., 1, :]
-    g2 = g[..., 2, :]
-    g3 = g[..., 3, :]
-    g4 = g[..., 4, :]
-    g5 = g[..., 5, :]
-    g6 = g[..., 6, :]
-    d_a0 = (3 / 2) * (b0 * g1 - b2 * g5) + 3 * b1 * g6
-    d_a1 = -b0 * g0 - b2 * g6 + (5 / 4) * (b0 * g2 - b2 * g4) + 2 * b1 * g5
-    d_a2 = -2 * (b0 * g1 + b2 * g3 + b2 * g5) + b1 * g4
-    d_a3 = -3 * (b0 * g4 - b2 * g2)
-    d_a4 = 2 * (b0 * g3 - b0 * g5 + b2 * g1) - b1 * g2
-    d_a5 = (5 / 4) * (b0 * g4 + b2 * g2) - b0 * g6 + b2 * g0 - 2 * b1 * g1
-    d_a6 = (3 / 2) * (b0 * g5 + b2 * g1) - 3 * b1 * g0
-    d_b0 = (
-        (3 / 2) * (a0 * g1 + a6 * g5) - a1 * g0 - a5 * g6 + (5 / 4) * (a1 * g2 + a5 * g4) - 2 * (a2 * g1 - a4 * g3 +
-        a4 * g5) - 3 * a3 * g4
-    )
-    d_b1 = 3 * (a0 * g6 - a6 * g0) + 2 * (a1 * g5 - a5 * g1) + a2 * g4 - a4 * g2
-    d_b2 = (
-        -(3 / 2) * (a0 * g5 - a6 * g1) - (5 / 4) * (a1 * g4 - a5 * g2) - a1 * g6 + a5 * g0 - 2 * (a2 * g3 + a2 * g5 -
-        a4 * g1) + 3 * a3 * g2
-    )
-    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6,), -2), torch.stack((d_b0, d_b1, d_b2,), -2)
 
 
 def forward_tangent(a, b, t_a, t_b):
@@ -114,8 +76,46 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0, t_out1, t_out2, t_out3, t_out4, t_out5, t_out6,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 3 and rank 1 to rank 3."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    b0 = b[..., 0, :]
+    b1 = b[..., 1, :]
+    b2 = b[..., 2, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    g3 = g[..., 3, :]
+    g4 = g[..., 4, :]
+    g5 = g[..., 5, :]
+    g6 = g[..., 6, :]
+    d_a0 = (3 / 2) * (b0 * g1 - b2 * g5) + 3 * b1 * g6
+    d_a1 = -b0 * g0 - b2 * g6 + (5 / 4) * (b0 * g2 - b2 * g4) + 2 * b1 * g5
+    d_a2 = -2 * (b0 * g1 + b2 * g3 + b2 * g5) + b1 * g4
+    d_a3 = -3 * (b0 * g4 - b2 * g2)
+    d_a4 = 2 * (b0 * g3 - b0 * g5 + b2 * g1) - b1 * g2
+    d_a5 = (5 / 4) * (b0 * g4 + b2 * g2) - b0 * g6 + b2 * g0 - 2 * b1 * g1
+    d_a6 = (3 / 2) * (b0 * g5 + b2 * g1) - 3 * b1 * g0
+    d_b0 = (
+        (3 / 2) * (a0 * g1 + a6 * g5) - a1 * g0 - a5 * g6 + (5 / 4) * (a1 * g2 + a5 * g4) - 2 * (a2 * g1 - a4 * g3 +
+        a4 * g5) - 3 * a3 * g4
+    )
+    d_b1 = 3 * (a0 * g6 - a6 * g0) + 2 * (a1 * g5 - a5 * g1) + a2 * g4 - a4 * g2
+    d_b2 = (
+        -(3 / 2) * (a0 * g5 - a6 * g1) - (5 / 4) * (a1 * g4 - a5 * g2) - a1 * g6 + a5 * g0 - 2 * (a2 * g3 + a2 * g5 -
+        a4 * g1) + 3 * a3 * g2
+    )
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6,), -2), torch.stack((d_b0, d_b1, d_b2,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 3 and rank 1 to rank 3."""
+    """Tangent of: Gradient to a, b of: Couple rank 3 and rank 1 to rank 3."""
     g0 = g[..., 0, :]
     g1 = g[..., 1, :]
     g2 = g[..., 2, :]

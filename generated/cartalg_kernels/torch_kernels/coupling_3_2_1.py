@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 2 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (3,
 #              2) -> 1, even
 # Layout:      a [n, 7, channels], b [n, 5, channels] -> out [n, 3, channels]
-# Operations:  forward 52, backward 96, forward_tangent 94, backward_tangent 96
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 6cb3336ede17149b
+# Operations:  forward 52, forward_tangent 94, backward 96, backward_tangent 96
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 7ac2f64f98a388fa
 
 import torch
 
@@ -34,38 +34,6 @@ def forward(a, b):
         * b3 + (16 / 45) * a4 * b2
     )
     return torch.stack((out0, out1, out2,), -2)
-
-
-def backward(a, b, g):
-    """Gradient of: Couple rank 3 and rank 2 to rank 1."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    a4 = a[..., 4, :]
-    a5 = a[..., 5, :]
-    a6 = a[..., 6, :]
-    b0 = b[..., 0, :]
-    b1 = b[..., 1, :]
-    b2 = b[..., 2, :]
-    b3 = b[..., 3, :]
-    b4 = b[..., 4, :]
-    g0 = g[..., 0, :]
-    g1 = g[..., 1, :]
-    g2 = g[..., 2, :]
-    d_a0 = (1 / 3) * (b0 * g2 + b4 * g0)
-    d_a1 = (2 / 9) * (b0 * g1 + b1 * g2 + b3 * g0)
-    d_a2 = -(4 / 45) * (b0 * g2 - b4 * g0) + (16 / 45) * (b1 * g1 + b2 * g0)
-    d_a3 = -(4 / 15) * (b1 * g0 + b3 * g2) + (8 / 15) * b2 * g1
-    d_a4 = -(4 / 45) * (b0 * g0 + b4 * g2) + (16 / 45) * (b2 * g2 + b3 * g1)
-    d_a5 = -(2 / 9) * (b1 * g0 - b3 * g2 - b4 * g1)
-    d_a6 = -(1 / 3) * (b0 * g0 - b4 * g2)
-    d_b0 = (1 / 3) * (a0 * g2 - a6 * g0) + (2 / 9) * a1 * g1 - (4 / 45) * (a2 * g2 + a4 * g0)
-    d_b1 = (2 / 9) * (a1 * g2 - a5 * g0) + (16 / 45) * a2 * g1 - (4 / 15) * a3 * g0
-    d_b2 = (16 / 45) * (a2 * g0 + a4 * g2) + (8 / 15) * a3 * g1
-    d_b3 = (2 / 9) * (a1 * g0 + a5 * g2) - (4 / 15) * a3 * g2 + (16 / 45) * a4 * g1
-    d_b4 = (1 / 3) * (a0 * g0 + a6 * g2) + (4 / 45) * (a2 * g0 - a4 * g2) + (2 / 9) * a5 * g1
-    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4,), -2)
 
 
 def forward_tangent(a, b, t_a, t_b):
@@ -111,8 +79,40 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0, t_out1, t_out2,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 3 and rank 2 to rank 1."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    b0 = b[..., 0, :]
+    b1 = b[..., 1, :]
+    b2 = b[..., 2, :]
+    b3 = b[..., 3, :]
+    b4 = b[..., 4, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    d_a0 = (1 / 3) * (b0 * g2 + b4 * g0)
+    d_a1 = (2 / 9) * (b0 * g1 + b1 * g2 + b3 * g0)
+    d_a2 = -(4 / 45) * (b0 * g2 - b4 * g0) + (16 / 45) * (b1 * g1 + b2 * g0)
+    d_a3 = -(4 / 15) * (b1 * g0 + b3 * g2) + (8 / 15) * b2 * g1
+    d_a4 = -(4 / 45) * (b0 * g0 + b4 * g2) + (16 / 45) * (b2 * g2 + b3 * g1)
+    d_a5 = -(2 / 9) * (b1 * g0 - b3 * g2 - b4 * g1)
+    d_a6 = -(1 / 3) * (b0 * g0 - b4 * g2)
+    d_b0 = (1 / 3) * (a0 * g2 - a6 * g0) + (2 / 9) * a1 * g1 - (4 / 45) * (a2 * g2 + a4 * g0)
+    d_b1 = (2 / 9) * (a1 * g2 - a5 * g0) + (16 / 45) * a2 * g1 - (4 / 15) * a3 * g0
+    d_b2 = (16 / 45) * (a2 * g0 + a4 * g2) + (8 / 15) * a3 * g1
+    d_b3 = (2 / 9) * (a1 * g0 + a5 * g2) - (4 / 15) * a3 * g2 + (16 / 45) * a4 * g1
+    d_b4 = (1 / 3) * (a0 * g0 + a6 * g2) + (4 / 45) * (a2 * g0 - a4 * g2) + (2 / 9) * a5 * g1
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 3 and rank 2 to rank 1."""
+    """Tangent of: Gradient to a, b of: Couple rank 3 and rank 2 to rank 1."""
     g0 = g[..., 0, :]
     g1 = g[..., 1, :]
     g2 = g[..., 2, :]

@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 3 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (3,
 #              3) -> 0, even
 # Layout:      a [n, 7, channels], b [n, 7, channels] -> out [n, 1, channels]
-# Operations:  forward 17, backward 28, forward_tangent 31, backward_tangent 28
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 12dff1ab75809dcf
+# Operations:  forward 17, forward_tangent 31, backward 28, backward_tangent 28
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 b2bbbd99079825b0
 
 import torch
 
@@ -31,40 +31,6 @@ def forward(a, b):
         a3 * b3
     )
     return torch.stack((out0,), -2)
-
-
-def backward(a, b, g):
-    """Gradient of: Couple rank 3 and rank 3 to rank 0."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    a4 = a[..., 4, :]
-    a5 = a[..., 5, :]
-    a6 = a[..., 6, :]
-    b0 = b[..., 0, :]
-    b1 = b[..., 1, :]
-    b2 = b[..., 2, :]
-    b3 = b[..., 3, :]
-    b4 = b[..., 4, :]
-    b5 = b[..., 5, :]
-    b6 = b[..., 6, :]
-    g0 = g[..., 0, :]
-    d_a0 = (2 / 5) * b0 * g0
-    d_a1 = (4 / 15) * b1 * g0
-    d_a2 = (32 / 75) * b2 * g0
-    d_a3 = (16 / 25) * b3 * g0
-    d_a4 = (32 / 75) * b4 * g0
-    d_a5 = (4 / 15) * b5 * g0
-    d_a6 = (2 / 5) * b6 * g0
-    d_b0 = (2 / 5) * a0 * g0
-    d_b1 = (4 / 15) * a1 * g0
-    d_b2 = (32 / 75) * a2 * g0
-    d_b3 = (16 / 25) * a3 * g0
-    d_b4 = (32 / 75) * a4 * g0
-    d_b5 = (4 / 15) * a5 * g0
-    d_b6 = (2 / 5) * a6 * g0
-    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4, d_b5, d_b6,), -2)
 
 
 def forward_tangent(a, b, t_a, t_b):
@@ -104,8 +70,42 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 3 and rank 3 to rank 0."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    b0 = b[..., 0, :]
+    b1 = b[..., 1, :]
+    b2 = b[..., 2, :]
+    b3 = b[..., 3, :]
+    b4 = b[..., 4, :]
+    b5 = b[..., 5, :]
+    b6 = b[..., 6, :]
+    g0 = g[..., 0, :]
+    d_a0 = (2 / 5) * b0 * g0
+    d_a1 = (4 / 15) * b1 * g0
+    d_a2 = (32 / 75) * b2 * g0
+    d_a3 = (16 / 25) * b3 * g0
+    d_a4 = (32 / 75) * b4 * g0
+    d_a5 = (4 / 15) * b5 * g0
+    d_a6 = (2 / 5) * b6 * g0
+    d_b0 = (2 / 5) * a0 * g0
+    d_b1 = (4 / 15) * a1 * g0
+    d_b2 = (32 / 75) * a2 * g0
+    d_b3 = (16 / 25) * a3 * g0
+    d_b4 = (32 / 75) * a4 * g0
+    d_b5 = (4 / 15) * a5 * g0
+    d_b6 = (2 / 5) * a6 * g0
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4, d_b5, d_b6,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 3 and rank 3 to rank 0."""
+    """Tangent of: Gradient to a, b of: Couple rank 3 and rank 3 to rank 0."""
     g0 = g[..., 0, :]
     t_a0 = t_a[..., 0, :]
     t_a1 = t_a[..., 1, :]

@@ -4,8 +4,8 @@
 # Rule:        T = P(eps a b), 2 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples
 #              (3, 3) -> 1, odd
 # Layout:      a [n, 7, channels], b [n, 7, channels] -> out [n, 3, channels]
-# Operations:  forward 58, backward 120, forward_tangent 110, backward_tangent 120
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 346d28f050803872
+# Operations:  forward 58, forward_tangent 110, backward 120, backward_tangent 120
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 7d58d69066772943
 
 import torch
 
@@ -36,42 +36,6 @@ def forward(a, b):
         / 75) * (a2 * b3 - a3 * b2)
     )
     return torch.stack((out0, out1, out2,), -2)
-
-
-def backward(a, b, g):
-    """Gradient of: Couple rank 3 and rank 3 to rank 1."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    a4 = a[..., 4, :]
-    a5 = a[..., 5, :]
-    a6 = a[..., 6, :]
-    b0 = b[..., 0, :]
-    b1 = b[..., 1, :]
-    b2 = b[..., 2, :]
-    b3 = b[..., 3, :]
-    b4 = b[..., 4, :]
-    b5 = b[..., 5, :]
-    b6 = b[..., 6, :]
-    g0 = g[..., 0, :]
-    g1 = g[..., 1, :]
-    g2 = g[..., 2, :]
-    d_a0 = -(1 / 15) * (b1 * g0 - b5 * g2) - (1 / 5) * b6 * g1
-    d_a1 = (1 / 15) * (b0 * g0 + b6 * g2) - (4 / 45) * (b2 * g0 - b4 * g2 + b5 * g1)
-    d_a2 = (4 / 45) * (b1 * g0 + b5 * g2) + (16 / 75) * b3 * g2 - (16 / 225) * b4 * g1
-    d_a3 = -(16 / 75) * (b2 * g2 - b4 * g0)
-    d_a4 = -(4 / 45) * (b1 * g2 - b5 * g0) + (16 / 225) * b2 * g1 - (16 / 75) * b3 * g0
-    d_a5 = -(1 / 15) * (b0 * g2 - b6 * g0) + (4 / 45) * (b1 * g1 - b2 * g2 - b4 * g0)
-    d_a6 = (1 / 5) * b0 * g1 - (1 / 15) * (b1 * g2 + b5 * g0)
-    d_b0 = (1 / 15) * (a1 * g0 - a5 * g2) + (1 / 5) * a6 * g1
-    d_b1 = -(1 / 15) * (a0 * g0 + a6 * g2) + (4 / 45) * (a2 * g0 - a4 * g2 + a5 * g1)
-    d_b2 = -(4 / 45) * (a1 * g0 + a5 * g2) - (16 / 75) * a3 * g2 + (16 / 225) * a4 * g1
-    d_b3 = (16 / 75) * (a2 * g2 - a4 * g0)
-    d_b4 = (4 / 45) * (a1 * g2 - a5 * g0) - (16 / 225) * a2 * g1 + (16 / 75) * a3 * g0
-    d_b5 = (1 / 15) * (a0 * g2 - a6 * g0) - (4 / 45) * (a1 * g1 - a2 * g2 - a4 * g0)
-    d_b6 = -(1 / 5) * a0 * g1 + (1 / 15) * (a1 * g2 + a5 * g0)
-    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4, d_b5, d_b6,), -2)
 
 
 def forward_tangent(a, b, t_a, t_b):
@@ -121,8 +85,44 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0, t_out1, t_out2,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 3 and rank 3 to rank 1."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    b0 = b[..., 0, :]
+    b1 = b[..., 1, :]
+    b2 = b[..., 2, :]
+    b3 = b[..., 3, :]
+    b4 = b[..., 4, :]
+    b5 = b[..., 5, :]
+    b6 = b[..., 6, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    d_a0 = -(1 / 15) * (b1 * g0 - b5 * g2) - (1 / 5) * b6 * g1
+    d_a1 = (1 / 15) * (b0 * g0 + b6 * g2) - (4 / 45) * (b2 * g0 - b4 * g2 + b5 * g1)
+    d_a2 = (4 / 45) * (b1 * g0 + b5 * g2) + (16 / 75) * b3 * g2 - (16 / 225) * b4 * g1
+    d_a3 = -(16 / 75) * (b2 * g2 - b4 * g0)
+    d_a4 = -(4 / 45) * (b1 * g2 - b5 * g0) + (16 / 225) * b2 * g1 - (16 / 75) * b3 * g0
+    d_a5 = -(1 / 15) * (b0 * g2 - b6 * g0) + (4 / 45) * (b1 * g1 - b2 * g2 - b4 * g0)
+    d_a6 = (1 / 5) * b0 * g1 - (1 / 15) * (b1 * g2 + b5 * g0)
+    d_b0 = (1 / 15) * (a1 * g0 - a5 * g2) + (1 / 5) * a6 * g1
+    d_b1 = -(1 / 15) * (a0 * g0 + a6 * g2) + (4 / 45) * (a2 * g0 - a4 * g2 + a5 * g1)
+    d_b2 = -(4 / 45) * (a1 * g0 + a5 * g2) - (16 / 75) * a3 * g2 + (16 / 225) * a4 * g1
+    d_b3 = (16 / 75) * (a2 * g2 - a4 * g0)
+    d_b4 = (4 / 45) * (a1 * g2 - a5 * g0) - (16 / 225) * a2 * g1 + (16 / 75) * a3 * g0
+    d_b5 = (1 / 15) * (a0 * g2 - a6 * g0) - (4 / 45) * (a1 * g1 - a2 * g2 - a4 * g0)
+    d_b6 = -(1 / 5) * a0 * g1 + (1 / 15) * (a1 * g2 + a5 * g0)
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4, d_b5, d_b6,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 3 and rank 3 to rank 1."""
+    """Tangent of: Gradient to a, b of: Couple rank 3 and rank 3 to rank 1."""
     g0 = g[..., 0, :]
     g1 = g[..., 1, :]
     g2 = g[..., 2, :]

@@ -4,8 +4,8 @@
 # Rule:        T = P(a b), 2 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples (3,
 #              3) -> 2, even
 # Layout:      a [n, 7, channels], b [n, 7, channels] -> out [n, 5, channels]
-# Operations:  forward 92, backward 196, forward_tangent 174, backward_tangent 196
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 7a05f16581fd94c2
+# Operations:  forward 92, forward_tangent 174, backward 196, backward_tangent 196
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 e0a168525105305b
 
 import torch
 
@@ -44,56 +44,6 @@ def forward(a, b):
         * b3)
     )
     return torch.stack((out0, out1, out2, out3, out4,), -2)
-
-
-def backward(a, b, g):
-    """Gradient of: Couple rank 3 and rank 3 to rank 2."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    a4 = a[..., 4, :]
-    a5 = a[..., 5, :]
-    a6 = a[..., 6, :]
-    b0 = b[..., 0, :]
-    b1 = b[..., 1, :]
-    b2 = b[..., 2, :]
-    b3 = b[..., 3, :]
-    b4 = b[..., 4, :]
-    b5 = b[..., 5, :]
-    b6 = b[..., 6, :]
-    g0 = g[..., 0, :]
-    g1 = g[..., 1, :]
-    g2 = g[..., 2, :]
-    g3 = g[..., 3, :]
-    g4 = g[..., 4, :]
-    d_a0 = -(3 / 4) * b0 * g2 + (1 / 2) * (b1 * g3 + b5 * g1) - (2 / 5) * (b2 * g4 + b4 * g0)
-    d_a1 = (1 / 2) * (b0 * g3 - b6 * g1) + (2 / 5) * (b2 * g3 + b4 * g1) - (4 / 5) * b3 * g0
-    d_a2 = (
-        -(2 / 5) * (b0 * g4 - b1 * g3 + b5 * g1 - b6 * g0) + (12 / 25) * b2 * g2 - (16 / 25) * (b2 * g4 - b4 * g0) +
-        (8 / 25) * b3 * g1
-    )
-    d_a3 = -(4 / 5) * (b1 * g0 + b5 * g4) + (8 / 25) * (b2 * g1 + b4 * g3) + (24 / 25) * b3 * g2
-    d_a4 = (
-        -(2 / 5) * (b0 * g0 - b1 * g1 - b5 * g3 + b6 * g4) + (16 / 25) * (b2 * g0 + b4 * g4) + (8 / 25) * b3 * g3 +
-        (12 / 25) * b4 * g2
-    )
-    d_a5 = (1 / 2) * (b0 * g1 + b6 * g3) - (2 / 5) * (b2 * g1 - b4 * g3) - (4 / 5) * b3 * g4
-    d_a6 = -(1 / 2) * (b1 * g1 - b5 * g3) + (2 / 5) * (b2 * g0 - b4 * g4) - (3 / 4) * b6 * g2
-    d_b0 = -(3 / 4) * a0 * g2 + (1 / 2) * (a1 * g3 + a5 * g1) - (2 / 5) * (a2 * g4 + a4 * g0)
-    d_b1 = (1 / 2) * (a0 * g3 - a6 * g1) + (2 / 5) * (a2 * g3 + a4 * g1) - (4 / 5) * a3 * g0
-    d_b2 = (
-        -(2 / 5) * (a0 * g4 - a1 * g3 + a5 * g1 - a6 * g0) + (12 / 25) * a2 * g2 - (16 / 25) * (a2 * g4 - a4 * g0) +
-        (8 / 25) * a3 * g1
-    )
-    d_b3 = -(4 / 5) * (a1 * g0 + a5 * g4) + (8 / 25) * (a2 * g1 + a4 * g3) + (24 / 25) * a3 * g2
-    d_b4 = (
-        -(2 / 5) * (a0 * g0 - a1 * g1 - a5 * g3 + a6 * g4) + (16 / 25) * (a2 * g0 + a4 * g4) + (8 / 25) * a3 * g3 +
-        (12 / 25) * a4 * g2
-    )
-    d_b5 = (1 / 2) * (a0 * g1 + a6 * g3) - (2 / 5) * (a2 * g1 - a4 * g3) - (4 / 5) * a3 * g4
-    d_b6 = -(1 / 2) * (a1 * g1 - a5 * g3) + (2 / 5) * (a2 * g0 - a4 * g4) - (3 / 4) * a6 * g2
-    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4, d_b5, d_b6,), -2)
 
 
 def forward_tangent(a, b, t_a, t_b):
@@ -153,8 +103,58 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0, t_out1, t_out2, t_out3, t_out4,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 3 and rank 3 to rank 2."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    b0 = b[..., 0, :]
+    b1 = b[..., 1, :]
+    b2 = b[..., 2, :]
+    b3 = b[..., 3, :]
+    b4 = b[..., 4, :]
+    b5 = b[..., 5, :]
+    b6 = b[..., 6, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    g3 = g[..., 3, :]
+    g4 = g[..., 4, :]
+    d_a0 = -(3 / 4) * b0 * g2 + (1 / 2) * (b1 * g3 + b5 * g1) - (2 / 5) * (b2 * g4 + b4 * g0)
+    d_a1 = (1 / 2) * (b0 * g3 - b6 * g1) + (2 / 5) * (b2 * g3 + b4 * g1) - (4 / 5) * b3 * g0
+    d_a2 = (
+        -(2 / 5) * (b0 * g4 - b1 * g3 + b5 * g1 - b6 * g0) + (12 / 25) * b2 * g2 - (16 / 25) * (b2 * g4 - b4 * g0) +
+        (8 / 25) * b3 * g1
+    )
+    d_a3 = -(4 / 5) * (b1 * g0 + b5 * g4) + (8 / 25) * (b2 * g1 + b4 * g3) + (24 / 25) * b3 * g2
+    d_a4 = (
+        -(2 / 5) * (b0 * g0 - b1 * g1 - b5 * g3 + b6 * g4) + (16 / 25) * (b2 * g0 + b4 * g4) + (8 / 25) * b3 * g3 +
+        (12 / 25) * b4 * g2
+    )
+    d_a5 = (1 / 2) * (b0 * g1 + b6 * g3) - (2 / 5) * (b2 * g1 - b4 * g3) - (4 / 5) * b3 * g4
+    d_a6 = -(1 / 2) * (b1 * g1 - b5 * g3) + (2 / 5) * (b2 * g0 - b4 * g4) - (3 / 4) * b6 * g2
+    d_b0 = -(3 / 4) * a0 * g2 + (1 / 2) * (a1 * g3 + a5 * g1) - (2 / 5) * (a2 * g4 + a4 * g0)
+    d_b1 = (1 / 2) * (a0 * g3 - a6 * g1) + (2 / 5) * (a2 * g3 + a4 * g1) - (4 / 5) * a3 * g0
+    d_b2 = (
+        -(2 / 5) * (a0 * g4 - a1 * g3 + a5 * g1 - a6 * g0) + (12 / 25) * a2 * g2 - (16 / 25) * (a2 * g4 - a4 * g0) +
+        (8 / 25) * a3 * g1
+    )
+    d_b3 = -(4 / 5) * (a1 * g0 + a5 * g4) + (8 / 25) * (a2 * g1 + a4 * g3) + (24 / 25) * a3 * g2
+    d_b4 = (
+        -(2 / 5) * (a0 * g0 - a1 * g1 - a5 * g3 + a6 * g4) + (16 / 25) * (a2 * g0 + a4 * g4) + (8 / 25) * a3 * g3 +
+        (12 / 25) * a4 * g2
+    )
+    d_b5 = (1 / 2) * (a0 * g1 + a6 * g3) - (2 / 5) * (a2 * g1 - a4 * g3) - (4 / 5) * a3 * g4
+    d_b6 = -(1 / 2) * (a1 * g1 - a5 * g3) + (2 / 5) * (a2 * g0 - a4 * g4) - (3 / 4) * a6 * g2
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4, d_b5, d_b6,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 3 and rank 3 to rank 2."""
+    """Tangent of: Gradient to a, b of: Couple rank 3 and rank 3 to rank 2."""
     g0 = g[..., 0, :]
     g1 = g[..., 1, :]
     g2 = g[..., 2, :]

@@ -4,8 +4,8 @@
 # Rule:        T = P(eps a b), 1 further contractions, harmonic normalisation   [docs/theory.md, eqs. 10-12]; couples
 #              (3, 3) -> 3, odd
 # Layout:      a [n, 7, channels], b [n, 7, channels] -> out [n, 7, channels]
-# Operations:  forward 90, backward 188, forward_tangent 174, backward_tangent 188
-# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 defabe8b2a65b0f7
+# Operations:  forward 90, forward_tangent 174, backward 188, backward_tangent 188
+# Derivation:  cartalg/symbolic/coupling.py, generator 1, sha256 61bd3f3c4ee85646
 
 import torch
 
@@ -34,46 +34,6 @@ def forward(a, b):
     out5 = (4 / 5) * (a0 * b4 + a1 * b3 + a2 * b6 - a3 * b1 - a4 * b0 - a6 * b2)
     out6 = -(4 / 5) * (a0 * b3 - a3 * b0) + (8 / 15) * (a1 * b4 - a2 * b5 - a4 * b1 + a5 * b2)
     return torch.stack((out0, out1, out2, out3, out4, out5, out6,), -2)
-
-
-def backward(a, b, g):
-    """Gradient of: Couple rank 3 and rank 3 to rank 3."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    a4 = a[..., 4, :]
-    a5 = a[..., 5, :]
-    a6 = a[..., 6, :]
-    b0 = b[..., 0, :]
-    b1 = b[..., 1, :]
-    b2 = b[..., 2, :]
-    b3 = b[..., 3, :]
-    b4 = b[..., 4, :]
-    b5 = b[..., 5, :]
-    b6 = b[..., 6, :]
-    g0 = g[..., 0, :]
-    g1 = g[..., 1, :]
-    g2 = g[..., 2, :]
-    g3 = g[..., 3, :]
-    g4 = g[..., 4, :]
-    g5 = g[..., 5, :]
-    g6 = g[..., 6, :]
-    d_a0 = (1 / 2) * (b1 * g2 - b5 * g4 + b6 * g3) - (4 / 5) * (b2 * g1 + b3 * g6 - b4 * g5)
-    d_a1 = -(1 / 2) * (b0 * g2 + b6 * g4) + (8 / 15) * (b2 * g0 + b4 * g6) + (4 / 5) * b3 * g5 - (1 / 3) * b5 * g3
-    d_a2 = (4 / 5) * (b0 * g1 + b3 * g4 + b6 * g5) - (8 / 15) * (b1 * g0 + b4 * g3 + b5 * g6)
-    d_a3 = (4 / 5) * (b0 * g6 - b1 * g5 - b2 * g4 + b4 * g2 + b5 * g1 - b6 * g0)
-    d_a4 = -(4 / 5) * (b0 * g5 + b3 * g2 - b6 * g1) - (8 / 15) * (b1 * g6 - b2 * g3 - b5 * g0)
-    d_a5 = (1 / 2) * (b0 * g4 - b6 * g2) + (1 / 3) * b1 * g3 + (8 / 15) * (b2 * g6 - b4 * g0) - (4 / 5) * b3 * g1
-    d_a6 = -(1 / 2) * (b0 * g3 - b1 * g4 - b5 * g2) - (4 / 5) * (b2 * g5 - b3 * g0 + b4 * g1)
-    d_b0 = -(1 / 2) * (a1 * g2 - a5 * g4 + a6 * g3) + (4 / 5) * (a2 * g1 + a3 * g6 - a4 * g5)
-    d_b1 = (1 / 2) * (a0 * g2 + a6 * g4) - (8 / 15) * (a2 * g0 + a4 * g6) - (4 / 5) * a3 * g5 + (1 / 3) * a5 * g3
-    d_b2 = -(4 / 5) * (a0 * g1 + a3 * g4 + a6 * g5) + (8 / 15) * (a1 * g0 + a4 * g3 + a5 * g6)
-    d_b3 = -(4 / 5) * (a0 * g6 - a1 * g5 - a2 * g4 + a4 * g2 + a5 * g1 - a6 * g0)
-    d_b4 = (4 / 5) * (a0 * g5 + a3 * g2 - a6 * g1) + (8 / 15) * (a1 * g6 - a2 * g3 - a5 * g0)
-    d_b5 = -(1 / 2) * (a0 * g4 - a6 * g2) - (1 / 3) * a1 * g3 - (8 / 15) * (a2 * g6 - a4 * g0) + (4 / 5) * a3 * g1
-    d_b6 = (1 / 2) * (a0 * g3 - a1 * g4 - a5 * g2) + (4 / 5) * (a2 * g5 - a3 * g0 + a4 * g1)
-    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4, d_b5, d_b6,), -2)
 
 
 def forward_tangent(a, b, t_a, t_b):
@@ -137,8 +97,48 @@ def forward_tangent(a, b, t_a, t_b):
     return torch.stack((t_out0, t_out1, t_out2, t_out3, t_out4, t_out5, t_out6,), -2)
 
 
+def backward(a, b, g):
+    """Gradient to a, b of: Couple rank 3 and rank 3 to rank 3."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    b0 = b[..., 0, :]
+    b1 = b[..., 1, :]
+    b2 = b[..., 2, :]
+    b3 = b[..., 3, :]
+    b4 = b[..., 4, :]
+    b5 = b[..., 5, :]
+    b6 = b[..., 6, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    g3 = g[..., 3, :]
+    g4 = g[..., 4, :]
+    g5 = g[..., 5, :]
+    g6 = g[..., 6, :]
+    d_a0 = (1 / 2) * (b1 * g2 - b5 * g4 + b6 * g3) - (4 / 5) * (b2 * g1 + b3 * g6 - b4 * g5)
+    d_a1 = -(1 / 2) * (b0 * g2 + b6 * g4) + (8 / 15) * (b2 * g0 + b4 * g6) + (4 / 5) * b3 * g5 - (1 / 3) * b5 * g3
+    d_a2 = (4 / 5) * (b0 * g1 + b3 * g4 + b6 * g5) - (8 / 15) * (b1 * g0 + b4 * g3 + b5 * g6)
+    d_a3 = (4 / 5) * (b0 * g6 - b1 * g5 - b2 * g4 + b4 * g2 + b5 * g1 - b6 * g0)
+    d_a4 = -(4 / 5) * (b0 * g5 + b3 * g2 - b6 * g1) - (8 / 15) * (b1 * g6 - b2 * g3 - b5 * g0)
+    d_a5 = (1 / 2) * (b0 * g4 - b6 * g2) + (1 / 3) * b1 * g3 + (8 / 15) * (b2 * g6 - b4 * g0) - (4 / 5) * b3 * g1
+    d_a6 = -(1 / 2) * (b0 * g3 - b1 * g4 - b5 * g2) - (4 / 5) * (b2 * g5 - b3 * g0 + b4 * g1)
+    d_b0 = -(1 / 2) * (a1 * g2 - a5 * g4 + a6 * g3) + (4 / 5) * (a2 * g1 + a3 * g6 - a4 * g5)
+    d_b1 = (1 / 2) * (a0 * g2 + a6 * g4) - (8 / 15) * (a2 * g0 + a4 * g6) - (4 / 5) * a3 * g5 + (1 / 3) * a5 * g3
+    d_b2 = -(4 / 5) * (a0 * g1 + a3 * g4 + a6 * g5) + (8 / 15) * (a1 * g0 + a4 * g3 + a5 * g6)
+    d_b3 = -(4 / 5) * (a0 * g6 - a1 * g5 - a2 * g4 + a4 * g2 + a5 * g1 - a6 * g0)
+    d_b4 = (4 / 5) * (a0 * g5 + a3 * g2 - a6 * g1) + (8 / 15) * (a1 * g6 - a2 * g3 - a5 * g0)
+    d_b5 = -(1 / 2) * (a0 * g4 - a6 * g2) - (1 / 3) * a1 * g3 - (8 / 15) * (a2 * g6 - a4 * g0) + (4 / 5) * a3 * g1
+    d_b6 = (1 / 2) * (a0 * g3 - a1 * g4 - a5 * g2) + (4 / 5) * (a2 * g5 - a3 * g0 + a4 * g1)
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6,), -2), torch.stack((d_b0, d_b1, d_b2, d_b3, d_b4, d_b5, d_b6,), -2)
+
+
 def backward_tangent(a, b, g, t_a, t_b):
-    """Tangent of the gradient of: Couple rank 3 and rank 3 to rank 3."""
+    """Tangent of: Gradient to a, b of: Couple rank 3 and rank 3 to rank 3."""
     g0 = g[..., 0, :]
     g1 = g[..., 1, :]
     g2 = g[..., 2, :]

@@ -3,8 +3,8 @@
 # Kernel:      harmonics_l1
 # Rule:        T_l(v) = (2l-1)!!/l! P_l v..v, homogeneous of degree l   [docs/theory.md, eq. 7]
 # Layout:      v [n, 3] -> y [n, 4], ranks one after the other, m = -l..l, orthogonal rational basis
-# Operations:  forward 0, backward 0, forward_tangent 0, backward_tangent 0
-# Derivation:  cartalg/symbolic/basis.py, generator 1, sha256 6a0ee04260d45eec
+# Operations:  forward 0, forward_tangent 0, backward 0, backward_tangent 0
+# Derivation:  cartalg/symbolic/basis.py, generator 1, sha256 117d02c101ba3fac
 
 import torch
 
@@ -21,17 +21,6 @@ def forward(v):
     return torch.stack((y0, y1, y2, y3,), -1)
 
 
-def backward(v, g):
-    """Gradient of: Cartesian harmonics of rank 0 to 1 of vectors v."""
-    g1 = g[..., 1]
-    g2 = g[..., 2]
-    g3 = g[..., 3]
-    d_v0 = g3
-    d_v1 = g1
-    d_v2 = g2
-    return torch.stack((d_v0, d_v1, d_v2,), -1)
-
-
 def forward_tangent(v, t_v):
     """Tangent of: Cartesian harmonics of rank 0 to 1 of vectors v."""
     t_v0 = t_v[..., 0]
@@ -44,8 +33,19 @@ def forward_tangent(v, t_v):
     return torch.stack((t_y0, t_y1, t_y2, t_y3,), -1)
 
 
+def backward(v, g):
+    """Gradient to v of: Cartesian harmonics of rank 0 to 1 of vectors v."""
+    g1 = g[..., 1]
+    g2 = g[..., 2]
+    g3 = g[..., 3]
+    d_v0 = g3
+    d_v1 = g1
+    d_v2 = g2
+    return torch.stack((d_v0, d_v1, d_v2,), -1)
+
+
 def backward_tangent(v, g, t_v):
-    """Tangent of the gradient of: Cartesian harmonics of rank 0 to 1 of vectors v."""
+    """Tangent of: Gradient to v of: Cartesian harmonics of rank 0 to 1 of vectors v."""
     t_d_v0 = 0 * v[..., 0]
     t_d_v1 = 0 * v[..., 0]
     t_d_v2 = 0 * v[..., 0]

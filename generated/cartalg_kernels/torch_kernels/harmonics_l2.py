@@ -3,8 +3,8 @@
 # Kernel:      harmonics_l2
 # Rule:        T_l(v) = (2l-1)!!/l! P_l v..v, homogeneous of degree l   [docs/theory.md, eq. 7]
 # Layout:      v [n, 3] -> y [n, 9], ranks one after the other, m = -l..l, orthogonal rational basis
-# Operations:  forward 17, backward 27, forward_tangent 23, backward_tangent 24
-# Derivation:  cartalg/symbolic/basis.py, generator 1, sha256 399344e82ab3c021
+# Operations:  forward 17, forward_tangent 23, backward 27, backward_tangent 24
+# Derivation:  cartalg/symbolic/basis.py, generator 1, sha256 e459d562342f1012
 
 import torch
 
@@ -24,25 +24,6 @@ def forward(v):
     y7 = 3 * v0 * v2
     y8 = (3 / 2) * (v0 * v0 - v1 * v1)
     return torch.stack((y0, y1, y2, y3, y4, y5, y6, y7, y8,), -1)
-
-
-def backward(v, g):
-    """Gradient of: Cartesian harmonics of rank 0 to 2 of vectors v."""
-    v0 = v[..., 0]
-    v1 = v[..., 1]
-    v2 = v[..., 2]
-    g1 = g[..., 1]
-    g2 = g[..., 2]
-    g3 = g[..., 3]
-    g4 = g[..., 4]
-    g5 = g[..., 5]
-    g6 = g[..., 6]
-    g7 = g[..., 7]
-    g8 = g[..., 8]
-    d_v0 = g3 + 3 * (g4 * v1 + g7 * v2 + g8 * v0) - (3 / 2) * g6 * v0
-    d_v1 = g1 + 3 * (g4 * v0 + g5 * v2 - g8 * v1) - (3 / 2) * g6 * v1
-    d_v2 = g2 + 3 * (g5 * v1 + g6 * v2 + g7 * v0)
-    return torch.stack((d_v0, d_v1, d_v2,), -1)
 
 
 def forward_tangent(v, t_v):
@@ -65,8 +46,27 @@ def forward_tangent(v, t_v):
     return torch.stack((t_y0, t_y1, t_y2, t_y3, t_y4, t_y5, t_y6, t_y7, t_y8,), -1)
 
 
+def backward(v, g):
+    """Gradient to v of: Cartesian harmonics of rank 0 to 2 of vectors v."""
+    v0 = v[..., 0]
+    v1 = v[..., 1]
+    v2 = v[..., 2]
+    g1 = g[..., 1]
+    g2 = g[..., 2]
+    g3 = g[..., 3]
+    g4 = g[..., 4]
+    g5 = g[..., 5]
+    g6 = g[..., 6]
+    g7 = g[..., 7]
+    g8 = g[..., 8]
+    d_v0 = g3 + 3 * (g4 * v1 + g7 * v2 + g8 * v0) - (3 / 2) * g6 * v0
+    d_v1 = g1 + 3 * (g4 * v0 + g5 * v2 - g8 * v1) - (3 / 2) * g6 * v1
+    d_v2 = g2 + 3 * (g5 * v1 + g6 * v2 + g7 * v0)
+    return torch.stack((d_v0, d_v1, d_v2,), -1)
+
+
 def backward_tangent(v, g, t_v):
-    """Tangent of the gradient of: Cartesian harmonics of rank 0 to 2 of vectors v."""
+    """Tangent of: Gradient to v of: Cartesian harmonics of rank 0 to 2 of vectors v."""
     g4 = g[..., 4]
     g5 = g[..., 5]
     g6 = g[..., 6]

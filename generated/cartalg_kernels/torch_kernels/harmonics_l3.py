@@ -3,8 +3,8 @@
 # Kernel:      harmonics_l3
 # Rule:        T_l(v) = (2l-1)!!/l! P_l v..v, homogeneous of degree l   [docs/theory.md, eq. 7]
 # Layout:      v [n, 3] -> y [n, 16], ranks one after the other, m = -l..l, orthogonal rational basis
-# Operations:  forward 70, backward 124, forward_tangent 119, backward_tangent 157
-# Derivation:  cartalg/symbolic/basis.py, generator 1, sha256 1f0e9d94668a8530
+# Operations:  forward 70, forward_tangent 119, backward 124, backward_tangent 157
+# Derivation:  cartalg/symbolic/basis.py, generator 1, sha256 bbd8177e4d86229c
 
 import torch
 
@@ -31,43 +31,6 @@ def forward(v):
     y14 = (15 / 4) * (v0 * v0 * v2 - v1 * v1 * v2)
     y15 = (5 / 4) * v0 * v0 * v0 - (15 / 4) * v0 * v1 * v1
     return torch.stack((y0, y1, y2, y3, y4, y5, y6, y7, y8, y9, y10, y11, y12, y13, y14, y15,), -1)
-
-
-def backward(v, g):
-    """Gradient of: Cartesian harmonics of rank 0 to 3 of vectors v."""
-    v0 = v[..., 0]
-    v1 = v[..., 1]
-    v2 = v[..., 2]
-    g1 = g[..., 1]
-    g2 = g[..., 2]
-    g3 = g[..., 3]
-    g4 = g[..., 4]
-    g5 = g[..., 5]
-    g6 = g[..., 6]
-    g7 = g[..., 7]
-    g8 = g[..., 8]
-    g9 = g[..., 9]
-    g10 = g[..., 10]
-    g11 = g[..., 11]
-    g12 = g[..., 12]
-    g13 = g[..., 13]
-    g14 = g[..., 14]
-    g15 = g[..., 15]
-    d_v0 = (
-        g3 + 3 * (g4 * v1 + g7 * v2 + g8 * v0) - (3 / 2) * g6 * v0 + (15 / 2) * (g9 * v0 * v1 + g10 * v1 * v2 + g14 *
-        v0 * v2) - (15 / 8) * g11 * v0 * v1 - (15 / 4) * (g12 * v0 * v2 - g13 * v2 * v2 - g15 * v0 * v0 + g15 * v1 *
-        v1) - (45 / 16) * g13 * v0 * v0 - (15 / 16) * g13 * v1 * v1
-    )
-    d_v1 = (
-        g1 + 3 * (g4 * v0 + g5 * v2 - g8 * v1) - (3 / 2) * g6 * v1 + (15 / 4) * (g9 * v0 * v0 - g9 * v1 * v1 + g11 *
-        v2 * v2 - g12 * v1 * v2) + (15 / 2) * (g10 * v0 * v2 - g14 * v1 * v2 - g15 * v0 * v1) - (15 / 16) * g11 * v0 *
-        v0 - (45 / 16) * g11 * v1 * v1 - (15 / 8) * g13 * v0 * v1
-    )
-    d_v2 = (
-        g2 + 3 * (g5 * v1 + g6 * v2 + g7 * v0) + (15 / 2) * (g10 * v0 * v1 + g11 * v1 * v2 + g13 * v0 * v2) - (15 / 8)
-        * (g12 * v0 * v0 + g12 * v1 * v1) + (15 / 4) * (g12 * v2 * v2 + g14 * v0 * v0 - g14 * v1 * v1)
-    )
-    return torch.stack((d_v0, d_v1, d_v2,), -1)
 
 
 def forward_tangent(v, t_v):
@@ -105,8 +68,45 @@ def forward_tangent(v, t_v):
     return torch.stack((t_y0, t_y1, t_y2, t_y3, t_y4, t_y5, t_y6, t_y7, t_y8, t_y9, t_y10, t_y11, t_y12, t_y13, t_y14, t_y15,), -1)
 
 
+def backward(v, g):
+    """Gradient to v of: Cartesian harmonics of rank 0 to 3 of vectors v."""
+    v0 = v[..., 0]
+    v1 = v[..., 1]
+    v2 = v[..., 2]
+    g1 = g[..., 1]
+    g2 = g[..., 2]
+    g3 = g[..., 3]
+    g4 = g[..., 4]
+    g5 = g[..., 5]
+    g6 = g[..., 6]
+    g7 = g[..., 7]
+    g8 = g[..., 8]
+    g9 = g[..., 9]
+    g10 = g[..., 10]
+    g11 = g[..., 11]
+    g12 = g[..., 12]
+    g13 = g[..., 13]
+    g14 = g[..., 14]
+    g15 = g[..., 15]
+    d_v0 = (
+        g3 + 3 * (g4 * v1 + g7 * v2 + g8 * v0) - (3 / 2) * g6 * v0 + (15 / 2) * (g9 * v0 * v1 + g10 * v1 * v2 + g14 *
+        v0 * v2) - (15 / 8) * g11 * v0 * v1 - (15 / 4) * (g12 * v0 * v2 - g13 * v2 * v2 - g15 * v0 * v0 + g15 * v1 *
+        v1) - (45 / 16) * g13 * v0 * v0 - (15 / 16) * g13 * v1 * v1
+    )
+    d_v1 = (
+        g1 + 3 * (g4 * v0 + g5 * v2 - g8 * v1) - (3 / 2) * g6 * v1 + (15 / 4) * (g9 * v0 * v0 - g9 * v1 * v1 + g11 *
+        v2 * v2 - g12 * v1 * v2) + (15 / 2) * (g10 * v0 * v2 - g14 * v1 * v2 - g15 * v0 * v1) - (15 / 16) * g11 * v0 *
+        v0 - (45 / 16) * g11 * v1 * v1 - (15 / 8) * g13 * v0 * v1
+    )
+    d_v2 = (
+        g2 + 3 * (g5 * v1 + g6 * v2 + g7 * v0) + (15 / 2) * (g10 * v0 * v1 + g11 * v1 * v2 + g13 * v0 * v2) - (15 / 8)
+        * (g12 * v0 * v0 + g12 * v1 * v1) + (15 / 4) * (g12 * v2 * v2 + g14 * v0 * v0 - g14 * v1 * v1)
+    )
+    return torch.stack((d_v0, d_v1, d_v2,), -1)
+
+
 def backward_tangent(v, g, t_v):
-    """Tangent of the gradient of: Cartesian harmonics of rank 0 to 3 of vectors v."""
+    """Tangent of: Gradient to v of: Cartesian harmonics of rank 0 to 3 of vectors v."""
     v0 = v[..., 0]
     v1 = v[..., 1]
     v2 = v[..., 2]

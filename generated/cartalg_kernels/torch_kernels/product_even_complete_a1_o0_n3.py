@@ -3,8 +3,8 @@
 # Kernel:      product_even_complete_a1_o0_n3
 # Rule:        out = sum over orders 1..3 of weighted couplings A x .. x A, complete basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 6, channel] -> out [atoms, component, channel]
-# Operations:  forward 28, backward 68, forward_tangent 75, backward_tangent 148
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 e0f3072ab9d44632
+# Operations:  forward 28, forward_tangent 59, backward 58, backward_tangent 93, backward_w 68, backward_tangent_w 122
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 d387ffcf809ba2fb
 
 import torch
 
@@ -35,8 +35,143 @@ def forward(species, a, w):
     return torch.stack((out0,), -2)
 
 
+def forward_tangent(species, a, w, t_a):
+    """Tangent of: Product basis to correlation 3."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    q0_0 = a0 * a0
+    t_q0_0 = 2 * a0 * t_a0
+    q1_0 = a0 * a1
+    t_q1_0 = a0 * t_a1 + a1 * t_a0
+    q1_1 = a0 * a2
+    t_q1_1 = a0 * t_a2 + a2 * t_a0
+    q1_2 = a0 * a3
+    t_q1_2 = a0 * t_a3 + a3 * t_a0
+    q2_0 = a1 * a1 + a2 * a2 + a3 * a3
+    t_q2_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+    s3_3_0 = q0_0 * w3 + q2_0 * w4
+    t_s3_3_0 = t_q0_0 * w3 + t_q2_0 * w4
+    s3_5_0 = q1_0 * w5
+    t_s3_5_0 = t_q1_0 * w5
+    s3_5_1 = q1_1 * w5
+    t_s3_5_1 = t_q1_1 * w5
+    s3_5_2 = q1_2 * w5
+    t_s3_5_2 = t_q1_2 * w5
+    t_out0 = (
+        a0 * t_s3_3_0 + a1 * t_s3_5_0 + a2 * t_s3_5_1 + a3 * t_s3_5_2 + s3_3_0 * t_a0 + s3_5_0 * t_a1 + s3_5_1 * t_a2
+        + s3_5_2 * t_a3 + t_a0 * w0 + t_q0_0 * w1 + t_q2_0 * w2
+    )
+    return torch.stack((t_out0,), -2)
+
+
 def backward(species, a, w, g):
-    """Gradient of: Product basis to correlation 3."""
+    """Gradient to a of: Product basis to correlation 3."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    g0 = g[..., 0, :]
+    q0_0 = a0 * a0
+    q1_0 = a0 * a1
+    q1_1 = a0 * a2
+    q1_2 = a0 * a3
+    q2_0 = a1 * a1 + a2 * a2 + a3 * a3
+    s3_3_0 = q0_0 * w3 + q2_0 * w4
+    s3_5_0 = q1_0 * w5
+    s3_5_1 = q1_1 * w5
+    s3_5_2 = q1_2 * w5
+    d_s3_5_2 = a3 * g0
+    d_s3_5_1 = a2 * g0
+    d_s3_5_0 = a1 * g0
+    d_s3_3_0 = a0 * g0
+    d_q2_0 = d_s3_3_0 * w4 + g0 * w2
+    d_q1_2 = d_s3_5_2 * w5
+    d_q1_1 = d_s3_5_1 * w5
+    d_q1_0 = d_s3_5_0 * w5
+    d_q0_0 = d_s3_3_0 * w3 + g0 * w1
+    d_a0 = 2 * a0 * d_q0_0 + a1 * d_q1_0 + a2 * d_q1_1 + a3 * d_q1_2 + g0 * s3_3_0 + g0 * w0
+    d_a1 = a0 * d_q1_0 + g0 * s3_5_0 + 2 * a1 * d_q2_0
+    d_a2 = a0 * d_q1_1 + g0 * s3_5_1 + 2 * a2 * d_q2_0
+    d_a3 = a0 * d_q1_2 + g0 * s3_5_2 + 2 * a3 * d_q2_0
+    return torch.stack((d_a0, d_a1, d_a2, d_a3,), -2)
+
+
+def backward_tangent(species, a, w, g, t_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 3."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    w_rows = w[species]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    g0 = g[..., 0, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    t_q0_0 = 2 * a0 * t_a0
+    t_q1_0 = a0 * t_a1 + a1 * t_a0
+    t_q1_1 = a0 * t_a2 + a2 * t_a0
+    t_q1_2 = a0 * t_a3 + a3 * t_a0
+    t_q2_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+    t_s3_3_0 = t_q0_0 * w3 + t_q2_0 * w4
+    t_s3_5_0 = t_q1_0 * w5
+    t_s3_5_1 = t_q1_1 * w5
+    t_s3_5_2 = t_q1_2 * w5
+    d_s3_5_2 = a3 * g0
+    t_d_s3_5_2 = g0 * t_a3
+    d_s3_5_1 = a2 * g0
+    t_d_s3_5_1 = g0 * t_a2
+    d_s3_5_0 = a1 * g0
+    t_d_s3_5_0 = g0 * t_a1
+    d_s3_3_0 = a0 * g0
+    t_d_s3_3_0 = g0 * t_a0
+    d_q2_0 = d_s3_3_0 * w4 + g0 * w2
+    t_d_q2_0 = t_d_s3_3_0 * w4
+    d_q1_2 = d_s3_5_2 * w5
+    t_d_q1_2 = t_d_s3_5_2 * w5
+    d_q1_1 = d_s3_5_1 * w5
+    t_d_q1_1 = t_d_s3_5_1 * w5
+    d_q1_0 = d_s3_5_0 * w5
+    t_d_q1_0 = t_d_s3_5_0 * w5
+    d_q0_0 = d_s3_3_0 * w3 + g0 * w1
+    t_d_q0_0 = t_d_s3_3_0 * w3
+    t_d_a0 = (
+        2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + d_q1_0 * t_a1 + d_q1_1 *
+        t_a2 + d_q1_2 * t_a3 + g0 * t_s3_3_0
+    )
+    t_d_a1 = a0 * t_d_q1_0 + d_q1_0 * t_a0 + g0 * t_s3_5_0 + 2 * (a1 * t_d_q2_0 + d_q2_0 * t_a1)
+    t_d_a2 = a0 * t_d_q1_1 + d_q1_1 * t_a0 + g0 * t_s3_5_1 + 2 * (a2 * t_d_q2_0 + d_q2_0 * t_a2)
+    t_d_a3 = a0 * t_d_q1_2 + d_q1_2 * t_a0 + g0 * t_s3_5_2 + 2 * (a3 * t_d_q2_0 + d_q2_0 * t_a3)
+    return torch.stack((t_d_a0, t_d_a1, t_d_a2, t_d_a3,), -2)
+
+
+def backward_w(species, a, w, g):
+    """Gradient to a, w of: Product basis to correlation 3."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -80,57 +215,8 @@ def backward(species, a, w, g):
     return torch.stack((d_a0, d_a1, d_a2, d_a3,), -2), torch.zeros_like(w).index_add(0, species, torch.stack((d_w0, d_w1, d_w2, d_w3, d_w4, d_w5,), -2))
 
 
-def forward_tangent(species, a, w, t_a, t_w):
-    """Tangent of: Product basis to correlation 3."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    w_rows = w[species]
-    w0 = w_rows[..., 0, :]
-    w1 = w_rows[..., 1, :]
-    w2 = w_rows[..., 2, :]
-    w3 = w_rows[..., 3, :]
-    w4 = w_rows[..., 4, :]
-    w5 = w_rows[..., 5, :]
-    t_a0 = t_a[..., 0, :]
-    t_a1 = t_a[..., 1, :]
-    t_a2 = t_a[..., 2, :]
-    t_a3 = t_a[..., 3, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
-    t_w4 = t_w_rows[..., 4, :]
-    t_w5 = t_w_rows[..., 5, :]
-    q0_0 = a0 * a0
-    t_q0_0 = 2 * a0 * t_a0
-    q1_0 = a0 * a1
-    t_q1_0 = a0 * t_a1 + a1 * t_a0
-    q1_1 = a0 * a2
-    t_q1_1 = a0 * t_a2 + a2 * t_a0
-    q1_2 = a0 * a3
-    t_q1_2 = a0 * t_a3 + a3 * t_a0
-    q2_0 = a1 * a1 + a2 * a2 + a3 * a3
-    t_q2_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-    s3_3_0 = q0_0 * w3 + q2_0 * w4
-    t_s3_3_0 = q0_0 * t_w3 + q2_0 * t_w4 + t_q0_0 * w3 + t_q2_0 * w4
-    s3_5_0 = q1_0 * w5
-    t_s3_5_0 = q1_0 * t_w5 + t_q1_0 * w5
-    s3_5_1 = q1_1 * w5
-    t_s3_5_1 = q1_1 * t_w5 + t_q1_1 * w5
-    s3_5_2 = q1_2 * w5
-    t_s3_5_2 = q1_2 * t_w5 + t_q1_2 * w5
-    t_out0 = (
-        a0 * t_s3_3_0 + a0 * t_w0 + a1 * t_s3_5_0 + a2 * t_s3_5_1 + a3 * t_s3_5_2 + q0_0 * t_w1 + q2_0 * t_w2 + s3_3_0
-        * t_a0 + s3_5_0 * t_a1 + s3_5_1 * t_a2 + s3_5_2 * t_a3 + t_a0 * w0 + t_q0_0 * w1 + t_q2_0 * w2
-    )
-    return torch.stack((t_out0,), -2)
-
-
-def backward_tangent(species, a, w, g, t_a, t_w):
-    """Tangent of the gradient of: Product basis to correlation 3."""
+def backward_tangent_w(species, a, w, g, t_a):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 3."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -146,13 +232,6 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_a1 = t_a[..., 1, :]
     t_a2 = t_a[..., 2, :]
     t_a3 = t_a[..., 3, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
-    t_w4 = t_w_rows[..., 4, :]
-    t_w5 = t_w_rows[..., 5, :]
     q0_0 = a0 * a0
     t_q0_0 = 2 * a0 * t_a0
     q1_0 = a0 * a1
@@ -163,10 +242,10 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_q1_2 = a0 * t_a3 + a3 * t_a0
     q2_0 = a1 * a1 + a2 * a2 + a3 * a3
     t_q2_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-    t_s3_3_0 = q0_0 * t_w3 + q2_0 * t_w4 + t_q0_0 * w3 + t_q2_0 * w4
-    t_s3_5_0 = q1_0 * t_w5 + t_q1_0 * w5
-    t_s3_5_1 = q1_1 * t_w5 + t_q1_1 * w5
-    t_s3_5_2 = q1_2 * t_w5 + t_q1_2 * w5
+    t_s3_3_0 = t_q0_0 * w3 + t_q2_0 * w4
+    t_s3_5_0 = t_q1_0 * w5
+    t_s3_5_1 = t_q1_1 * w5
+    t_s3_5_2 = t_q1_2 * w5
     d_s3_5_2 = a3 * g0
     t_d_s3_5_2 = g0 * t_a3
     d_s3_5_1 = a2 * g0
@@ -176,18 +255,18 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     d_s3_3_0 = a0 * g0
     t_d_s3_3_0 = g0 * t_a0
     d_q2_0 = d_s3_3_0 * w4 + g0 * w2
-    t_d_q2_0 = d_s3_3_0 * t_w4 + g0 * t_w2 + t_d_s3_3_0 * w4
+    t_d_q2_0 = t_d_s3_3_0 * w4
     d_q1_2 = d_s3_5_2 * w5
-    t_d_q1_2 = d_s3_5_2 * t_w5 + t_d_s3_5_2 * w5
+    t_d_q1_2 = t_d_s3_5_2 * w5
     d_q1_1 = d_s3_5_1 * w5
-    t_d_q1_1 = d_s3_5_1 * t_w5 + t_d_s3_5_1 * w5
+    t_d_q1_1 = t_d_s3_5_1 * w5
     d_q1_0 = d_s3_5_0 * w5
-    t_d_q1_0 = d_s3_5_0 * t_w5 + t_d_s3_5_0 * w5
+    t_d_q1_0 = t_d_s3_5_0 * w5
     d_q0_0 = d_s3_3_0 * w3 + g0 * w1
-    t_d_q0_0 = d_s3_3_0 * t_w3 + g0 * t_w1 + t_d_s3_3_0 * w3
+    t_d_q0_0 = t_d_s3_3_0 * w3
     t_d_a0 = (
         2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + d_q1_0 * t_a1 + d_q1_1 *
-        t_a2 + d_q1_2 * t_a3 + g0 * t_s3_3_0 + g0 * t_w0
+        t_a2 + d_q1_2 * t_a3 + g0 * t_s3_3_0
     )
     t_d_a1 = a0 * t_d_q1_0 + d_q1_0 * t_a0 + g0 * t_s3_5_0 + 2 * (a1 * t_d_q2_0 + d_q2_0 * t_a1)
     t_d_a2 = a0 * t_d_q1_1 + d_q1_1 * t_a0 + g0 * t_s3_5_1 + 2 * (a2 * t_d_q2_0 + d_q2_0 * t_a2)

@@ -3,8 +3,8 @@
 # Kernel:      product_even_complete_a1_o1_n2
 # Rule:        out = sum over orders 1..2 of weighted couplings A x .. x A, complete basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 5, channel] -> out [atoms, component, channel]
-# Operations:  forward 23, backward 55, forward_tangent 58, backward_tangent 88
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 0ae539e742285ba9
+# Operations:  forward 23, forward_tangent 31, backward 33, backward_tangent 25, backward_w 55, backward_tangent_w 55
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 250064da55a3e339
 
 import torch
 
@@ -33,8 +33,90 @@ def forward(species, a, w):
     return torch.stack((out0, out1, out2, out3,), -2)
 
 
+def forward_tangent(species, a, w, t_a):
+    """Tangent of: Product basis to correlation 2."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    t_q0_0 = 2 * a0 * t_a0
+    t_q1_0 = a0 * t_a1 + a1 * t_a0
+    t_q1_1 = a0 * t_a2 + a2 * t_a0
+    t_q1_2 = a0 * t_a3 + a3 * t_a0
+    t_q2_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+    t_out0 = t_a0 * w0 + t_q0_0 * w2 + t_q2_0 * w4
+    t_out1 = t_a1 * w1 + t_q1_0 * w3
+    t_out2 = t_a2 * w1 + t_q1_1 * w3
+    t_out3 = t_a3 * w1 + t_q1_2 * w3
+    return torch.stack((t_out0, t_out1, t_out2, t_out3,), -2)
+
+
 def backward(species, a, w, g):
-    """Gradient of: Product basis to correlation 2."""
+    """Gradient to a of: Product basis to correlation 2."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    g3 = g[..., 3, :]
+    d_q2_0 = g0 * w4
+    d_q1_2 = g3 * w3
+    d_q1_1 = g2 * w3
+    d_q1_0 = g1 * w3
+    d_q0_0 = g0 * w2
+    d_a0 = 2 * a0 * d_q0_0 + a1 * d_q1_0 + a2 * d_q1_1 + a3 * d_q1_2 + g0 * w0
+    d_a1 = a0 * d_q1_0 + g1 * w1 + 2 * a1 * d_q2_0
+    d_a2 = a0 * d_q1_1 + g2 * w1 + 2 * a2 * d_q2_0
+    d_a3 = a0 * d_q1_2 + g3 * w1 + 2 * a3 * d_q2_0
+    return torch.stack((d_a0, d_a1, d_a2, d_a3,), -2)
+
+
+def backward_tangent(species, a, w, g, t_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 2."""
+    w_rows = w[species]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    g3 = g[..., 3, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    d_q2_0 = g0 * w4
+    d_q1_2 = g3 * w3
+    d_q1_1 = g2 * w3
+    d_q1_0 = g1 * w3
+    d_q0_0 = g0 * w2
+    t_d_a0 = 2 * d_q0_0 * t_a0 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2 * t_a3
+    t_d_a1 = d_q1_0 * t_a0 + 2 * d_q2_0 * t_a1
+    t_d_a2 = d_q1_1 * t_a0 + 2 * d_q2_0 * t_a2
+    t_d_a3 = d_q1_2 * t_a0 + 2 * d_q2_0 * t_a3
+    return torch.stack((t_d_a0, t_d_a1, t_d_a2, t_d_a3,), -2)
+
+
+def backward_w(species, a, w, g):
+    """Gradient to a, w of: Product basis to correlation 2."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -71,47 +153,8 @@ def backward(species, a, w, g):
     return torch.stack((d_a0, d_a1, d_a2, d_a3,), -2), torch.zeros_like(w).index_add(0, species, torch.stack((d_w0, d_w1, d_w2, d_w3, d_w4,), -2))
 
 
-def forward_tangent(species, a, w, t_a, t_w):
-    """Tangent of: Product basis to correlation 2."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    w_rows = w[species]
-    w0 = w_rows[..., 0, :]
-    w1 = w_rows[..., 1, :]
-    w2 = w_rows[..., 2, :]
-    w3 = w_rows[..., 3, :]
-    w4 = w_rows[..., 4, :]
-    t_a0 = t_a[..., 0, :]
-    t_a1 = t_a[..., 1, :]
-    t_a2 = t_a[..., 2, :]
-    t_a3 = t_a[..., 3, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
-    t_w4 = t_w_rows[..., 4, :]
-    q0_0 = a0 * a0
-    t_q0_0 = 2 * a0 * t_a0
-    q1_0 = a0 * a1
-    t_q1_0 = a0 * t_a1 + a1 * t_a0
-    q1_1 = a0 * a2
-    t_q1_1 = a0 * t_a2 + a2 * t_a0
-    q1_2 = a0 * a3
-    t_q1_2 = a0 * t_a3 + a3 * t_a0
-    q2_0 = a1 * a1 + a2 * a2 + a3 * a3
-    t_q2_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-    t_out0 = a0 * t_w0 + q0_0 * t_w2 + q2_0 * t_w4 + t_a0 * w0 + t_q0_0 * w2 + t_q2_0 * w4
-    t_out1 = a1 * t_w1 + q1_0 * t_w3 + t_a1 * w1 + t_q1_0 * w3
-    t_out2 = a2 * t_w1 + q1_1 * t_w3 + t_a2 * w1 + t_q1_1 * w3
-    t_out3 = a3 * t_w1 + q1_2 * t_w3 + t_a3 * w1 + t_q1_2 * w3
-    return torch.stack((t_out0, t_out1, t_out2, t_out3,), -2)
-
-
-def backward_tangent(species, a, w, g, t_a, t_w):
-    """Tangent of the gradient of: Product basis to correlation 2."""
+def backward_tangent_w(species, a, w, g, t_a):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 2."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -128,34 +171,20 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_a1 = t_a[..., 1, :]
     t_a2 = t_a[..., 2, :]
     t_a3 = t_a[..., 3, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
-    t_w4 = t_w_rows[..., 4, :]
     t_q0_0 = 2 * a0 * t_a0
     t_q1_0 = a0 * t_a1 + a1 * t_a0
     t_q1_1 = a0 * t_a2 + a2 * t_a0
     t_q1_2 = a0 * t_a3 + a3 * t_a0
     t_q2_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
     d_q2_0 = g0 * w4
-    t_d_q2_0 = g0 * t_w4
     d_q1_2 = g3 * w3
-    t_d_q1_2 = g3 * t_w3
     d_q1_1 = g2 * w3
-    t_d_q1_1 = g2 * t_w3
     d_q1_0 = g1 * w3
-    t_d_q1_0 = g1 * t_w3
     d_q0_0 = g0 * w2
-    t_d_q0_0 = g0 * t_w2
-    t_d_a0 = (
-        2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + d_q1_0 * t_a1 + d_q1_1 *
-        t_a2 + d_q1_2 * t_a3 + g0 * t_w0
-    )
-    t_d_a1 = a0 * t_d_q1_0 + d_q1_0 * t_a0 + g1 * t_w1 + 2 * (a1 * t_d_q2_0 + d_q2_0 * t_a1)
-    t_d_a2 = a0 * t_d_q1_1 + d_q1_1 * t_a0 + g2 * t_w1 + 2 * (a2 * t_d_q2_0 + d_q2_0 * t_a2)
-    t_d_a3 = a0 * t_d_q1_2 + d_q1_2 * t_a0 + g3 * t_w1 + 2 * (a3 * t_d_q2_0 + d_q2_0 * t_a3)
+    t_d_a0 = 2 * d_q0_0 * t_a0 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2 * t_a3
+    t_d_a1 = d_q1_0 * t_a0 + 2 * d_q2_0 * t_a1
+    t_d_a2 = d_q1_1 * t_a0 + 2 * d_q2_0 * t_a2
+    t_d_a3 = d_q1_2 * t_a0 + 2 * d_q2_0 * t_a3
     t_d_w0 = g0 * t_a0
     t_d_w1 = g1 * t_a1 + g2 * t_a2 + g3 * t_a3
     t_d_w2 = g0 * t_q0_0

@@ -3,8 +3,9 @@
 # Kernel:      product_even_complete_a1_o1_n3
 # Rule:        out = sum over orders 1..3 of weighted couplings A x .. x A, complete basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 12, channel] -> out [atoms, component, channel]
-# Operations:  forward 105, backward 247, forward_tangent 252, backward_tangent 484
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 008db5ba81864c69
+# Operations:  forward 105, forward_tangent 204, backward 211, backward_tangent 314, backward_w 247,
+#              backward_tangent_w 406
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 297e9cc89e32f1bc
 
 import torch
 
@@ -67,8 +68,305 @@ def forward(species, a, w):
     return torch.stack((out0, out1, out2, out3,), -2)
 
 
+def forward_tangent(species, a, w, t_a):
+    """Tangent of: Product basis to correlation 3."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    w6 = w_rows[..., 6, :]
+    w7 = w_rows[..., 7, :]
+    w8 = w_rows[..., 8, :]
+    w9 = w_rows[..., 9, :]
+    w10 = w_rows[..., 10, :]
+    w11 = w_rows[..., 11, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    q0_0 = a0 * a0
+    t_q0_0 = 2 * a0 * t_a0
+    q1_0 = a0 * a1
+    t_q1_0 = a0 * t_a1 + a1 * t_a0
+    q1_1 = a0 * a2
+    t_q1_1 = a0 * t_a2 + a2 * t_a0
+    q1_2 = a0 * a3
+    t_q1_2 = a0 * t_a3 + a3 * t_a0
+    q2_0 = a1 * a1 + a2 * a2 + a3 * a3
+    t_q2_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+    q3_0 = 3 * a1 * a3
+    t_q3_0 = 3 * (a1 * t_a3 + a3 * t_a1)
+    q3_1 = 3 * a1 * a2
+    t_q3_1 = 3 * (a1 * t_a2 + a2 * t_a1)
+    q3_2 = -(3 / 4) * (a1 * a1 + a3 * a3) + (3 / 2) * a2 * a2
+    t_q3_2 = -(3 / 2) * (a1 * t_a1 + a3 * t_a3) + 3 * a2 * t_a2
+    q3_3 = 3 * a2 * a3
+    t_q3_3 = 3 * (a2 * t_a3 + a3 * t_a2)
+    q3_4 = -(3 / 2) * (a1 * a1 - a3 * a3)
+    t_q3_4 = -3 * (a1 * t_a1 - a3 * t_a3)
+    s3_5_0 = q0_0 * w5 + q2_0 * w6
+    t_s3_5_0 = t_q0_0 * w5 + t_q2_0 * w6
+    s3_7_0 = q1_0 * w7
+    t_s3_7_0 = t_q1_0 * w7
+    s3_7_1 = q1_1 * w7
+    t_s3_7_1 = t_q1_1 * w7
+    s3_7_2 = q1_2 * w7
+    t_s3_7_2 = t_q1_2 * w7
+    s3_8_0 = q0_0 * w8 + q2_0 * w9
+    t_s3_8_0 = t_q0_0 * w8 + t_q2_0 * w9
+    s3_10_0 = q1_0 * w10
+    t_s3_10_0 = t_q1_0 * w10
+    s3_10_1 = q1_1 * w10
+    t_s3_10_1 = t_q1_1 * w10
+    s3_10_2 = q1_2 * w10
+    t_s3_10_2 = t_q1_2 * w10
+    s3_11_0 = q3_0 * w11
+    t_s3_11_0 = t_q3_0 * w11
+    s3_11_1 = q3_1 * w11
+    t_s3_11_1 = t_q3_1 * w11
+    s3_11_2 = q3_2 * w11
+    t_s3_11_2 = t_q3_2 * w11
+    s3_11_3 = q3_3 * w11
+    t_s3_11_3 = t_q3_3 * w11
+    s3_11_4 = q3_4 * w11
+    t_s3_11_4 = t_q3_4 * w11
+    t_out0 = (
+        a0 * t_s3_5_0 + a1 * t_s3_7_0 + a2 * t_s3_7_1 + a3 * t_s3_7_2 + s3_5_0 * t_a0 + s3_7_0 * t_a1 + s3_7_1 * t_a2
+        + s3_7_2 * t_a3 + t_a0 * w0 + t_q0_0 * w2 + t_q2_0 * w4
+    )
+    t_out1 = (
+        a0 * t_s3_10_0 + a1 * t_s3_8_0 + s3_10_0 * t_a0 + s3_8_0 * t_a1 + t_a1 * w1 + t_q1_0 * w3 - (1 / 3) * (a1 *
+        t_s3_11_2 + s3_11_2 * t_a1) - (1 / 2) * (a1 * t_s3_11_4 - a2 * t_s3_11_1 - a3 * t_s3_11_0 - s3_11_0 * t_a3 -
+        s3_11_1 * t_a2 + s3_11_4 * t_a1)
+    )
+    t_out2 = (
+        a0 * t_s3_10_1 + a2 * t_s3_8_0 + s3_10_1 * t_a0 + s3_8_0 * t_a2 + t_a2 * w1 + t_q1_1 * w3 + (1 / 2) * (a1 *
+        t_s3_11_1 + a3 * t_s3_11_3 + s3_11_1 * t_a1 + s3_11_3 * t_a3) + (2 / 3) * (a2 * t_s3_11_2 + s3_11_2 * t_a2)
+    )
+    t_out3 = (
+        a0 * t_s3_10_2 + a3 * t_s3_8_0 + s3_10_2 * t_a0 + s3_8_0 * t_a3 + t_a3 * w1 + t_q1_2 * w3 + (1 / 2) * (a1 *
+        t_s3_11_0 + a2 * t_s3_11_3 + a3 * t_s3_11_4 + s3_11_0 * t_a1 + s3_11_3 * t_a2 + s3_11_4 * t_a3) - (1 / 3) *
+        (a3 * t_s3_11_2 + s3_11_2 * t_a3)
+    )
+    return torch.stack((t_out0, t_out1, t_out2, t_out3,), -2)
+
+
 def backward(species, a, w, g):
-    """Gradient of: Product basis to correlation 3."""
+    """Gradient to a of: Product basis to correlation 3."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    w6 = w_rows[..., 6, :]
+    w7 = w_rows[..., 7, :]
+    w8 = w_rows[..., 8, :]
+    w9 = w_rows[..., 9, :]
+    w10 = w_rows[..., 10, :]
+    w11 = w_rows[..., 11, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    g3 = g[..., 3, :]
+    q0_0 = a0 * a0
+    q1_0 = a0 * a1
+    q1_1 = a0 * a2
+    q1_2 = a0 * a3
+    q2_0 = a1 * a1 + a2 * a2 + a3 * a3
+    q3_0 = 3 * a1 * a3
+    q3_1 = 3 * a1 * a2
+    q3_2 = -(3 / 4) * (a1 * a1 + a3 * a3) + (3 / 2) * a2 * a2
+    q3_3 = 3 * a2 * a3
+    q3_4 = -(3 / 2) * (a1 * a1 - a3 * a3)
+    s3_5_0 = q0_0 * w5 + q2_0 * w6
+    s3_7_0 = q1_0 * w7
+    s3_7_1 = q1_1 * w7
+    s3_7_2 = q1_2 * w7
+    s3_8_0 = q0_0 * w8 + q2_0 * w9
+    s3_10_0 = q1_0 * w10
+    s3_10_1 = q1_1 * w10
+    s3_10_2 = q1_2 * w10
+    s3_11_0 = q3_0 * w11
+    s3_11_1 = q3_1 * w11
+    s3_11_2 = q3_2 * w11
+    s3_11_3 = q3_3 * w11
+    s3_11_4 = q3_4 * w11
+    d_s3_11_4 = -(1 / 2) * (a1 * g1 - a3 * g3)
+    d_s3_11_3 = (1 / 2) * (a2 * g3 + a3 * g2)
+    d_s3_11_2 = -(1 / 3) * (a1 * g1 + a3 * g3) + (2 / 3) * a2 * g2
+    d_s3_11_1 = (1 / 2) * (a1 * g2 + a2 * g1)
+    d_s3_11_0 = (1 / 2) * (a1 * g3 + a3 * g1)
+    d_s3_10_2 = a0 * g3
+    d_s3_10_1 = a0 * g2
+    d_s3_10_0 = a0 * g1
+    d_s3_8_0 = a1 * g1 + a2 * g2 + a3 * g3
+    d_s3_7_2 = a3 * g0
+    d_s3_7_1 = a2 * g0
+    d_s3_7_0 = a1 * g0
+    d_s3_5_0 = a0 * g0
+    d_q3_4 = d_s3_11_4 * w11
+    d_q3_3 = d_s3_11_3 * w11
+    d_q3_2 = d_s3_11_2 * w11
+    d_q3_1 = d_s3_11_1 * w11
+    d_q3_0 = d_s3_11_0 * w11
+    d_q2_0 = d_s3_5_0 * w6 + d_s3_8_0 * w9 + g0 * w4
+    d_q1_2 = d_s3_10_2 * w10 + d_s3_7_2 * w7 + g3 * w3
+    d_q1_1 = d_s3_10_1 * w10 + d_s3_7_1 * w7 + g2 * w3
+    d_q1_0 = d_s3_10_0 * w10 + d_s3_7_0 * w7 + g1 * w3
+    d_q0_0 = d_s3_5_0 * w5 + d_s3_8_0 * w8 + g0 * w2
+    d_a0 = (
+        2 * a0 * d_q0_0 + a1 * d_q1_0 + a2 * d_q1_1 + a3 * d_q1_2 + g0 * s3_5_0 + g0 * w0 + g1 * s3_10_0 + g2 *
+        s3_10_1 + g3 * s3_10_2
+    )
+    d_a1 = (
+        a0 * d_q1_0 + g0 * s3_7_0 + g1 * s3_8_0 + g1 * w1 + 2 * a1 * d_q2_0 - (3 / 2) * a1 * d_q3_2 - 3 * (a1 * d_q3_4
+        - a2 * d_q3_1 - a3 * d_q3_0) - (1 / 3) * g1 * s3_11_2 - (1 / 2) * (g1 * s3_11_4 - g2 * s3_11_1 - g3 * s3_11_0)
+    )
+    d_a2 = (
+        a0 * d_q1_1 + g0 * s3_7_1 + g2 * s3_8_0 + g2 * w1 + 3 * (a1 * d_q3_1 + a2 * d_q3_2 + a3 * d_q3_3) + 2 * a2 *
+        d_q2_0 + (1 / 2) * (g1 * s3_11_1 + g3 * s3_11_3) + (2 / 3) * g2 * s3_11_2
+    )
+    d_a3 = (
+        a0 * d_q1_2 + g0 * s3_7_2 + g3 * s3_8_0 + g3 * w1 + 3 * (a1 * d_q3_0 + a2 * d_q3_3 + a3 * d_q3_4) + 2 * a3 *
+        d_q2_0 - (3 / 2) * a3 * d_q3_2 + (1 / 2) * (g1 * s3_11_0 + g2 * s3_11_3 + g3 * s3_11_4) - (1 / 3) * g3 *
+        s3_11_2
+    )
+    return torch.stack((d_a0, d_a1, d_a2, d_a3,), -2)
+
+
+def backward_tangent(species, a, w, g, t_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 3."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    w_rows = w[species]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    w6 = w_rows[..., 6, :]
+    w7 = w_rows[..., 7, :]
+    w8 = w_rows[..., 8, :]
+    w9 = w_rows[..., 9, :]
+    w10 = w_rows[..., 10, :]
+    w11 = w_rows[..., 11, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    g3 = g[..., 3, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    t_q0_0 = 2 * a0 * t_a0
+    t_q1_0 = a0 * t_a1 + a1 * t_a0
+    t_q1_1 = a0 * t_a2 + a2 * t_a0
+    t_q1_2 = a0 * t_a3 + a3 * t_a0
+    t_q2_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+    t_q3_0 = 3 * (a1 * t_a3 + a3 * t_a1)
+    t_q3_1 = 3 * (a1 * t_a2 + a2 * t_a1)
+    t_q3_2 = -(3 / 2) * (a1 * t_a1 + a3 * t_a3) + 3 * a2 * t_a2
+    t_q3_3 = 3 * (a2 * t_a3 + a3 * t_a2)
+    t_q3_4 = -3 * (a1 * t_a1 - a3 * t_a3)
+    t_s3_5_0 = t_q0_0 * w5 + t_q2_0 * w6
+    t_s3_7_0 = t_q1_0 * w7
+    t_s3_7_1 = t_q1_1 * w7
+    t_s3_7_2 = t_q1_2 * w7
+    t_s3_8_0 = t_q0_0 * w8 + t_q2_0 * w9
+    t_s3_10_0 = t_q1_0 * w10
+    t_s3_10_1 = t_q1_1 * w10
+    t_s3_10_2 = t_q1_2 * w10
+    t_s3_11_0 = t_q3_0 * w11
+    t_s3_11_1 = t_q3_1 * w11
+    t_s3_11_2 = t_q3_2 * w11
+    t_s3_11_3 = t_q3_3 * w11
+    t_s3_11_4 = t_q3_4 * w11
+    d_s3_11_4 = -(1 / 2) * (a1 * g1 - a3 * g3)
+    t_d_s3_11_4 = -(1 / 2) * (g1 * t_a1 - g3 * t_a3)
+    d_s3_11_3 = (1 / 2) * (a2 * g3 + a3 * g2)
+    t_d_s3_11_3 = (1 / 2) * (g2 * t_a3 + g3 * t_a2)
+    d_s3_11_2 = -(1 / 3) * (a1 * g1 + a3 * g3) + (2 / 3) * a2 * g2
+    t_d_s3_11_2 = -(1 / 3) * (g1 * t_a1 + g3 * t_a3) + (2 / 3) * g2 * t_a2
+    d_s3_11_1 = (1 / 2) * (a1 * g2 + a2 * g1)
+    t_d_s3_11_1 = (1 / 2) * (g1 * t_a2 + g2 * t_a1)
+    d_s3_11_0 = (1 / 2) * (a1 * g3 + a3 * g1)
+    t_d_s3_11_0 = (1 / 2) * (g1 * t_a3 + g3 * t_a1)
+    d_s3_10_2 = a0 * g3
+    t_d_s3_10_2 = g3 * t_a0
+    d_s3_10_1 = a0 * g2
+    t_d_s3_10_1 = g2 * t_a0
+    d_s3_10_0 = a0 * g1
+    t_d_s3_10_0 = g1 * t_a0
+    d_s3_8_0 = a1 * g1 + a2 * g2 + a3 * g3
+    t_d_s3_8_0 = g1 * t_a1 + g2 * t_a2 + g3 * t_a3
+    d_s3_7_2 = a3 * g0
+    t_d_s3_7_2 = g0 * t_a3
+    d_s3_7_1 = a2 * g0
+    t_d_s3_7_1 = g0 * t_a2
+    d_s3_7_0 = a1 * g0
+    t_d_s3_7_0 = g0 * t_a1
+    d_s3_5_0 = a0 * g0
+    t_d_s3_5_0 = g0 * t_a0
+    d_q3_4 = d_s3_11_4 * w11
+    t_d_q3_4 = t_d_s3_11_4 * w11
+    d_q3_3 = d_s3_11_3 * w11
+    t_d_q3_3 = t_d_s3_11_3 * w11
+    d_q3_2 = d_s3_11_2 * w11
+    t_d_q3_2 = t_d_s3_11_2 * w11
+    d_q3_1 = d_s3_11_1 * w11
+    t_d_q3_1 = t_d_s3_11_1 * w11
+    d_q3_0 = d_s3_11_0 * w11
+    t_d_q3_0 = t_d_s3_11_0 * w11
+    d_q2_0 = d_s3_5_0 * w6 + d_s3_8_0 * w9 + g0 * w4
+    t_d_q2_0 = t_d_s3_5_0 * w6 + t_d_s3_8_0 * w9
+    d_q1_2 = d_s3_10_2 * w10 + d_s3_7_2 * w7 + g3 * w3
+    t_d_q1_2 = t_d_s3_10_2 * w10 + t_d_s3_7_2 * w7
+    d_q1_1 = d_s3_10_1 * w10 + d_s3_7_1 * w7 + g2 * w3
+    t_d_q1_1 = t_d_s3_10_1 * w10 + t_d_s3_7_1 * w7
+    d_q1_0 = d_s3_10_0 * w10 + d_s3_7_0 * w7 + g1 * w3
+    t_d_q1_0 = t_d_s3_10_0 * w10 + t_d_s3_7_0 * w7
+    d_q0_0 = d_s3_5_0 * w5 + d_s3_8_0 * w8 + g0 * w2
+    t_d_q0_0 = t_d_s3_5_0 * w5 + t_d_s3_8_0 * w8
+    t_d_a0 = (
+        2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + d_q1_0 * t_a1 + d_q1_1 *
+        t_a2 + d_q1_2 * t_a3 + g0 * t_s3_5_0 + g1 * t_s3_10_0 + g2 * t_s3_10_1 + g3 * t_s3_10_2
+    )
+    t_d_a1 = (
+        a0 * t_d_q1_0 + d_q1_0 * t_a0 + g0 * t_s3_7_0 + g1 * t_s3_8_0 + 2 * (a1 * t_d_q2_0 + d_q2_0 * t_a1) - (3 / 2)
+        * (a1 * t_d_q3_2 + d_q3_2 * t_a1) - 3 * (a1 * t_d_q3_4 - a2 * t_d_q3_1 - a3 * t_d_q3_0 - d_q3_0 * t_a3 -
+        d_q3_1 * t_a2 + d_q3_4 * t_a1) - (1 / 3) * g1 * t_s3_11_2 - (1 / 2) * (g1 * t_s3_11_4 - g2 * t_s3_11_1 - g3 *
+        t_s3_11_0)
+    )
+    t_d_a2 = (
+        a0 * t_d_q1_1 + d_q1_1 * t_a0 + g0 * t_s3_7_1 + g2 * t_s3_8_0 + 3 * (a1 * t_d_q3_1 + a2 * t_d_q3_2 + a3 *
+        t_d_q3_3 + d_q3_1 * t_a1 + d_q3_2 * t_a2 + d_q3_3 * t_a3) + 2 * (a2 * t_d_q2_0 + d_q2_0 * t_a2) + (1 / 2) *
+        (g1 * t_s3_11_1 + g3 * t_s3_11_3) + (2 / 3) * g2 * t_s3_11_2
+    )
+    t_d_a3 = (
+        a0 * t_d_q1_2 + d_q1_2 * t_a0 + g0 * t_s3_7_2 + g3 * t_s3_8_0 + 3 * (a1 * t_d_q3_0 + a2 * t_d_q3_3 + a3 *
+        t_d_q3_4 + d_q3_0 * t_a1 + d_q3_3 * t_a2 + d_q3_4 * t_a3) + 2 * (a3 * t_d_q2_0 + d_q2_0 * t_a3) - (3 / 2) *
+        (a3 * t_d_q3_2 + d_q3_2 * t_a3) + (1 / 2) * (g1 * t_s3_11_0 + g2 * t_s3_11_3 + g3 * t_s3_11_4) - (1 / 3) * g3
+        * t_s3_11_2
+    )
+    return torch.stack((t_d_a0, t_d_a1, t_d_a2, t_d_a3,), -2)
+
+
+def backward_w(species, a, w, g):
+    """Gradient to a, w of: Product basis to correlation 3."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -168,112 +466,8 @@ def backward(species, a, w, g):
     return torch.stack((d_a0, d_a1, d_a2, d_a3,), -2), torch.zeros_like(w).index_add(0, species, torch.stack((d_w0, d_w1, d_w2, d_w3, d_w4, d_w5, d_w6, d_w7, d_w8, d_w9, d_w10, d_w11,), -2))
 
 
-def forward_tangent(species, a, w, t_a, t_w):
-    """Tangent of: Product basis to correlation 3."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    w_rows = w[species]
-    w0 = w_rows[..., 0, :]
-    w1 = w_rows[..., 1, :]
-    w2 = w_rows[..., 2, :]
-    w3 = w_rows[..., 3, :]
-    w4 = w_rows[..., 4, :]
-    w5 = w_rows[..., 5, :]
-    w6 = w_rows[..., 6, :]
-    w7 = w_rows[..., 7, :]
-    w8 = w_rows[..., 8, :]
-    w9 = w_rows[..., 9, :]
-    w10 = w_rows[..., 10, :]
-    w11 = w_rows[..., 11, :]
-    t_a0 = t_a[..., 0, :]
-    t_a1 = t_a[..., 1, :]
-    t_a2 = t_a[..., 2, :]
-    t_a3 = t_a[..., 3, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
-    t_w4 = t_w_rows[..., 4, :]
-    t_w5 = t_w_rows[..., 5, :]
-    t_w6 = t_w_rows[..., 6, :]
-    t_w7 = t_w_rows[..., 7, :]
-    t_w8 = t_w_rows[..., 8, :]
-    t_w9 = t_w_rows[..., 9, :]
-    t_w10 = t_w_rows[..., 10, :]
-    t_w11 = t_w_rows[..., 11, :]
-    q0_0 = a0 * a0
-    t_q0_0 = 2 * a0 * t_a0
-    q1_0 = a0 * a1
-    t_q1_0 = a0 * t_a1 + a1 * t_a0
-    q1_1 = a0 * a2
-    t_q1_1 = a0 * t_a2 + a2 * t_a0
-    q1_2 = a0 * a3
-    t_q1_2 = a0 * t_a3 + a3 * t_a0
-    q2_0 = a1 * a1 + a2 * a2 + a3 * a3
-    t_q2_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-    q3_0 = 3 * a1 * a3
-    t_q3_0 = 3 * (a1 * t_a3 + a3 * t_a1)
-    q3_1 = 3 * a1 * a2
-    t_q3_1 = 3 * (a1 * t_a2 + a2 * t_a1)
-    q3_2 = -(3 / 4) * (a1 * a1 + a3 * a3) + (3 / 2) * a2 * a2
-    t_q3_2 = -(3 / 2) * (a1 * t_a1 + a3 * t_a3) + 3 * a2 * t_a2
-    q3_3 = 3 * a2 * a3
-    t_q3_3 = 3 * (a2 * t_a3 + a3 * t_a2)
-    q3_4 = -(3 / 2) * (a1 * a1 - a3 * a3)
-    t_q3_4 = -3 * (a1 * t_a1 - a3 * t_a3)
-    s3_5_0 = q0_0 * w5 + q2_0 * w6
-    t_s3_5_0 = q0_0 * t_w5 + q2_0 * t_w6 + t_q0_0 * w5 + t_q2_0 * w6
-    s3_7_0 = q1_0 * w7
-    t_s3_7_0 = q1_0 * t_w7 + t_q1_0 * w7
-    s3_7_1 = q1_1 * w7
-    t_s3_7_1 = q1_1 * t_w7 + t_q1_1 * w7
-    s3_7_2 = q1_2 * w7
-    t_s3_7_2 = q1_2 * t_w7 + t_q1_2 * w7
-    s3_8_0 = q0_0 * w8 + q2_0 * w9
-    t_s3_8_0 = q0_0 * t_w8 + q2_0 * t_w9 + t_q0_0 * w8 + t_q2_0 * w9
-    s3_10_0 = q1_0 * w10
-    t_s3_10_0 = q1_0 * t_w10 + t_q1_0 * w10
-    s3_10_1 = q1_1 * w10
-    t_s3_10_1 = q1_1 * t_w10 + t_q1_1 * w10
-    s3_10_2 = q1_2 * w10
-    t_s3_10_2 = q1_2 * t_w10 + t_q1_2 * w10
-    s3_11_0 = q3_0 * w11
-    t_s3_11_0 = q3_0 * t_w11 + t_q3_0 * w11
-    s3_11_1 = q3_1 * w11
-    t_s3_11_1 = q3_1 * t_w11 + t_q3_1 * w11
-    s3_11_2 = q3_2 * w11
-    t_s3_11_2 = q3_2 * t_w11 + t_q3_2 * w11
-    s3_11_3 = q3_3 * w11
-    t_s3_11_3 = q3_3 * t_w11 + t_q3_3 * w11
-    s3_11_4 = q3_4 * w11
-    t_s3_11_4 = q3_4 * t_w11 + t_q3_4 * w11
-    t_out0 = (
-        a0 * t_s3_5_0 + a0 * t_w0 + a1 * t_s3_7_0 + a2 * t_s3_7_1 + a3 * t_s3_7_2 + q0_0 * t_w2 + q2_0 * t_w4 + s3_5_0
-        * t_a0 + s3_7_0 * t_a1 + s3_7_1 * t_a2 + s3_7_2 * t_a3 + t_a0 * w0 + t_q0_0 * w2 + t_q2_0 * w4
-    )
-    t_out1 = (
-        a0 * t_s3_10_0 + a1 * t_s3_8_0 + a1 * t_w1 + q1_0 * t_w3 + s3_10_0 * t_a0 + s3_8_0 * t_a1 + t_a1 * w1 + t_q1_0
-        * w3 - (1 / 3) * (a1 * t_s3_11_2 + s3_11_2 * t_a1) - (1 / 2) * (a1 * t_s3_11_4 - a2 * t_s3_11_1 - a3 *
-        t_s3_11_0 - s3_11_0 * t_a3 - s3_11_1 * t_a2 + s3_11_4 * t_a1)
-    )
-    t_out2 = (
-        a0 * t_s3_10_1 + a2 * t_s3_8_0 + a2 * t_w1 + q1_1 * t_w3 + s3_10_1 * t_a0 + s3_8_0 * t_a2 + t_a2 * w1 + t_q1_1
-        * w3 + (1 / 2) * (a1 * t_s3_11_1 + a3 * t_s3_11_3 + s3_11_1 * t_a1 + s3_11_3 * t_a3) + (2 / 3) * (a2 *
-        t_s3_11_2 + s3_11_2 * t_a2)
-    )
-    t_out3 = (
-        a0 * t_s3_10_2 + a3 * t_s3_8_0 + a3 * t_w1 + q1_2 * t_w3 + s3_10_2 * t_a0 + s3_8_0 * t_a3 + t_a3 * w1 + t_q1_2
-        * w3 + (1 / 2) * (a1 * t_s3_11_0 + a2 * t_s3_11_3 + a3 * t_s3_11_4 + s3_11_0 * t_a1 + s3_11_3 * t_a2 + s3_11_4
-        * t_a3) - (1 / 3) * (a3 * t_s3_11_2 + s3_11_2 * t_a3)
-    )
-    return torch.stack((t_out0, t_out1, t_out2, t_out3,), -2)
-
-
-def backward_tangent(species, a, w, g, t_a, t_w):
-    """Tangent of the gradient of: Product basis to correlation 3."""
+def backward_tangent_w(species, a, w, g, t_a):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 3."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -297,19 +491,6 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_a1 = t_a[..., 1, :]
     t_a2 = t_a[..., 2, :]
     t_a3 = t_a[..., 3, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
-    t_w4 = t_w_rows[..., 4, :]
-    t_w5 = t_w_rows[..., 5, :]
-    t_w6 = t_w_rows[..., 6, :]
-    t_w7 = t_w_rows[..., 7, :]
-    t_w8 = t_w_rows[..., 8, :]
-    t_w9 = t_w_rows[..., 9, :]
-    t_w10 = t_w_rows[..., 10, :]
-    t_w11 = t_w_rows[..., 11, :]
     q0_0 = a0 * a0
     t_q0_0 = 2 * a0 * t_a0
     q1_0 = a0 * a1
@@ -330,19 +511,19 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_q3_3 = 3 * (a2 * t_a3 + a3 * t_a2)
     q3_4 = -(3 / 2) * (a1 * a1 - a3 * a3)
     t_q3_4 = -3 * (a1 * t_a1 - a3 * t_a3)
-    t_s3_5_0 = q0_0 * t_w5 + q2_0 * t_w6 + t_q0_0 * w5 + t_q2_0 * w6
-    t_s3_7_0 = q1_0 * t_w7 + t_q1_0 * w7
-    t_s3_7_1 = q1_1 * t_w7 + t_q1_1 * w7
-    t_s3_7_2 = q1_2 * t_w7 + t_q1_2 * w7
-    t_s3_8_0 = q0_0 * t_w8 + q2_0 * t_w9 + t_q0_0 * w8 + t_q2_0 * w9
-    t_s3_10_0 = q1_0 * t_w10 + t_q1_0 * w10
-    t_s3_10_1 = q1_1 * t_w10 + t_q1_1 * w10
-    t_s3_10_2 = q1_2 * t_w10 + t_q1_2 * w10
-    t_s3_11_0 = q3_0 * t_w11 + t_q3_0 * w11
-    t_s3_11_1 = q3_1 * t_w11 + t_q3_1 * w11
-    t_s3_11_2 = q3_2 * t_w11 + t_q3_2 * w11
-    t_s3_11_3 = q3_3 * t_w11 + t_q3_3 * w11
-    t_s3_11_4 = q3_4 * t_w11 + t_q3_4 * w11
+    t_s3_5_0 = t_q0_0 * w5 + t_q2_0 * w6
+    t_s3_7_0 = t_q1_0 * w7
+    t_s3_7_1 = t_q1_1 * w7
+    t_s3_7_2 = t_q1_2 * w7
+    t_s3_8_0 = t_q0_0 * w8 + t_q2_0 * w9
+    t_s3_10_0 = t_q1_0 * w10
+    t_s3_10_1 = t_q1_1 * w10
+    t_s3_10_2 = t_q1_2 * w10
+    t_s3_11_0 = t_q3_0 * w11
+    t_s3_11_1 = t_q3_1 * w11
+    t_s3_11_2 = t_q3_2 * w11
+    t_s3_11_3 = t_q3_3 * w11
+    t_s3_11_4 = t_q3_4 * w11
     d_s3_11_4 = -(1 / 2) * (a1 * g1 - a3 * g3)
     t_d_s3_11_4 = -(1 / 2) * (g1 * t_a1 - g3 * t_a3)
     d_s3_11_3 = (1 / 2) * (a2 * g3 + a3 * g2)
@@ -370,45 +551,45 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     d_s3_5_0 = a0 * g0
     t_d_s3_5_0 = g0 * t_a0
     d_q3_4 = d_s3_11_4 * w11
-    t_d_q3_4 = d_s3_11_4 * t_w11 + t_d_s3_11_4 * w11
+    t_d_q3_4 = t_d_s3_11_4 * w11
     d_q3_3 = d_s3_11_3 * w11
-    t_d_q3_3 = d_s3_11_3 * t_w11 + t_d_s3_11_3 * w11
+    t_d_q3_3 = t_d_s3_11_3 * w11
     d_q3_2 = d_s3_11_2 * w11
-    t_d_q3_2 = d_s3_11_2 * t_w11 + t_d_s3_11_2 * w11
+    t_d_q3_2 = t_d_s3_11_2 * w11
     d_q3_1 = d_s3_11_1 * w11
-    t_d_q3_1 = d_s3_11_1 * t_w11 + t_d_s3_11_1 * w11
+    t_d_q3_1 = t_d_s3_11_1 * w11
     d_q3_0 = d_s3_11_0 * w11
-    t_d_q3_0 = d_s3_11_0 * t_w11 + t_d_s3_11_0 * w11
+    t_d_q3_0 = t_d_s3_11_0 * w11
     d_q2_0 = d_s3_5_0 * w6 + d_s3_8_0 * w9 + g0 * w4
-    t_d_q2_0 = d_s3_5_0 * t_w6 + d_s3_8_0 * t_w9 + g0 * t_w4 + t_d_s3_5_0 * w6 + t_d_s3_8_0 * w9
+    t_d_q2_0 = t_d_s3_5_0 * w6 + t_d_s3_8_0 * w9
     d_q1_2 = d_s3_10_2 * w10 + d_s3_7_2 * w7 + g3 * w3
-    t_d_q1_2 = d_s3_10_2 * t_w10 + d_s3_7_2 * t_w7 + g3 * t_w3 + t_d_s3_10_2 * w10 + t_d_s3_7_2 * w7
+    t_d_q1_2 = t_d_s3_10_2 * w10 + t_d_s3_7_2 * w7
     d_q1_1 = d_s3_10_1 * w10 + d_s3_7_1 * w7 + g2 * w3
-    t_d_q1_1 = d_s3_10_1 * t_w10 + d_s3_7_1 * t_w7 + g2 * t_w3 + t_d_s3_10_1 * w10 + t_d_s3_7_1 * w7
+    t_d_q1_1 = t_d_s3_10_1 * w10 + t_d_s3_7_1 * w7
     d_q1_0 = d_s3_10_0 * w10 + d_s3_7_0 * w7 + g1 * w3
-    t_d_q1_0 = d_s3_10_0 * t_w10 + d_s3_7_0 * t_w7 + g1 * t_w3 + t_d_s3_10_0 * w10 + t_d_s3_7_0 * w7
+    t_d_q1_0 = t_d_s3_10_0 * w10 + t_d_s3_7_0 * w7
     d_q0_0 = d_s3_5_0 * w5 + d_s3_8_0 * w8 + g0 * w2
-    t_d_q0_0 = d_s3_5_0 * t_w5 + d_s3_8_0 * t_w8 + g0 * t_w2 + t_d_s3_5_0 * w5 + t_d_s3_8_0 * w8
+    t_d_q0_0 = t_d_s3_5_0 * w5 + t_d_s3_8_0 * w8
     t_d_a0 = (
         2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + d_q1_0 * t_a1 + d_q1_1 *
-        t_a2 + d_q1_2 * t_a3 + g0 * t_s3_5_0 + g0 * t_w0 + g1 * t_s3_10_0 + g2 * t_s3_10_1 + g3 * t_s3_10_2
+        t_a2 + d_q1_2 * t_a3 + g0 * t_s3_5_0 + g1 * t_s3_10_0 + g2 * t_s3_10_1 + g3 * t_s3_10_2
     )
     t_d_a1 = (
-        a0 * t_d_q1_0 + d_q1_0 * t_a0 + g0 * t_s3_7_0 + g1 * t_s3_8_0 + g1 * t_w1 + 2 * (a1 * t_d_q2_0 + d_q2_0 *
-        t_a1) - (3 / 2) * (a1 * t_d_q3_2 + d_q3_2 * t_a1) - 3 * (a1 * t_d_q3_4 - a2 * t_d_q3_1 - a3 * t_d_q3_0 -
-        d_q3_0 * t_a3 - d_q3_1 * t_a2 + d_q3_4 * t_a1) - (1 / 3) * g1 * t_s3_11_2 - (1 / 2) * (g1 * t_s3_11_4 - g2 *
-        t_s3_11_1 - g3 * t_s3_11_0)
+        a0 * t_d_q1_0 + d_q1_0 * t_a0 + g0 * t_s3_7_0 + g1 * t_s3_8_0 + 2 * (a1 * t_d_q2_0 + d_q2_0 * t_a1) - (3 / 2)
+        * (a1 * t_d_q3_2 + d_q3_2 * t_a1) - 3 * (a1 * t_d_q3_4 - a2 * t_d_q3_1 - a3 * t_d_q3_0 - d_q3_0 * t_a3 -
+        d_q3_1 * t_a2 + d_q3_4 * t_a1) - (1 / 3) * g1 * t_s3_11_2 - (1 / 2) * (g1 * t_s3_11_4 - g2 * t_s3_11_1 - g3 *
+        t_s3_11_0)
     )
     t_d_a2 = (
-        a0 * t_d_q1_1 + d_q1_1 * t_a0 + g0 * t_s3_7_1 + g2 * t_s3_8_0 + g2 * t_w1 + 3 * (a1 * t_d_q3_1 + a2 * t_d_q3_2
-        + a3 * t_d_q3_3 + d_q3_1 * t_a1 + d_q3_2 * t_a2 + d_q3_3 * t_a3) + 2 * (a2 * t_d_q2_0 + d_q2_0 * t_a2) + (1 /
-        2) * (g1 * t_s3_11_1 + g3 * t_s3_11_3) + (2 / 3) * g2 * t_s3_11_2
+        a0 * t_d_q1_1 + d_q1_1 * t_a0 + g0 * t_s3_7_1 + g2 * t_s3_8_0 + 3 * (a1 * t_d_q3_1 + a2 * t_d_q3_2 + a3 *
+        t_d_q3_3 + d_q3_1 * t_a1 + d_q3_2 * t_a2 + d_q3_3 * t_a3) + 2 * (a2 * t_d_q2_0 + d_q2_0 * t_a2) + (1 / 2) *
+        (g1 * t_s3_11_1 + g3 * t_s3_11_3) + (2 / 3) * g2 * t_s3_11_2
     )
     t_d_a3 = (
-        a0 * t_d_q1_2 + d_q1_2 * t_a0 + g0 * t_s3_7_2 + g3 * t_s3_8_0 + g3 * t_w1 + 3 * (a1 * t_d_q3_0 + a2 * t_d_q3_3
-        + a3 * t_d_q3_4 + d_q3_0 * t_a1 + d_q3_3 * t_a2 + d_q3_4 * t_a3) + 2 * (a3 * t_d_q2_0 + d_q2_0 * t_a3) - (3 /
-        2) * (a3 * t_d_q3_2 + d_q3_2 * t_a3) + (1 / 2) * (g1 * t_s3_11_0 + g2 * t_s3_11_3 + g3 * t_s3_11_4) - (1 / 3)
-        * g3 * t_s3_11_2
+        a0 * t_d_q1_2 + d_q1_2 * t_a0 + g0 * t_s3_7_2 + g3 * t_s3_8_0 + 3 * (a1 * t_d_q3_0 + a2 * t_d_q3_3 + a3 *
+        t_d_q3_4 + d_q3_0 * t_a1 + d_q3_3 * t_a2 + d_q3_4 * t_a3) + 2 * (a3 * t_d_q2_0 + d_q2_0 * t_a3) - (3 / 2) *
+        (a3 * t_d_q3_2 + d_q3_2 * t_a3) + (1 / 2) * (g1 * t_s3_11_0 + g2 * t_s3_11_3 + g3 * t_s3_11_4) - (1 / 3) * g3
+        * t_s3_11_2
     )
     t_d_w0 = g0 * t_a0
     t_d_w1 = g1 * t_a1 + g2 * t_a2 + g3 * t_a3

@@ -3,8 +3,9 @@
 # Kernel:      product_even_complete_a2_o0_n3
 # Rule:        out = sum over orders 1..3 of weighted couplings A x .. x A, complete basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 12, channel] -> out [atoms, component, channel]
-# Operations:  forward 168, backward 440, forward_tangent 445, backward_tangent 958
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 bdda9756ed1226a4
+# Operations:  forward 168, forward_tangent 389, backward 396, backward_tangent 660, backward_w 440,
+#              backward_tangent_w 854
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 7edfe1e23c9cdbe9
 
 import torch
 
@@ -73,8 +74,443 @@ def forward(species, a, w):
     return torch.stack((out0,), -2)
 
 
+def forward_tangent(species, a, w, t_a):
+    """Tangent of: Product basis to correlation 3."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    a7 = a[..., 7, :]
+    a8 = a[..., 8, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    w6 = w_rows[..., 6, :]
+    w7 = w_rows[..., 7, :]
+    w8 = w_rows[..., 8, :]
+    w9 = w_rows[..., 9, :]
+    w10 = w_rows[..., 10, :]
+    w11 = w_rows[..., 11, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    t_a4 = t_a[..., 4, :]
+    t_a5 = t_a[..., 5, :]
+    t_a6 = t_a[..., 6, :]
+    t_a7 = t_a[..., 7, :]
+    t_a8 = t_a[..., 8, :]
+    q0_0 = a0 * a0
+    t_q0_0 = 2 * a0 * t_a0
+    q1_0 = a0 * a1
+    t_q1_0 = a0 * t_a1 + a1 * t_a0
+    q1_1 = a0 * a2
+    t_q1_1 = a0 * t_a2 + a2 * t_a0
+    q1_2 = a0 * a3
+    t_q1_2 = a0 * t_a3 + a3 * t_a0
+    q2_0 = a0 * a4
+    t_q2_0 = a0 * t_a4 + a4 * t_a0
+    q2_1 = a0 * a5
+    t_q2_1 = a0 * t_a5 + a5 * t_a0
+    q2_2 = a0 * a6
+    t_q2_2 = a0 * t_a6 + a6 * t_a0
+    q2_3 = a0 * a7
+    t_q2_3 = a0 * t_a7 + a7 * t_a0
+    q2_4 = a0 * a8
+    t_q2_4 = a0 * t_a8 + a8 * t_a0
+    q3_0 = a1 * a1 + a2 * a2 + a3 * a3
+    t_q3_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+    q4_0 = 3 * a1 * a3
+    t_q4_0 = 3 * (a1 * t_a3 + a3 * t_a1)
+    q4_1 = 3 * a1 * a2
+    t_q4_1 = 3 * (a1 * t_a2 + a2 * t_a1)
+    q4_2 = -(3 / 4) * (a1 * a1 + a3 * a3) + (3 / 2) * a2 * a2
+    t_q4_2 = -(3 / 2) * (a1 * t_a1 + a3 * t_a3) + 3 * a2 * t_a2
+    q4_3 = 3 * a2 * a3
+    t_q4_3 = 3 * (a2 * t_a3 + a3 * t_a2)
+    q4_4 = -(3 / 2) * (a1 * a1 - a3 * a3)
+    t_q4_4 = -3 * (a1 * t_a1 - a3 * t_a3)
+    q5_0 = -(1 / 3) * a1 * a6 - (1 / 2) * (a1 * a8 - a2 * a5 - a3 * a4)
+    t_q5_0 = (
+        -(1 / 3) * (a1 * t_a6 + a6 * t_a1) - (1 / 2) * (a1 * t_a8 - a2 * t_a5 - a3 * t_a4 - a4 * t_a3 - a5 * t_a2 + a8
+        * t_a1)
+    )
+    q5_1 = (1 / 2) * (a1 * a5 + a3 * a7) + (2 / 3) * a2 * a6
+    t_q5_1 = (1 / 2) * (a1 * t_a5 + a3 * t_a7 + a5 * t_a1 + a7 * t_a3) + (2 / 3) * (a2 * t_a6 + a6 * t_a2)
+    q5_2 = (1 / 2) * (a1 * a4 + a2 * a7 + a3 * a8) - (1 / 3) * a3 * a6
+    t_q5_2 = (
+        (1 / 2) * (a1 * t_a4 + a2 * t_a7 + a3 * t_a8 + a4 * t_a1 + a7 * t_a2 + a8 * t_a3) - (1 / 3) * (a3 * t_a6 + a6
+        * t_a3)
+    )
+    q8_0 = (1 / 3) * (a4 * a4 + a5 * a5 + a7 * a7 + a8 * a8) + (4 / 9) * a6 * a6
+    t_q8_0 = (2 / 3) * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + (8 / 9) * a6 * t_a6
+    q9_0 = -(4 / 3) * a4 * a6 + a5 * a7
+    t_q9_0 = -(4 / 3) * (a4 * t_a6 + a6 * t_a4) + a5 * t_a7 + a7 * t_a5
+    q9_1 = a4 * a7 - a5 * a8 + (2 / 3) * a5 * a6
+    t_q9_1 = a4 * t_a7 - a5 * t_a8 + a7 * t_a4 - a8 * t_a5 + (2 / 3) * (a5 * t_a6 + a6 * t_a5)
+    q9_2 = -(1 / 2) * (a4 * a4 + a8 * a8) + (1 / 4) * (a5 * a5 + a7 * a7) + (2 / 3) * a6 * a6
+    t_q9_2 = -a4 * t_a4 - a8 * t_a8 + (1 / 2) * (a5 * t_a5 + a7 * t_a7) + (4 / 3) * a6 * t_a6
+    q9_3 = a4 * a5 + a7 * a8 + (2 / 3) * a6 * a7
+    t_q9_3 = a4 * t_a5 + a5 * t_a4 + a7 * t_a8 + a8 * t_a7 + (2 / 3) * (a6 * t_a7 + a7 * t_a6)
+    q9_4 = -(1 / 2) * (a5 * a5 - a7 * a7) - (4 / 3) * a6 * a8
+    t_q9_4 = -a5 * t_a5 + a7 * t_a7 - (4 / 3) * (a6 * t_a8 + a8 * t_a6)
+    s3_4_0 = q0_0 * w4 + q3_0 * w5 + q8_0 * w6
+    t_s3_4_0 = t_q0_0 * w4 + t_q3_0 * w5 + t_q8_0 * w6
+    s3_7_0 = q1_0 * w7 + q5_0 * w8
+    t_s3_7_0 = t_q1_0 * w7 + t_q5_0 * w8
+    s3_7_1 = q1_1 * w7 + q5_1 * w8
+    t_s3_7_1 = t_q1_1 * w7 + t_q5_1 * w8
+    s3_7_2 = q1_2 * w7 + q5_2 * w8
+    t_s3_7_2 = t_q1_2 * w7 + t_q5_2 * w8
+    s3_9_0 = q2_0 * w9 + q4_0 * w10 + q9_0 * w11
+    t_s3_9_0 = t_q2_0 * w9 + t_q4_0 * w10 + t_q9_0 * w11
+    s3_9_1 = q2_1 * w9 + q4_1 * w10 + q9_1 * w11
+    t_s3_9_1 = t_q2_1 * w9 + t_q4_1 * w10 + t_q9_1 * w11
+    s3_9_2 = q2_2 * w9 + q4_2 * w10 + q9_2 * w11
+    t_s3_9_2 = t_q2_2 * w9 + t_q4_2 * w10 + t_q9_2 * w11
+    s3_9_3 = q2_3 * w9 + q4_3 * w10 + q9_3 * w11
+    t_s3_9_3 = t_q2_3 * w9 + t_q4_3 * w10 + t_q9_3 * w11
+    s3_9_4 = q2_4 * w9 + q4_4 * w10 + q9_4 * w11
+    t_s3_9_4 = t_q2_4 * w9 + t_q4_4 * w10 + t_q9_4 * w11
+    t_out0 = (
+        a0 * t_s3_4_0 + a1 * t_s3_7_0 + a2 * t_s3_7_1 + a3 * t_s3_7_2 + s3_4_0 * t_a0 + s3_7_0 * t_a1 + s3_7_1 * t_a2
+        + s3_7_2 * t_a3 + t_a0 * w0 + t_q0_0 * w1 + t_q3_0 * w2 + t_q8_0 * w3 + (1 / 3) * (a4 * t_s3_9_0 + a5 *
+        t_s3_9_1 + a7 * t_s3_9_3 + a8 * t_s3_9_4 + s3_9_0 * t_a4 + s3_9_1 * t_a5 + s3_9_3 * t_a7 + s3_9_4 * t_a8) + (4
+        / 9) * (a6 * t_s3_9_2 + s3_9_2 * t_a6)
+    )
+    return torch.stack((t_out0,), -2)
+
+
 def backward(species, a, w, g):
-    """Gradient of: Product basis to correlation 3."""
+    """Gradient to a of: Product basis to correlation 3."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    a7 = a[..., 7, :]
+    a8 = a[..., 8, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    w6 = w_rows[..., 6, :]
+    w7 = w_rows[..., 7, :]
+    w8 = w_rows[..., 8, :]
+    w9 = w_rows[..., 9, :]
+    w10 = w_rows[..., 10, :]
+    w11 = w_rows[..., 11, :]
+    g0 = g[..., 0, :]
+    q0_0 = a0 * a0
+    q1_0 = a0 * a1
+    q1_1 = a0 * a2
+    q1_2 = a0 * a3
+    q2_0 = a0 * a4
+    q2_1 = a0 * a5
+    q2_2 = a0 * a6
+    q2_3 = a0 * a7
+    q2_4 = a0 * a8
+    q3_0 = a1 * a1 + a2 * a2 + a3 * a3
+    q4_0 = 3 * a1 * a3
+    q4_1 = 3 * a1 * a2
+    q4_2 = -(3 / 4) * (a1 * a1 + a3 * a3) + (3 / 2) * a2 * a2
+    q4_3 = 3 * a2 * a3
+    q4_4 = -(3 / 2) * (a1 * a1 - a3 * a3)
+    q5_0 = -(1 / 3) * a1 * a6 - (1 / 2) * (a1 * a8 - a2 * a5 - a3 * a4)
+    q5_1 = (1 / 2) * (a1 * a5 + a3 * a7) + (2 / 3) * a2 * a6
+    q5_2 = (1 / 2) * (a1 * a4 + a2 * a7 + a3 * a8) - (1 / 3) * a3 * a6
+    q8_0 = (1 / 3) * (a4 * a4 + a5 * a5 + a7 * a7 + a8 * a8) + (4 / 9) * a6 * a6
+    q9_0 = -(4 / 3) * a4 * a6 + a5 * a7
+    q9_1 = a4 * a7 - a5 * a8 + (2 / 3) * a5 * a6
+    q9_2 = -(1 / 2) * (a4 * a4 + a8 * a8) + (1 / 4) * (a5 * a5 + a7 * a7) + (2 / 3) * a6 * a6
+    q9_3 = a4 * a5 + a7 * a8 + (2 / 3) * a6 * a7
+    q9_4 = -(1 / 2) * (a5 * a5 - a7 * a7) - (4 / 3) * a6 * a8
+    s3_4_0 = q0_0 * w4 + q3_0 * w5 + q8_0 * w6
+    s3_7_0 = q1_0 * w7 + q5_0 * w8
+    s3_7_1 = q1_1 * w7 + q5_1 * w8
+    s3_7_2 = q1_2 * w7 + q5_2 * w8
+    s3_9_0 = q2_0 * w9 + q4_0 * w10 + q9_0 * w11
+    s3_9_1 = q2_1 * w9 + q4_1 * w10 + q9_1 * w11
+    s3_9_2 = q2_2 * w9 + q4_2 * w10 + q9_2 * w11
+    s3_9_3 = q2_3 * w9 + q4_3 * w10 + q9_3 * w11
+    s3_9_4 = q2_4 * w9 + q4_4 * w10 + q9_4 * w11
+    d_s3_9_4 = (1 / 3) * a8 * g0
+    d_s3_9_3 = (1 / 3) * a7 * g0
+    d_s3_9_2 = (4 / 9) * a6 * g0
+    d_s3_9_1 = (1 / 3) * a5 * g0
+    d_s3_9_0 = (1 / 3) * a4 * g0
+    d_s3_7_2 = a3 * g0
+    d_s3_7_1 = a2 * g0
+    d_s3_7_0 = a1 * g0
+    d_s3_4_0 = a0 * g0
+    d_q9_4 = d_s3_9_4 * w11
+    d_q9_3 = d_s3_9_3 * w11
+    d_q9_2 = d_s3_9_2 * w11
+    d_q9_1 = d_s3_9_1 * w11
+    d_q9_0 = d_s3_9_0 * w11
+    d_q8_0 = d_s3_4_0 * w6 + g0 * w3
+    d_q5_2 = d_s3_7_2 * w8
+    d_q5_1 = d_s3_7_1 * w8
+    d_q5_0 = d_s3_7_0 * w8
+    d_q4_4 = d_s3_9_4 * w10
+    d_q4_3 = d_s3_9_3 * w10
+    d_q4_2 = d_s3_9_2 * w10
+    d_q4_1 = d_s3_9_1 * w10
+    d_q4_0 = d_s3_9_0 * w10
+    d_q3_0 = d_s3_4_0 * w5 + g0 * w2
+    d_q2_4 = d_s3_9_4 * w9
+    d_q2_3 = d_s3_9_3 * w9
+    d_q2_2 = d_s3_9_2 * w9
+    d_q2_1 = d_s3_9_1 * w9
+    d_q2_0 = d_s3_9_0 * w9
+    d_q1_2 = d_s3_7_2 * w7
+    d_q1_1 = d_s3_7_1 * w7
+    d_q1_0 = d_s3_7_0 * w7
+    d_q0_0 = d_s3_4_0 * w4 + g0 * w1
+    d_a0 = (
+        2 * a0 * d_q0_0 + a1 * d_q1_0 + a2 * d_q1_1 + a3 * d_q1_2 + a4 * d_q2_0 + a5 * d_q2_1 + a6 * d_q2_2 + a7 *
+        d_q2_3 + a8 * d_q2_4 + g0 * s3_4_0 + g0 * w0
+    )
+    d_a1 = (
+        a0 * d_q1_0 + g0 * s3_7_0 + 2 * a1 * d_q3_0 - (3 / 2) * a1 * d_q4_2 - 3 * (a1 * d_q4_4 - a2 * d_q4_1 - a3 *
+        d_q4_0) + (1 / 2) * (a4 * d_q5_2 + a5 * d_q5_1 - a8 * d_q5_0) - (1 / 3) * a6 * d_q5_0
+    )
+    d_a2 = (
+        a0 * d_q1_1 + g0 * s3_7_1 + 3 * (a1 * d_q4_1 + a2 * d_q4_2 + a3 * d_q4_3) + 2 * a2 * d_q3_0 + (1 / 2) * (a5 *
+        d_q5_0 + a7 * d_q5_2) + (2 / 3) * a6 * d_q5_1
+    )
+    d_a3 = (
+        a0 * d_q1_2 + g0 * s3_7_2 + 3 * (a1 * d_q4_0 + a2 * d_q4_3 + a3 * d_q4_4) + 2 * a3 * d_q3_0 - (3 / 2) * a3 *
+        d_q4_2 + (1 / 2) * (a4 * d_q5_0 + a7 * d_q5_1 + a8 * d_q5_2) - (1 / 3) * a6 * d_q5_2
+    )
+    d_a4 = (
+        a0 * d_q2_0 - a4 * d_q9_2 + a5 * d_q9_3 + a7 * d_q9_1 + (1 / 2) * (a1 * d_q5_2 + a3 * d_q5_0) + (2 / 3) * a4 *
+        d_q8_0 - (4 / 3) * a6 * d_q9_0 + (1 / 3) * g0 * s3_9_0
+    )
+    d_a5 = (
+        a0 * d_q2_1 + a4 * d_q9_3 - a5 * d_q9_4 + a7 * d_q9_0 - a8 * d_q9_1 + (1 / 2) * (a1 * d_q5_1 + a2 * d_q5_0 +
+        a5 * d_q9_2) + (2 / 3) * (a5 * d_q8_0 + a6 * d_q9_1) + (1 / 3) * g0 * s3_9_1
+    )
+    d_a6 = (
+        a0 * d_q2_2 - (1 / 3) * (a1 * d_q5_0 + a3 * d_q5_2) + (2 / 3) * (a2 * d_q5_1 + a5 * d_q9_1 + a7 * d_q9_3) - (4
+        / 3) * (a4 * d_q9_0 - a6 * d_q9_2 + a8 * d_q9_4) + (8 / 9) * a6 * d_q8_0 + (4 / 9) * g0 * s3_9_2
+    )
+    d_a7 = (
+        a0 * d_q2_3 + a4 * d_q9_1 + a5 * d_q9_0 + a7 * d_q9_4 + a8 * d_q9_3 + (1 / 2) * (a2 * d_q5_2 + a3 * d_q5_1 +
+        a7 * d_q9_2) + (2 / 3) * (a6 * d_q9_3 + a7 * d_q8_0) + (1 / 3) * g0 * s3_9_3
+    )
+    d_a8 = (
+        a0 * d_q2_4 - a5 * d_q9_1 + a7 * d_q9_3 - a8 * d_q9_2 - (1 / 2) * (a1 * d_q5_0 - a3 * d_q5_2) - (4 / 3) * a6 *
+        d_q9_4 + (2 / 3) * a8 * d_q8_0 + (1 / 3) * g0 * s3_9_4
+    )
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6, d_a7, d_a8,), -2)
+
+
+def backward_tangent(species, a, w, g, t_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 3."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    a7 = a[..., 7, :]
+    a8 = a[..., 8, :]
+    w_rows = w[species]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    w6 = w_rows[..., 6, :]
+    w7 = w_rows[..., 7, :]
+    w8 = w_rows[..., 8, :]
+    w9 = w_rows[..., 9, :]
+    w10 = w_rows[..., 10, :]
+    w11 = w_rows[..., 11, :]
+    g0 = g[..., 0, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    t_a4 = t_a[..., 4, :]
+    t_a5 = t_a[..., 5, :]
+    t_a6 = t_a[..., 6, :]
+    t_a7 = t_a[..., 7, :]
+    t_a8 = t_a[..., 8, :]
+    t_q0_0 = 2 * a0 * t_a0
+    t_q1_0 = a0 * t_a1 + a1 * t_a0
+    t_q1_1 = a0 * t_a2 + a2 * t_a0
+    t_q1_2 = a0 * t_a3 + a3 * t_a0
+    t_q2_0 = a0 * t_a4 + a4 * t_a0
+    t_q2_1 = a0 * t_a5 + a5 * t_a0
+    t_q2_2 = a0 * t_a6 + a6 * t_a0
+    t_q2_3 = a0 * t_a7 + a7 * t_a0
+    t_q2_4 = a0 * t_a8 + a8 * t_a0
+    t_q3_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+    t_q4_0 = 3 * (a1 * t_a3 + a3 * t_a1)
+    t_q4_1 = 3 * (a1 * t_a2 + a2 * t_a1)
+    t_q4_2 = -(3 / 2) * (a1 * t_a1 + a3 * t_a3) + 3 * a2 * t_a2
+    t_q4_3 = 3 * (a2 * t_a3 + a3 * t_a2)
+    t_q4_4 = -3 * (a1 * t_a1 - a3 * t_a3)
+    t_q5_0 = (
+        -(1 / 3) * (a1 * t_a6 + a6 * t_a1) - (1 / 2) * (a1 * t_a8 - a2 * t_a5 - a3 * t_a4 - a4 * t_a3 - a5 * t_a2 + a8
+        * t_a1)
+    )
+    t_q5_1 = (1 / 2) * (a1 * t_a5 + a3 * t_a7 + a5 * t_a1 + a7 * t_a3) + (2 / 3) * (a2 * t_a6 + a6 * t_a2)
+    t_q5_2 = (
+        (1 / 2) * (a1 * t_a4 + a2 * t_a7 + a3 * t_a8 + a4 * t_a1 + a7 * t_a2 + a8 * t_a3) - (1 / 3) * (a3 * t_a6 + a6
+        * t_a3)
+    )
+    t_q8_0 = (2 / 3) * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + (8 / 9) * a6 * t_a6
+    t_q9_0 = -(4 / 3) * (a4 * t_a6 + a6 * t_a4) + a5 * t_a7 + a7 * t_a5
+    t_q9_1 = a4 * t_a7 - a5 * t_a8 + a7 * t_a4 - a8 * t_a5 + (2 / 3) * (a5 * t_a6 + a6 * t_a5)
+    t_q9_2 = -a4 * t_a4 - a8 * t_a8 + (1 / 2) * (a5 * t_a5 + a7 * t_a7) + (4 / 3) * a6 * t_a6
+    t_q9_3 = a4 * t_a5 + a5 * t_a4 + a7 * t_a8 + a8 * t_a7 + (2 / 3) * (a6 * t_a7 + a7 * t_a6)
+    t_q9_4 = -a5 * t_a5 + a7 * t_a7 - (4 / 3) * (a6 * t_a8 + a8 * t_a6)
+    t_s3_4_0 = t_q0_0 * w4 + t_q3_0 * w5 + t_q8_0 * w6
+    t_s3_7_0 = t_q1_0 * w7 + t_q5_0 * w8
+    t_s3_7_1 = t_q1_1 * w7 + t_q5_1 * w8
+    t_s3_7_2 = t_q1_2 * w7 + t_q5_2 * w8
+    t_s3_9_0 = t_q2_0 * w9 + t_q4_0 * w10 + t_q9_0 * w11
+    t_s3_9_1 = t_q2_1 * w9 + t_q4_1 * w10 + t_q9_1 * w11
+    t_s3_9_2 = t_q2_2 * w9 + t_q4_2 * w10 + t_q9_2 * w11
+    t_s3_9_3 = t_q2_3 * w9 + t_q4_3 * w10 + t_q9_3 * w11
+    t_s3_9_4 = t_q2_4 * w9 + t_q4_4 * w10 + t_q9_4 * w11
+    d_s3_9_4 = (1 / 3) * a8 * g0
+    t_d_s3_9_4 = (1 / 3) * g0 * t_a8
+    d_s3_9_3 = (1 / 3) * a7 * g0
+    t_d_s3_9_3 = (1 / 3) * g0 * t_a7
+    d_s3_9_2 = (4 / 9) * a6 * g0
+    t_d_s3_9_2 = (4 / 9) * g0 * t_a6
+    d_s3_9_1 = (1 / 3) * a5 * g0
+    t_d_s3_9_1 = (1 / 3) * g0 * t_a5
+    d_s3_9_0 = (1 / 3) * a4 * g0
+    t_d_s3_9_0 = (1 / 3) * g0 * t_a4
+    d_s3_7_2 = a3 * g0
+    t_d_s3_7_2 = g0 * t_a3
+    d_s3_7_1 = a2 * g0
+    t_d_s3_7_1 = g0 * t_a2
+    d_s3_7_0 = a1 * g0
+    t_d_s3_7_0 = g0 * t_a1
+    d_s3_4_0 = a0 * g0
+    t_d_s3_4_0 = g0 * t_a0
+    d_q9_4 = d_s3_9_4 * w11
+    t_d_q9_4 = t_d_s3_9_4 * w11
+    d_q9_3 = d_s3_9_3 * w11
+    t_d_q9_3 = t_d_s3_9_3 * w11
+    d_q9_2 = d_s3_9_2 * w11
+    t_d_q9_2 = t_d_s3_9_2 * w11
+    d_q9_1 = d_s3_9_1 * w11
+    t_d_q9_1 = t_d_s3_9_1 * w11
+    d_q9_0 = d_s3_9_0 * w11
+    t_d_q9_0 = t_d_s3_9_0 * w11
+    d_q8_0 = d_s3_4_0 * w6 + g0 * w3
+    t_d_q8_0 = t_d_s3_4_0 * w6
+    d_q5_2 = d_s3_7_2 * w8
+    t_d_q5_2 = t_d_s3_7_2 * w8
+    d_q5_1 = d_s3_7_1 * w8
+    t_d_q5_1 = t_d_s3_7_1 * w8
+    d_q5_0 = d_s3_7_0 * w8
+    t_d_q5_0 = t_d_s3_7_0 * w8
+    d_q4_4 = d_s3_9_4 * w10
+    t_d_q4_4 = t_d_s3_9_4 * w10
+    d_q4_3 = d_s3_9_3 * w10
+    t_d_q4_3 = t_d_s3_9_3 * w10
+    d_q4_2 = d_s3_9_2 * w10
+    t_d_q4_2 = t_d_s3_9_2 * w10
+    d_q4_1 = d_s3_9_1 * w10
+    t_d_q4_1 = t_d_s3_9_1 * w10
+    d_q4_0 = d_s3_9_0 * w10
+    t_d_q4_0 = t_d_s3_9_0 * w10
+    d_q3_0 = d_s3_4_0 * w5 + g0 * w2
+    t_d_q3_0 = t_d_s3_4_0 * w5
+    d_q2_4 = d_s3_9_4 * w9
+    t_d_q2_4 = t_d_s3_9_4 * w9
+    d_q2_3 = d_s3_9_3 * w9
+    t_d_q2_3 = t_d_s3_9_3 * w9
+    d_q2_2 = d_s3_9_2 * w9
+    t_d_q2_2 = t_d_s3_9_2 * w9
+    d_q2_1 = d_s3_9_1 * w9
+    t_d_q2_1 = t_d_s3_9_1 * w9
+    d_q2_0 = d_s3_9_0 * w9
+    t_d_q2_0 = t_d_s3_9_0 * w9
+    d_q1_2 = d_s3_7_2 * w7
+    t_d_q1_2 = t_d_s3_7_2 * w7
+    d_q1_1 = d_s3_7_1 * w7
+    t_d_q1_1 = t_d_s3_7_1 * w7
+    d_q1_0 = d_s3_7_0 * w7
+    t_d_q1_0 = t_d_s3_7_0 * w7
+    d_q0_0 = d_s3_4_0 * w4 + g0 * w1
+    t_d_q0_0 = t_d_s3_4_0 * w4
+    t_d_a0 = (
+        2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + a4 * t_d_q2_0 + a5 *
+        t_d_q2_1 + a6 * t_d_q2_2 + a7 * t_d_q2_3 + a8 * t_d_q2_4 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2 * t_a3 +
+        d_q2_0 * t_a4 + d_q2_1 * t_a5 + d_q2_2 * t_a6 + d_q2_3 * t_a7 + d_q2_4 * t_a8 + g0 * t_s3_4_0
+    )
+    t_d_a1 = (
+        a0 * t_d_q1_0 + d_q1_0 * t_a0 + g0 * t_s3_7_0 + 2 * (a1 * t_d_q3_0 + d_q3_0 * t_a1) - (3 / 2) * (a1 * t_d_q4_2
+        + d_q4_2 * t_a1) - 3 * (a1 * t_d_q4_4 - a2 * t_d_q4_1 - a3 * t_d_q4_0 - d_q4_0 * t_a3 - d_q4_1 * t_a2 + d_q4_4
+        * t_a1) + (1 / 2) * (a4 * t_d_q5_2 + a5 * t_d_q5_1 - a8 * t_d_q5_0 - d_q5_0 * t_a8 + d_q5_1 * t_a5 + d_q5_2 *
+        t_a4) - (1 / 3) * (a6 * t_d_q5_0 + d_q5_0 * t_a6)
+    )
+    t_d_a2 = (
+        a0 * t_d_q1_1 + d_q1_1 * t_a0 + g0 * t_s3_7_1 + 3 * (a1 * t_d_q4_1 + a2 * t_d_q4_2 + a3 * t_d_q4_3 + d_q4_1 *
+        t_a1 + d_q4_2 * t_a2 + d_q4_3 * t_a3) + 2 * (a2 * t_d_q3_0 + d_q3_0 * t_a2) + (1 / 2) * (a5 * t_d_q5_0 + a7 *
+        t_d_q5_2 + d_q5_0 * t_a5 + d_q5_2 * t_a7) + (2 / 3) * (a6 * t_d_q5_1 + d_q5_1 * t_a6)
+    )
+    t_d_a3 = (
+        a0 * t_d_q1_2 + d_q1_2 * t_a0 + g0 * t_s3_7_2 + 3 * (a1 * t_d_q4_0 + a2 * t_d_q4_3 + a3 * t_d_q4_4 + d_q4_0 *
+        t_a1 + d_q4_3 * t_a2 + d_q4_4 * t_a3) + 2 * (a3 * t_d_q3_0 + d_q3_0 * t_a3) - (3 / 2) * (a3 * t_d_q4_2 +
+        d_q4_2 * t_a3) + (1 / 2) * (a4 * t_d_q5_0 + a7 * t_d_q5_1 + a8 * t_d_q5_2 + d_q5_0 * t_a4 + d_q5_1 * t_a7 +
+        d_q5_2 * t_a8) - (1 / 3) * (a6 * t_d_q5_2 + d_q5_2 * t_a6)
+    )
+    t_d_a4 = (
+        a0 * t_d_q2_0 - a4 * t_d_q9_2 + a5 * t_d_q9_3 + a7 * t_d_q9_1 + d_q2_0 * t_a0 + d_q9_1 * t_a7 - d_q9_2 * t_a4
+        + d_q9_3 * t_a5 + (1 / 2) * (a1 * t_d_q5_2 + a3 * t_d_q5_0 + d_q5_0 * t_a3 + d_q5_2 * t_a1) + (2 / 3) * (a4 *
+        t_d_q8_0 + d_q8_0 * t_a4) - (4 / 3) * (a6 * t_d_q9_0 + d_q9_0 * t_a6) + (1 / 3) * g0 * t_s3_9_0
+    )
+    t_d_a5 = (
+        a0 * t_d_q2_1 + a4 * t_d_q9_3 - a5 * t_d_q9_4 + a7 * t_d_q9_0 - a8 * t_d_q9_1 + d_q2_1 * t_a0 + d_q9_0 * t_a7
+        - d_q9_1 * t_a8 + d_q9_3 * t_a4 - d_q9_4 * t_a5 + (1 / 2) * (a1 * t_d_q5_1 + a2 * t_d_q5_0 + a5 * t_d_q9_2 +
+        d_q5_0 * t_a2 + d_q5_1 * t_a1 + d_q9_2 * t_a5) + (2 / 3) * (a5 * t_d_q8_0 + a6 * t_d_q9_1 + d_q8_0 * t_a5 +
+        d_q9_1 * t_a6) + (1 / 3) * g0 * t_s3_9_1
+    )
+    t_d_a6 = (
+        a0 * t_d_q2_2 + d_q2_2 * t_a0 - (1 / 3) * (a1 * t_d_q5_0 + a3 * t_d_q5_2 + d_q5_0 * t_a1 + d_q5_2 * t_a3) + (2
+        / 3) * (a2 * t_d_q5_1 + a5 * t_d_q9_1 + a7 * t_d_q9_3 + d_q5_1 * t_a2 + d_q9_1 * t_a5 + d_q9_3 * t_a7) - (4 /
+        3) * (a4 * t_d_q9_0 - a6 * t_d_q9_2 + a8 * t_d_q9_4 + d_q9_0 * t_a4 - d_q9_2 * t_a6 + d_q9_4 * t_a8) + (8 / 9)
+        * (a6 * t_d_q8_0 + d_q8_0 * t_a6) + (4 / 9) * g0 * t_s3_9_2
+    )
+    t_d_a7 = (
+        a0 * t_d_q2_3 + a4 * t_d_q9_1 + a5 * t_d_q9_0 + a7 * t_d_q9_4 + a8 * t_d_q9_3 + d_q2_3 * t_a0 + d_q9_0 * t_a5
+        + d_q9_1 * t_a4 + d_q9_3 * t_a8 + d_q9_4 * t_a7 + (1 / 2) * (a2 * t_d_q5_2 + a3 * t_d_q5_1 + a7 * t_d_q9_2 +
+        d_q5_1 * t_a3 + d_q5_2 * t_a2 + d_q9_2 * t_a7) + (2 / 3) * (a6 * t_d_q9_3 + a7 * t_d_q8_0 + d_q8_0 * t_a7 +
+        d_q9_3 * t_a6) + (1 / 3) * g0 * t_s3_9_3
+    )
+    t_d_a8 = (
+        a0 * t_d_q2_4 - a5 * t_d_q9_1 + a7 * t_d_q9_3 - a8 * t_d_q9_2 + d_q2_4 * t_a0 - d_q9_1 * t_a5 - d_q9_2 * t_a8
+        + d_q9_3 * t_a7 - (1 / 2) * (a1 * t_d_q5_0 - a3 * t_d_q5_2 + d_q5_0 * t_a1 - d_q5_2 * t_a3) - (4 / 3) * (a6 *
+        t_d_q9_4 + d_q9_4 * t_a6) + (2 / 3) * (a8 * t_d_q8_0 + d_q8_0 * t_a8) + (1 / 3) * g0 * t_s3_9_4
+    )
+    return torch.stack((t_d_a0, t_d_a1, t_d_a2, t_d_a3, t_d_a4, t_d_a5, t_d_a6, t_d_a7, t_d_a8,), -2)
+
+
+def backward_w(species, a, w, g):
+    """Gradient to a, w of: Product basis to correlation 3."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -215,135 +651,8 @@ def backward(species, a, w, g):
     return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6, d_a7, d_a8,), -2), torch.zeros_like(w).index_add(0, species, torch.stack((d_w0, d_w1, d_w2, d_w3, d_w4, d_w5, d_w6, d_w7, d_w8, d_w9, d_w10, d_w11,), -2))
 
 
-def forward_tangent(species, a, w, t_a, t_w):
-    """Tangent of: Product basis to correlation 3."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    a4 = a[..., 4, :]
-    a5 = a[..., 5, :]
-    a6 = a[..., 6, :]
-    a7 = a[..., 7, :]
-    a8 = a[..., 8, :]
-    w_rows = w[species]
-    w0 = w_rows[..., 0, :]
-    w1 = w_rows[..., 1, :]
-    w2 = w_rows[..., 2, :]
-    w3 = w_rows[..., 3, :]
-    w4 = w_rows[..., 4, :]
-    w5 = w_rows[..., 5, :]
-    w6 = w_rows[..., 6, :]
-    w7 = w_rows[..., 7, :]
-    w8 = w_rows[..., 8, :]
-    w9 = w_rows[..., 9, :]
-    w10 = w_rows[..., 10, :]
-    w11 = w_rows[..., 11, :]
-    t_a0 = t_a[..., 0, :]
-    t_a1 = t_a[..., 1, :]
-    t_a2 = t_a[..., 2, :]
-    t_a3 = t_a[..., 3, :]
-    t_a4 = t_a[..., 4, :]
-    t_a5 = t_a[..., 5, :]
-    t_a6 = t_a[..., 6, :]
-    t_a7 = t_a[..., 7, :]
-    t_a8 = t_a[..., 8, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
-    t_w4 = t_w_rows[..., 4, :]
-    t_w5 = t_w_rows[..., 5, :]
-    t_w6 = t_w_rows[..., 6, :]
-    t_w7 = t_w_rows[..., 7, :]
-    t_w8 = t_w_rows[..., 8, :]
-    t_w9 = t_w_rows[..., 9, :]
-    t_w10 = t_w_rows[..., 10, :]
-    t_w11 = t_w_rows[..., 11, :]
-    q0_0 = a0 * a0
-    t_q0_0 = 2 * a0 * t_a0
-    q1_0 = a0 * a1
-    t_q1_0 = a0 * t_a1 + a1 * t_a0
-    q1_1 = a0 * a2
-    t_q1_1 = a0 * t_a2 + a2 * t_a0
-    q1_2 = a0 * a3
-    t_q1_2 = a0 * t_a3 + a3 * t_a0
-    q2_0 = a0 * a4
-    t_q2_0 = a0 * t_a4 + a4 * t_a0
-    q2_1 = a0 * a5
-    t_q2_1 = a0 * t_a5 + a5 * t_a0
-    q2_2 = a0 * a6
-    t_q2_2 = a0 * t_a6 + a6 * t_a0
-    q2_3 = a0 * a7
-    t_q2_3 = a0 * t_a7 + a7 * t_a0
-    q2_4 = a0 * a8
-    t_q2_4 = a0 * t_a8 + a8 * t_a0
-    q3_0 = a1 * a1 + a2 * a2 + a3 * a3
-    t_q3_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-    q4_0 = 3 * a1 * a3
-    t_q4_0 = 3 * (a1 * t_a3 + a3 * t_a1)
-    q4_1 = 3 * a1 * a2
-    t_q4_1 = 3 * (a1 * t_a2 + a2 * t_a1)
-    q4_2 = -(3 / 4) * (a1 * a1 + a3 * a3) + (3 / 2) * a2 * a2
-    t_q4_2 = -(3 / 2) * (a1 * t_a1 + a3 * t_a3) + 3 * a2 * t_a2
-    q4_3 = 3 * a2 * a3
-    t_q4_3 = 3 * (a2 * t_a3 + a3 * t_a2)
-    q4_4 = -(3 / 2) * (a1 * a1 - a3 * a3)
-    t_q4_4 = -3 * (a1 * t_a1 - a3 * t_a3)
-    q5_0 = -(1 / 3) * a1 * a6 - (1 / 2) * (a1 * a8 - a2 * a5 - a3 * a4)
-    t_q5_0 = (
-        -(1 / 3) * (a1 * t_a6 + a6 * t_a1) - (1 / 2) * (a1 * t_a8 - a2 * t_a5 - a3 * t_a4 - a4 * t_a3 - a5 * t_a2 + a8
-        * t_a1)
-    )
-    q5_1 = (1 / 2) * (a1 * a5 + a3 * a7) + (2 / 3) * a2 * a6
-    t_q5_1 = (1 / 2) * (a1 * t_a5 + a3 * t_a7 + a5 * t_a1 + a7 * t_a3) + (2 / 3) * (a2 * t_a6 + a6 * t_a2)
-    q5_2 = (1 / 2) * (a1 * a4 + a2 * a7 + a3 * a8) - (1 / 3) * a3 * a6
-    t_q5_2 = (
-        (1 / 2) * (a1 * t_a4 + a2 * t_a7 + a3 * t_a8 + a4 * t_a1 + a7 * t_a2 + a8 * t_a3) - (1 / 3) * (a3 * t_a6 + a6
-        * t_a3)
-    )
-    q8_0 = (1 / 3) * (a4 * a4 + a5 * a5 + a7 * a7 + a8 * a8) + (4 / 9) * a6 * a6
-    t_q8_0 = (2 / 3) * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + (8 / 9) * a6 * t_a6
-    q9_0 = -(4 / 3) * a4 * a6 + a5 * a7
-    t_q9_0 = -(4 / 3) * (a4 * t_a6 + a6 * t_a4) + a5 * t_a7 + a7 * t_a5
-    q9_1 = a4 * a7 - a5 * a8 + (2 / 3) * a5 * a6
-    t_q9_1 = a4 * t_a7 - a5 * t_a8 + a7 * t_a4 - a8 * t_a5 + (2 / 3) * (a5 * t_a6 + a6 * t_a5)
-    q9_2 = -(1 / 2) * (a4 * a4 + a8 * a8) + (1 / 4) * (a5 * a5 + a7 * a7) + (2 / 3) * a6 * a6
-    t_q9_2 = -a4 * t_a4 - a8 * t_a8 + (1 / 2) * (a5 * t_a5 + a7 * t_a7) + (4 / 3) * a6 * t_a6
-    q9_3 = a4 * a5 + a7 * a8 + (2 / 3) * a6 * a7
-    t_q9_3 = a4 * t_a5 + a5 * t_a4 + a7 * t_a8 + a8 * t_a7 + (2 / 3) * (a6 * t_a7 + a7 * t_a6)
-    q9_4 = -(1 / 2) * (a5 * a5 - a7 * a7) - (4 / 3) * a6 * a8
-    t_q9_4 = -a5 * t_a5 + a7 * t_a7 - (4 / 3) * (a6 * t_a8 + a8 * t_a6)
-    s3_4_0 = q0_0 * w4 + q3_0 * w5 + q8_0 * w6
-    t_s3_4_0 = q0_0 * t_w4 + q3_0 * t_w5 + q8_0 * t_w6 + t_q0_0 * w4 + t_q3_0 * w5 + t_q8_0 * w6
-    s3_7_0 = q1_0 * w7 + q5_0 * w8
-    t_s3_7_0 = q1_0 * t_w7 + q5_0 * t_w8 + t_q1_0 * w7 + t_q5_0 * w8
-    s3_7_1 = q1_1 * w7 + q5_1 * w8
-    t_s3_7_1 = q1_1 * t_w7 + q5_1 * t_w8 + t_q1_1 * w7 + t_q5_1 * w8
-    s3_7_2 = q1_2 * w7 + q5_2 * w8
-    t_s3_7_2 = q1_2 * t_w7 + q5_2 * t_w8 + t_q1_2 * w7 + t_q5_2 * w8
-    s3_9_0 = q2_0 * w9 + q4_0 * w10 + q9_0 * w11
-    t_s3_9_0 = q2_0 * t_w9 + q4_0 * t_w10 + q9_0 * t_w11 + t_q2_0 * w9 + t_q4_0 * w10 + t_q9_0 * w11
-    s3_9_1 = q2_1 * w9 + q4_1 * w10 + q9_1 * w11
-    t_s3_9_1 = q2_1 * t_w9 + q4_1 * t_w10 + q9_1 * t_w11 + t_q2_1 * w9 + t_q4_1 * w10 + t_q9_1 * w11
-    s3_9_2 = q2_2 * w9 + q4_2 * w10 + q9_2 * w11
-    t_s3_9_2 = q2_2 * t_w9 + q4_2 * t_w10 + q9_2 * t_w11 + t_q2_2 * w9 + t_q4_2 * w10 + t_q9_2 * w11
-    s3_9_3 = q2_3 * w9 + q4_3 * w10 + q9_3 * w11
-    t_s3_9_3 = q2_3 * t_w9 + q4_3 * t_w10 + q9_3 * t_w11 + t_q2_3 * w9 + t_q4_3 * w10 + t_q9_3 * w11
-    s3_9_4 = q2_4 * w9 + q4_4 * w10 + q9_4 * w11
-    t_s3_9_4 = q2_4 * t_w9 + q4_4 * t_w10 + q9_4 * t_w11 + t_q2_4 * w9 + t_q4_4 * w10 + t_q9_4 * w11
-    t_out0 = (
-        a0 * t_s3_4_0 + a0 * t_w0 + a1 * t_s3_7_0 + a2 * t_s3_7_1 + a3 * t_s3_7_2 + q0_0 * t_w1 + q3_0 * t_w2 + q8_0 *
-        t_w3 + s3_4_0 * t_a0 + s3_7_0 * t_a1 + s3_7_1 * t_a2 + s3_7_2 * t_a3 + t_a0 * w0 + t_q0_0 * w1 + t_q3_0 * w2 +
-        t_q8_0 * w3 + (1 / 3) * (a4 * t_s3_9_0 + a5 * t_s3_9_1 + a7 * t_s3_9_3 + a8 * t_s3_9_4 + s3_9_0 * t_a4 +
-        s3_9_1 * t_a5 + s3_9_3 * t_a7 + s3_9_4 * t_a8) + (4 / 9) * (a6 * t_s3_9_2 + s3_9_2 * t_a6)
-    )
-    return torch.stack((t_out0,), -2)
-
-
-def backward_tangent(species, a, w, g, t_a, t_w):
-    """Tangent of the gradient of: Product basis to correlation 3."""
+def backward_tangent_w(species, a, w, g, t_a):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 3."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -375,19 +684,6 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_a6 = t_a[..., 6, :]
     t_a7 = t_a[..., 7, :]
     t_a8 = t_a[..., 8, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
-    t_w4 = t_w_rows[..., 4, :]
-    t_w5 = t_w_rows[..., 5, :]
-    t_w6 = t_w_rows[..., 6, :]
-    t_w7 = t_w_rows[..., 7, :]
-    t_w8 = t_w_rows[..., 8, :]
-    t_w9 = t_w_rows[..., 9, :]
-    t_w10 = t_w_rows[..., 10, :]
-    t_w11 = t_w_rows[..., 11, :]
     q0_0 = a0 * a0
     t_q0_0 = 2 * a0 * t_a0
     q1_0 = a0 * a1
@@ -442,15 +738,15 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_q9_3 = a4 * t_a5 + a5 * t_a4 + a7 * t_a8 + a8 * t_a7 + (2 / 3) * (a6 * t_a7 + a7 * t_a6)
     q9_4 = -(1 / 2) * (a5 * a5 - a7 * a7) - (4 / 3) * a6 * a8
     t_q9_4 = -a5 * t_a5 + a7 * t_a7 - (4 / 3) * (a6 * t_a8 + a8 * t_a6)
-    t_s3_4_0 = q0_0 * t_w4 + q3_0 * t_w5 + q8_0 * t_w6 + t_q0_0 * w4 + t_q3_0 * w5 + t_q8_0 * w6
-    t_s3_7_0 = q1_0 * t_w7 + q5_0 * t_w8 + t_q1_0 * w7 + t_q5_0 * w8
-    t_s3_7_1 = q1_1 * t_w7 + q5_1 * t_w8 + t_q1_1 * w7 + t_q5_1 * w8
-    t_s3_7_2 = q1_2 * t_w7 + q5_2 * t_w8 + t_q1_2 * w7 + t_q5_2 * w8
-    t_s3_9_0 = q2_0 * t_w9 + q4_0 * t_w10 + q9_0 * t_w11 + t_q2_0 * w9 + t_q4_0 * w10 + t_q9_0 * w11
-    t_s3_9_1 = q2_1 * t_w9 + q4_1 * t_w10 + q9_1 * t_w11 + t_q2_1 * w9 + t_q4_1 * w10 + t_q9_1 * w11
-    t_s3_9_2 = q2_2 * t_w9 + q4_2 * t_w10 + q9_2 * t_w11 + t_q2_2 * w9 + t_q4_2 * w10 + t_q9_2 * w11
-    t_s3_9_3 = q2_3 * t_w9 + q4_3 * t_w10 + q9_3 * t_w11 + t_q2_3 * w9 + t_q4_3 * w10 + t_q9_3 * w11
-    t_s3_9_4 = q2_4 * t_w9 + q4_4 * t_w10 + q9_4 * t_w11 + t_q2_4 * w9 + t_q4_4 * w10 + t_q9_4 * w11
+    t_s3_4_0 = t_q0_0 * w4 + t_q3_0 * w5 + t_q8_0 * w6
+    t_s3_7_0 = t_q1_0 * w7 + t_q5_0 * w8
+    t_s3_7_1 = t_q1_1 * w7 + t_q5_1 * w8
+    t_s3_7_2 = t_q1_2 * w7 + t_q5_2 * w8
+    t_s3_9_0 = t_q2_0 * w9 + t_q4_0 * w10 + t_q9_0 * w11
+    t_s3_9_1 = t_q2_1 * w9 + t_q4_1 * w10 + t_q9_1 * w11
+    t_s3_9_2 = t_q2_2 * w9 + t_q4_2 * w10 + t_q9_2 * w11
+    t_s3_9_3 = t_q2_3 * w9 + t_q4_3 * w10 + t_q9_3 * w11
+    t_s3_9_4 = t_q2_4 * w9 + t_q4_4 * w10 + t_q9_4 * w11
     d_s3_9_4 = (1 / 3) * a8 * g0
     t_d_s3_9_4 = (1 / 3) * g0 * t_a8
     d_s3_9_3 = (1 / 3) * a7 * g0
@@ -470,57 +766,57 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     d_s3_4_0 = a0 * g0
     t_d_s3_4_0 = g0 * t_a0
     d_q9_4 = d_s3_9_4 * w11
-    t_d_q9_4 = d_s3_9_4 * t_w11 + t_d_s3_9_4 * w11
+    t_d_q9_4 = t_d_s3_9_4 * w11
     d_q9_3 = d_s3_9_3 * w11
-    t_d_q9_3 = d_s3_9_3 * t_w11 + t_d_s3_9_3 * w11
+    t_d_q9_3 = t_d_s3_9_3 * w11
     d_q9_2 = d_s3_9_2 * w11
-    t_d_q9_2 = d_s3_9_2 * t_w11 + t_d_s3_9_2 * w11
+    t_d_q9_2 = t_d_s3_9_2 * w11
     d_q9_1 = d_s3_9_1 * w11
-    t_d_q9_1 = d_s3_9_1 * t_w11 + t_d_s3_9_1 * w11
+    t_d_q9_1 = t_d_s3_9_1 * w11
     d_q9_0 = d_s3_9_0 * w11
-    t_d_q9_0 = d_s3_9_0 * t_w11 + t_d_s3_9_0 * w11
+    t_d_q9_0 = t_d_s3_9_0 * w11
     d_q8_0 = d_s3_4_0 * w6 + g0 * w3
-    t_d_q8_0 = d_s3_4_0 * t_w6 + g0 * t_w3 + t_d_s3_4_0 * w6
+    t_d_q8_0 = t_d_s3_4_0 * w6
     d_q5_2 = d_s3_7_2 * w8
-    t_d_q5_2 = d_s3_7_2 * t_w8 + t_d_s3_7_2 * w8
+    t_d_q5_2 = t_d_s3_7_2 * w8
     d_q5_1 = d_s3_7_1 * w8
-    t_d_q5_1 = d_s3_7_1 * t_w8 + t_d_s3_7_1 * w8
+    t_d_q5_1 = t_d_s3_7_1 * w8
     d_q5_0 = d_s3_7_0 * w8
-    t_d_q5_0 = d_s3_7_0 * t_w8 + t_d_s3_7_0 * w8
+    t_d_q5_0 = t_d_s3_7_0 * w8
     d_q4_4 = d_s3_9_4 * w10
-    t_d_q4_4 = d_s3_9_4 * t_w10 + t_d_s3_9_4 * w10
+    t_d_q4_4 = t_d_s3_9_4 * w10
     d_q4_3 = d_s3_9_3 * w10
-    t_d_q4_3 = d_s3_9_3 * t_w10 + t_d_s3_9_3 * w10
+    t_d_q4_3 = t_d_s3_9_3 * w10
     d_q4_2 = d_s3_9_2 * w10
-    t_d_q4_2 = d_s3_9_2 * t_w10 + t_d_s3_9_2 * w10
+    t_d_q4_2 = t_d_s3_9_2 * w10
     d_q4_1 = d_s3_9_1 * w10
-    t_d_q4_1 = d_s3_9_1 * t_w10 + t_d_s3_9_1 * w10
+    t_d_q4_1 = t_d_s3_9_1 * w10
     d_q4_0 = d_s3_9_0 * w10
-    t_d_q4_0 = d_s3_9_0 * t_w10 + t_d_s3_9_0 * w10
+    t_d_q4_0 = t_d_s3_9_0 * w10
     d_q3_0 = d_s3_4_0 * w5 + g0 * w2
-    t_d_q3_0 = d_s3_4_0 * t_w5 + g0 * t_w2 + t_d_s3_4_0 * w5
+    t_d_q3_0 = t_d_s3_4_0 * w5
     d_q2_4 = d_s3_9_4 * w9
-    t_d_q2_4 = d_s3_9_4 * t_w9 + t_d_s3_9_4 * w9
+    t_d_q2_4 = t_d_s3_9_4 * w9
     d_q2_3 = d_s3_9_3 * w9
-    t_d_q2_3 = d_s3_9_3 * t_w9 + t_d_s3_9_3 * w9
+    t_d_q2_3 = t_d_s3_9_3 * w9
     d_q2_2 = d_s3_9_2 * w9
-    t_d_q2_2 = d_s3_9_2 * t_w9 + t_d_s3_9_2 * w9
+    t_d_q2_2 = t_d_s3_9_2 * w9
     d_q2_1 = d_s3_9_1 * w9
-    t_d_q2_1 = d_s3_9_1 * t_w9 + t_d_s3_9_1 * w9
+    t_d_q2_1 = t_d_s3_9_1 * w9
     d_q2_0 = d_s3_9_0 * w9
-    t_d_q2_0 = d_s3_9_0 * t_w9 + t_d_s3_9_0 * w9
+    t_d_q2_0 = t_d_s3_9_0 * w9
     d_q1_2 = d_s3_7_2 * w7
-    t_d_q1_2 = d_s3_7_2 * t_w7 + t_d_s3_7_2 * w7
+    t_d_q1_2 = t_d_s3_7_2 * w7
     d_q1_1 = d_s3_7_1 * w7
-    t_d_q1_1 = d_s3_7_1 * t_w7 + t_d_s3_7_1 * w7
+    t_d_q1_1 = t_d_s3_7_1 * w7
     d_q1_0 = d_s3_7_0 * w7
-    t_d_q1_0 = d_s3_7_0 * t_w7 + t_d_s3_7_0 * w7
+    t_d_q1_0 = t_d_s3_7_0 * w7
     d_q0_0 = d_s3_4_0 * w4 + g0 * w1
-    t_d_q0_0 = d_s3_4_0 * t_w4 + g0 * t_w1 + t_d_s3_4_0 * w4
+    t_d_q0_0 = t_d_s3_4_0 * w4
     t_d_a0 = (
         2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + a4 * t_d_q2_0 + a5 *
         t_d_q2_1 + a6 * t_d_q2_2 + a7 * t_d_q2_3 + a8 * t_d_q2_4 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2 * t_a3 +
-        d_q2_0 * t_a4 + d_q2_1 * t_a5 + d_q2_2 * t_a6 + d_q2_3 * t_a7 + d_q2_4 * t_a8 + g0 * t_s3_4_0 + g0 * t_w0
+        d_q2_0 * t_a4 + d_q2_1 * t_a5 + d_q2_2 * t_a6 + d_q2_3 * t_a7 + d_q2_4 * t_a8 + g0 * t_s3_4_0
     )
     t_d_a1 = (
         a0 * t_d_q1_0 + d_q1_0 * t_a0 + g0 * t_s3_7_0 + 2 * (a1 * t_d_q3_0 + d_q3_0 * t_a1) - (3 / 2) * (a1 * t_d_q4_2

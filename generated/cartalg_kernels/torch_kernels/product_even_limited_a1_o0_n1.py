@@ -3,8 +3,8 @@
 # Kernel:      product_even_limited_a1_o0_n1
 # Rule:        out = sum over orders 1..1 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 1, channel] -> out [atoms, component, channel]
-# Operations:  forward 1, backward 2, forward_tangent 3, backward_tangent 2
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 f68380bb9d5f2281
+# Operations:  forward 1, forward_tangent 1, backward 1, backward_tangent 0, backward_w 2, backward_tangent_w 1
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 7f4e4b3b35b31731
 
 import torch
 
@@ -18,8 +18,39 @@ def forward(species, a, w):
     return torch.stack((out0,), -2)
 
 
+def forward_tangent(species, a, w, t_a):
+    """Tangent of: Product basis to correlation 1."""
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    t_a0 = t_a[..., 0, :]
+    t_out0 = t_a0 * w0
+    return torch.stack((t_out0,), -2)
+
+
 def backward(species, a, w, g):
-    """Gradient of: Product basis to correlation 1."""
+    """Gradient to a of: Product basis to correlation 1."""
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    g0 = g[..., 0, :]
+    d_a0 = g0 * w0
+    d_a1 = 0 * a[..., 0, :]
+    d_a2 = 0 * a[..., 0, :]
+    d_a3 = 0 * a[..., 0, :]
+    return torch.stack((d_a0, d_a1, d_a2, d_a3,), -2)
+
+
+def backward_tangent(species, a, w, g, t_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 1."""
+    w_rows = w[species]
+    t_d_a0 = 0 * a[..., 0, :]
+    t_d_a1 = 0 * a[..., 0, :]
+    t_d_a2 = 0 * a[..., 0, :]
+    t_d_a3 = 0 * a[..., 0, :]
+    return torch.stack((t_d_a0, t_d_a1, t_d_a2, t_d_a3,), -2)
+
+
+def backward_w(species, a, w, g):
+    """Gradient to a, w of: Product basis to correlation 1."""
     a0 = a[..., 0, :]
     w_rows = w[species]
     w0 = w_rows[..., 0, :]
@@ -32,26 +63,12 @@ def backward(species, a, w, g):
     return torch.stack((d_a0, d_a1, d_a2, d_a3,), -2), torch.zeros_like(w).index_add(0, species, torch.stack((d_w0,), -2))
 
 
-def forward_tangent(species, a, w, t_a, t_w):
-    """Tangent of: Product basis to correlation 1."""
-    a0 = a[..., 0, :]
-    w_rows = w[species]
-    w0 = w_rows[..., 0, :]
-    t_a0 = t_a[..., 0, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_out0 = a0 * t_w0 + t_a0 * w0
-    return torch.stack((t_out0,), -2)
-
-
-def backward_tangent(species, a, w, g, t_a, t_w):
-    """Tangent of the gradient of: Product basis to correlation 1."""
+def backward_tangent_w(species, a, w, g, t_a):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 1."""
     w_rows = w[species]
     g0 = g[..., 0, :]
     t_a0 = t_a[..., 0, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_d_a0 = g0 * t_w0
+    t_d_a0 = 0 * a[..., 0, :]
     t_d_a1 = 0 * a[..., 0, :]
     t_d_a2 = 0 * a[..., 0, :]
     t_d_a3 = 0 * a[..., 0, :]

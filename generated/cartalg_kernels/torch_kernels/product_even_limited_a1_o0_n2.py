@@ -3,8 +3,8 @@
 # Kernel:      product_even_limited_a1_o0_n2
 # Rule:        out = sum over orders 1..2 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 3, channel] -> out [atoms, component, channel]
-# Operations:  forward 11, backward 21, forward_tangent 25, backward_tangent 33
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 1905098a7064553e
+# Operations:  forward 11, forward_tangent 13, backward 12, backward_tangent 10, backward_w 21, backward_tangent_w 21
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 eb7d805696e19728
 
 import torch
 
@@ -25,8 +25,67 @@ def forward(species, a, w):
     return torch.stack((out0,), -2)
 
 
+def forward_tangent(species, a, w, t_a):
+    """Tangent of: Product basis to correlation 2."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    t_q0_0 = 2 * a0 * t_a0
+    t_q2_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+    t_out0 = t_a0 * w0 + t_q0_0 * w1 + t_q2_0 * w2
+    return torch.stack((t_out0,), -2)
+
+
 def backward(species, a, w, g):
-    """Gradient of: Product basis to correlation 2."""
+    """Gradient to a of: Product basis to correlation 2."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    g0 = g[..., 0, :]
+    d_q2_0 = g0 * w2
+    d_q0_0 = g0 * w1
+    d_a0 = 2 * a0 * d_q0_0 + g0 * w0
+    d_a1 = 2 * a1 * d_q2_0
+    d_a2 = 2 * a2 * d_q2_0
+    d_a3 = 2 * a3 * d_q2_0
+    return torch.stack((d_a0, d_a1, d_a2, d_a3,), -2)
+
+
+def backward_tangent(species, a, w, g, t_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 2."""
+    w_rows = w[species]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    g0 = g[..., 0, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    d_q2_0 = g0 * w2
+    d_q0_0 = g0 * w1
+    t_d_a0 = 2 * d_q0_0 * t_a0
+    t_d_a1 = 2 * d_q2_0 * t_a1
+    t_d_a2 = 2 * d_q2_0 * t_a2
+    t_d_a3 = 2 * d_q2_0 * t_a3
+    return torch.stack((t_d_a0, t_d_a1, t_d_a2, t_d_a3,), -2)
+
+
+def backward_w(species, a, w, g):
+    """Gradient to a, w of: Product basis to correlation 2."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -50,34 +109,8 @@ def backward(species, a, w, g):
     return torch.stack((d_a0, d_a1, d_a2, d_a3,), -2), torch.zeros_like(w).index_add(0, species, torch.stack((d_w0, d_w1, d_w2,), -2))
 
 
-def forward_tangent(species, a, w, t_a, t_w):
-    """Tangent of: Product basis to correlation 2."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    w_rows = w[species]
-    w0 = w_rows[..., 0, :]
-    w1 = w_rows[..., 1, :]
-    w2 = w_rows[..., 2, :]
-    t_a0 = t_a[..., 0, :]
-    t_a1 = t_a[..., 1, :]
-    t_a2 = t_a[..., 2, :]
-    t_a3 = t_a[..., 3, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    q0_0 = a0 * a0
-    t_q0_0 = 2 * a0 * t_a0
-    q2_0 = a1 * a1 + a2 * a2 + a3 * a3
-    t_q2_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-    t_out0 = a0 * t_w0 + q0_0 * t_w1 + q2_0 * t_w2 + t_a0 * w0 + t_q0_0 * w1 + t_q2_0 * w2
-    return torch.stack((t_out0,), -2)
-
-
-def backward_tangent(species, a, w, g, t_a, t_w):
-    """Tangent of the gradient of: Product basis to correlation 2."""
+def backward_tangent_w(species, a, w, g, t_a):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 2."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -90,20 +123,14 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_a1 = t_a[..., 1, :]
     t_a2 = t_a[..., 2, :]
     t_a3 = t_a[..., 3, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
     t_q0_0 = 2 * a0 * t_a0
     t_q2_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
     d_q2_0 = g0 * w2
-    t_d_q2_0 = g0 * t_w2
     d_q0_0 = g0 * w1
-    t_d_q0_0 = g0 * t_w1
-    t_d_a0 = 2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + g0 * t_w0
-    t_d_a1 = 2 * (a1 * t_d_q2_0 + d_q2_0 * t_a1)
-    t_d_a2 = 2 * (a2 * t_d_q2_0 + d_q2_0 * t_a2)
-    t_d_a3 = 2 * (a3 * t_d_q2_0 + d_q2_0 * t_a3)
+    t_d_a0 = 2 * d_q0_0 * t_a0
+    t_d_a1 = 2 * d_q2_0 * t_a1
+    t_d_a2 = 2 * d_q2_0 * t_a2
+    t_d_a3 = 2 * d_q2_0 * t_a3
     t_d_w0 = g0 * t_a0
     t_d_w1 = g0 * t_q0_0
     t_d_w2 = g0 * t_q2_0

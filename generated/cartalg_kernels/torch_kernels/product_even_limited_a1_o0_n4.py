@@ -3,8 +3,9 @@
 # Kernel:      product_even_limited_a1_o0_n4
 # Rule:        out = sum over orders 1..4 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 14, channel] -> out [atoms, component, channel]
-# Operations:  forward 68, backward 188, forward_tangent 203, backward_tangent 480
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 9587ff72ad94cc45
+# Operations:  forward 68, forward_tangent 159, backward 158, backward_tangent 314, backward_w 188, backward_tangent_w
+#              398
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 f392e85af587b4b1
 
 import torch
 
@@ -70,8 +71,365 @@ def forward(species, a, w):
     return torch.stack((out0,), -2)
 
 
+def forward_tangent(species, a, w, t_a):
+    """Tangent of: Product basis to correlation 4."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    w6 = w_rows[..., 6, :]
+    w7 = w_rows[..., 7, :]
+    w8 = w_rows[..., 8, :]
+    w9 = w_rows[..., 9, :]
+    w10 = w_rows[..., 10, :]
+    w11 = w_rows[..., 11, :]
+    w12 = w_rows[..., 12, :]
+    w13 = w_rows[..., 13, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    q0_0 = a0 * a0
+    t_q0_0 = 2 * a0 * t_a0
+    q1_0 = a0 * a1
+    t_q1_0 = a0 * t_a1 + a1 * t_a0
+    q1_1 = a0 * a2
+    t_q1_1 = a0 * t_a2 + a2 * t_a0
+    q1_2 = a0 * a3
+    t_q1_2 = a0 * t_a3 + a3 * t_a0
+    q2_0 = a1 * a1 + a2 * a2 + a3 * a3
+    t_q2_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+    s3_3_0 = q0_0 * w3 + q2_0 * w4
+    t_s3_3_0 = t_q0_0 * w3 + t_q2_0 * w4
+    s3_5_0 = q1_0 * w5
+    t_s3_5_0 = t_q1_0 * w5
+    s3_5_1 = q1_1 * w5
+    t_s3_5_1 = t_q1_1 * w5
+    s3_5_2 = q1_2 * w5
+    t_s3_5_2 = t_q1_2 * w5
+    s4_6_0 = q0_0 * w6 + q2_0 * w7
+    t_s4_6_0 = t_q0_0 * w6 + t_q2_0 * w7
+    c4_6_0 = a0 * s4_6_0
+    t_c4_6_0 = a0 * t_s4_6_0 + s4_6_0 * t_a0
+    s4_8_0 = q1_0 * w8
+    t_s4_8_0 = t_q1_0 * w8
+    s4_8_1 = q1_1 * w8
+    t_s4_8_1 = t_q1_1 * w8
+    s4_8_2 = q1_2 * w8
+    t_s4_8_2 = t_q1_2 * w8
+    c4_8_0 = a1 * s4_8_0 + a2 * s4_8_1 + a3 * s4_8_2
+    t_c4_8_0 = a1 * t_s4_8_0 + a2 * t_s4_8_1 + a3 * t_s4_8_2 + s4_8_0 * t_a1 + s4_8_1 * t_a2 + s4_8_2 * t_a3
+    s4_9_0 = q0_0 * w9 + q2_0 * w10
+    t_s4_9_0 = t_q0_0 * w9 + t_q2_0 * w10
+    c4_9_0 = a1 * s4_9_0
+    t_c4_9_0 = a1 * t_s4_9_0 + s4_9_0 * t_a1
+    c4_9_1 = a2 * s4_9_0
+    t_c4_9_1 = a2 * t_s4_9_0 + s4_9_0 * t_a2
+    c4_9_2 = a3 * s4_9_0
+    t_c4_9_2 = a3 * t_s4_9_0 + s4_9_0 * t_a3
+    s4_11_0 = q1_0 * w11
+    t_s4_11_0 = t_q1_0 * w11
+    s4_11_1 = q1_1 * w11
+    t_s4_11_1 = t_q1_1 * w11
+    s4_11_2 = q1_2 * w11
+    t_s4_11_2 = t_q1_2 * w11
+    c4_11_0 = a0 * s4_11_0
+    t_c4_11_0 = a0 * t_s4_11_0 + s4_11_0 * t_a0
+    c4_11_1 = a0 * s4_11_1
+    t_c4_11_1 = a0 * t_s4_11_1 + s4_11_1 * t_a0
+    c4_11_2 = a0 * s4_11_2
+    t_c4_11_2 = a0 * t_s4_11_2 + s4_11_2 * t_a0
+    r0_0 = c4_6_0 + c4_8_0
+    t_r0_0 = t_c4_6_0 + t_c4_8_0
+    r1_0 = c4_11_0 + c4_9_0
+    t_r1_0 = t_c4_11_0 + t_c4_9_0
+    r1_1 = c4_11_1 + c4_9_1
+    t_r1_1 = t_c4_11_1 + t_c4_9_1
+    r1_2 = c4_11_2 + c4_9_2
+    t_r1_2 = t_c4_11_2 + t_c4_9_2
+    u12_0 = r0_0 * w12
+    t_u12_0 = t_r0_0 * w12
+    u13_0 = r1_0 * w13
+    t_u13_0 = t_r1_0 * w13
+    u13_1 = r1_1 * w13
+    t_u13_1 = t_r1_1 * w13
+    u13_2 = r1_2 * w13
+    t_u13_2 = t_r1_2 * w13
+    t_out0 = (
+        a0 * t_s3_3_0 + a0 * t_u12_0 + a1 * t_s3_5_0 + a1 * t_u13_0 + a2 * t_s3_5_1 + a2 * t_u13_1 + a3 * t_s3_5_2 +
+        a3 * t_u13_2 + s3_3_0 * t_a0 + s3_5_0 * t_a1 + s3_5_1 * t_a2 + s3_5_2 * t_a3 + t_a0 * u12_0 + t_a0 * w0 + t_a1
+        * u13_0 + t_a2 * u13_1 + t_a3 * u13_2 + t_q0_0 * w1 + t_q2_0 * w2
+    )
+    return torch.stack((t_out0,), -2)
+
+
 def backward(species, a, w, g):
-    """Gradient of: Product basis to correlation 4."""
+    """Gradient to a of: Product basis to correlation 4."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    w6 = w_rows[..., 6, :]
+    w7 = w_rows[..., 7, :]
+    w8 = w_rows[..., 8, :]
+    w9 = w_rows[..., 9, :]
+    w10 = w_rows[..., 10, :]
+    w11 = w_rows[..., 11, :]
+    w12 = w_rows[..., 12, :]
+    w13 = w_rows[..., 13, :]
+    g0 = g[..., 0, :]
+    q0_0 = a0 * a0
+    q1_0 = a0 * a1
+    q1_1 = a0 * a2
+    q1_2 = a0 * a3
+    q2_0 = a1 * a1 + a2 * a2 + a3 * a3
+    s3_3_0 = q0_0 * w3 + q2_0 * w4
+    s3_5_0 = q1_0 * w5
+    s3_5_1 = q1_1 * w5
+    s3_5_2 = q1_2 * w5
+    s4_6_0 = q0_0 * w6 + q2_0 * w7
+    c4_6_0 = a0 * s4_6_0
+    s4_8_0 = q1_0 * w8
+    s4_8_1 = q1_1 * w8
+    s4_8_2 = q1_2 * w8
+    c4_8_0 = a1 * s4_8_0 + a2 * s4_8_1 + a3 * s4_8_2
+    s4_9_0 = q0_0 * w9 + q2_0 * w10
+    c4_9_0 = a1 * s4_9_0
+    c4_9_1 = a2 * s4_9_0
+    c4_9_2 = a3 * s4_9_0
+    s4_11_0 = q1_0 * w11
+    s4_11_1 = q1_1 * w11
+    s4_11_2 = q1_2 * w11
+    c4_11_0 = a0 * s4_11_0
+    c4_11_1 = a0 * s4_11_1
+    c4_11_2 = a0 * s4_11_2
+    r0_0 = c4_6_0 + c4_8_0
+    r1_0 = c4_11_0 + c4_9_0
+    r1_1 = c4_11_1 + c4_9_1
+    r1_2 = c4_11_2 + c4_9_2
+    u12_0 = r0_0 * w12
+    u13_0 = r1_0 * w13
+    u13_1 = r1_1 * w13
+    u13_2 = r1_2 * w13
+    d_u13_2 = a3 * g0
+    d_u13_1 = a2 * g0
+    d_u13_0 = a1 * g0
+    d_u12_0 = a0 * g0
+    d_r1_2 = d_u13_2 * w13
+    d_r1_1 = d_u13_1 * w13
+    d_r1_0 = d_u13_0 * w13
+    d_r0_0 = d_u12_0 * w12
+    d_c4_11_2 = d_r1_2
+    d_c4_11_1 = d_r1_1
+    d_c4_11_0 = d_r1_0
+    d_s4_11_2 = a0 * d_c4_11_2
+    d_s4_11_1 = a0 * d_c4_11_1
+    d_s4_11_0 = a0 * d_c4_11_0
+    d_c4_9_2 = d_r1_2
+    d_c4_9_1 = d_r1_1
+    d_c4_9_0 = d_r1_0
+    d_s4_9_0 = a1 * d_c4_9_0 + a2 * d_c4_9_1 + a3 * d_c4_9_2
+    d_c4_8_0 = d_r0_0
+    d_s4_8_2 = a3 * d_c4_8_0
+    d_s4_8_1 = a2 * d_c4_8_0
+    d_s4_8_0 = a1 * d_c4_8_0
+    d_c4_6_0 = d_r0_0
+    d_s4_6_0 = a0 * d_c4_6_0
+    d_s3_5_2 = a3 * g0
+    d_s3_5_1 = a2 * g0
+    d_s3_5_0 = a1 * g0
+    d_s3_3_0 = a0 * g0
+    d_q2_0 = d_s3_3_0 * w4 + d_s4_6_0 * w7 + d_s4_9_0 * w10 + g0 * w2
+    d_q1_2 = d_s3_5_2 * w5 + d_s4_11_2 * w11 + d_s4_8_2 * w8
+    d_q1_1 = d_s3_5_1 * w5 + d_s4_11_1 * w11 + d_s4_8_1 * w8
+    d_q1_0 = d_s3_5_0 * w5 + d_s4_11_0 * w11 + d_s4_8_0 * w8
+    d_q0_0 = d_s3_3_0 * w3 + d_s4_6_0 * w6 + d_s4_9_0 * w9 + g0 * w1
+    d_a0 = (
+        2 * a0 * d_q0_0 + a1 * d_q1_0 + a2 * d_q1_1 + a3 * d_q1_2 + d_c4_11_0 * s4_11_0 + d_c4_11_1 * s4_11_1 +
+        d_c4_11_2 * s4_11_2 + d_c4_6_0 * s4_6_0 + g0 * s3_3_0 + g0 * u12_0 + g0 * w0
+    )
+    d_a1 = a0 * d_q1_0 + d_c4_8_0 * s4_8_0 + d_c4_9_0 * s4_9_0 + g0 * s3_5_0 + g0 * u13_0 + 2 * a1 * d_q2_0
+    d_a2 = a0 * d_q1_1 + d_c4_8_0 * s4_8_1 + d_c4_9_1 * s4_9_0 + g0 * s3_5_1 + g0 * u13_1 + 2 * a2 * d_q2_0
+    d_a3 = a0 * d_q1_2 + d_c4_8_0 * s4_8_2 + d_c4_9_2 * s4_9_0 + g0 * s3_5_2 + g0 * u13_2 + 2 * a3 * d_q2_0
+    return torch.stack((d_a0, d_a1, d_a2, d_a3,), -2)
+
+
+def backward_tangent(species, a, w, g, t_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 4."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    w_rows = w[species]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    w6 = w_rows[..., 6, :]
+    w7 = w_rows[..., 7, :]
+    w8 = w_rows[..., 8, :]
+    w9 = w_rows[..., 9, :]
+    w10 = w_rows[..., 10, :]
+    w11 = w_rows[..., 11, :]
+    w12 = w_rows[..., 12, :]
+    w13 = w_rows[..., 13, :]
+    g0 = g[..., 0, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    q0_0 = a0 * a0
+    t_q0_0 = 2 * a0 * t_a0
+    q1_0 = a0 * a1
+    t_q1_0 = a0 * t_a1 + a1 * t_a0
+    q1_1 = a0 * a2
+    t_q1_1 = a0 * t_a2 + a2 * t_a0
+    q1_2 = a0 * a3
+    t_q1_2 = a0 * t_a3 + a3 * t_a0
+    q2_0 = a1 * a1 + a2 * a2 + a3 * a3
+    t_q2_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+    t_s3_3_0 = t_q0_0 * w3 + t_q2_0 * w4
+    t_s3_5_0 = t_q1_0 * w5
+    t_s3_5_1 = t_q1_1 * w5
+    t_s3_5_2 = t_q1_2 * w5
+    s4_6_0 = q0_0 * w6 + q2_0 * w7
+    t_s4_6_0 = t_q0_0 * w6 + t_q2_0 * w7
+    t_c4_6_0 = a0 * t_s4_6_0 + s4_6_0 * t_a0
+    s4_8_0 = q1_0 * w8
+    t_s4_8_0 = t_q1_0 * w8
+    s4_8_1 = q1_1 * w8
+    t_s4_8_1 = t_q1_1 * w8
+    s4_8_2 = q1_2 * w8
+    t_s4_8_2 = t_q1_2 * w8
+    t_c4_8_0 = a1 * t_s4_8_0 + a2 * t_s4_8_1 + a3 * t_s4_8_2 + s4_8_0 * t_a1 + s4_8_1 * t_a2 + s4_8_2 * t_a3
+    s4_9_0 = q0_0 * w9 + q2_0 * w10
+    t_s4_9_0 = t_q0_0 * w9 + t_q2_0 * w10
+    t_c4_9_0 = a1 * t_s4_9_0 + s4_9_0 * t_a1
+    t_c4_9_1 = a2 * t_s4_9_0 + s4_9_0 * t_a2
+    t_c4_9_2 = a3 * t_s4_9_0 + s4_9_0 * t_a3
+    s4_11_0 = q1_0 * w11
+    t_s4_11_0 = t_q1_0 * w11
+    s4_11_1 = q1_1 * w11
+    t_s4_11_1 = t_q1_1 * w11
+    s4_11_2 = q1_2 * w11
+    t_s4_11_2 = t_q1_2 * w11
+    t_c4_11_0 = a0 * t_s4_11_0 + s4_11_0 * t_a0
+    t_c4_11_1 = a0 * t_s4_11_1 + s4_11_1 * t_a0
+    t_c4_11_2 = a0 * t_s4_11_2 + s4_11_2 * t_a0
+    t_r0_0 = t_c4_6_0 + t_c4_8_0
+    t_r1_0 = t_c4_11_0 + t_c4_9_0
+    t_r1_1 = t_c4_11_1 + t_c4_9_1
+    t_r1_2 = t_c4_11_2 + t_c4_9_2
+    t_u12_0 = t_r0_0 * w12
+    t_u13_0 = t_r1_0 * w13
+    t_u13_1 = t_r1_1 * w13
+    t_u13_2 = t_r1_2 * w13
+    d_u13_2 = a3 * g0
+    t_d_u13_2 = g0 * t_a3
+    d_u13_1 = a2 * g0
+    t_d_u13_1 = g0 * t_a2
+    d_u13_0 = a1 * g0
+    t_d_u13_0 = g0 * t_a1
+    d_u12_0 = a0 * g0
+    t_d_u12_0 = g0 * t_a0
+    d_r1_2 = d_u13_2 * w13
+    t_d_r1_2 = t_d_u13_2 * w13
+    d_r1_1 = d_u13_1 * w13
+    t_d_r1_1 = t_d_u13_1 * w13
+    d_r1_0 = d_u13_0 * w13
+    t_d_r1_0 = t_d_u13_0 * w13
+    d_r0_0 = d_u12_0 * w12
+    t_d_r0_0 = t_d_u12_0 * w12
+    d_c4_11_2 = d_r1_2
+    t_d_c4_11_2 = t_d_r1_2
+    d_c4_11_1 = d_r1_1
+    t_d_c4_11_1 = t_d_r1_1
+    d_c4_11_0 = d_r1_0
+    t_d_c4_11_0 = t_d_r1_0
+    d_s4_11_2 = a0 * d_c4_11_2
+    t_d_s4_11_2 = a0 * t_d_c4_11_2 + d_c4_11_2 * t_a0
+    d_s4_11_1 = a0 * d_c4_11_1
+    t_d_s4_11_1 = a0 * t_d_c4_11_1 + d_c4_11_1 * t_a0
+    d_s4_11_0 = a0 * d_c4_11_0
+    t_d_s4_11_0 = a0 * t_d_c4_11_0 + d_c4_11_0 * t_a0
+    d_c4_9_2 = d_r1_2
+    t_d_c4_9_2 = t_d_r1_2
+    d_c4_9_1 = d_r1_1
+    t_d_c4_9_1 = t_d_r1_1
+    d_c4_9_0 = d_r1_0
+    t_d_c4_9_0 = t_d_r1_0
+    d_s4_9_0 = a1 * d_c4_9_0 + a2 * d_c4_9_1 + a3 * d_c4_9_2
+    t_d_s4_9_0 = (
+        a1 * t_d_c4_9_0 + a2 * t_d_c4_9_1 + a3 * t_d_c4_9_2 + d_c4_9_0 * t_a1 + d_c4_9_1 * t_a2 + d_c4_9_2 * t_a3
+    )
+    d_c4_8_0 = d_r0_0
+    t_d_c4_8_0 = t_d_r0_0
+    d_s4_8_2 = a3 * d_c4_8_0
+    t_d_s4_8_2 = a3 * t_d_c4_8_0 + d_c4_8_0 * t_a3
+    d_s4_8_1 = a2 * d_c4_8_0
+    t_d_s4_8_1 = a2 * t_d_c4_8_0 + d_c4_8_0 * t_a2
+    d_s4_8_0 = a1 * d_c4_8_0
+    t_d_s4_8_0 = a1 * t_d_c4_8_0 + d_c4_8_0 * t_a1
+    d_c4_6_0 = d_r0_0
+    t_d_c4_6_0 = t_d_r0_0
+    d_s4_6_0 = a0 * d_c4_6_0
+    t_d_s4_6_0 = a0 * t_d_c4_6_0 + d_c4_6_0 * t_a0
+    d_s3_5_2 = a3 * g0
+    t_d_s3_5_2 = g0 * t_a3
+    d_s3_5_1 = a2 * g0
+    t_d_s3_5_1 = g0 * t_a2
+    d_s3_5_0 = a1 * g0
+    t_d_s3_5_0 = g0 * t_a1
+    d_s3_3_0 = a0 * g0
+    t_d_s3_3_0 = g0 * t_a0
+    d_q2_0 = d_s3_3_0 * w4 + d_s4_6_0 * w7 + d_s4_9_0 * w10 + g0 * w2
+    t_d_q2_0 = t_d_s3_3_0 * w4 + t_d_s4_6_0 * w7 + t_d_s4_9_0 * w10
+    d_q1_2 = d_s3_5_2 * w5 + d_s4_11_2 * w11 + d_s4_8_2 * w8
+    t_d_q1_2 = t_d_s3_5_2 * w5 + t_d_s4_11_2 * w11 + t_d_s4_8_2 * w8
+    d_q1_1 = d_s3_5_1 * w5 + d_s4_11_1 * w11 + d_s4_8_1 * w8
+    t_d_q1_1 = t_d_s3_5_1 * w5 + t_d_s4_11_1 * w11 + t_d_s4_8_1 * w8
+    d_q1_0 = d_s3_5_0 * w5 + d_s4_11_0 * w11 + d_s4_8_0 * w8
+    t_d_q1_0 = t_d_s3_5_0 * w5 + t_d_s4_11_0 * w11 + t_d_s4_8_0 * w8
+    d_q0_0 = d_s3_3_0 * w3 + d_s4_6_0 * w6 + d_s4_9_0 * w9 + g0 * w1
+    t_d_q0_0 = t_d_s3_3_0 * w3 + t_d_s4_6_0 * w6 + t_d_s4_9_0 * w9
+    t_d_a0 = (
+        2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + d_c4_11_0 * t_s4_11_0 +
+        d_c4_11_1 * t_s4_11_1 + d_c4_11_2 * t_s4_11_2 + d_c4_6_0 * t_s4_6_0 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2 *
+        t_a3 + g0 * t_s3_3_0 + g0 * t_u12_0 + s4_11_0 * t_d_c4_11_0 + s4_11_1 * t_d_c4_11_1 + s4_11_2 * t_d_c4_11_2 +
+        s4_6_0 * t_d_c4_6_0
+    )
+    t_d_a1 = (
+        a0 * t_d_q1_0 + d_c4_8_0 * t_s4_8_0 + d_c4_9_0 * t_s4_9_0 + d_q1_0 * t_a0 + g0 * t_s3_5_0 + g0 * t_u13_0 +
+        s4_8_0 * t_d_c4_8_0 + s4_9_0 * t_d_c4_9_0 + 2 * (a1 * t_d_q2_0 + d_q2_0 * t_a1)
+    )
+    t_d_a2 = (
+        a0 * t_d_q1_1 + d_c4_8_0 * t_s4_8_1 + d_c4_9_1 * t_s4_9_0 + d_q1_1 * t_a0 + g0 * t_s3_5_1 + g0 * t_u13_1 +
+        s4_8_1 * t_d_c4_8_0 + s4_9_0 * t_d_c4_9_1 + 2 * (a2 * t_d_q2_0 + d_q2_0 * t_a2)
+    )
+    t_d_a3 = (
+        a0 * t_d_q1_2 + d_c4_8_0 * t_s4_8_2 + d_c4_9_2 * t_s4_9_0 + d_q1_2 * t_a0 + g0 * t_s3_5_2 + g0 * t_u13_2 +
+        s4_8_2 * t_d_c4_8_0 + s4_9_0 * t_d_c4_9_2 + 2 * (a3 * t_d_q2_0 + d_q2_0 * t_a3)
+    )
+    return torch.stack((t_d_a0, t_d_a1, t_d_a2, t_d_a3,), -2)
+
+
+def backward_w(species, a, w, g):
+    """Gradient to a, w of: Product basis to correlation 4."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -182,122 +540,8 @@ def backward(species, a, w, g):
     return torch.stack((d_a0, d_a1, d_a2, d_a3,), -2), torch.zeros_like(w).index_add(0, species, torch.stack((d_w0, d_w1, d_w2, d_w3, d_w4, d_w5, d_w6, d_w7, d_w8, d_w9, d_w10, d_w11, d_w12, d_w13,), -2))
 
 
-def forward_tangent(species, a, w, t_a, t_w):
-    """Tangent of: Product basis to correlation 4."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    w_rows = w[species]
-    w0 = w_rows[..., 0, :]
-    w1 = w_rows[..., 1, :]
-    w2 = w_rows[..., 2, :]
-    w3 = w_rows[..., 3, :]
-    w4 = w_rows[..., 4, :]
-    w5 = w_rows[..., 5, :]
-    w6 = w_rows[..., 6, :]
-    w7 = w_rows[..., 7, :]
-    w8 = w_rows[..., 8, :]
-    w9 = w_rows[..., 9, :]
-    w10 = w_rows[..., 10, :]
-    w11 = w_rows[..., 11, :]
-    w12 = w_rows[..., 12, :]
-    w13 = w_rows[..., 13, :]
-    t_a0 = t_a[..., 0, :]
-    t_a1 = t_a[..., 1, :]
-    t_a2 = t_a[..., 2, :]
-    t_a3 = t_a[..., 3, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
-    t_w4 = t_w_rows[..., 4, :]
-    t_w5 = t_w_rows[..., 5, :]
-    t_w6 = t_w_rows[..., 6, :]
-    t_w7 = t_w_rows[..., 7, :]
-    t_w8 = t_w_rows[..., 8, :]
-    t_w9 = t_w_rows[..., 9, :]
-    t_w10 = t_w_rows[..., 10, :]
-    t_w11 = t_w_rows[..., 11, :]
-    t_w12 = t_w_rows[..., 12, :]
-    t_w13 = t_w_rows[..., 13, :]
-    q0_0 = a0 * a0
-    t_q0_0 = 2 * a0 * t_a0
-    q1_0 = a0 * a1
-    t_q1_0 = a0 * t_a1 + a1 * t_a0
-    q1_1 = a0 * a2
-    t_q1_1 = a0 * t_a2 + a2 * t_a0
-    q1_2 = a0 * a3
-    t_q1_2 = a0 * t_a3 + a3 * t_a0
-    q2_0 = a1 * a1 + a2 * a2 + a3 * a3
-    t_q2_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-    s3_3_0 = q0_0 * w3 + q2_0 * w4
-    t_s3_3_0 = q0_0 * t_w3 + q2_0 * t_w4 + t_q0_0 * w3 + t_q2_0 * w4
-    s3_5_0 = q1_0 * w5
-    t_s3_5_0 = q1_0 * t_w5 + t_q1_0 * w5
-    s3_5_1 = q1_1 * w5
-    t_s3_5_1 = q1_1 * t_w5 + t_q1_1 * w5
-    s3_5_2 = q1_2 * w5
-    t_s3_5_2 = q1_2 * t_w5 + t_q1_2 * w5
-    s4_6_0 = q0_0 * w6 + q2_0 * w7
-    t_s4_6_0 = q0_0 * t_w6 + q2_0 * t_w7 + t_q0_0 * w6 + t_q2_0 * w7
-    c4_6_0 = a0 * s4_6_0
-    t_c4_6_0 = a0 * t_s4_6_0 + s4_6_0 * t_a0
-    s4_8_0 = q1_0 * w8
-    t_s4_8_0 = q1_0 * t_w8 + t_q1_0 * w8
-    s4_8_1 = q1_1 * w8
-    t_s4_8_1 = q1_1 * t_w8 + t_q1_1 * w8
-    s4_8_2 = q1_2 * w8
-    t_s4_8_2 = q1_2 * t_w8 + t_q1_2 * w8
-    c4_8_0 = a1 * s4_8_0 + a2 * s4_8_1 + a3 * s4_8_2
-    t_c4_8_0 = a1 * t_s4_8_0 + a2 * t_s4_8_1 + a3 * t_s4_8_2 + s4_8_0 * t_a1 + s4_8_1 * t_a2 + s4_8_2 * t_a3
-    s4_9_0 = q0_0 * w9 + q2_0 * w10
-    t_s4_9_0 = q0_0 * t_w9 + q2_0 * t_w10 + t_q0_0 * w9 + t_q2_0 * w10
-    c4_9_0 = a1 * s4_9_0
-    t_c4_9_0 = a1 * t_s4_9_0 + s4_9_0 * t_a1
-    c4_9_1 = a2 * s4_9_0
-    t_c4_9_1 = a2 * t_s4_9_0 + s4_9_0 * t_a2
-    c4_9_2 = a3 * s4_9_0
-    t_c4_9_2 = a3 * t_s4_9_0 + s4_9_0 * t_a3
-    s4_11_0 = q1_0 * w11
-    t_s4_11_0 = q1_0 * t_w11 + t_q1_0 * w11
-    s4_11_1 = q1_1 * w11
-    t_s4_11_1 = q1_1 * t_w11 + t_q1_1 * w11
-    s4_11_2 = q1_2 * w11
-    t_s4_11_2 = q1_2 * t_w11 + t_q1_2 * w11
-    c4_11_0 = a0 * s4_11_0
-    t_c4_11_0 = a0 * t_s4_11_0 + s4_11_0 * t_a0
-    c4_11_1 = a0 * s4_11_1
-    t_c4_11_1 = a0 * t_s4_11_1 + s4_11_1 * t_a0
-    c4_11_2 = a0 * s4_11_2
-    t_c4_11_2 = a0 * t_s4_11_2 + s4_11_2 * t_a0
-    r0_0 = c4_6_0 + c4_8_0
-    t_r0_0 = t_c4_6_0 + t_c4_8_0
-    r1_0 = c4_11_0 + c4_9_0
-    t_r1_0 = t_c4_11_0 + t_c4_9_0
-    r1_1 = c4_11_1 + c4_9_1
-    t_r1_1 = t_c4_11_1 + t_c4_9_1
-    r1_2 = c4_11_2 + c4_9_2
-    t_r1_2 = t_c4_11_2 + t_c4_9_2
-    u12_0 = r0_0 * w12
-    t_u12_0 = r0_0 * t_w12 + t_r0_0 * w12
-    u13_0 = r1_0 * w13
-    t_u13_0 = r1_0 * t_w13 + t_r1_0 * w13
-    u13_1 = r1_1 * w13
-    t_u13_1 = r1_1 * t_w13 + t_r1_1 * w13
-    u13_2 = r1_2 * w13
-    t_u13_2 = r1_2 * t_w13 + t_r1_2 * w13
-    t_out0 = (
-        a0 * t_s3_3_0 + a0 * t_u12_0 + a0 * t_w0 + a1 * t_s3_5_0 + a1 * t_u13_0 + a2 * t_s3_5_1 + a2 * t_u13_1 + a3 *
-        t_s3_5_2 + a3 * t_u13_2 + q0_0 * t_w1 + q2_0 * t_w2 + s3_3_0 * t_a0 + s3_5_0 * t_a1 + s3_5_1 * t_a2 + s3_5_2 *
-        t_a3 + t_a0 * u12_0 + t_a0 * w0 + t_a1 * u13_0 + t_a2 * u13_1 + t_a3 * u13_2 + t_q0_0 * w1 + t_q2_0 * w2
-    )
-    return torch.stack((t_out0,), -2)
-
-
-def backward_tangent(species, a, w, g, t_a, t_w):
-    """Tangent of the gradient of: Product basis to correlation 4."""
+def backward_tangent_w(species, a, w, g, t_a):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 4."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -321,21 +565,6 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_a1 = t_a[..., 1, :]
     t_a2 = t_a[..., 2, :]
     t_a3 = t_a[..., 3, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
-    t_w4 = t_w_rows[..., 4, :]
-    t_w5 = t_w_rows[..., 5, :]
-    t_w6 = t_w_rows[..., 6, :]
-    t_w7 = t_w_rows[..., 7, :]
-    t_w8 = t_w_rows[..., 8, :]
-    t_w9 = t_w_rows[..., 9, :]
-    t_w10 = t_w_rows[..., 10, :]
-    t_w11 = t_w_rows[..., 11, :]
-    t_w12 = t_w_rows[..., 12, :]
-    t_w13 = t_w_rows[..., 13, :]
     q0_0 = a0 * a0
     t_q0_0 = 2 * a0 * t_a0
     q1_0 = a0 * a1
@@ -346,24 +575,24 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_q1_2 = a0 * t_a3 + a3 * t_a0
     q2_0 = a1 * a1 + a2 * a2 + a3 * a3
     t_q2_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-    t_s3_3_0 = q0_0 * t_w3 + q2_0 * t_w4 + t_q0_0 * w3 + t_q2_0 * w4
-    t_s3_5_0 = q1_0 * t_w5 + t_q1_0 * w5
-    t_s3_5_1 = q1_1 * t_w5 + t_q1_1 * w5
-    t_s3_5_2 = q1_2 * t_w5 + t_q1_2 * w5
+    t_s3_3_0 = t_q0_0 * w3 + t_q2_0 * w4
+    t_s3_5_0 = t_q1_0 * w5
+    t_s3_5_1 = t_q1_1 * w5
+    t_s3_5_2 = t_q1_2 * w5
     s4_6_0 = q0_0 * w6 + q2_0 * w7
-    t_s4_6_0 = q0_0 * t_w6 + q2_0 * t_w7 + t_q0_0 * w6 + t_q2_0 * w7
+    t_s4_6_0 = t_q0_0 * w6 + t_q2_0 * w7
     c4_6_0 = a0 * s4_6_0
     t_c4_6_0 = a0 * t_s4_6_0 + s4_6_0 * t_a0
     s4_8_0 = q1_0 * w8
-    t_s4_8_0 = q1_0 * t_w8 + t_q1_0 * w8
+    t_s4_8_0 = t_q1_0 * w8
     s4_8_1 = q1_1 * w8
-    t_s4_8_1 = q1_1 * t_w8 + t_q1_1 * w8
+    t_s4_8_1 = t_q1_1 * w8
     s4_8_2 = q1_2 * w8
-    t_s4_8_2 = q1_2 * t_w8 + t_q1_2 * w8
+    t_s4_8_2 = t_q1_2 * w8
     c4_8_0 = a1 * s4_8_0 + a2 * s4_8_1 + a3 * s4_8_2
     t_c4_8_0 = a1 * t_s4_8_0 + a2 * t_s4_8_1 + a3 * t_s4_8_2 + s4_8_0 * t_a1 + s4_8_1 * t_a2 + s4_8_2 * t_a3
     s4_9_0 = q0_0 * w9 + q2_0 * w10
-    t_s4_9_0 = q0_0 * t_w9 + q2_0 * t_w10 + t_q0_0 * w9 + t_q2_0 * w10
+    t_s4_9_0 = t_q0_0 * w9 + t_q2_0 * w10
     c4_9_0 = a1 * s4_9_0
     t_c4_9_0 = a1 * t_s4_9_0 + s4_9_0 * t_a1
     c4_9_1 = a2 * s4_9_0
@@ -371,11 +600,11 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     c4_9_2 = a3 * s4_9_0
     t_c4_9_2 = a3 * t_s4_9_0 + s4_9_0 * t_a3
     s4_11_0 = q1_0 * w11
-    t_s4_11_0 = q1_0 * t_w11 + t_q1_0 * w11
+    t_s4_11_0 = t_q1_0 * w11
     s4_11_1 = q1_1 * w11
-    t_s4_11_1 = q1_1 * t_w11 + t_q1_1 * w11
+    t_s4_11_1 = t_q1_1 * w11
     s4_11_2 = q1_2 * w11
-    t_s4_11_2 = q1_2 * t_w11 + t_q1_2 * w11
+    t_s4_11_2 = t_q1_2 * w11
     c4_11_0 = a0 * s4_11_0
     t_c4_11_0 = a0 * t_s4_11_0 + s4_11_0 * t_a0
     c4_11_1 = a0 * s4_11_1
@@ -390,10 +619,10 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_r1_1 = t_c4_11_1 + t_c4_9_1
     r1_2 = c4_11_2 + c4_9_2
     t_r1_2 = t_c4_11_2 + t_c4_9_2
-    t_u12_0 = r0_0 * t_w12 + t_r0_0 * w12
-    t_u13_0 = r1_0 * t_w13 + t_r1_0 * w13
-    t_u13_1 = r1_1 * t_w13 + t_r1_1 * w13
-    t_u13_2 = r1_2 * t_w13 + t_r1_2 * w13
+    t_u12_0 = t_r0_0 * w12
+    t_u13_0 = t_r1_0 * w13
+    t_u13_1 = t_r1_1 * w13
+    t_u13_2 = t_r1_2 * w13
     d_u13_2 = a3 * g0
     t_d_u13_2 = g0 * t_a3
     d_u13_1 = a2 * g0
@@ -403,13 +632,13 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     d_u12_0 = a0 * g0
     t_d_u12_0 = g0 * t_a0
     d_r1_2 = d_u13_2 * w13
-    t_d_r1_2 = d_u13_2 * t_w13 + t_d_u13_2 * w13
+    t_d_r1_2 = t_d_u13_2 * w13
     d_r1_1 = d_u13_1 * w13
-    t_d_r1_1 = d_u13_1 * t_w13 + t_d_u13_1 * w13
+    t_d_r1_1 = t_d_u13_1 * w13
     d_r1_0 = d_u13_0 * w13
-    t_d_r1_0 = d_u13_0 * t_w13 + t_d_u13_0 * w13
+    t_d_r1_0 = t_d_u13_0 * w13
     d_r0_0 = d_u12_0 * w12
-    t_d_r0_0 = d_u12_0 * t_w12 + t_d_u12_0 * w12
+    t_d_r0_0 = t_d_u12_0 * w12
     d_c4_11_2 = d_r1_2
     t_d_c4_11_2 = t_d_r1_2
     d_c4_11_1 = d_r1_1
@@ -453,32 +682,20 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     d_s3_3_0 = a0 * g0
     t_d_s3_3_0 = g0 * t_a0
     d_q2_0 = d_s3_3_0 * w4 + d_s4_6_0 * w7 + d_s4_9_0 * w10 + g0 * w2
-    t_d_q2_0 = (
-        d_s3_3_0 * t_w4 + d_s4_6_0 * t_w7 + d_s4_9_0 * t_w10 + g0 * t_w2 + t_d_s3_3_0 * w4 + t_d_s4_6_0 * w7 +
-        t_d_s4_9_0 * w10
-    )
+    t_d_q2_0 = t_d_s3_3_0 * w4 + t_d_s4_6_0 * w7 + t_d_s4_9_0 * w10
     d_q1_2 = d_s3_5_2 * w5 + d_s4_11_2 * w11 + d_s4_8_2 * w8
-    t_d_q1_2 = (
-        d_s3_5_2 * t_w5 + d_s4_11_2 * t_w11 + d_s4_8_2 * t_w8 + t_d_s3_5_2 * w5 + t_d_s4_11_2 * w11 + t_d_s4_8_2 * w8
-    )
+    t_d_q1_2 = t_d_s3_5_2 * w5 + t_d_s4_11_2 * w11 + t_d_s4_8_2 * w8
     d_q1_1 = d_s3_5_1 * w5 + d_s4_11_1 * w11 + d_s4_8_1 * w8
-    t_d_q1_1 = (
-        d_s3_5_1 * t_w5 + d_s4_11_1 * t_w11 + d_s4_8_1 * t_w8 + t_d_s3_5_1 * w5 + t_d_s4_11_1 * w11 + t_d_s4_8_1 * w8
-    )
+    t_d_q1_1 = t_d_s3_5_1 * w5 + t_d_s4_11_1 * w11 + t_d_s4_8_1 * w8
     d_q1_0 = d_s3_5_0 * w5 + d_s4_11_0 * w11 + d_s4_8_0 * w8
-    t_d_q1_0 = (
-        d_s3_5_0 * t_w5 + d_s4_11_0 * t_w11 + d_s4_8_0 * t_w8 + t_d_s3_5_0 * w5 + t_d_s4_11_0 * w11 + t_d_s4_8_0 * w8
-    )
+    t_d_q1_0 = t_d_s3_5_0 * w5 + t_d_s4_11_0 * w11 + t_d_s4_8_0 * w8
     d_q0_0 = d_s3_3_0 * w3 + d_s4_6_0 * w6 + d_s4_9_0 * w9 + g0 * w1
-    t_d_q0_0 = (
-        d_s3_3_0 * t_w3 + d_s4_6_0 * t_w6 + d_s4_9_0 * t_w9 + g0 * t_w1 + t_d_s3_3_0 * w3 + t_d_s4_6_0 * w6 +
-        t_d_s4_9_0 * w9
-    )
+    t_d_q0_0 = t_d_s3_3_0 * w3 + t_d_s4_6_0 * w6 + t_d_s4_9_0 * w9
     t_d_a0 = (
         2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + d_c4_11_0 * t_s4_11_0 +
         d_c4_11_1 * t_s4_11_1 + d_c4_11_2 * t_s4_11_2 + d_c4_6_0 * t_s4_6_0 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2 *
-        t_a3 + g0 * t_s3_3_0 + g0 * t_u12_0 + g0 * t_w0 + s4_11_0 * t_d_c4_11_0 + s4_11_1 * t_d_c4_11_1 + s4_11_2 *
-        t_d_c4_11_2 + s4_6_0 * t_d_c4_6_0
+        t_a3 + g0 * t_s3_3_0 + g0 * t_u12_0 + s4_11_0 * t_d_c4_11_0 + s4_11_1 * t_d_c4_11_1 + s4_11_2 * t_d_c4_11_2 +
+        s4_6_0 * t_d_c4_6_0
     )
     t_d_a1 = (
         a0 * t_d_q1_0 + d_c4_8_0 * t_s4_8_0 + d_c4_9_0 * t_s4_9_0 + d_q1_0 * t_a0 + g0 * t_s3_5_0 + g0 * t_u13_0 +

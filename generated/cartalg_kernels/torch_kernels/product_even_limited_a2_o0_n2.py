@@ -3,8 +3,8 @@
 # Kernel:      product_even_limited_a2_o0_n2
 # Rule:        out = sum over orders 1..2 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 4, channel] -> out [atoms, component, channel]
-# Operations:  forward 24, backward 44, forward_tangent 51, backward_tangent 67
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 f61d2ba1a34df640
+# Operations:  forward 24, forward_tangent 26, backward 23, backward_tangent 21, backward_w 44, backward_tangent_w 44
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 1603b233714c1a75
 
 import torch
 
@@ -32,8 +32,103 @@ def forward(species, a, w):
     return torch.stack((out0,), -2)
 
 
+def forward_tangent(species, a, w, t_a):
+    """Tangent of: Product basis to correlation 2."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    a7 = a[..., 7, :]
+    a8 = a[..., 8, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    t_a4 = t_a[..., 4, :]
+    t_a5 = t_a[..., 5, :]
+    t_a6 = t_a[..., 6, :]
+    t_a7 = t_a[..., 7, :]
+    t_a8 = t_a[..., 8, :]
+    t_q0_0 = 2 * a0 * t_a0
+    t_q3_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+    t_q6_0 = (2 / 3) * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + (8 / 9) * a6 * t_a6
+    t_out0 = t_a0 * w0 + t_q0_0 * w1 + t_q3_0 * w2 + t_q6_0 * w3
+    return torch.stack((t_out0,), -2)
+
+
 def backward(species, a, w, g):
-    """Gradient of: Product basis to correlation 2."""
+    """Gradient to a of: Product basis to correlation 2."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    a7 = a[..., 7, :]
+    a8 = a[..., 8, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    g0 = g[..., 0, :]
+    d_q6_0 = g0 * w3
+    d_q3_0 = g0 * w2
+    d_q0_0 = g0 * w1
+    d_a0 = 2 * a0 * d_q0_0 + g0 * w0
+    d_a1 = 2 * a1 * d_q3_0
+    d_a2 = 2 * a2 * d_q3_0
+    d_a3 = 2 * a3 * d_q3_0
+    d_a4 = (2 / 3) * a4 * d_q6_0
+    d_a5 = (2 / 3) * a5 * d_q6_0
+    d_a6 = (8 / 9) * a6 * d_q6_0
+    d_a7 = (2 / 3) * a7 * d_q6_0
+    d_a8 = (2 / 3) * a8 * d_q6_0
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6, d_a7, d_a8,), -2)
+
+
+def backward_tangent(species, a, w, g, t_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 2."""
+    w_rows = w[species]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    g0 = g[..., 0, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    t_a4 = t_a[..., 4, :]
+    t_a5 = t_a[..., 5, :]
+    t_a6 = t_a[..., 6, :]
+    t_a7 = t_a[..., 7, :]
+    t_a8 = t_a[..., 8, :]
+    d_q6_0 = g0 * w3
+    d_q3_0 = g0 * w2
+    d_q0_0 = g0 * w1
+    t_d_a0 = 2 * d_q0_0 * t_a0
+    t_d_a1 = 2 * d_q3_0 * t_a1
+    t_d_a2 = 2 * d_q3_0 * t_a2
+    t_d_a3 = 2 * d_q3_0 * t_a3
+    t_d_a4 = (2 / 3) * d_q6_0 * t_a4
+    t_d_a5 = (2 / 3) * d_q6_0 * t_a5
+    t_d_a6 = (8 / 9) * d_q6_0 * t_a6
+    t_d_a7 = (2 / 3) * d_q6_0 * t_a7
+    t_d_a8 = (2 / 3) * d_q6_0 * t_a8
+    return torch.stack((t_d_a0, t_d_a1, t_d_a2, t_d_a3, t_d_a4, t_d_a5, t_d_a6, t_d_a7, t_d_a8,), -2)
+
+
+def backward_w(species, a, w, g):
+    """Gradient to a, w of: Product basis to correlation 2."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -71,48 +166,8 @@ def backward(species, a, w, g):
     return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6, d_a7, d_a8,), -2), torch.zeros_like(w).index_add(0, species, torch.stack((d_w0, d_w1, d_w2, d_w3,), -2))
 
 
-def forward_tangent(species, a, w, t_a, t_w):
-    """Tangent of: Product basis to correlation 2."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    a4 = a[..., 4, :]
-    a5 = a[..., 5, :]
-    a6 = a[..., 6, :]
-    a7 = a[..., 7, :]
-    a8 = a[..., 8, :]
-    w_rows = w[species]
-    w0 = w_rows[..., 0, :]
-    w1 = w_rows[..., 1, :]
-    w2 = w_rows[..., 2, :]
-    w3 = w_rows[..., 3, :]
-    t_a0 = t_a[..., 0, :]
-    t_a1 = t_a[..., 1, :]
-    t_a2 = t_a[..., 2, :]
-    t_a3 = t_a[..., 3, :]
-    t_a4 = t_a[..., 4, :]
-    t_a5 = t_a[..., 5, :]
-    t_a6 = t_a[..., 6, :]
-    t_a7 = t_a[..., 7, :]
-    t_a8 = t_a[..., 8, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
-    q0_0 = a0 * a0
-    t_q0_0 = 2 * a0 * t_a0
-    q3_0 = a1 * a1 + a2 * a2 + a3 * a3
-    t_q3_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-    q6_0 = (1 / 3) * (a4 * a4 + a5 * a5 + a7 * a7 + a8 * a8) + (4 / 9) * a6 * a6
-    t_q6_0 = (2 / 3) * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + (8 / 9) * a6 * t_a6
-    t_out0 = a0 * t_w0 + q0_0 * t_w1 + q3_0 * t_w2 + q6_0 * t_w3 + t_a0 * w0 + t_q0_0 * w1 + t_q3_0 * w2 + t_q6_0 * w3
-    return torch.stack((t_out0,), -2)
-
-
-def backward_tangent(species, a, w, g, t_a, t_w):
-    """Tangent of the gradient of: Product basis to correlation 2."""
+def backward_tangent_w(species, a, w, g, t_a):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 2."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -136,29 +191,21 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_a6 = t_a[..., 6, :]
     t_a7 = t_a[..., 7, :]
     t_a8 = t_a[..., 8, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
     t_q0_0 = 2 * a0 * t_a0
     t_q3_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
     t_q6_0 = (2 / 3) * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + (8 / 9) * a6 * t_a6
     d_q6_0 = g0 * w3
-    t_d_q6_0 = g0 * t_w3
     d_q3_0 = g0 * w2
-    t_d_q3_0 = g0 * t_w2
     d_q0_0 = g0 * w1
-    t_d_q0_0 = g0 * t_w1
-    t_d_a0 = 2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + g0 * t_w0
-    t_d_a1 = 2 * (a1 * t_d_q3_0 + d_q3_0 * t_a1)
-    t_d_a2 = 2 * (a2 * t_d_q3_0 + d_q3_0 * t_a2)
-    t_d_a3 = 2 * (a3 * t_d_q3_0 + d_q3_0 * t_a3)
-    t_d_a4 = (2 / 3) * (a4 * t_d_q6_0 + d_q6_0 * t_a4)
-    t_d_a5 = (2 / 3) * (a5 * t_d_q6_0 + d_q6_0 * t_a5)
-    t_d_a6 = (8 / 9) * (a6 * t_d_q6_0 + d_q6_0 * t_a6)
-    t_d_a7 = (2 / 3) * (a7 * t_d_q6_0 + d_q6_0 * t_a7)
-    t_d_a8 = (2 / 3) * (a8 * t_d_q6_0 + d_q6_0 * t_a8)
+    t_d_a0 = 2 * d_q0_0 * t_a0
+    t_d_a1 = 2 * d_q3_0 * t_a1
+    t_d_a2 = 2 * d_q3_0 * t_a2
+    t_d_a3 = 2 * d_q3_0 * t_a3
+    t_d_a4 = (2 / 3) * d_q6_0 * t_a4
+    t_d_a5 = (2 / 3) * d_q6_0 * t_a5
+    t_d_a6 = (8 / 9) * d_q6_0 * t_a6
+    t_d_a7 = (2 / 3) * d_q6_0 * t_a7
+    t_d_a8 = (2 / 3) * d_q6_0 * t_a8
     t_d_w0 = g0 * t_a0
     t_d_w1 = g0 * t_q0_0
     t_d_w2 = g0 * t_q3_0

@@ -3,8 +3,9 @@
 # Kernel:      product_even_limited_a2_o1_n2
 # Rule:        out = sum over orders 1..2 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 7, channel] -> out [atoms, component, channel]
-# Operations:  forward 67, backward 167, forward_tangent 168, backward_tangent 280
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 72114c55c0189169
+# Operations:  forward 67, forward_tangent 97, backward 103, backward_tangent 95, backward_w 167, backward_tangent_w
+#              189
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 629ca27eae51b336
 
 import torch
 
@@ -44,8 +45,156 @@ def forward(species, a, w):
     return torch.stack((out0, out1, out2, out3,), -2)
 
 
+def forward_tangent(species, a, w, t_a):
+    """Tangent of: Product basis to correlation 2."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    a7 = a[..., 7, :]
+    a8 = a[..., 8, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    w6 = w_rows[..., 6, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    t_a4 = t_a[..., 4, :]
+    t_a5 = t_a[..., 5, :]
+    t_a6 = t_a[..., 6, :]
+    t_a7 = t_a[..., 7, :]
+    t_a8 = t_a[..., 8, :]
+    t_q0_0 = 2 * a0 * t_a0
+    t_q1_0 = a0 * t_a1 + a1 * t_a0
+    t_q1_1 = a0 * t_a2 + a2 * t_a0
+    t_q1_2 = a0 * t_a3 + a3 * t_a0
+    t_q3_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+    t_q5_0 = (
+        -(1 / 3) * (a1 * t_a6 + a6 * t_a1) - (1 / 2) * (a1 * t_a8 - a2 * t_a5 - a3 * t_a4 - a4 * t_a3 - a5 * t_a2 + a8
+        * t_a1)
+    )
+    t_q5_1 = (1 / 2) * (a1 * t_a5 + a3 * t_a7 + a5 * t_a1 + a7 * t_a3) + (2 / 3) * (a2 * t_a6 + a6 * t_a2)
+    t_q5_2 = (
+        (1 / 2) * (a1 * t_a4 + a2 * t_a7 + a3 * t_a8 + a4 * t_a1 + a7 * t_a2 + a8 * t_a3) - (1 / 3) * (a3 * t_a6 + a6
+        * t_a3)
+    )
+    t_q6_0 = (2 / 3) * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + (8 / 9) * a6 * t_a6
+    t_out0 = t_a0 * w0 + t_q0_0 * w2 + t_q3_0 * w4 + t_q6_0 * w6
+    t_out1 = t_a1 * w1 + t_q1_0 * w3 + t_q5_0 * w5
+    t_out2 = t_a2 * w1 + t_q1_1 * w3 + t_q5_1 * w5
+    t_out3 = t_a3 * w1 + t_q1_2 * w3 + t_q5_2 * w5
+    return torch.stack((t_out0, t_out1, t_out2, t_out3,), -2)
+
+
 def backward(species, a, w, g):
-    """Gradient of: Product basis to correlation 2."""
+    """Gradient to a of: Product basis to correlation 2."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    a7 = a[..., 7, :]
+    a8 = a[..., 8, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    w6 = w_rows[..., 6, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    g3 = g[..., 3, :]
+    d_q6_0 = g0 * w6
+    d_q5_2 = g3 * w5
+    d_q5_1 = g2 * w5
+    d_q5_0 = g1 * w5
+    d_q3_0 = g0 * w4
+    d_q1_2 = g3 * w3
+    d_q1_1 = g2 * w3
+    d_q1_0 = g1 * w3
+    d_q0_0 = g0 * w2
+    d_a0 = 2 * a0 * d_q0_0 + a1 * d_q1_0 + a2 * d_q1_1 + a3 * d_q1_2 + g0 * w0
+    d_a1 = (
+        a0 * d_q1_0 + g1 * w1 + 2 * a1 * d_q3_0 + (1 / 2) * (a4 * d_q5_2 + a5 * d_q5_1 - a8 * d_q5_0) - (1 / 3) * a6 *
+        d_q5_0
+    )
+    d_a2 = a0 * d_q1_1 + g2 * w1 + 2 * a2 * d_q3_0 + (1 / 2) * (a5 * d_q5_0 + a7 * d_q5_2) + (2 / 3) * a6 * d_q5_1
+    d_a3 = (
+        a0 * d_q1_2 + g3 * w1 + 2 * a3 * d_q3_0 + (1 / 2) * (a4 * d_q5_0 + a7 * d_q5_1 + a8 * d_q5_2) - (1 / 3) * a6 *
+        d_q5_2
+    )
+    d_a4 = (1 / 2) * (a1 * d_q5_2 + a3 * d_q5_0) + (2 / 3) * a4 * d_q6_0
+    d_a5 = (1 / 2) * (a1 * d_q5_1 + a2 * d_q5_0) + (2 / 3) * a5 * d_q6_0
+    d_a6 = -(1 / 3) * (a1 * d_q5_0 + a3 * d_q5_2) + (2 / 3) * a2 * d_q5_1 + (8 / 9) * a6 * d_q6_0
+    d_a7 = (1 / 2) * (a2 * d_q5_2 + a3 * d_q5_1) + (2 / 3) * a7 * d_q6_0
+    d_a8 = -(1 / 2) * (a1 * d_q5_0 - a3 * d_q5_2) + (2 / 3) * a8 * d_q6_0
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6, d_a7, d_a8,), -2)
+
+
+def backward_tangent(species, a, w, g, t_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 2."""
+    w_rows = w[species]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    w6 = w_rows[..., 6, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    g3 = g[..., 3, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    t_a4 = t_a[..., 4, :]
+    t_a5 = t_a[..., 5, :]
+    t_a6 = t_a[..., 6, :]
+    t_a7 = t_a[..., 7, :]
+    t_a8 = t_a[..., 8, :]
+    d_q6_0 = g0 * w6
+    d_q5_2 = g3 * w5
+    d_q5_1 = g2 * w5
+    d_q5_0 = g1 * w5
+    d_q3_0 = g0 * w4
+    d_q1_2 = g3 * w3
+    d_q1_1 = g2 * w3
+    d_q1_0 = g1 * w3
+    d_q0_0 = g0 * w2
+    t_d_a0 = 2 * d_q0_0 * t_a0 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2 * t_a3
+    t_d_a1 = (
+        d_q1_0 * t_a0 + 2 * d_q3_0 * t_a1 - (1 / 3) * d_q5_0 * t_a6 - (1 / 2) * (d_q5_0 * t_a8 - d_q5_1 * t_a5 -
+        d_q5_2 * t_a4)
+    )
+    t_d_a2 = d_q1_1 * t_a0 + 2 * d_q3_0 * t_a2 + (1 / 2) * (d_q5_0 * t_a5 + d_q5_2 * t_a7) + (2 / 3) * d_q5_1 * t_a6
+    t_d_a3 = (
+        d_q1_2 * t_a0 + 2 * d_q3_0 * t_a3 + (1 / 2) * (d_q5_0 * t_a4 + d_q5_1 * t_a7 + d_q5_2 * t_a8) - (1 / 3) *
+        d_q5_2 * t_a6
+    )
+    t_d_a4 = (1 / 2) * (d_q5_0 * t_a3 + d_q5_2 * t_a1) + (2 / 3) * d_q6_0 * t_a4
+    t_d_a5 = (1 / 2) * (d_q5_0 * t_a2 + d_q5_1 * t_a1) + (2 / 3) * d_q6_0 * t_a5
+    t_d_a6 = -(1 / 3) * (d_q5_0 * t_a1 + d_q5_2 * t_a3) + (2 / 3) * d_q5_1 * t_a2 + (8 / 9) * d_q6_0 * t_a6
+    t_d_a7 = (1 / 2) * (d_q5_1 * t_a3 + d_q5_2 * t_a2) + (2 / 3) * d_q6_0 * t_a7
+    t_d_a8 = -(1 / 2) * (d_q5_0 * t_a1 - d_q5_2 * t_a3) + (2 / 3) * d_q6_0 * t_a8
+    return torch.stack((t_d_a0, t_d_a1, t_d_a2, t_d_a3, t_d_a4, t_d_a5, t_d_a6, t_d_a7, t_d_a8,), -2)
+
+
+def backward_w(species, a, w, g):
+    """Gradient to a, w of: Product basis to correlation 2."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -110,75 +259,8 @@ def backward(species, a, w, g):
     return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6, d_a7, d_a8,), -2), torch.zeros_like(w).index_add(0, species, torch.stack((d_w0, d_w1, d_w2, d_w3, d_w4, d_w5, d_w6,), -2))
 
 
-def forward_tangent(species, a, w, t_a, t_w):
-    """Tangent of: Product basis to correlation 2."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    a4 = a[..., 4, :]
-    a5 = a[..., 5, :]
-    a6 = a[..., 6, :]
-    a7 = a[..., 7, :]
-    a8 = a[..., 8, :]
-    w_rows = w[species]
-    w0 = w_rows[..., 0, :]
-    w1 = w_rows[..., 1, :]
-    w2 = w_rows[..., 2, :]
-    w3 = w_rows[..., 3, :]
-    w4 = w_rows[..., 4, :]
-    w5 = w_rows[..., 5, :]
-    w6 = w_rows[..., 6, :]
-    t_a0 = t_a[..., 0, :]
-    t_a1 = t_a[..., 1, :]
-    t_a2 = t_a[..., 2, :]
-    t_a3 = t_a[..., 3, :]
-    t_a4 = t_a[..., 4, :]
-    t_a5 = t_a[..., 5, :]
-    t_a6 = t_a[..., 6, :]
-    t_a7 = t_a[..., 7, :]
-    t_a8 = t_a[..., 8, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
-    t_w4 = t_w_rows[..., 4, :]
-    t_w5 = t_w_rows[..., 5, :]
-    t_w6 = t_w_rows[..., 6, :]
-    q0_0 = a0 * a0
-    t_q0_0 = 2 * a0 * t_a0
-    q1_0 = a0 * a1
-    t_q1_0 = a0 * t_a1 + a1 * t_a0
-    q1_1 = a0 * a2
-    t_q1_1 = a0 * t_a2 + a2 * t_a0
-    q1_2 = a0 * a3
-    t_q1_2 = a0 * t_a3 + a3 * t_a0
-    q3_0 = a1 * a1 + a2 * a2 + a3 * a3
-    t_q3_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-    q5_0 = -(1 / 3) * a1 * a6 - (1 / 2) * (a1 * a8 - a2 * a5 - a3 * a4)
-    t_q5_0 = (
-        -(1 / 3) * (a1 * t_a6 + a6 * t_a1) - (1 / 2) * (a1 * t_a8 - a2 * t_a5 - a3 * t_a4 - a4 * t_a3 - a5 * t_a2 + a8
-        * t_a1)
-    )
-    q5_1 = (1 / 2) * (a1 * a5 + a3 * a7) + (2 / 3) * a2 * a6
-    t_q5_1 = (1 / 2) * (a1 * t_a5 + a3 * t_a7 + a5 * t_a1 + a7 * t_a3) + (2 / 3) * (a2 * t_a6 + a6 * t_a2)
-    q5_2 = (1 / 2) * (a1 * a4 + a2 * a7 + a3 * a8) - (1 / 3) * a3 * a6
-    t_q5_2 = (
-        (1 / 2) * (a1 * t_a4 + a2 * t_a7 + a3 * t_a8 + a4 * t_a1 + a7 * t_a2 + a8 * t_a3) - (1 / 3) * (a3 * t_a6 + a6
-        * t_a3)
-    )
-    q6_0 = (1 / 3) * (a4 * a4 + a5 * a5 + a7 * a7 + a8 * a8) + (4 / 9) * a6 * a6
-    t_q6_0 = (2 / 3) * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + (8 / 9) * a6 * t_a6
-    t_out0 = a0 * t_w0 + q0_0 * t_w2 + q3_0 * t_w4 + q6_0 * t_w6 + t_a0 * w0 + t_q0_0 * w2 + t_q3_0 * w4 + t_q6_0 * w6
-    t_out1 = a1 * t_w1 + q1_0 * t_w3 + q5_0 * t_w5 + t_a1 * w1 + t_q1_0 * w3 + t_q5_0 * w5
-    t_out2 = a2 * t_w1 + q1_1 * t_w3 + q5_1 * t_w5 + t_a2 * w1 + t_q1_1 * w3 + t_q5_1 * w5
-    t_out3 = a3 * t_w1 + q1_2 * t_w3 + q5_2 * t_w5 + t_a3 * w1 + t_q1_2 * w3 + t_q5_2 * w5
-    return torch.stack((t_out0, t_out1, t_out2, t_out3,), -2)
-
-
-def backward_tangent(species, a, w, g, t_a, t_w):
-    """Tangent of the gradient of: Product basis to correlation 2."""
+def backward_tangent_w(species, a, w, g, t_a):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 2."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -207,14 +289,6 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_a6 = t_a[..., 6, :]
     t_a7 = t_a[..., 7, :]
     t_a8 = t_a[..., 8, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
-    t_w4 = t_w_rows[..., 4, :]
-    t_w5 = t_w_rows[..., 5, :]
-    t_w6 = t_w_rows[..., 6, :]
     t_q0_0 = 2 * a0 * t_a0
     t_q1_0 = a0 * t_a1 + a1 * t_a0
     t_q1_1 = a0 * t_a2 + a2 * t_a0
@@ -231,61 +305,29 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     )
     t_q6_0 = (2 / 3) * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + (8 / 9) * a6 * t_a6
     d_q6_0 = g0 * w6
-    t_d_q6_0 = g0 * t_w6
     d_q5_2 = g3 * w5
-    t_d_q5_2 = g3 * t_w5
     d_q5_1 = g2 * w5
-    t_d_q5_1 = g2 * t_w5
     d_q5_0 = g1 * w5
-    t_d_q5_0 = g1 * t_w5
     d_q3_0 = g0 * w4
-    t_d_q3_0 = g0 * t_w4
     d_q1_2 = g3 * w3
-    t_d_q1_2 = g3 * t_w3
     d_q1_1 = g2 * w3
-    t_d_q1_1 = g2 * t_w3
     d_q1_0 = g1 * w3
-    t_d_q1_0 = g1 * t_w3
     d_q0_0 = g0 * w2
-    t_d_q0_0 = g0 * t_w2
-    t_d_a0 = (
-        2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + d_q1_0 * t_a1 + d_q1_1 *
-        t_a2 + d_q1_2 * t_a3 + g0 * t_w0
-    )
+    t_d_a0 = 2 * d_q0_0 * t_a0 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2 * t_a3
     t_d_a1 = (
-        a0 * t_d_q1_0 + d_q1_0 * t_a0 + g1 * t_w1 + 2 * (a1 * t_d_q3_0 + d_q3_0 * t_a1) + (1 / 2) * (a4 * t_d_q5_2 +
-        a5 * t_d_q5_1 - a8 * t_d_q5_0 - d_q5_0 * t_a8 + d_q5_1 * t_a5 + d_q5_2 * t_a4) - (1 / 3) * (a6 * t_d_q5_0 +
-        d_q5_0 * t_a6)
+        d_q1_0 * t_a0 + 2 * d_q3_0 * t_a1 - (1 / 3) * d_q5_0 * t_a6 - (1 / 2) * (d_q5_0 * t_a8 - d_q5_1 * t_a5 -
+        d_q5_2 * t_a4)
     )
-    t_d_a2 = (
-        a0 * t_d_q1_1 + d_q1_1 * t_a0 + g2 * t_w1 + 2 * (a2 * t_d_q3_0 + d_q3_0 * t_a2) + (1 / 2) * (a5 * t_d_q5_0 +
-        a7 * t_d_q5_2 + d_q5_0 * t_a5 + d_q5_2 * t_a7) + (2 / 3) * (a6 * t_d_q5_1 + d_q5_1 * t_a6)
-    )
+    t_d_a2 = d_q1_1 * t_a0 + 2 * d_q3_0 * t_a2 + (1 / 2) * (d_q5_0 * t_a5 + d_q5_2 * t_a7) + (2 / 3) * d_q5_1 * t_a6
     t_d_a3 = (
-        a0 * t_d_q1_2 + d_q1_2 * t_a0 + g3 * t_w1 + 2 * (a3 * t_d_q3_0 + d_q3_0 * t_a3) + (1 / 2) * (a4 * t_d_q5_0 +
-        a7 * t_d_q5_1 + a8 * t_d_q5_2 + d_q5_0 * t_a4 + d_q5_1 * t_a7 + d_q5_2 * t_a8) - (1 / 3) * (a6 * t_d_q5_2 +
-        d_q5_2 * t_a6)
+        d_q1_2 * t_a0 + 2 * d_q3_0 * t_a3 + (1 / 2) * (d_q5_0 * t_a4 + d_q5_1 * t_a7 + d_q5_2 * t_a8) - (1 / 3) *
+        d_q5_2 * t_a6
     )
-    t_d_a4 = (
-        (1 / 2) * (a1 * t_d_q5_2 + a3 * t_d_q5_0 + d_q5_0 * t_a3 + d_q5_2 * t_a1) + (2 / 3) * (a4 * t_d_q6_0 + d_q6_0
-        * t_a4)
-    )
-    t_d_a5 = (
-        (1 / 2) * (a1 * t_d_q5_1 + a2 * t_d_q5_0 + d_q5_0 * t_a2 + d_q5_1 * t_a1) + (2 / 3) * (a5 * t_d_q6_0 + d_q6_0
-        * t_a5)
-    )
-    t_d_a6 = (
-        -(1 / 3) * (a1 * t_d_q5_0 + a3 * t_d_q5_2 + d_q5_0 * t_a1 + d_q5_2 * t_a3) + (2 / 3) * (a2 * t_d_q5_1 + d_q5_1
-        * t_a2) + (8 / 9) * (a6 * t_d_q6_0 + d_q6_0 * t_a6)
-    )
-    t_d_a7 = (
-        (1 / 2) * (a2 * t_d_q5_2 + a3 * t_d_q5_1 + d_q5_1 * t_a3 + d_q5_2 * t_a2) + (2 / 3) * (a7 * t_d_q6_0 + d_q6_0
-        * t_a7)
-    )
-    t_d_a8 = (
-        -(1 / 2) * (a1 * t_d_q5_0 - a3 * t_d_q5_2 + d_q5_0 * t_a1 - d_q5_2 * t_a3) + (2 / 3) * (a8 * t_d_q6_0 + d_q6_0
-        * t_a8)
-    )
+    t_d_a4 = (1 / 2) * (d_q5_0 * t_a3 + d_q5_2 * t_a1) + (2 / 3) * d_q6_0 * t_a4
+    t_d_a5 = (1 / 2) * (d_q5_0 * t_a2 + d_q5_1 * t_a1) + (2 / 3) * d_q6_0 * t_a5
+    t_d_a6 = -(1 / 3) * (d_q5_0 * t_a1 + d_q5_2 * t_a3) + (2 / 3) * d_q5_1 * t_a2 + (8 / 9) * d_q6_0 * t_a6
+    t_d_a7 = (1 / 2) * (d_q5_1 * t_a3 + d_q5_2 * t_a2) + (2 / 3) * d_q6_0 * t_a7
+    t_d_a8 = -(1 / 2) * (d_q5_0 * t_a1 - d_q5_2 * t_a3) + (2 / 3) * d_q6_0 * t_a8
     t_d_w0 = g0 * t_a0
     t_d_w1 = g1 * t_a1 + g2 * t_a2 + g3 * t_a3
     t_d_w2 = g0 * t_q0_0

@@ -3,8 +3,8 @@
 # Kernel:      product_even_limited_a3_o0_n2
 # Rule:        out = sum over orders 1..2 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 5, channel] -> out [atoms, component, channel]
-# Operations:  forward 43, backward 77, forward_tangent 89, backward_tangent 115
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 e9063a3757802775
+# Operations:  forward 43, forward_tangent 45, backward 38, backward_tangent 36, backward_w 77, backward_tangent_w 77
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 11a5ee37b4e39509
 
 import torch
 
@@ -44,8 +44,154 @@ def forward(species, a, w):
     return torch.stack((out0,), -2)
 
 
+def forward_tangent(species, a, w, t_a):
+    """Tangent of: Product basis to correlation 2."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    a7 = a[..., 7, :]
+    a8 = a[..., 8, :]
+    a9 = a[..., 9, :]
+    a10 = a[..., 10, :]
+    a11 = a[..., 11, :]
+    a12 = a[..., 12, :]
+    a13 = a[..., 13, :]
+    a14 = a[..., 14, :]
+    a15 = a[..., 15, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    t_a4 = t_a[..., 4, :]
+    t_a5 = t_a[..., 5, :]
+    t_a6 = t_a[..., 6, :]
+    t_a7 = t_a[..., 7, :]
+    t_a8 = t_a[..., 8, :]
+    t_a9 = t_a[..., 9, :]
+    t_a10 = t_a[..., 10, :]
+    t_a11 = t_a[..., 11, :]
+    t_a12 = t_a[..., 12, :]
+    t_a13 = t_a[..., 13, :]
+    t_a14 = t_a[..., 14, :]
+    t_a15 = t_a[..., 15, :]
+    t_q0_0 = 2 * a0 * t_a0
+    t_q4_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+    t_q9_0 = (2 / 3) * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + (8 / 9) * a6 * t_a6
+    t_q13_0 = (
+        (4 / 5) * (a9 * t_a9 + a15 * t_a15) + (8 / 15) * (a10 * t_a10 + a14 * t_a14) + (64 / 75) * (a11 * t_a11 + a13
+        * t_a13) + (32 / 25) * a12 * t_a12
+    )
+    t_out0 = t_a0 * w0 + t_q0_0 * w1 + t_q13_0 * w4 + t_q4_0 * w2 + t_q9_0 * w3
+    return torch.stack((t_out0,), -2)
+
+
 def backward(species, a, w, g):
-    """Gradient of: Product basis to correlation 2."""
+    """Gradient to a of: Product basis to correlation 2."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    a7 = a[..., 7, :]
+    a8 = a[..., 8, :]
+    a9 = a[..., 9, :]
+    a10 = a[..., 10, :]
+    a11 = a[..., 11, :]
+    a12 = a[..., 12, :]
+    a13 = a[..., 13, :]
+    a14 = a[..., 14, :]
+    a15 = a[..., 15, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    g0 = g[..., 0, :]
+    d_q13_0 = g0 * w4
+    d_q9_0 = g0 * w3
+    d_q4_0 = g0 * w2
+    d_q0_0 = g0 * w1
+    d_a0 = 2 * a0 * d_q0_0 + g0 * w0
+    d_a1 = 2 * a1 * d_q4_0
+    d_a2 = 2 * a2 * d_q4_0
+    d_a3 = 2 * a3 * d_q4_0
+    d_a4 = (2 / 3) * a4 * d_q9_0
+    d_a5 = (2 / 3) * a5 * d_q9_0
+    d_a6 = (8 / 9) * a6 * d_q9_0
+    d_a7 = (2 / 3) * a7 * d_q9_0
+    d_a8 = (2 / 3) * a8 * d_q9_0
+    d_a9 = (4 / 5) * a9 * d_q13_0
+    d_a10 = (8 / 15) * a10 * d_q13_0
+    d_a11 = (64 / 75) * a11 * d_q13_0
+    d_a12 = (32 / 25) * a12 * d_q13_0
+    d_a13 = (64 / 75) * a13 * d_q13_0
+    d_a14 = (8 / 15) * a14 * d_q13_0
+    d_a15 = (4 / 5) * a15 * d_q13_0
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6, d_a7, d_a8, d_a9, d_a10, d_a11, d_a12, d_a13, d_a14, d_a15,), -2)
+
+
+def backward_tangent(species, a, w, g, t_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 2."""
+    w_rows = w[species]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    g0 = g[..., 0, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    t_a4 = t_a[..., 4, :]
+    t_a5 = t_a[..., 5, :]
+    t_a6 = t_a[..., 6, :]
+    t_a7 = t_a[..., 7, :]
+    t_a8 = t_a[..., 8, :]
+    t_a9 = t_a[..., 9, :]
+    t_a10 = t_a[..., 10, :]
+    t_a11 = t_a[..., 11, :]
+    t_a12 = t_a[..., 12, :]
+    t_a13 = t_a[..., 13, :]
+    t_a14 = t_a[..., 14, :]
+    t_a15 = t_a[..., 15, :]
+    d_q13_0 = g0 * w4
+    d_q9_0 = g0 * w3
+    d_q4_0 = g0 * w2
+    d_q0_0 = g0 * w1
+    t_d_a0 = 2 * d_q0_0 * t_a0
+    t_d_a1 = 2 * d_q4_0 * t_a1
+    t_d_a2 = 2 * d_q4_0 * t_a2
+    t_d_a3 = 2 * d_q4_0 * t_a3
+    t_d_a4 = (2 / 3) * d_q9_0 * t_a4
+    t_d_a5 = (2 / 3) * d_q9_0 * t_a5
+    t_d_a6 = (8 / 9) * d_q9_0 * t_a6
+    t_d_a7 = (2 / 3) * d_q9_0 * t_a7
+    t_d_a8 = (2 / 3) * d_q9_0 * t_a8
+    t_d_a9 = (4 / 5) * d_q13_0 * t_a9
+    t_d_a10 = (8 / 15) * d_q13_0 * t_a10
+    t_d_a11 = (64 / 75) * d_q13_0 * t_a11
+    t_d_a12 = (32 / 25) * d_q13_0 * t_a12
+    t_d_a13 = (64 / 75) * d_q13_0 * t_a13
+    t_d_a14 = (8 / 15) * d_q13_0 * t_a14
+    t_d_a15 = (4 / 5) * d_q13_0 * t_a15
+    return torch.stack((t_d_a0, t_d_a1, t_d_a2, t_d_a3, t_d_a4, t_d_a5, t_d_a6, t_d_a7, t_d_a8, t_d_a9, t_d_a10, t_d_a11, t_d_a12, t_d_a13, t_d_a14, t_d_a15,), -2)
+
+
+def backward_w(species, a, w, g):
+    """Gradient to a, w of: Product basis to correlation 2."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -104,75 +250,8 @@ def backward(species, a, w, g):
     return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6, d_a7, d_a8, d_a9, d_a10, d_a11, d_a12, d_a13, d_a14, d_a15,), -2), torch.zeros_like(w).index_add(0, species, torch.stack((d_w0, d_w1, d_w2, d_w3, d_w4,), -2))
 
 
-def forward_tangent(species, a, w, t_a, t_w):
-    """Tangent of: Product basis to correlation 2."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    a4 = a[..., 4, :]
-    a5 = a[..., 5, :]
-    a6 = a[..., 6, :]
-    a7 = a[..., 7, :]
-    a8 = a[..., 8, :]
-    a9 = a[..., 9, :]
-    a10 = a[..., 10, :]
-    a11 = a[..., 11, :]
-    a12 = a[..., 12, :]
-    a13 = a[..., 13, :]
-    a14 = a[..., 14, :]
-    a15 = a[..., 15, :]
-    w_rows = w[species]
-    w0 = w_rows[..., 0, :]
-    w1 = w_rows[..., 1, :]
-    w2 = w_rows[..., 2, :]
-    w3 = w_rows[..., 3, :]
-    w4 = w_rows[..., 4, :]
-    t_a0 = t_a[..., 0, :]
-    t_a1 = t_a[..., 1, :]
-    t_a2 = t_a[..., 2, :]
-    t_a3 = t_a[..., 3, :]
-    t_a4 = t_a[..., 4, :]
-    t_a5 = t_a[..., 5, :]
-    t_a6 = t_a[..., 6, :]
-    t_a7 = t_a[..., 7, :]
-    t_a8 = t_a[..., 8, :]
-    t_a9 = t_a[..., 9, :]
-    t_a10 = t_a[..., 10, :]
-    t_a11 = t_a[..., 11, :]
-    t_a12 = t_a[..., 12, :]
-    t_a13 = t_a[..., 13, :]
-    t_a14 = t_a[..., 14, :]
-    t_a15 = t_a[..., 15, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
-    t_w4 = t_w_rows[..., 4, :]
-    q0_0 = a0 * a0
-    t_q0_0 = 2 * a0 * t_a0
-    q4_0 = a1 * a1 + a2 * a2 + a3 * a3
-    t_q4_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-    q9_0 = (1 / 3) * (a4 * a4 + a5 * a5 + a7 * a7 + a8 * a8) + (4 / 9) * a6 * a6
-    t_q9_0 = (2 / 3) * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + (8 / 9) * a6 * t_a6
-    q13_0 = (
-        (2 / 5) * (a9 * a9 + a15 * a15) + (4 / 15) * (a10 * a10 + a14 * a14) + (32 / 75) * (a11 * a11 + a13 * a13) +
-        (16 / 25) * a12 * a12
-    )
-    t_q13_0 = (
-        (4 / 5) * (a9 * t_a9 + a15 * t_a15) + (8 / 15) * (a10 * t_a10 + a14 * t_a14) + (64 / 75) * (a11 * t_a11 + a13
-        * t_a13) + (32 / 25) * a12 * t_a12
-    )
-    t_out0 = (
-        a0 * t_w0 + q0_0 * t_w1 + q13_0 * t_w4 + q4_0 * t_w2 + q9_0 * t_w3 + t_a0 * w0 + t_q0_0 * w1 + t_q13_0 * w4 +
-        t_q4_0 * w2 + t_q9_0 * w3
-    )
-    return torch.stack((t_out0,), -2)
-
-
-def backward_tangent(species, a, w, g, t_a, t_w):
-    """Tangent of the gradient of: Product basis to correlation 2."""
+def backward_tangent_w(species, a, w, g, t_a):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 2."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -211,12 +290,6 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_a13 = t_a[..., 13, :]
     t_a14 = t_a[..., 14, :]
     t_a15 = t_a[..., 15, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
-    t_w4 = t_w_rows[..., 4, :]
     t_q0_0 = 2 * a0 * t_a0
     t_q4_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
     t_q9_0 = (2 / 3) * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + (8 / 9) * a6 * t_a6
@@ -225,29 +298,25 @@ def backward_tangent(species, a, w, g, t_a, t_w):
         * t_a13) + (32 / 25) * a12 * t_a12
     )
     d_q13_0 = g0 * w4
-    t_d_q13_0 = g0 * t_w4
     d_q9_0 = g0 * w3
-    t_d_q9_0 = g0 * t_w3
     d_q4_0 = g0 * w2
-    t_d_q4_0 = g0 * t_w2
     d_q0_0 = g0 * w1
-    t_d_q0_0 = g0 * t_w1
-    t_d_a0 = 2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + g0 * t_w0
-    t_d_a1 = 2 * (a1 * t_d_q4_0 + d_q4_0 * t_a1)
-    t_d_a2 = 2 * (a2 * t_d_q4_0 + d_q4_0 * t_a2)
-    t_d_a3 = 2 * (a3 * t_d_q4_0 + d_q4_0 * t_a3)
-    t_d_a4 = (2 / 3) * (a4 * t_d_q9_0 + d_q9_0 * t_a4)
-    t_d_a5 = (2 / 3) * (a5 * t_d_q9_0 + d_q9_0 * t_a5)
-    t_d_a6 = (8 / 9) * (a6 * t_d_q9_0 + d_q9_0 * t_a6)
-    t_d_a7 = (2 / 3) * (a7 * t_d_q9_0 + d_q9_0 * t_a7)
-    t_d_a8 = (2 / 3) * (a8 * t_d_q9_0 + d_q9_0 * t_a8)
-    t_d_a9 = (4 / 5) * (a9 * t_d_q13_0 + d_q13_0 * t_a9)
-    t_d_a10 = (8 / 15) * (a10 * t_d_q13_0 + d_q13_0 * t_a10)
-    t_d_a11 = (64 / 75) * (a11 * t_d_q13_0 + d_q13_0 * t_a11)
-    t_d_a12 = (32 / 25) * (a12 * t_d_q13_0 + d_q13_0 * t_a12)
-    t_d_a13 = (64 / 75) * (a13 * t_d_q13_0 + d_q13_0 * t_a13)
-    t_d_a14 = (8 / 15) * (a14 * t_d_q13_0 + d_q13_0 * t_a14)
-    t_d_a15 = (4 / 5) * (a15 * t_d_q13_0 + d_q13_0 * t_a15)
+    t_d_a0 = 2 * d_q0_0 * t_a0
+    t_d_a1 = 2 * d_q4_0 * t_a1
+    t_d_a2 = 2 * d_q4_0 * t_a2
+    t_d_a3 = 2 * d_q4_0 * t_a3
+    t_d_a4 = (2 / 3) * d_q9_0 * t_a4
+    t_d_a5 = (2 / 3) * d_q9_0 * t_a5
+    t_d_a6 = (8 / 9) * d_q9_0 * t_a6
+    t_d_a7 = (2 / 3) * d_q9_0 * t_a7
+    t_d_a8 = (2 / 3) * d_q9_0 * t_a8
+    t_d_a9 = (4 / 5) * d_q13_0 * t_a9
+    t_d_a10 = (8 / 15) * d_q13_0 * t_a10
+    t_d_a11 = (64 / 75) * d_q13_0 * t_a11
+    t_d_a12 = (32 / 25) * d_q13_0 * t_a12
+    t_d_a13 = (64 / 75) * d_q13_0 * t_a13
+    t_d_a14 = (8 / 15) * d_q13_0 * t_a14
+    t_d_a15 = (4 / 5) * d_q13_0 * t_a15
     t_d_w0 = g0 * t_a0
     t_d_w1 = g0 * t_q0_0
     t_d_w2 = g0 * t_q4_0

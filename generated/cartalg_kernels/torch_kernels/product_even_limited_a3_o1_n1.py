@@ -3,8 +3,8 @@
 # Kernel:      product_even_limited_a3_o1_n1
 # Rule:        out = sum over orders 1..1 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 2, channel] -> out [atoms, component, channel]
-# Operations:  forward 4, backward 10, forward_tangent 12, backward_tangent 10
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 87804b6ebe381858
+# Operations:  forward 4, forward_tangent 4, backward 4, backward_tangent 0, backward_w 10, backward_tangent_w 6
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 aa69e9b7ee1f1756
 
 import torch
 
@@ -25,8 +25,74 @@ def forward(species, a, w):
     return torch.stack((out0, out1, out2, out3,), -2)
 
 
+def forward_tangent(species, a, w, t_a):
+    """Tangent of: Product basis to correlation 1."""
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    t_out0 = t_a0 * w0
+    t_out1 = t_a1 * w1
+    t_out2 = t_a2 * w1
+    t_out3 = t_a3 * w1
+    return torch.stack((t_out0, t_out1, t_out2, t_out3,), -2)
+
+
 def backward(species, a, w, g):
-    """Gradient of: Product basis to correlation 1."""
+    """Gradient to a of: Product basis to correlation 1."""
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    g3 = g[..., 3, :]
+    d_a0 = g0 * w0
+    d_a1 = g1 * w1
+    d_a2 = g2 * w1
+    d_a3 = g3 * w1
+    d_a4 = 0 * a[..., 0, :]
+    d_a5 = 0 * a[..., 0, :]
+    d_a6 = 0 * a[..., 0, :]
+    d_a7 = 0 * a[..., 0, :]
+    d_a8 = 0 * a[..., 0, :]
+    d_a9 = 0 * a[..., 0, :]
+    d_a10 = 0 * a[..., 0, :]
+    d_a11 = 0 * a[..., 0, :]
+    d_a12 = 0 * a[..., 0, :]
+    d_a13 = 0 * a[..., 0, :]
+    d_a14 = 0 * a[..., 0, :]
+    d_a15 = 0 * a[..., 0, :]
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6, d_a7, d_a8, d_a9, d_a10, d_a11, d_a12, d_a13, d_a14, d_a15,), -2)
+
+
+def backward_tangent(species, a, w, g, t_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 1."""
+    w_rows = w[species]
+    t_d_a0 = 0 * a[..., 0, :]
+    t_d_a1 = 0 * a[..., 0, :]
+    t_d_a2 = 0 * a[..., 0, :]
+    t_d_a3 = 0 * a[..., 0, :]
+    t_d_a4 = 0 * a[..., 0, :]
+    t_d_a5 = 0 * a[..., 0, :]
+    t_d_a6 = 0 * a[..., 0, :]
+    t_d_a7 = 0 * a[..., 0, :]
+    t_d_a8 = 0 * a[..., 0, :]
+    t_d_a9 = 0 * a[..., 0, :]
+    t_d_a10 = 0 * a[..., 0, :]
+    t_d_a11 = 0 * a[..., 0, :]
+    t_d_a12 = 0 * a[..., 0, :]
+    t_d_a13 = 0 * a[..., 0, :]
+    t_d_a14 = 0 * a[..., 0, :]
+    t_d_a15 = 0 * a[..., 0, :]
+    return torch.stack((t_d_a0, t_d_a1, t_d_a2, t_d_a3, t_d_a4, t_d_a5, t_d_a6, t_d_a7, t_d_a8, t_d_a9, t_d_a10, t_d_a11, t_d_a12, t_d_a13, t_d_a14, t_d_a15,), -2)
+
+
+def backward_w(species, a, w, g):
+    """Gradient to a, w of: Product basis to correlation 1."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -59,31 +125,8 @@ def backward(species, a, w, g):
     return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6, d_a7, d_a8, d_a9, d_a10, d_a11, d_a12, d_a13, d_a14, d_a15,), -2), torch.zeros_like(w).index_add(0, species, torch.stack((d_w0, d_w1,), -2))
 
 
-def forward_tangent(species, a, w, t_a, t_w):
-    """Tangent of: Product basis to correlation 1."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    w_rows = w[species]
-    w0 = w_rows[..., 0, :]
-    w1 = w_rows[..., 1, :]
-    t_a0 = t_a[..., 0, :]
-    t_a1 = t_a[..., 1, :]
-    t_a2 = t_a[..., 2, :]
-    t_a3 = t_a[..., 3, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_out0 = a0 * t_w0 + t_a0 * w0
-    t_out1 = a1 * t_w1 + t_a1 * w1
-    t_out2 = a2 * t_w1 + t_a2 * w1
-    t_out3 = a3 * t_w1 + t_a3 * w1
-    return torch.stack((t_out0, t_out1, t_out2, t_out3,), -2)
-
-
-def backward_tangent(species, a, w, g, t_a, t_w):
-    """Tangent of the gradient of: Product basis to correlation 1."""
+def backward_tangent_w(species, a, w, g, t_a):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 1."""
     w_rows = w[species]
     g0 = g[..., 0, :]
     g1 = g[..., 1, :]
@@ -93,13 +136,10 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_a1 = t_a[..., 1, :]
     t_a2 = t_a[..., 2, :]
     t_a3 = t_a[..., 3, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_d_a0 = g0 * t_w0
-    t_d_a1 = g1 * t_w1
-    t_d_a2 = g2 * t_w1
-    t_d_a3 = g3 * t_w1
+    t_d_a0 = 0 * a[..., 0, :]
+    t_d_a1 = 0 * a[..., 0, :]
+    t_d_a2 = 0 * a[..., 0, :]
+    t_d_a3 = 0 * a[..., 0, :]
     t_d_a4 = 0 * a[..., 0, :]
     t_d_a5 = 0 * a[..., 0, :]
     t_d_a6 = 0 * a[..., 0, :]

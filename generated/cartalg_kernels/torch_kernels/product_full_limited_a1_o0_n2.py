@@ -3,8 +3,8 @@
 # Kernel:      product_full_limited_a1_o0_n2
 # Rule:        out = sum over orders 1..2 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 8, channel] -> out [atoms, component, channel]
-# Operations:  forward 32, backward 68, forward_tangent 78, backward_tangent 118
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 7fc56383d4b91f85
+# Operations:  forward 32, forward_tangent 44, backward 42, backward_tangent 38, backward_w 68, backward_tangent_w 76
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 c06afc37bb8b2c8c
 
 import torch
 
@@ -39,8 +39,120 @@ def forward(species, a, w):
     return torch.stack((out0, out1,), -2)
 
 
+def forward_tangent(species, a, w, t_a):
+    """Tangent of: Product basis to correlation 2."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    a7 = a[..., 7, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    w6 = w_rows[..., 6, :]
+    w7 = w_rows[..., 7, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    t_a4 = t_a[..., 4, :]
+    t_a5 = t_a[..., 5, :]
+    t_a6 = t_a[..., 6, :]
+    t_a7 = t_a[..., 7, :]
+    t_q0_0 = 2 * a0 * t_a0
+    t_q2_0 = a0 * t_a4 + a4 * t_a0
+    t_q4_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+    t_q7_0 = a1 * t_a5 + a2 * t_a6 + a3 * t_a7 + a5 * t_a1 + a6 * t_a2 + a7 * t_a3
+    t_q8_0 = 2 * a4 * t_a4
+    t_q10_0 = 2 * (a5 * t_a5 + a6 * t_a6 + a7 * t_a7)
+    t_out0 = t_a0 * w0 + t_q0_0 * w2 + t_q10_0 * w7 + t_q4_0 * w4 + t_q8_0 * w6
+    t_out1 = t_a4 * w1 + t_q2_0 * w3 + t_q7_0 * w5
+    return torch.stack((t_out0, t_out1,), -2)
+
+
 def backward(species, a, w, g):
-    """Gradient of: Product basis to correlation 2."""
+    """Gradient to a of: Product basis to correlation 2."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    a7 = a[..., 7, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    w6 = w_rows[..., 6, :]
+    w7 = w_rows[..., 7, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    d_q10_0 = g0 * w7
+    d_q8_0 = g0 * w6
+    d_q7_0 = g1 * w5
+    d_q4_0 = g0 * w4
+    d_q2_0 = g1 * w3
+    d_q0_0 = g0 * w2
+    d_a0 = 2 * a0 * d_q0_0 + a4 * d_q2_0 + g0 * w0
+    d_a1 = 2 * a1 * d_q4_0 + a5 * d_q7_0
+    d_a2 = 2 * a2 * d_q4_0 + a6 * d_q7_0
+    d_a3 = 2 * a3 * d_q4_0 + a7 * d_q7_0
+    d_a4 = a0 * d_q2_0 + g1 * w1 + 2 * a4 * d_q8_0
+    d_a5 = a1 * d_q7_0 + 2 * a5 * d_q10_0
+    d_a6 = a2 * d_q7_0 + 2 * a6 * d_q10_0
+    d_a7 = a3 * d_q7_0 + 2 * a7 * d_q10_0
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6, d_a7,), -2)
+
+
+def backward_tangent(species, a, w, g, t_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 2."""
+    w_rows = w[species]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    w6 = w_rows[..., 6, :]
+    w7 = w_rows[..., 7, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    t_a4 = t_a[..., 4, :]
+    t_a5 = t_a[..., 5, :]
+    t_a6 = t_a[..., 6, :]
+    t_a7 = t_a[..., 7, :]
+    d_q10_0 = g0 * w7
+    d_q8_0 = g0 * w6
+    d_q7_0 = g1 * w5
+    d_q4_0 = g0 * w4
+    d_q2_0 = g1 * w3
+    d_q0_0 = g0 * w2
+    t_d_a0 = 2 * d_q0_0 * t_a0 + d_q2_0 * t_a4
+    t_d_a1 = 2 * d_q4_0 * t_a1 + d_q7_0 * t_a5
+    t_d_a2 = 2 * d_q4_0 * t_a2 + d_q7_0 * t_a6
+    t_d_a3 = 2 * d_q4_0 * t_a3 + d_q7_0 * t_a7
+    t_d_a4 = d_q2_0 * t_a0 + 2 * d_q8_0 * t_a4
+    t_d_a5 = 2 * d_q10_0 * t_a5 + d_q7_0 * t_a1
+    t_d_a6 = 2 * d_q10_0 * t_a6 + d_q7_0 * t_a2
+    t_d_a7 = 2 * d_q10_0 * t_a7 + d_q7_0 * t_a3
+    return torch.stack((t_d_a0, t_d_a1, t_d_a2, t_d_a3, t_d_a4, t_d_a5, t_d_a6, t_d_a7,), -2)
+
+
+def backward_w(species, a, w, g):
+    """Gradient to a, w of: Product basis to correlation 2."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -91,64 +203,8 @@ def backward(species, a, w, g):
     return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6, d_a7,), -2), torch.zeros_like(w).index_add(0, species, torch.stack((d_w0, d_w1, d_w2, d_w3, d_w4, d_w5, d_w6, d_w7,), -2))
 
 
-def forward_tangent(species, a, w, t_a, t_w):
-    """Tangent of: Product basis to correlation 2."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    a4 = a[..., 4, :]
-    a5 = a[..., 5, :]
-    a6 = a[..., 6, :]
-    a7 = a[..., 7, :]
-    w_rows = w[species]
-    w0 = w_rows[..., 0, :]
-    w1 = w_rows[..., 1, :]
-    w2 = w_rows[..., 2, :]
-    w3 = w_rows[..., 3, :]
-    w4 = w_rows[..., 4, :]
-    w5 = w_rows[..., 5, :]
-    w6 = w_rows[..., 6, :]
-    w7 = w_rows[..., 7, :]
-    t_a0 = t_a[..., 0, :]
-    t_a1 = t_a[..., 1, :]
-    t_a2 = t_a[..., 2, :]
-    t_a3 = t_a[..., 3, :]
-    t_a4 = t_a[..., 4, :]
-    t_a5 = t_a[..., 5, :]
-    t_a6 = t_a[..., 6, :]
-    t_a7 = t_a[..., 7, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
-    t_w4 = t_w_rows[..., 4, :]
-    t_w5 = t_w_rows[..., 5, :]
-    t_w6 = t_w_rows[..., 6, :]
-    t_w7 = t_w_rows[..., 7, :]
-    q0_0 = a0 * a0
-    t_q0_0 = 2 * a0 * t_a0
-    q2_0 = a0 * a4
-    t_q2_0 = a0 * t_a4 + a4 * t_a0
-    q4_0 = a1 * a1 + a2 * a2 + a3 * a3
-    t_q4_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-    q7_0 = a1 * a5 + a2 * a6 + a3 * a7
-    t_q7_0 = a1 * t_a5 + a2 * t_a6 + a3 * t_a7 + a5 * t_a1 + a6 * t_a2 + a7 * t_a3
-    q8_0 = a4 * a4
-    t_q8_0 = 2 * a4 * t_a4
-    q10_0 = a5 * a5 + a6 * a6 + a7 * a7
-    t_q10_0 = 2 * (a5 * t_a5 + a6 * t_a6 + a7 * t_a7)
-    t_out0 = (
-        a0 * t_w0 + q0_0 * t_w2 + q10_0 * t_w7 + q4_0 * t_w4 + q8_0 * t_w6 + t_a0 * w0 + t_q0_0 * w2 + t_q10_0 * w7 +
-        t_q4_0 * w4 + t_q8_0 * w6
-    )
-    t_out1 = a4 * t_w1 + q2_0 * t_w3 + q7_0 * t_w5 + t_a4 * w1 + t_q2_0 * w3 + t_q7_0 * w5
-    return torch.stack((t_out0, t_out1,), -2)
-
-
-def backward_tangent(species, a, w, g, t_a, t_w):
-    """Tangent of the gradient of: Product basis to correlation 2."""
+def backward_tangent_w(species, a, w, g, t_a):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 2."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -174,15 +230,6 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_a5 = t_a[..., 5, :]
     t_a6 = t_a[..., 6, :]
     t_a7 = t_a[..., 7, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
-    t_w4 = t_w_rows[..., 4, :]
-    t_w5 = t_w_rows[..., 5, :]
-    t_w6 = t_w_rows[..., 6, :]
-    t_w7 = t_w_rows[..., 7, :]
     t_q0_0 = 2 * a0 * t_a0
     t_q2_0 = a0 * t_a4 + a4 * t_a0
     t_q4_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
@@ -190,25 +237,19 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_q8_0 = 2 * a4 * t_a4
     t_q10_0 = 2 * (a5 * t_a5 + a6 * t_a6 + a7 * t_a7)
     d_q10_0 = g0 * w7
-    t_d_q10_0 = g0 * t_w7
     d_q8_0 = g0 * w6
-    t_d_q8_0 = g0 * t_w6
     d_q7_0 = g1 * w5
-    t_d_q7_0 = g1 * t_w5
     d_q4_0 = g0 * w4
-    t_d_q4_0 = g0 * t_w4
     d_q2_0 = g1 * w3
-    t_d_q2_0 = g1 * t_w3
     d_q0_0 = g0 * w2
-    t_d_q0_0 = g0 * t_w2
-    t_d_a0 = 2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a4 * t_d_q2_0 + d_q2_0 * t_a4 + g0 * t_w0
-    t_d_a1 = 2 * (a1 * t_d_q4_0 + d_q4_0 * t_a1) + a5 * t_d_q7_0 + d_q7_0 * t_a5
-    t_d_a2 = 2 * (a2 * t_d_q4_0 + d_q4_0 * t_a2) + a6 * t_d_q7_0 + d_q7_0 * t_a6
-    t_d_a3 = 2 * (a3 * t_d_q4_0 + d_q4_0 * t_a3) + a7 * t_d_q7_0 + d_q7_0 * t_a7
-    t_d_a4 = a0 * t_d_q2_0 + d_q2_0 * t_a0 + g1 * t_w1 + 2 * (a4 * t_d_q8_0 + d_q8_0 * t_a4)
-    t_d_a5 = a1 * t_d_q7_0 + d_q7_0 * t_a1 + 2 * (a5 * t_d_q10_0 + d_q10_0 * t_a5)
-    t_d_a6 = a2 * t_d_q7_0 + d_q7_0 * t_a2 + 2 * (a6 * t_d_q10_0 + d_q10_0 * t_a6)
-    t_d_a7 = a3 * t_d_q7_0 + d_q7_0 * t_a3 + 2 * (a7 * t_d_q10_0 + d_q10_0 * t_a7)
+    t_d_a0 = 2 * d_q0_0 * t_a0 + d_q2_0 * t_a4
+    t_d_a1 = 2 * d_q4_0 * t_a1 + d_q7_0 * t_a5
+    t_d_a2 = 2 * d_q4_0 * t_a2 + d_q7_0 * t_a6
+    t_d_a3 = 2 * d_q4_0 * t_a3 + d_q7_0 * t_a7
+    t_d_a4 = d_q2_0 * t_a0 + 2 * d_q8_0 * t_a4
+    t_d_a5 = 2 * d_q10_0 * t_a5 + d_q7_0 * t_a1
+    t_d_a6 = 2 * d_q10_0 * t_a6 + d_q7_0 * t_a2
+    t_d_a7 = 2 * d_q10_0 * t_a7 + d_q7_0 * t_a3
     t_d_w0 = g0 * t_a0
     t_d_w1 = g1 * t_a4
     t_d_w2 = g0 * t_q0_0

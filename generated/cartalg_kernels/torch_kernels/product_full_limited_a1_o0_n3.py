@@ -3,8 +3,9 @@
 # Kernel:      product_full_limited_a1_o0_n3
 # Rule:        out = sum over orders 1..3 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 30, channel] -> out [atoms, component, channel]
-# Operations:  forward 153, backward 408, forward_tangent 440, backward_tangent 942
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 8ced39b6d7e3ffb3
+# Operations:  forward 153, forward_tangent 340, backward 338, backward_tangent 565, backward_w 408,
+#              backward_tangent_w 758
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 75debb76b99f0305
 
 import torch
 
@@ -98,8 +99,500 @@ def forward(species, a, w):
     return torch.stack((out0, out1,), -2)
 
 
+def forward_tangent(species, a, w, t_a):
+    """Tangent of: Product basis to correlation 3."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    a7 = a[..., 7, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    w6 = w_rows[..., 6, :]
+    w7 = w_rows[..., 7, :]
+    w8 = w_rows[..., 8, :]
+    w9 = w_rows[..., 9, :]
+    w10 = w_rows[..., 10, :]
+    w11 = w_rows[..., 11, :]
+    w12 = w_rows[..., 12, :]
+    w13 = w_rows[..., 13, :]
+    w14 = w_rows[..., 14, :]
+    w15 = w_rows[..., 15, :]
+    w16 = w_rows[..., 16, :]
+    w17 = w_rows[..., 17, :]
+    w18 = w_rows[..., 18, :]
+    w19 = w_rows[..., 19, :]
+    w20 = w_rows[..., 20, :]
+    w21 = w_rows[..., 21, :]
+    w22 = w_rows[..., 22, :]
+    w23 = w_rows[..., 23, :]
+    w24 = w_rows[..., 24, :]
+    w25 = w_rows[..., 25, :]
+    w26 = w_rows[..., 26, :]
+    w27 = w_rows[..., 27, :]
+    w28 = w_rows[..., 28, :]
+    w29 = w_rows[..., 29, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    t_a4 = t_a[..., 4, :]
+    t_a5 = t_a[..., 5, :]
+    t_a6 = t_a[..., 6, :]
+    t_a7 = t_a[..., 7, :]
+    q0_0 = a0 * a0
+    t_q0_0 = 2 * a0 * t_a0
+    q1_0 = a0 * a1
+    t_q1_0 = a0 * t_a1 + a1 * t_a0
+    q1_1 = a0 * a2
+    t_q1_1 = a0 * t_a2 + a2 * t_a0
+    q1_2 = a0 * a3
+    t_q1_2 = a0 * t_a3 + a3 * t_a0
+    q2_0 = a0 * a4
+    t_q2_0 = a0 * t_a4 + a4 * t_a0
+    q3_0 = a0 * a5
+    t_q3_0 = a0 * t_a5 + a5 * t_a0
+    q3_1 = a0 * a6
+    t_q3_1 = a0 * t_a6 + a6 * t_a0
+    q3_2 = a0 * a7
+    t_q3_2 = a0 * t_a7 + a7 * t_a0
+    q4_0 = a1 * a1 + a2 * a2 + a3 * a3
+    t_q4_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+    q5_0 = a1 * a4
+    t_q5_0 = a1 * t_a4 + a4 * t_a1
+    q5_1 = a2 * a4
+    t_q5_1 = a2 * t_a4 + a4 * t_a2
+    q5_2 = a3 * a4
+    t_q5_2 = a3 * t_a4 + a4 * t_a3
+    q6_0 = a2 * a7 - a3 * a6
+    t_q6_0 = a2 * t_a7 - a3 * t_a6 - a6 * t_a3 + a7 * t_a2
+    q6_1 = -a1 * a7 + a3 * a5
+    t_q6_1 = -a1 * t_a7 + a3 * t_a5 + a5 * t_a3 - a7 * t_a1
+    q6_2 = a1 * a6 - a2 * a5
+    t_q6_2 = a1 * t_a6 - a2 * t_a5 - a5 * t_a2 + a6 * t_a1
+    q7_0 = a1 * a5 + a2 * a6 + a3 * a7
+    t_q7_0 = a1 * t_a5 + a2 * t_a6 + a3 * t_a7 + a5 * t_a1 + a6 * t_a2 + a7 * t_a3
+    q8_0 = a4 * a4
+    t_q8_0 = 2 * a4 * t_a4
+    q9_0 = a4 * a5
+    t_q9_0 = a4 * t_a5 + a5 * t_a4
+    q9_1 = a4 * a6
+    t_q9_1 = a4 * t_a6 + a6 * t_a4
+    q9_2 = a4 * a7
+    t_q9_2 = a4 * t_a7 + a7 * t_a4
+    q10_0 = a5 * a5 + a6 * a6 + a7 * a7
+    t_q10_0 = 2 * (a5 * t_a5 + a6 * t_a6 + a7 * t_a7)
+    s3_8_0 = q0_0 * w8 + q10_0 * w11 + q4_0 * w9 + q8_0 * w10
+    t_s3_8_0 = t_q0_0 * w8 + t_q10_0 * w11 + t_q4_0 * w9 + t_q8_0 * w10
+    s3_12_0 = q1_0 * w12 + q6_0 * w13 + q9_0 * w14
+    t_s3_12_0 = t_q1_0 * w12 + t_q6_0 * w13 + t_q9_0 * w14
+    s3_12_1 = q1_1 * w12 + q6_1 * w13 + q9_1 * w14
+    t_s3_12_1 = t_q1_1 * w12 + t_q6_1 * w13 + t_q9_1 * w14
+    s3_12_2 = q1_2 * w12 + q6_2 * w13 + q9_2 * w14
+    t_s3_12_2 = t_q1_2 * w12 + t_q6_2 * w13 + t_q9_2 * w14
+    s3_15_0 = q2_0 * w15 + q7_0 * w16
+    t_s3_15_0 = t_q2_0 * w15 + t_q7_0 * w16
+    s3_17_0 = q3_0 * w17 + q5_0 * w18
+    t_s3_17_0 = t_q3_0 * w17 + t_q5_0 * w18
+    s3_17_1 = q3_1 * w17 + q5_1 * w18
+    t_s3_17_1 = t_q3_1 * w17 + t_q5_1 * w18
+    s3_17_2 = q3_2 * w17 + q5_2 * w18
+    t_s3_17_2 = t_q3_2 * w17 + t_q5_2 * w18
+    s3_19_0 = q0_0 * w19 + q10_0 * w22 + q4_0 * w20 + q8_0 * w21
+    t_s3_19_0 = t_q0_0 * w19 + t_q10_0 * w22 + t_q4_0 * w20 + t_q8_0 * w21
+    s3_23_0 = q1_0 * w23 + q6_0 * w24 + q9_0 * w25
+    t_s3_23_0 = t_q1_0 * w23 + t_q6_0 * w24 + t_q9_0 * w25
+    s3_23_1 = q1_1 * w23 + q6_1 * w24 + q9_1 * w25
+    t_s3_23_1 = t_q1_1 * w23 + t_q6_1 * w24 + t_q9_1 * w25
+    s3_23_2 = q1_2 * w23 + q6_2 * w24 + q9_2 * w25
+    t_s3_23_2 = t_q1_2 * w23 + t_q6_2 * w24 + t_q9_2 * w25
+    s3_26_0 = q2_0 * w26 + q7_0 * w27
+    t_s3_26_0 = t_q2_0 * w26 + t_q7_0 * w27
+    s3_28_0 = q3_0 * w28 + q5_0 * w29
+    t_s3_28_0 = t_q3_0 * w28 + t_q5_0 * w29
+    s3_28_1 = q3_1 * w28 + q5_1 * w29
+    t_s3_28_1 = t_q3_1 * w28 + t_q5_1 * w29
+    s3_28_2 = q3_2 * w28 + q5_2 * w29
+    t_s3_28_2 = t_q3_2 * w28 + t_q5_2 * w29
+    t_out0 = (
+        a0 * t_s3_8_0 + a1 * t_s3_12_0 + a2 * t_s3_12_1 + a3 * t_s3_12_2 + a4 * t_s3_15_0 + a5 * t_s3_17_0 + a6 *
+        t_s3_17_1 + a7 * t_s3_17_2 + s3_12_0 * t_a1 + s3_12_1 * t_a2 + s3_12_2 * t_a3 + s3_15_0 * t_a4 + s3_17_0 *
+        t_a5 + s3_17_1 * t_a6 + s3_17_2 * t_a7 + s3_8_0 * t_a0 + t_a0 * w0 + t_q0_0 * w2 + t_q10_0 * w7 + t_q4_0 * w4
+        + t_q8_0 * w6
+    )
+    t_out1 = (
+        a0 * t_s3_26_0 + a1 * t_s3_28_0 + a2 * t_s3_28_1 + a3 * t_s3_28_2 + a4 * t_s3_19_0 + a5 * t_s3_23_0 + a6 *
+        t_s3_23_1 + a7 * t_s3_23_2 + s3_19_0 * t_a4 + s3_23_0 * t_a5 + s3_23_1 * t_a6 + s3_23_2 * t_a7 + s3_26_0 *
+        t_a0 + s3_28_0 * t_a1 + s3_28_1 * t_a2 + s3_28_2 * t_a3 + t_a4 * w1 + t_q2_0 * w3 + t_q7_0 * w5
+    )
+    return torch.stack((t_out0, t_out1,), -2)
+
+
 def backward(species, a, w, g):
-    """Gradient of: Product basis to correlation 3."""
+    """Gradient to a of: Product basis to correlation 3."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    a7 = a[..., 7, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    w6 = w_rows[..., 6, :]
+    w7 = w_rows[..., 7, :]
+    w8 = w_rows[..., 8, :]
+    w9 = w_rows[..., 9, :]
+    w10 = w_rows[..., 10, :]
+    w11 = w_rows[..., 11, :]
+    w12 = w_rows[..., 12, :]
+    w13 = w_rows[..., 13, :]
+    w14 = w_rows[..., 14, :]
+    w15 = w_rows[..., 15, :]
+    w16 = w_rows[..., 16, :]
+    w17 = w_rows[..., 17, :]
+    w18 = w_rows[..., 18, :]
+    w19 = w_rows[..., 19, :]
+    w20 = w_rows[..., 20, :]
+    w21 = w_rows[..., 21, :]
+    w22 = w_rows[..., 22, :]
+    w23 = w_rows[..., 23, :]
+    w24 = w_rows[..., 24, :]
+    w25 = w_rows[..., 25, :]
+    w26 = w_rows[..., 26, :]
+    w27 = w_rows[..., 27, :]
+    w28 = w_rows[..., 28, :]
+    w29 = w_rows[..., 29, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    q0_0 = a0 * a0
+    q1_0 = a0 * a1
+    q1_1 = a0 * a2
+    q1_2 = a0 * a3
+    q2_0 = a0 * a4
+    q3_0 = a0 * a5
+    q3_1 = a0 * a6
+    q3_2 = a0 * a7
+    q4_0 = a1 * a1 + a2 * a2 + a3 * a3
+    q5_0 = a1 * a4
+    q5_1 = a2 * a4
+    q5_2 = a3 * a4
+    q6_0 = a2 * a7 - a3 * a6
+    q6_1 = -a1 * a7 + a3 * a5
+    q6_2 = a1 * a6 - a2 * a5
+    q7_0 = a1 * a5 + a2 * a6 + a3 * a7
+    q8_0 = a4 * a4
+    q9_0 = a4 * a5
+    q9_1 = a4 * a6
+    q9_2 = a4 * a7
+    q10_0 = a5 * a5 + a6 * a6 + a7 * a7
+    s3_8_0 = q0_0 * w8 + q10_0 * w11 + q4_0 * w9 + q8_0 * w10
+    s3_12_0 = q1_0 * w12 + q6_0 * w13 + q9_0 * w14
+    s3_12_1 = q1_1 * w12 + q6_1 * w13 + q9_1 * w14
+    s3_12_2 = q1_2 * w12 + q6_2 * w13 + q9_2 * w14
+    s3_15_0 = q2_0 * w15 + q7_0 * w16
+    s3_17_0 = q3_0 * w17 + q5_0 * w18
+    s3_17_1 = q3_1 * w17 + q5_1 * w18
+    s3_17_2 = q3_2 * w17 + q5_2 * w18
+    s3_19_0 = q0_0 * w19 + q10_0 * w22 + q4_0 * w20 + q8_0 * w21
+    s3_23_0 = q1_0 * w23 + q6_0 * w24 + q9_0 * w25
+    s3_23_1 = q1_1 * w23 + q6_1 * w24 + q9_1 * w25
+    s3_23_2 = q1_2 * w23 + q6_2 * w24 + q9_2 * w25
+    s3_26_0 = q2_0 * w26 + q7_0 * w27
+    s3_28_0 = q3_0 * w28 + q5_0 * w29
+    s3_28_1 = q3_1 * w28 + q5_1 * w29
+    s3_28_2 = q3_2 * w28 + q5_2 * w29
+    d_s3_28_2 = a3 * g1
+    d_s3_28_1 = a2 * g1
+    d_s3_28_0 = a1 * g1
+    d_s3_26_0 = a0 * g1
+    d_s3_23_2 = a7 * g1
+    d_s3_23_1 = a6 * g1
+    d_s3_23_0 = a5 * g1
+    d_s3_19_0 = a4 * g1
+    d_s3_17_2 = a7 * g0
+    d_s3_17_1 = a6 * g0
+    d_s3_17_0 = a5 * g0
+    d_s3_15_0 = a4 * g0
+    d_s3_12_2 = a3 * g0
+    d_s3_12_1 = a2 * g0
+    d_s3_12_0 = a1 * g0
+    d_s3_8_0 = a0 * g0
+    d_q10_0 = d_s3_19_0 * w22 + d_s3_8_0 * w11 + g0 * w7
+    d_q9_2 = d_s3_12_2 * w14 + d_s3_23_2 * w25
+    d_q9_1 = d_s3_12_1 * w14 + d_s3_23_1 * w25
+    d_q9_0 = d_s3_12_0 * w14 + d_s3_23_0 * w25
+    d_q8_0 = d_s3_19_0 * w21 + d_s3_8_0 * w10 + g0 * w6
+    d_q7_0 = d_s3_15_0 * w16 + d_s3_26_0 * w27 + g1 * w5
+    d_q6_2 = d_s3_12_2 * w13 + d_s3_23_2 * w24
+    d_q6_1 = d_s3_12_1 * w13 + d_s3_23_1 * w24
+    d_q6_0 = d_s3_12_0 * w13 + d_s3_23_0 * w24
+    d_q5_2 = d_s3_17_2 * w18 + d_s3_28_2 * w29
+    d_q5_1 = d_s3_17_1 * w18 + d_s3_28_1 * w29
+    d_q5_0 = d_s3_17_0 * w18 + d_s3_28_0 * w29
+    d_q4_0 = d_s3_19_0 * w20 + d_s3_8_0 * w9 + g0 * w4
+    d_q3_2 = d_s3_17_2 * w17 + d_s3_28_2 * w28
+    d_q3_1 = d_s3_17_1 * w17 + d_s3_28_1 * w28
+    d_q3_0 = d_s3_17_0 * w17 + d_s3_28_0 * w28
+    d_q2_0 = d_s3_15_0 * w15 + d_s3_26_0 * w26 + g1 * w3
+    d_q1_2 = d_s3_12_2 * w12 + d_s3_23_2 * w23
+    d_q1_1 = d_s3_12_1 * w12 + d_s3_23_1 * w23
+    d_q1_0 = d_s3_12_0 * w12 + d_s3_23_0 * w23
+    d_q0_0 = d_s3_19_0 * w19 + d_s3_8_0 * w8 + g0 * w2
+    d_a0 = (
+        2 * a0 * d_q0_0 + a1 * d_q1_0 + a2 * d_q1_1 + a3 * d_q1_2 + a4 * d_q2_0 + a5 * d_q3_0 + a6 * d_q3_1 + a7 *
+        d_q3_2 + g0 * s3_8_0 + g0 * w0 + g1 * s3_26_0
+    )
+    d_a1 = (
+        a0 * d_q1_0 + a4 * d_q5_0 + a5 * d_q7_0 + a6 * d_q6_2 - a7 * d_q6_1 + g0 * s3_12_0 + g1 * s3_28_0 + 2 * a1 *
+        d_q4_0
+    )
+    d_a2 = (
+        a0 * d_q1_1 + a4 * d_q5_1 - a5 * d_q6_2 + a6 * d_q7_0 + a7 * d_q6_0 + g0 * s3_12_1 + g1 * s3_28_1 + 2 * a2 *
+        d_q4_0
+    )
+    d_a3 = (
+        a0 * d_q1_2 + a4 * d_q5_2 + a5 * d_q6_1 - a6 * d_q6_0 + a7 * d_q7_0 + g0 * s3_12_2 + g1 * s3_28_2 + 2 * a3 *
+        d_q4_0
+    )
+    d_a4 = (
+        a0 * d_q2_0 + a1 * d_q5_0 + a2 * d_q5_1 + a3 * d_q5_2 + a5 * d_q9_0 + a6 * d_q9_1 + a7 * d_q9_2 + g0 * s3_15_0
+        + g1 * s3_19_0 + g1 * w1 + 2 * a4 * d_q8_0
+    )
+    d_a5 = (
+        a0 * d_q3_0 + a1 * d_q7_0 - a2 * d_q6_2 + a3 * d_q6_1 + a4 * d_q9_0 + g0 * s3_17_0 + g1 * s3_23_0 + 2 * a5 *
+        d_q10_0
+    )
+    d_a6 = (
+        a0 * d_q3_1 + a1 * d_q6_2 + a2 * d_q7_0 - a3 * d_q6_0 + a4 * d_q9_1 + g0 * s3_17_1 + g1 * s3_23_1 + 2 * a6 *
+        d_q10_0
+    )
+    d_a7 = (
+        a0 * d_q3_2 - a1 * d_q6_1 + a2 * d_q6_0 + a3 * d_q7_0 + a4 * d_q9_2 + g0 * s3_17_2 + g1 * s3_23_2 + 2 * a7 *
+        d_q10_0
+    )
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6, d_a7,), -2)
+
+
+def backward_tangent(species, a, w, g, t_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 3."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    a7 = a[..., 7, :]
+    w_rows = w[species]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    w6 = w_rows[..., 6, :]
+    w7 = w_rows[..., 7, :]
+    w8 = w_rows[..., 8, :]
+    w9 = w_rows[..., 9, :]
+    w10 = w_rows[..., 10, :]
+    w11 = w_rows[..., 11, :]
+    w12 = w_rows[..., 12, :]
+    w13 = w_rows[..., 13, :]
+    w14 = w_rows[..., 14, :]
+    w15 = w_rows[..., 15, :]
+    w16 = w_rows[..., 16, :]
+    w17 = w_rows[..., 17, :]
+    w18 = w_rows[..., 18, :]
+    w19 = w_rows[..., 19, :]
+    w20 = w_rows[..., 20, :]
+    w21 = w_rows[..., 21, :]
+    w22 = w_rows[..., 22, :]
+    w23 = w_rows[..., 23, :]
+    w24 = w_rows[..., 24, :]
+    w25 = w_rows[..., 25, :]
+    w26 = w_rows[..., 26, :]
+    w27 = w_rows[..., 27, :]
+    w28 = w_rows[..., 28, :]
+    w29 = w_rows[..., 29, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    t_a4 = t_a[..., 4, :]
+    t_a5 = t_a[..., 5, :]
+    t_a6 = t_a[..., 6, :]
+    t_a7 = t_a[..., 7, :]
+    t_q0_0 = 2 * a0 * t_a0
+    t_q1_0 = a0 * t_a1 + a1 * t_a0
+    t_q1_1 = a0 * t_a2 + a2 * t_a0
+    t_q1_2 = a0 * t_a3 + a3 * t_a0
+    t_q2_0 = a0 * t_a4 + a4 * t_a0
+    t_q3_0 = a0 * t_a5 + a5 * t_a0
+    t_q3_1 = a0 * t_a6 + a6 * t_a0
+    t_q3_2 = a0 * t_a7 + a7 * t_a0
+    t_q4_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+    t_q5_0 = a1 * t_a4 + a4 * t_a1
+    t_q5_1 = a2 * t_a4 + a4 * t_a2
+    t_q5_2 = a3 * t_a4 + a4 * t_a3
+    t_q6_0 = a2 * t_a7 - a3 * t_a6 - a6 * t_a3 + a7 * t_a2
+    t_q6_1 = -a1 * t_a7 + a3 * t_a5 + a5 * t_a3 - a7 * t_a1
+    t_q6_2 = a1 * t_a6 - a2 * t_a5 - a5 * t_a2 + a6 * t_a1
+    t_q7_0 = a1 * t_a5 + a2 * t_a6 + a3 * t_a7 + a5 * t_a1 + a6 * t_a2 + a7 * t_a3
+    t_q8_0 = 2 * a4 * t_a4
+    t_q9_0 = a4 * t_a5 + a5 * t_a4
+    t_q9_1 = a4 * t_a6 + a6 * t_a4
+    t_q9_2 = a4 * t_a7 + a7 * t_a4
+    t_q10_0 = 2 * (a5 * t_a5 + a6 * t_a6 + a7 * t_a7)
+    t_s3_8_0 = t_q0_0 * w8 + t_q10_0 * w11 + t_q4_0 * w9 + t_q8_0 * w10
+    t_s3_12_0 = t_q1_0 * w12 + t_q6_0 * w13 + t_q9_0 * w14
+    t_s3_12_1 = t_q1_1 * w12 + t_q6_1 * w13 + t_q9_1 * w14
+    t_s3_12_2 = t_q1_2 * w12 + t_q6_2 * w13 + t_q9_2 * w14
+    t_s3_15_0 = t_q2_0 * w15 + t_q7_0 * w16
+    t_s3_17_0 = t_q3_0 * w17 + t_q5_0 * w18
+    t_s3_17_1 = t_q3_1 * w17 + t_q5_1 * w18
+    t_s3_17_2 = t_q3_2 * w17 + t_q5_2 * w18
+    t_s3_19_0 = t_q0_0 * w19 + t_q10_0 * w22 + t_q4_0 * w20 + t_q8_0 * w21
+    t_s3_23_0 = t_q1_0 * w23 + t_q6_0 * w24 + t_q9_0 * w25
+    t_s3_23_1 = t_q1_1 * w23 + t_q6_1 * w24 + t_q9_1 * w25
+    t_s3_23_2 = t_q1_2 * w23 + t_q6_2 * w24 + t_q9_2 * w25
+    t_s3_26_0 = t_q2_0 * w26 + t_q7_0 * w27
+    t_s3_28_0 = t_q3_0 * w28 + t_q5_0 * w29
+    t_s3_28_1 = t_q3_1 * w28 + t_q5_1 * w29
+    t_s3_28_2 = t_q3_2 * w28 + t_q5_2 * w29
+    d_s3_28_2 = a3 * g1
+    t_d_s3_28_2 = g1 * t_a3
+    d_s3_28_1 = a2 * g1
+    t_d_s3_28_1 = g1 * t_a2
+    d_s3_28_0 = a1 * g1
+    t_d_s3_28_0 = g1 * t_a1
+    d_s3_26_0 = a0 * g1
+    t_d_s3_26_0 = g1 * t_a0
+    d_s3_23_2 = a7 * g1
+    t_d_s3_23_2 = g1 * t_a7
+    d_s3_23_1 = a6 * g1
+    t_d_s3_23_1 = g1 * t_a6
+    d_s3_23_0 = a5 * g1
+    t_d_s3_23_0 = g1 * t_a5
+    d_s3_19_0 = a4 * g1
+    t_d_s3_19_0 = g1 * t_a4
+    d_s3_17_2 = a7 * g0
+    t_d_s3_17_2 = g0 * t_a7
+    d_s3_17_1 = a6 * g0
+    t_d_s3_17_1 = g0 * t_a6
+    d_s3_17_0 = a5 * g0
+    t_d_s3_17_0 = g0 * t_a5
+    d_s3_15_0 = a4 * g0
+    t_d_s3_15_0 = g0 * t_a4
+    d_s3_12_2 = a3 * g0
+    t_d_s3_12_2 = g0 * t_a3
+    d_s3_12_1 = a2 * g0
+    t_d_s3_12_1 = g0 * t_a2
+    d_s3_12_0 = a1 * g0
+    t_d_s3_12_0 = g0 * t_a1
+    d_s3_8_0 = a0 * g0
+    t_d_s3_8_0 = g0 * t_a0
+    d_q10_0 = d_s3_19_0 * w22 + d_s3_8_0 * w11 + g0 * w7
+    t_d_q10_0 = t_d_s3_19_0 * w22 + t_d_s3_8_0 * w11
+    d_q9_2 = d_s3_12_2 * w14 + d_s3_23_2 * w25
+    t_d_q9_2 = t_d_s3_12_2 * w14 + t_d_s3_23_2 * w25
+    d_q9_1 = d_s3_12_1 * w14 + d_s3_23_1 * w25
+    t_d_q9_1 = t_d_s3_12_1 * w14 + t_d_s3_23_1 * w25
+    d_q9_0 = d_s3_12_0 * w14 + d_s3_23_0 * w25
+    t_d_q9_0 = t_d_s3_12_0 * w14 + t_d_s3_23_0 * w25
+    d_q8_0 = d_s3_19_0 * w21 + d_s3_8_0 * w10 + g0 * w6
+    t_d_q8_0 = t_d_s3_19_0 * w21 + t_d_s3_8_0 * w10
+    d_q7_0 = d_s3_15_0 * w16 + d_s3_26_0 * w27 + g1 * w5
+    t_d_q7_0 = t_d_s3_15_0 * w16 + t_d_s3_26_0 * w27
+    d_q6_2 = d_s3_12_2 * w13 + d_s3_23_2 * w24
+    t_d_q6_2 = t_d_s3_12_2 * w13 + t_d_s3_23_2 * w24
+    d_q6_1 = d_s3_12_1 * w13 + d_s3_23_1 * w24
+    t_d_q6_1 = t_d_s3_12_1 * w13 + t_d_s3_23_1 * w24
+    d_q6_0 = d_s3_12_0 * w13 + d_s3_23_0 * w24
+    t_d_q6_0 = t_d_s3_12_0 * w13 + t_d_s3_23_0 * w24
+    d_q5_2 = d_s3_17_2 * w18 + d_s3_28_2 * w29
+    t_d_q5_2 = t_d_s3_17_2 * w18 + t_d_s3_28_2 * w29
+    d_q5_1 = d_s3_17_1 * w18 + d_s3_28_1 * w29
+    t_d_q5_1 = t_d_s3_17_1 * w18 + t_d_s3_28_1 * w29
+    d_q5_0 = d_s3_17_0 * w18 + d_s3_28_0 * w29
+    t_d_q5_0 = t_d_s3_17_0 * w18 + t_d_s3_28_0 * w29
+    d_q4_0 = d_s3_19_0 * w20 + d_s3_8_0 * w9 + g0 * w4
+    t_d_q4_0 = t_d_s3_19_0 * w20 + t_d_s3_8_0 * w9
+    d_q3_2 = d_s3_17_2 * w17 + d_s3_28_2 * w28
+    t_d_q3_2 = t_d_s3_17_2 * w17 + t_d_s3_28_2 * w28
+    d_q3_1 = d_s3_17_1 * w17 + d_s3_28_1 * w28
+    t_d_q3_1 = t_d_s3_17_1 * w17 + t_d_s3_28_1 * w28
+    d_q3_0 = d_s3_17_0 * w17 + d_s3_28_0 * w28
+    t_d_q3_0 = t_d_s3_17_0 * w17 + t_d_s3_28_0 * w28
+    d_q2_0 = d_s3_15_0 * w15 + d_s3_26_0 * w26 + g1 * w3
+    t_d_q2_0 = t_d_s3_15_0 * w15 + t_d_s3_26_0 * w26
+    d_q1_2 = d_s3_12_2 * w12 + d_s3_23_2 * w23
+    t_d_q1_2 = t_d_s3_12_2 * w12 + t_d_s3_23_2 * w23
+    d_q1_1 = d_s3_12_1 * w12 + d_s3_23_1 * w23
+    t_d_q1_1 = t_d_s3_12_1 * w12 + t_d_s3_23_1 * w23
+    d_q1_0 = d_s3_12_0 * w12 + d_s3_23_0 * w23
+    t_d_q1_0 = t_d_s3_12_0 * w12 + t_d_s3_23_0 * w23
+    d_q0_0 = d_s3_19_0 * w19 + d_s3_8_0 * w8 + g0 * w2
+    t_d_q0_0 = t_d_s3_19_0 * w19 + t_d_s3_8_0 * w8
+    t_d_a0 = (
+        2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + a4 * t_d_q2_0 + a5 *
+        t_d_q3_0 + a6 * t_d_q3_1 + a7 * t_d_q3_2 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2 * t_a3 + d_q2_0 * t_a4 +
+        d_q3_0 * t_a5 + d_q3_1 * t_a6 + d_q3_2 * t_a7 + g0 * t_s3_8_0 + g1 * t_s3_26_0
+    )
+    t_d_a1 = (
+        a0 * t_d_q1_0 + a4 * t_d_q5_0 + a5 * t_d_q7_0 + a6 * t_d_q6_2 - a7 * t_d_q6_1 + d_q1_0 * t_a0 + d_q5_0 * t_a4
+        - d_q6_1 * t_a7 + d_q6_2 * t_a6 + d_q7_0 * t_a5 + g0 * t_s3_12_0 + g1 * t_s3_28_0 + 2 * (a1 * t_d_q4_0 +
+        d_q4_0 * t_a1)
+    )
+    t_d_a2 = (
+        a0 * t_d_q1_1 + a4 * t_d_q5_1 - a5 * t_d_q6_2 + a6 * t_d_q7_0 + a7 * t_d_q6_0 + d_q1_1 * t_a0 + d_q5_1 * t_a4
+        + d_q6_0 * t_a7 - d_q6_2 * t_a5 + d_q7_0 * t_a6 + g0 * t_s3_12_1 + g1 * t_s3_28_1 + 2 * (a2 * t_d_q4_0 +
+        d_q4_0 * t_a2)
+    )
+    t_d_a3 = (
+        a0 * t_d_q1_2 + a4 * t_d_q5_2 + a5 * t_d_q6_1 - a6 * t_d_q6_0 + a7 * t_d_q7_0 + d_q1_2 * t_a0 + d_q5_2 * t_a4
+        - d_q6_0 * t_a6 + d_q6_1 * t_a5 + d_q7_0 * t_a7 + g0 * t_s3_12_2 + g1 * t_s3_28_2 + 2 * (a3 * t_d_q4_0 +
+        d_q4_0 * t_a3)
+    )
+    t_d_a4 = (
+        a0 * t_d_q2_0 + a1 * t_d_q5_0 + a2 * t_d_q5_1 + a3 * t_d_q5_2 + a5 * t_d_q9_0 + a6 * t_d_q9_1 + a7 * t_d_q9_2
+        + d_q2_0 * t_a0 + d_q5_0 * t_a1 + d_q5_1 * t_a2 + d_q5_2 * t_a3 + d_q9_0 * t_a5 + d_q9_1 * t_a6 + d_q9_2 *
+        t_a7 + g0 * t_s3_15_0 + g1 * t_s3_19_0 + 2 * (a4 * t_d_q8_0 + d_q8_0 * t_a4)
+    )
+    t_d_a5 = (
+        a0 * t_d_q3_0 + a1 * t_d_q7_0 - a2 * t_d_q6_2 + a3 * t_d_q6_1 + a4 * t_d_q9_0 + d_q3_0 * t_a0 + d_q6_1 * t_a3
+        - d_q6_2 * t_a2 + d_q7_0 * t_a1 + d_q9_0 * t_a4 + g0 * t_s3_17_0 + g1 * t_s3_23_0 + 2 * (a5 * t_d_q10_0 +
+        d_q10_0 * t_a5)
+    )
+    t_d_a6 = (
+        a0 * t_d_q3_1 + a1 * t_d_q6_2 + a2 * t_d_q7_0 - a3 * t_d_q6_0 + a4 * t_d_q9_1 + d_q3_1 * t_a0 - d_q6_0 * t_a3
+        + d_q6_2 * t_a1 + d_q7_0 * t_a2 + d_q9_1 * t_a4 + g0 * t_s3_17_1 + g1 * t_s3_23_1 + 2 * (a6 * t_d_q10_0 +
+        d_q10_0 * t_a6)
+    )
+    t_d_a7 = (
+        a0 * t_d_q3_2 - a1 * t_d_q6_1 + a2 * t_d_q6_0 + a3 * t_d_q7_0 + a4 * t_d_q9_2 + d_q3_2 * t_a0 + d_q6_0 * t_a2
+        - d_q6_1 * t_a1 + d_q7_0 * t_a3 + d_q9_2 * t_a4 + g0 * t_s3_17_2 + g1 * t_s3_23_2 + 2 * (a7 * t_d_q10_0 +
+        d_q10_0 * t_a7)
+    )
+    return torch.stack((t_d_a0, t_d_a1, t_d_a2, t_d_a3, t_d_a4, t_d_a5, t_d_a6, t_d_a7,), -2)
+
+
+def backward_w(species, a, w, g):
+    """Gradient to a, w of: Product basis to correlation 3."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -280,183 +773,8 @@ def backward(species, a, w, g):
     return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6, d_a7,), -2), torch.zeros_like(w).index_add(0, species, torch.stack((d_w0, d_w1, d_w2, d_w3, d_w4, d_w5, d_w6, d_w7, d_w8, d_w9, d_w10, d_w11, d_w12, d_w13, d_w14, d_w15, d_w16, d_w17, d_w18, d_w19, d_w20, d_w21, d_w22, d_w23, d_w24, d_w25, d_w26, d_w27, d_w28, d_w29,), -2))
 
 
-def forward_tangent(species, a, w, t_a, t_w):
-    """Tangent of: Product basis to correlation 3."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    a4 = a[..., 4, :]
-    a5 = a[..., 5, :]
-    a6 = a[..., 6, :]
-    a7 = a[..., 7, :]
-    w_rows = w[species]
-    w0 = w_rows[..., 0, :]
-    w1 = w_rows[..., 1, :]
-    w2 = w_rows[..., 2, :]
-    w3 = w_rows[..., 3, :]
-    w4 = w_rows[..., 4, :]
-    w5 = w_rows[..., 5, :]
-    w6 = w_rows[..., 6, :]
-    w7 = w_rows[..., 7, :]
-    w8 = w_rows[..., 8, :]
-    w9 = w_rows[..., 9, :]
-    w10 = w_rows[..., 10, :]
-    w11 = w_rows[..., 11, :]
-    w12 = w_rows[..., 12, :]
-    w13 = w_rows[..., 13, :]
-    w14 = w_rows[..., 14, :]
-    w15 = w_rows[..., 15, :]
-    w16 = w_rows[..., 16, :]
-    w17 = w_rows[..., 17, :]
-    w18 = w_rows[..., 18, :]
-    w19 = w_rows[..., 19, :]
-    w20 = w_rows[..., 20, :]
-    w21 = w_rows[..., 21, :]
-    w22 = w_rows[..., 22, :]
-    w23 = w_rows[..., 23, :]
-    w24 = w_rows[..., 24, :]
-    w25 = w_rows[..., 25, :]
-    w26 = w_rows[..., 26, :]
-    w27 = w_rows[..., 27, :]
-    w28 = w_rows[..., 28, :]
-    w29 = w_rows[..., 29, :]
-    t_a0 = t_a[..., 0, :]
-    t_a1 = t_a[..., 1, :]
-    t_a2 = t_a[..., 2, :]
-    t_a3 = t_a[..., 3, :]
-    t_a4 = t_a[..., 4, :]
-    t_a5 = t_a[..., 5, :]
-    t_a6 = t_a[..., 6, :]
-    t_a7 = t_a[..., 7, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
-    t_w4 = t_w_rows[..., 4, :]
-    t_w5 = t_w_rows[..., 5, :]
-    t_w6 = t_w_rows[..., 6, :]
-    t_w7 = t_w_rows[..., 7, :]
-    t_w8 = t_w_rows[..., 8, :]
-    t_w9 = t_w_rows[..., 9, :]
-    t_w10 = t_w_rows[..., 10, :]
-    t_w11 = t_w_rows[..., 11, :]
-    t_w12 = t_w_rows[..., 12, :]
-    t_w13 = t_w_rows[..., 13, :]
-    t_w14 = t_w_rows[..., 14, :]
-    t_w15 = t_w_rows[..., 15, :]
-    t_w16 = t_w_rows[..., 16, :]
-    t_w17 = t_w_rows[..., 17, :]
-    t_w18 = t_w_rows[..., 18, :]
-    t_w19 = t_w_rows[..., 19, :]
-    t_w20 = t_w_rows[..., 20, :]
-    t_w21 = t_w_rows[..., 21, :]
-    t_w22 = t_w_rows[..., 22, :]
-    t_w23 = t_w_rows[..., 23, :]
-    t_w24 = t_w_rows[..., 24, :]
-    t_w25 = t_w_rows[..., 25, :]
-    t_w26 = t_w_rows[..., 26, :]
-    t_w27 = t_w_rows[..., 27, :]
-    t_w28 = t_w_rows[..., 28, :]
-    t_w29 = t_w_rows[..., 29, :]
-    q0_0 = a0 * a0
-    t_q0_0 = 2 * a0 * t_a0
-    q1_0 = a0 * a1
-    t_q1_0 = a0 * t_a1 + a1 * t_a0
-    q1_1 = a0 * a2
-    t_q1_1 = a0 * t_a2 + a2 * t_a0
-    q1_2 = a0 * a3
-    t_q1_2 = a0 * t_a3 + a3 * t_a0
-    q2_0 = a0 * a4
-    t_q2_0 = a0 * t_a4 + a4 * t_a0
-    q3_0 = a0 * a5
-    t_q3_0 = a0 * t_a5 + a5 * t_a0
-    q3_1 = a0 * a6
-    t_q3_1 = a0 * t_a6 + a6 * t_a0
-    q3_2 = a0 * a7
-    t_q3_2 = a0 * t_a7 + a7 * t_a0
-    q4_0 = a1 * a1 + a2 * a2 + a3 * a3
-    t_q4_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-    q5_0 = a1 * a4
-    t_q5_0 = a1 * t_a4 + a4 * t_a1
-    q5_1 = a2 * a4
-    t_q5_1 = a2 * t_a4 + a4 * t_a2
-    q5_2 = a3 * a4
-    t_q5_2 = a3 * t_a4 + a4 * t_a3
-    q6_0 = a2 * a7 - a3 * a6
-    t_q6_0 = a2 * t_a7 - a3 * t_a6 - a6 * t_a3 + a7 * t_a2
-    q6_1 = -a1 * a7 + a3 * a5
-    t_q6_1 = -a1 * t_a7 + a3 * t_a5 + a5 * t_a3 - a7 * t_a1
-    q6_2 = a1 * a6 - a2 * a5
-    t_q6_2 = a1 * t_a6 - a2 * t_a5 - a5 * t_a2 + a6 * t_a1
-    q7_0 = a1 * a5 + a2 * a6 + a3 * a7
-    t_q7_0 = a1 * t_a5 + a2 * t_a6 + a3 * t_a7 + a5 * t_a1 + a6 * t_a2 + a7 * t_a3
-    q8_0 = a4 * a4
-    t_q8_0 = 2 * a4 * t_a4
-    q9_0 = a4 * a5
-    t_q9_0 = a4 * t_a5 + a5 * t_a4
-    q9_1 = a4 * a6
-    t_q9_1 = a4 * t_a6 + a6 * t_a4
-    q9_2 = a4 * a7
-    t_q9_2 = a4 * t_a7 + a7 * t_a4
-    q10_0 = a5 * a5 + a6 * a6 + a7 * a7
-    t_q10_0 = 2 * (a5 * t_a5 + a6 * t_a6 + a7 * t_a7)
-    s3_8_0 = q0_0 * w8 + q10_0 * w11 + q4_0 * w9 + q8_0 * w10
-    t_s3_8_0 = (
-        q0_0 * t_w8 + q10_0 * t_w11 + q4_0 * t_w9 + q8_0 * t_w10 + t_q0_0 * w8 + t_q10_0 * w11 + t_q4_0 * w9 + t_q8_0
-        * w10
-    )
-    s3_12_0 = q1_0 * w12 + q6_0 * w13 + q9_0 * w14
-    t_s3_12_0 = q1_0 * t_w12 + q6_0 * t_w13 + q9_0 * t_w14 + t_q1_0 * w12 + t_q6_0 * w13 + t_q9_0 * w14
-    s3_12_1 = q1_1 * w12 + q6_1 * w13 + q9_1 * w14
-    t_s3_12_1 = q1_1 * t_w12 + q6_1 * t_w13 + q9_1 * t_w14 + t_q1_1 * w12 + t_q6_1 * w13 + t_q9_1 * w14
-    s3_12_2 = q1_2 * w12 + q6_2 * w13 + q9_2 * w14
-    t_s3_12_2 = q1_2 * t_w12 + q6_2 * t_w13 + q9_2 * t_w14 + t_q1_2 * w12 + t_q6_2 * w13 + t_q9_2 * w14
-    s3_15_0 = q2_0 * w15 + q7_0 * w16
-    t_s3_15_0 = q2_0 * t_w15 + q7_0 * t_w16 + t_q2_0 * w15 + t_q7_0 * w16
-    s3_17_0 = q3_0 * w17 + q5_0 * w18
-    t_s3_17_0 = q3_0 * t_w17 + q5_0 * t_w18 + t_q3_0 * w17 + t_q5_0 * w18
-    s3_17_1 = q3_1 * w17 + q5_1 * w18
-    t_s3_17_1 = q3_1 * t_w17 + q5_1 * t_w18 + t_q3_1 * w17 + t_q5_1 * w18
-    s3_17_2 = q3_2 * w17 + q5_2 * w18
-    t_s3_17_2 = q3_2 * t_w17 + q5_2 * t_w18 + t_q3_2 * w17 + t_q5_2 * w18
-    s3_19_0 = q0_0 * w19 + q10_0 * w22 + q4_0 * w20 + q8_0 * w21
-    t_s3_19_0 = (
-        q0_0 * t_w19 + q10_0 * t_w22 + q4_0 * t_w20 + q8_0 * t_w21 + t_q0_0 * w19 + t_q10_0 * w22 + t_q4_0 * w20 +
-        t_q8_0 * w21
-    )
-    s3_23_0 = q1_0 * w23 + q6_0 * w24 + q9_0 * w25
-    t_s3_23_0 = q1_0 * t_w23 + q6_0 * t_w24 + q9_0 * t_w25 + t_q1_0 * w23 + t_q6_0 * w24 + t_q9_0 * w25
-    s3_23_1 = q1_1 * w23 + q6_1 * w24 + q9_1 * w25
-    t_s3_23_1 = q1_1 * t_w23 + q6_1 * t_w24 + q9_1 * t_w25 + t_q1_1 * w23 + t_q6_1 * w24 + t_q9_1 * w25
-    s3_23_2 = q1_2 * w23 + q6_2 * w24 + q9_2 * w25
-    t_s3_23_2 = q1_2 * t_w23 + q6_2 * t_w24 + q9_2 * t_w25 + t_q1_2 * w23 + t_q6_2 * w24 + t_q9_2 * w25
-    s3_26_0 = q2_0 * w26 + q7_0 * w27
-    t_s3_26_0 = q2_0 * t_w26 + q7_0 * t_w27 + t_q2_0 * w26 + t_q7_0 * w27
-    s3_28_0 = q3_0 * w28 + q5_0 * w29
-    t_s3_28_0 = q3_0 * t_w28 + q5_0 * t_w29 + t_q3_0 * w28 + t_q5_0 * w29
-    s3_28_1 = q3_1 * w28 + q5_1 * w29
-    t_s3_28_1 = q3_1 * t_w28 + q5_1 * t_w29 + t_q3_1 * w28 + t_q5_1 * w29
-    s3_28_2 = q3_2 * w28 + q5_2 * w29
-    t_s3_28_2 = q3_2 * t_w28 + q5_2 * t_w29 + t_q3_2 * w28 + t_q5_2 * w29
-    t_out0 = (
-        a0 * t_s3_8_0 + a0 * t_w0 + a1 * t_s3_12_0 + a2 * t_s3_12_1 + a3 * t_s3_12_2 + a4 * t_s3_15_0 + a5 * t_s3_17_0
-        + a6 * t_s3_17_1 + a7 * t_s3_17_2 + q0_0 * t_w2 + q10_0 * t_w7 + q4_0 * t_w4 + q8_0 * t_w6 + s3_12_0 * t_a1 +
-        s3_12_1 * t_a2 + s3_12_2 * t_a3 + s3_15_0 * t_a4 + s3_17_0 * t_a5 + s3_17_1 * t_a6 + s3_17_2 * t_a7 + s3_8_0 *
-        t_a0 + t_a0 * w0 + t_q0_0 * w2 + t_q10_0 * w7 + t_q4_0 * w4 + t_q8_0 * w6
-    )
-    t_out1 = (
-        a0 * t_s3_26_0 + a1 * t_s3_28_0 + a2 * t_s3_28_1 + a3 * t_s3_28_2 + a4 * t_s3_19_0 + a4 * t_w1 + a5 *
-        t_s3_23_0 + a6 * t_s3_23_1 + a7 * t_s3_23_2 + q2_0 * t_w3 + q7_0 * t_w5 + s3_19_0 * t_a4 + s3_23_0 * t_a5 +
-        s3_23_1 * t_a6 + s3_23_2 * t_a7 + s3_26_0 * t_a0 + s3_28_0 * t_a1 + s3_28_1 * t_a2 + s3_28_2 * t_a3 + t_a4 *
-        w1 + t_q2_0 * w3 + t_q7_0 * w5
-    )
-    return torch.stack((t_out0, t_out1,), -2)
-
-
-def backward_tangent(species, a, w, g, t_a, t_w):
-    """Tangent of the gradient of: Product basis to correlation 3."""
+def backward_tangent_w(species, a, w, g, t_a):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 3."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -504,37 +822,6 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_a5 = t_a[..., 5, :]
     t_a6 = t_a[..., 6, :]
     t_a7 = t_a[..., 7, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
-    t_w4 = t_w_rows[..., 4, :]
-    t_w5 = t_w_rows[..., 5, :]
-    t_w6 = t_w_rows[..., 6, :]
-    t_w7 = t_w_rows[..., 7, :]
-    t_w8 = t_w_rows[..., 8, :]
-    t_w9 = t_w_rows[..., 9, :]
-    t_w10 = t_w_rows[..., 10, :]
-    t_w11 = t_w_rows[..., 11, :]
-    t_w12 = t_w_rows[..., 12, :]
-    t_w13 = t_w_rows[..., 13, :]
-    t_w14 = t_w_rows[..., 14, :]
-    t_w15 = t_w_rows[..., 15, :]
-    t_w16 = t_w_rows[..., 16, :]
-    t_w17 = t_w_rows[..., 17, :]
-    t_w18 = t_w_rows[..., 18, :]
-    t_w19 = t_w_rows[..., 19, :]
-    t_w20 = t_w_rows[..., 20, :]
-    t_w21 = t_w_rows[..., 21, :]
-    t_w22 = t_w_rows[..., 22, :]
-    t_w23 = t_w_rows[..., 23, :]
-    t_w24 = t_w_rows[..., 24, :]
-    t_w25 = t_w_rows[..., 25, :]
-    t_w26 = t_w_rows[..., 26, :]
-    t_w27 = t_w_rows[..., 27, :]
-    t_w28 = t_w_rows[..., 28, :]
-    t_w29 = t_w_rows[..., 29, :]
     q0_0 = a0 * a0
     t_q0_0 = 2 * a0 * t_a0
     q1_0 = a0 * a1
@@ -577,28 +864,22 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_q9_2 = a4 * t_a7 + a7 * t_a4
     q10_0 = a5 * a5 + a6 * a6 + a7 * a7
     t_q10_0 = 2 * (a5 * t_a5 + a6 * t_a6 + a7 * t_a7)
-    t_s3_8_0 = (
-        q0_0 * t_w8 + q10_0 * t_w11 + q4_0 * t_w9 + q8_0 * t_w10 + t_q0_0 * w8 + t_q10_0 * w11 + t_q4_0 * w9 + t_q8_0
-        * w10
-    )
-    t_s3_12_0 = q1_0 * t_w12 + q6_0 * t_w13 + q9_0 * t_w14 + t_q1_0 * w12 + t_q6_0 * w13 + t_q9_0 * w14
-    t_s3_12_1 = q1_1 * t_w12 + q6_1 * t_w13 + q9_1 * t_w14 + t_q1_1 * w12 + t_q6_1 * w13 + t_q9_1 * w14
-    t_s3_12_2 = q1_2 * t_w12 + q6_2 * t_w13 + q9_2 * t_w14 + t_q1_2 * w12 + t_q6_2 * w13 + t_q9_2 * w14
-    t_s3_15_0 = q2_0 * t_w15 + q7_0 * t_w16 + t_q2_0 * w15 + t_q7_0 * w16
-    t_s3_17_0 = q3_0 * t_w17 + q5_0 * t_w18 + t_q3_0 * w17 + t_q5_0 * w18
-    t_s3_17_1 = q3_1 * t_w17 + q5_1 * t_w18 + t_q3_1 * w17 + t_q5_1 * w18
-    t_s3_17_2 = q3_2 * t_w17 + q5_2 * t_w18 + t_q3_2 * w17 + t_q5_2 * w18
-    t_s3_19_0 = (
-        q0_0 * t_w19 + q10_0 * t_w22 + q4_0 * t_w20 + q8_0 * t_w21 + t_q0_0 * w19 + t_q10_0 * w22 + t_q4_0 * w20 +
-        t_q8_0 * w21
-    )
-    t_s3_23_0 = q1_0 * t_w23 + q6_0 * t_w24 + q9_0 * t_w25 + t_q1_0 * w23 + t_q6_0 * w24 + t_q9_0 * w25
-    t_s3_23_1 = q1_1 * t_w23 + q6_1 * t_w24 + q9_1 * t_w25 + t_q1_1 * w23 + t_q6_1 * w24 + t_q9_1 * w25
-    t_s3_23_2 = q1_2 * t_w23 + q6_2 * t_w24 + q9_2 * t_w25 + t_q1_2 * w23 + t_q6_2 * w24 + t_q9_2 * w25
-    t_s3_26_0 = q2_0 * t_w26 + q7_0 * t_w27 + t_q2_0 * w26 + t_q7_0 * w27
-    t_s3_28_0 = q3_0 * t_w28 + q5_0 * t_w29 + t_q3_0 * w28 + t_q5_0 * w29
-    t_s3_28_1 = q3_1 * t_w28 + q5_1 * t_w29 + t_q3_1 * w28 + t_q5_1 * w29
-    t_s3_28_2 = q3_2 * t_w28 + q5_2 * t_w29 + t_q3_2 * w28 + t_q5_2 * w29
+    t_s3_8_0 = t_q0_0 * w8 + t_q10_0 * w11 + t_q4_0 * w9 + t_q8_0 * w10
+    t_s3_12_0 = t_q1_0 * w12 + t_q6_0 * w13 + t_q9_0 * w14
+    t_s3_12_1 = t_q1_1 * w12 + t_q6_1 * w13 + t_q9_1 * w14
+    t_s3_12_2 = t_q1_2 * w12 + t_q6_2 * w13 + t_q9_2 * w14
+    t_s3_15_0 = t_q2_0 * w15 + t_q7_0 * w16
+    t_s3_17_0 = t_q3_0 * w17 + t_q5_0 * w18
+    t_s3_17_1 = t_q3_1 * w17 + t_q5_1 * w18
+    t_s3_17_2 = t_q3_2 * w17 + t_q5_2 * w18
+    t_s3_19_0 = t_q0_0 * w19 + t_q10_0 * w22 + t_q4_0 * w20 + t_q8_0 * w21
+    t_s3_23_0 = t_q1_0 * w23 + t_q6_0 * w24 + t_q9_0 * w25
+    t_s3_23_1 = t_q1_1 * w23 + t_q6_1 * w24 + t_q9_1 * w25
+    t_s3_23_2 = t_q1_2 * w23 + t_q6_2 * w24 + t_q9_2 * w25
+    t_s3_26_0 = t_q2_0 * w26 + t_q7_0 * w27
+    t_s3_28_0 = t_q3_0 * w28 + t_q5_0 * w29
+    t_s3_28_1 = t_q3_1 * w28 + t_q5_1 * w29
+    t_s3_28_2 = t_q3_2 * w28 + t_q5_2 * w29
     d_s3_28_2 = a3 * g1
     t_d_s3_28_2 = g1 * t_a3
     d_s3_28_1 = a2 * g1
@@ -632,51 +913,51 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     d_s3_8_0 = a0 * g0
     t_d_s3_8_0 = g0 * t_a0
     d_q10_0 = d_s3_19_0 * w22 + d_s3_8_0 * w11 + g0 * w7
-    t_d_q10_0 = d_s3_19_0 * t_w22 + d_s3_8_0 * t_w11 + g0 * t_w7 + t_d_s3_19_0 * w22 + t_d_s3_8_0 * w11
+    t_d_q10_0 = t_d_s3_19_0 * w22 + t_d_s3_8_0 * w11
     d_q9_2 = d_s3_12_2 * w14 + d_s3_23_2 * w25
-    t_d_q9_2 = d_s3_12_2 * t_w14 + d_s3_23_2 * t_w25 + t_d_s3_12_2 * w14 + t_d_s3_23_2 * w25
+    t_d_q9_2 = t_d_s3_12_2 * w14 + t_d_s3_23_2 * w25
     d_q9_1 = d_s3_12_1 * w14 + d_s3_23_1 * w25
-    t_d_q9_1 = d_s3_12_1 * t_w14 + d_s3_23_1 * t_w25 + t_d_s3_12_1 * w14 + t_d_s3_23_1 * w25
+    t_d_q9_1 = t_d_s3_12_1 * w14 + t_d_s3_23_1 * w25
     d_q9_0 = d_s3_12_0 * w14 + d_s3_23_0 * w25
-    t_d_q9_0 = d_s3_12_0 * t_w14 + d_s3_23_0 * t_w25 + t_d_s3_12_0 * w14 + t_d_s3_23_0 * w25
+    t_d_q9_0 = t_d_s3_12_0 * w14 + t_d_s3_23_0 * w25
     d_q8_0 = d_s3_19_0 * w21 + d_s3_8_0 * w10 + g0 * w6
-    t_d_q8_0 = d_s3_19_0 * t_w21 + d_s3_8_0 * t_w10 + g0 * t_w6 + t_d_s3_19_0 * w21 + t_d_s3_8_0 * w10
+    t_d_q8_0 = t_d_s3_19_0 * w21 + t_d_s3_8_0 * w10
     d_q7_0 = d_s3_15_0 * w16 + d_s3_26_0 * w27 + g1 * w5
-    t_d_q7_0 = d_s3_15_0 * t_w16 + d_s3_26_0 * t_w27 + g1 * t_w5 + t_d_s3_15_0 * w16 + t_d_s3_26_0 * w27
+    t_d_q7_0 = t_d_s3_15_0 * w16 + t_d_s3_26_0 * w27
     d_q6_2 = d_s3_12_2 * w13 + d_s3_23_2 * w24
-    t_d_q6_2 = d_s3_12_2 * t_w13 + d_s3_23_2 * t_w24 + t_d_s3_12_2 * w13 + t_d_s3_23_2 * w24
+    t_d_q6_2 = t_d_s3_12_2 * w13 + t_d_s3_23_2 * w24
     d_q6_1 = d_s3_12_1 * w13 + d_s3_23_1 * w24
-    t_d_q6_1 = d_s3_12_1 * t_w13 + d_s3_23_1 * t_w24 + t_d_s3_12_1 * w13 + t_d_s3_23_1 * w24
+    t_d_q6_1 = t_d_s3_12_1 * w13 + t_d_s3_23_1 * w24
     d_q6_0 = d_s3_12_0 * w13 + d_s3_23_0 * w24
-    t_d_q6_0 = d_s3_12_0 * t_w13 + d_s3_23_0 * t_w24 + t_d_s3_12_0 * w13 + t_d_s3_23_0 * w24
+    t_d_q6_0 = t_d_s3_12_0 * w13 + t_d_s3_23_0 * w24
     d_q5_2 = d_s3_17_2 * w18 + d_s3_28_2 * w29
-    t_d_q5_2 = d_s3_17_2 * t_w18 + d_s3_28_2 * t_w29 + t_d_s3_17_2 * w18 + t_d_s3_28_2 * w29
+    t_d_q5_2 = t_d_s3_17_2 * w18 + t_d_s3_28_2 * w29
     d_q5_1 = d_s3_17_1 * w18 + d_s3_28_1 * w29
-    t_d_q5_1 = d_s3_17_1 * t_w18 + d_s3_28_1 * t_w29 + t_d_s3_17_1 * w18 + t_d_s3_28_1 * w29
+    t_d_q5_1 = t_d_s3_17_1 * w18 + t_d_s3_28_1 * w29
     d_q5_0 = d_s3_17_0 * w18 + d_s3_28_0 * w29
-    t_d_q5_0 = d_s3_17_0 * t_w18 + d_s3_28_0 * t_w29 + t_d_s3_17_0 * w18 + t_d_s3_28_0 * w29
+    t_d_q5_0 = t_d_s3_17_0 * w18 + t_d_s3_28_0 * w29
     d_q4_0 = d_s3_19_0 * w20 + d_s3_8_0 * w9 + g0 * w4
-    t_d_q4_0 = d_s3_19_0 * t_w20 + d_s3_8_0 * t_w9 + g0 * t_w4 + t_d_s3_19_0 * w20 + t_d_s3_8_0 * w9
+    t_d_q4_0 = t_d_s3_19_0 * w20 + t_d_s3_8_0 * w9
     d_q3_2 = d_s3_17_2 * w17 + d_s3_28_2 * w28
-    t_d_q3_2 = d_s3_17_2 * t_w17 + d_s3_28_2 * t_w28 + t_d_s3_17_2 * w17 + t_d_s3_28_2 * w28
+    t_d_q3_2 = t_d_s3_17_2 * w17 + t_d_s3_28_2 * w28
     d_q3_1 = d_s3_17_1 * w17 + d_s3_28_1 * w28
-    t_d_q3_1 = d_s3_17_1 * t_w17 + d_s3_28_1 * t_w28 + t_d_s3_17_1 * w17 + t_d_s3_28_1 * w28
+    t_d_q3_1 = t_d_s3_17_1 * w17 + t_d_s3_28_1 * w28
     d_q3_0 = d_s3_17_0 * w17 + d_s3_28_0 * w28
-    t_d_q3_0 = d_s3_17_0 * t_w17 + d_s3_28_0 * t_w28 + t_d_s3_17_0 * w17 + t_d_s3_28_0 * w28
+    t_d_q3_0 = t_d_s3_17_0 * w17 + t_d_s3_28_0 * w28
     d_q2_0 = d_s3_15_0 * w15 + d_s3_26_0 * w26 + g1 * w3
-    t_d_q2_0 = d_s3_15_0 * t_w15 + d_s3_26_0 * t_w26 + g1 * t_w3 + t_d_s3_15_0 * w15 + t_d_s3_26_0 * w26
+    t_d_q2_0 = t_d_s3_15_0 * w15 + t_d_s3_26_0 * w26
     d_q1_2 = d_s3_12_2 * w12 + d_s3_23_2 * w23
-    t_d_q1_2 = d_s3_12_2 * t_w12 + d_s3_23_2 * t_w23 + t_d_s3_12_2 * w12 + t_d_s3_23_2 * w23
+    t_d_q1_2 = t_d_s3_12_2 * w12 + t_d_s3_23_2 * w23
     d_q1_1 = d_s3_12_1 * w12 + d_s3_23_1 * w23
-    t_d_q1_1 = d_s3_12_1 * t_w12 + d_s3_23_1 * t_w23 + t_d_s3_12_1 * w12 + t_d_s3_23_1 * w23
+    t_d_q1_1 = t_d_s3_12_1 * w12 + t_d_s3_23_1 * w23
     d_q1_0 = d_s3_12_0 * w12 + d_s3_23_0 * w23
-    t_d_q1_0 = d_s3_12_0 * t_w12 + d_s3_23_0 * t_w23 + t_d_s3_12_0 * w12 + t_d_s3_23_0 * w23
+    t_d_q1_0 = t_d_s3_12_0 * w12 + t_d_s3_23_0 * w23
     d_q0_0 = d_s3_19_0 * w19 + d_s3_8_0 * w8 + g0 * w2
-    t_d_q0_0 = d_s3_19_0 * t_w19 + d_s3_8_0 * t_w8 + g0 * t_w2 + t_d_s3_19_0 * w19 + t_d_s3_8_0 * w8
+    t_d_q0_0 = t_d_s3_19_0 * w19 + t_d_s3_8_0 * w8
     t_d_a0 = (
         2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + a4 * t_d_q2_0 + a5 *
         t_d_q3_0 + a6 * t_d_q3_1 + a7 * t_d_q3_2 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2 * t_a3 + d_q2_0 * t_a4 +
-        d_q3_0 * t_a5 + d_q3_1 * t_a6 + d_q3_2 * t_a7 + g0 * t_s3_8_0 + g0 * t_w0 + g1 * t_s3_26_0
+        d_q3_0 * t_a5 + d_q3_1 * t_a6 + d_q3_2 * t_a7 + g0 * t_s3_8_0 + g1 * t_s3_26_0
     )
     t_d_a1 = (
         a0 * t_d_q1_0 + a4 * t_d_q5_0 + a5 * t_d_q7_0 + a6 * t_d_q6_2 - a7 * t_d_q6_1 + d_q1_0 * t_a0 + d_q5_0 * t_a4
@@ -696,7 +977,7 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_d_a4 = (
         a0 * t_d_q2_0 + a1 * t_d_q5_0 + a2 * t_d_q5_1 + a3 * t_d_q5_2 + a5 * t_d_q9_0 + a6 * t_d_q9_1 + a7 * t_d_q9_2
         + d_q2_0 * t_a0 + d_q5_0 * t_a1 + d_q5_1 * t_a2 + d_q5_2 * t_a3 + d_q9_0 * t_a5 + d_q9_1 * t_a6 + d_q9_2 *
-        t_a7 + g0 * t_s3_15_0 + g1 * t_s3_19_0 + g1 * t_w1 + 2 * (a4 * t_d_q8_0 + d_q8_0 * t_a4)
+        t_a7 + g0 * t_s3_15_0 + g1 * t_s3_19_0 + 2 * (a4 * t_d_q8_0 + d_q8_0 * t_a4)
     )
     t_d_a5 = (
         a0 * t_d_q3_0 + a1 * t_d_q7_0 - a2 * t_d_q6_2 + a3 * t_d_q6_1 + a4 * t_d_q9_0 + d_q3_0 * t_a0 + d_q6_1 * t_a3

@@ -3,8 +3,9 @@
 # Kernel:      product_full_limited_a1_o1_n2
 # Rule:        out = sum over orders 1..2 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 15, channel] -> out [atoms, component, channel]
-# Operations:  forward 89, backward 223, forward_tangent 234, backward_tangent 396
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 16e3b62ed584d589
+# Operations:  forward 89, forward_tangent 137, backward 141, backward_tangent 125, backward_w 223, backward_tangent_w
+#              255
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 ccb35a6851190265
 
 import torch
 
@@ -67,8 +68,214 @@ def forward(species, a, w):
     return torch.stack((out0, out1, out2, out3, out4, out5, out6, out7,), -2)
 
 
+def forward_tangent(species, a, w, t_a):
+    """Tangent of: Product basis to correlation 2."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    a7 = a[..., 7, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    w6 = w_rows[..., 6, :]
+    w7 = w_rows[..., 7, :]
+    w8 = w_rows[..., 8, :]
+    w9 = w_rows[..., 9, :]
+    w10 = w_rows[..., 10, :]
+    w11 = w_rows[..., 11, :]
+    w12 = w_rows[..., 12, :]
+    w13 = w_rows[..., 13, :]
+    w14 = w_rows[..., 14, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    t_a4 = t_a[..., 4, :]
+    t_a5 = t_a[..., 5, :]
+    t_a6 = t_a[..., 6, :]
+    t_a7 = t_a[..., 7, :]
+    t_q0_0 = 2 * a0 * t_a0
+    t_q1_0 = a0 * t_a1 + a1 * t_a0
+    t_q1_1 = a0 * t_a2 + a2 * t_a0
+    t_q1_2 = a0 * t_a3 + a3 * t_a0
+    t_q2_0 = a0 * t_a4 + a4 * t_a0
+    t_q3_0 = a0 * t_a5 + a5 * t_a0
+    t_q3_1 = a0 * t_a6 + a6 * t_a0
+    t_q3_2 = a0 * t_a7 + a7 * t_a0
+    t_q4_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+    t_q5_0 = a1 * t_a4 + a4 * t_a1
+    t_q5_1 = a2 * t_a4 + a4 * t_a2
+    t_q5_2 = a3 * t_a4 + a4 * t_a3
+    t_q6_0 = a2 * t_a7 - a3 * t_a6 - a6 * t_a3 + a7 * t_a2
+    t_q6_1 = -a1 * t_a7 + a3 * t_a5 + a5 * t_a3 - a7 * t_a1
+    t_q6_2 = a1 * t_a6 - a2 * t_a5 - a5 * t_a2 + a6 * t_a1
+    t_q7_0 = a1 * t_a5 + a2 * t_a6 + a3 * t_a7 + a5 * t_a1 + a6 * t_a2 + a7 * t_a3
+    t_q8_0 = 2 * a4 * t_a4
+    t_q9_0 = a4 * t_a5 + a5 * t_a4
+    t_q9_1 = a4 * t_a6 + a6 * t_a4
+    t_q9_2 = a4 * t_a7 + a7 * t_a4
+    t_q10_0 = 2 * (a5 * t_a5 + a6 * t_a6 + a7 * t_a7)
+    t_out0 = t_a0 * w0 + t_q0_0 * w4 + t_q10_0 * w14 + t_q4_0 * w8 + t_q8_0 * w12
+    t_out1 = t_a1 * w1 + t_q1_0 * w5 + t_q6_0 * w10 + t_q9_0 * w13
+    t_out2 = t_a2 * w1 + t_q1_1 * w5 + t_q6_1 * w10 + t_q9_1 * w13
+    t_out3 = t_a3 * w1 + t_q1_2 * w5 + t_q6_2 * w10 + t_q9_2 * w13
+    t_out4 = t_a4 * w2 + t_q2_0 * w6 + t_q7_0 * w11
+    t_out5 = t_a5 * w3 + t_q3_0 * w7 + t_q5_0 * w9
+    t_out6 = t_a6 * w3 + t_q3_1 * w7 + t_q5_1 * w9
+    t_out7 = t_a7 * w3 + t_q3_2 * w7 + t_q5_2 * w9
+    return torch.stack((t_out0, t_out1, t_out2, t_out3, t_out4, t_out5, t_out6, t_out7,), -2)
+
+
 def backward(species, a, w, g):
-    """Gradient of: Product basis to correlation 2."""
+    """Gradient to a of: Product basis to correlation 2."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    a7 = a[..., 7, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    w6 = w_rows[..., 6, :]
+    w7 = w_rows[..., 7, :]
+    w8 = w_rows[..., 8, :]
+    w9 = w_rows[..., 9, :]
+    w10 = w_rows[..., 10, :]
+    w11 = w_rows[..., 11, :]
+    w12 = w_rows[..., 12, :]
+    w13 = w_rows[..., 13, :]
+    w14 = w_rows[..., 14, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    g3 = g[..., 3, :]
+    g4 = g[..., 4, :]
+    g5 = g[..., 5, :]
+    g6 = g[..., 6, :]
+    g7 = g[..., 7, :]
+    d_q10_0 = g0 * w14
+    d_q9_2 = g3 * w13
+    d_q9_1 = g2 * w13
+    d_q9_0 = g1 * w13
+    d_q8_0 = g0 * w12
+    d_q7_0 = g4 * w11
+    d_q6_2 = g3 * w10
+    d_q6_1 = g2 * w10
+    d_q6_0 = g1 * w10
+    d_q5_2 = g7 * w9
+    d_q5_1 = g6 * w9
+    d_q5_0 = g5 * w9
+    d_q4_0 = g0 * w8
+    d_q3_2 = g7 * w7
+    d_q3_1 = g6 * w7
+    d_q3_0 = g5 * w7
+    d_q2_0 = g4 * w6
+    d_q1_2 = g3 * w5
+    d_q1_1 = g2 * w5
+    d_q1_0 = g1 * w5
+    d_q0_0 = g0 * w4
+    d_a0 = (
+        2 * a0 * d_q0_0 + a1 * d_q1_0 + a2 * d_q1_1 + a3 * d_q1_2 + a4 * d_q2_0 + a5 * d_q3_0 + a6 * d_q3_1 + a7 *
+        d_q3_2 + g0 * w0
+    )
+    d_a1 = a0 * d_q1_0 + a4 * d_q5_0 + a5 * d_q7_0 + a6 * d_q6_2 - a7 * d_q6_1 + g1 * w1 + 2 * a1 * d_q4_0
+    d_a2 = a0 * d_q1_1 + a4 * d_q5_1 - a5 * d_q6_2 + a6 * d_q7_0 + a7 * d_q6_0 + g2 * w1 + 2 * a2 * d_q4_0
+    d_a3 = a0 * d_q1_2 + a4 * d_q5_2 + a5 * d_q6_1 - a6 * d_q6_0 + a7 * d_q7_0 + g3 * w1 + 2 * a3 * d_q4_0
+    d_a4 = (
+        a0 * d_q2_0 + a1 * d_q5_0 + a2 * d_q5_1 + a3 * d_q5_2 + a5 * d_q9_0 + a6 * d_q9_1 + a7 * d_q9_2 + g4 * w2 + 2
+        * a4 * d_q8_0
+    )
+    d_a5 = a0 * d_q3_0 + a1 * d_q7_0 - a2 * d_q6_2 + a3 * d_q6_1 + a4 * d_q9_0 + g5 * w3 + 2 * a5 * d_q10_0
+    d_a6 = a0 * d_q3_1 + a1 * d_q6_2 + a2 * d_q7_0 - a3 * d_q6_0 + a4 * d_q9_1 + g6 * w3 + 2 * a6 * d_q10_0
+    d_a7 = a0 * d_q3_2 - a1 * d_q6_1 + a2 * d_q6_0 + a3 * d_q7_0 + a4 * d_q9_2 + g7 * w3 + 2 * a7 * d_q10_0
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6, d_a7,), -2)
+
+
+def backward_tangent(species, a, w, g, t_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 2."""
+    w_rows = w[species]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    w6 = w_rows[..., 6, :]
+    w7 = w_rows[..., 7, :]
+    w8 = w_rows[..., 8, :]
+    w9 = w_rows[..., 9, :]
+    w10 = w_rows[..., 10, :]
+    w11 = w_rows[..., 11, :]
+    w12 = w_rows[..., 12, :]
+    w13 = w_rows[..., 13, :]
+    w14 = w_rows[..., 14, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    g3 = g[..., 3, :]
+    g4 = g[..., 4, :]
+    g5 = g[..., 5, :]
+    g6 = g[..., 6, :]
+    g7 = g[..., 7, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    t_a4 = t_a[..., 4, :]
+    t_a5 = t_a[..., 5, :]
+    t_a6 = t_a[..., 6, :]
+    t_a7 = t_a[..., 7, :]
+    d_q10_0 = g0 * w14
+    d_q9_2 = g3 * w13
+    d_q9_1 = g2 * w13
+    d_q9_0 = g1 * w13
+    d_q8_0 = g0 * w12
+    d_q7_0 = g4 * w11
+    d_q6_2 = g3 * w10
+    d_q6_1 = g2 * w10
+    d_q6_0 = g1 * w10
+    d_q5_2 = g7 * w9
+    d_q5_1 = g6 * w9
+    d_q5_0 = g5 * w9
+    d_q4_0 = g0 * w8
+    d_q3_2 = g7 * w7
+    d_q3_1 = g6 * w7
+    d_q3_0 = g5 * w7
+    d_q2_0 = g4 * w6
+    d_q1_2 = g3 * w5
+    d_q1_1 = g2 * w5
+    d_q1_0 = g1 * w5
+    d_q0_0 = g0 * w4
+    t_d_a0 = (
+        2 * d_q0_0 * t_a0 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2 * t_a3 + d_q2_0 * t_a4 + d_q3_0 * t_a5 + d_q3_1 *
+        t_a6 + d_q3_2 * t_a7
+    )
+    t_d_a1 = d_q1_0 * t_a0 + d_q5_0 * t_a4 - d_q6_1 * t_a7 + d_q6_2 * t_a6 + d_q7_0 * t_a5 + 2 * d_q4_0 * t_a1
+    t_d_a2 = d_q1_1 * t_a0 + d_q5_1 * t_a4 + d_q6_0 * t_a7 - d_q6_2 * t_a5 + d_q7_0 * t_a6 + 2 * d_q4_0 * t_a2
+    t_d_a3 = d_q1_2 * t_a0 + d_q5_2 * t_a4 - d_q6_0 * t_a6 + d_q6_1 * t_a5 + d_q7_0 * t_a7 + 2 * d_q4_0 * t_a3
+    t_d_a4 = (
+        d_q2_0 * t_a0 + d_q5_0 * t_a1 + d_q5_1 * t_a2 + d_q5_2 * t_a3 + d_q9_0 * t_a5 + d_q9_1 * t_a6 + d_q9_2 * t_a7
+        + 2 * d_q8_0 * t_a4
+    )
+    t_d_a5 = 2 * d_q10_0 * t_a5 + d_q3_0 * t_a0 + d_q6_1 * t_a3 - d_q6_2 * t_a2 + d_q7_0 * t_a1 + d_q9_0 * t_a4
+    t_d_a6 = 2 * d_q10_0 * t_a6 + d_q3_1 * t_a0 - d_q6_0 * t_a3 + d_q6_2 * t_a1 + d_q7_0 * t_a2 + d_q9_1 * t_a4
+    t_d_a7 = 2 * d_q10_0 * t_a7 + d_q3_2 * t_a0 + d_q6_0 * t_a2 - d_q6_1 * t_a1 + d_q7_0 * t_a3 + d_q9_2 * t_a4
+    return torch.stack((t_d_a0, t_d_a1, t_d_a2, t_d_a3, t_d_a4, t_d_a5, t_d_a6, t_d_a7,), -2)
+
+
+def backward_w(species, a, w, g):
+    """Gradient to a, w of: Product basis to correlation 2."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -175,120 +382,8 @@ def backward(species, a, w, g):
     return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6, d_a7,), -2), torch.zeros_like(w).index_add(0, species, torch.stack((d_w0, d_w1, d_w2, d_w3, d_w4, d_w5, d_w6, d_w7, d_w8, d_w9, d_w10, d_w11, d_w12, d_w13, d_w14,), -2))
 
 
-def forward_tangent(species, a, w, t_a, t_w):
-    """Tangent of: Product basis to correlation 2."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    a4 = a[..., 4, :]
-    a5 = a[..., 5, :]
-    a6 = a[..., 6, :]
-    a7 = a[..., 7, :]
-    w_rows = w[species]
-    w0 = w_rows[..., 0, :]
-    w1 = w_rows[..., 1, :]
-    w2 = w_rows[..., 2, :]
-    w3 = w_rows[..., 3, :]
-    w4 = w_rows[..., 4, :]
-    w5 = w_rows[..., 5, :]
-    w6 = w_rows[..., 6, :]
-    w7 = w_rows[..., 7, :]
-    w8 = w_rows[..., 8, :]
-    w9 = w_rows[..., 9, :]
-    w10 = w_rows[..., 10, :]
-    w11 = w_rows[..., 11, :]
-    w12 = w_rows[..., 12, :]
-    w13 = w_rows[..., 13, :]
-    w14 = w_rows[..., 14, :]
-    t_a0 = t_a[..., 0, :]
-    t_a1 = t_a[..., 1, :]
-    t_a2 = t_a[..., 2, :]
-    t_a3 = t_a[..., 3, :]
-    t_a4 = t_a[..., 4, :]
-    t_a5 = t_a[..., 5, :]
-    t_a6 = t_a[..., 6, :]
-    t_a7 = t_a[..., 7, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
-    t_w4 = t_w_rows[..., 4, :]
-    t_w5 = t_w_rows[..., 5, :]
-    t_w6 = t_w_rows[..., 6, :]
-    t_w7 = t_w_rows[..., 7, :]
-    t_w8 = t_w_rows[..., 8, :]
-    t_w9 = t_w_rows[..., 9, :]
-    t_w10 = t_w_rows[..., 10, :]
-    t_w11 = t_w_rows[..., 11, :]
-    t_w12 = t_w_rows[..., 12, :]
-    t_w13 = t_w_rows[..., 13, :]
-    t_w14 = t_w_rows[..., 14, :]
-    q0_0 = a0 * a0
-    t_q0_0 = 2 * a0 * t_a0
-    q1_0 = a0 * a1
-    t_q1_0 = a0 * t_a1 + a1 * t_a0
-    q1_1 = a0 * a2
-    t_q1_1 = a0 * t_a2 + a2 * t_a0
-    q1_2 = a0 * a3
-    t_q1_2 = a0 * t_a3 + a3 * t_a0
-    q2_0 = a0 * a4
-    t_q2_0 = a0 * t_a4 + a4 * t_a0
-    q3_0 = a0 * a5
-    t_q3_0 = a0 * t_a5 + a5 * t_a0
-    q3_1 = a0 * a6
-    t_q3_1 = a0 * t_a6 + a6 * t_a0
-    q3_2 = a0 * a7
-    t_q3_2 = a0 * t_a7 + a7 * t_a0
-    q4_0 = a1 * a1 + a2 * a2 + a3 * a3
-    t_q4_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-    q5_0 = a1 * a4
-    t_q5_0 = a1 * t_a4 + a4 * t_a1
-    q5_1 = a2 * a4
-    t_q5_1 = a2 * t_a4 + a4 * t_a2
-    q5_2 = a3 * a4
-    t_q5_2 = a3 * t_a4 + a4 * t_a3
-    q6_0 = a2 * a7 - a3 * a6
-    t_q6_0 = a2 * t_a7 - a3 * t_a6 - a6 * t_a3 + a7 * t_a2
-    q6_1 = -a1 * a7 + a3 * a5
-    t_q6_1 = -a1 * t_a7 + a3 * t_a5 + a5 * t_a3 - a7 * t_a1
-    q6_2 = a1 * a6 - a2 * a5
-    t_q6_2 = a1 * t_a6 - a2 * t_a5 - a5 * t_a2 + a6 * t_a1
-    q7_0 = a1 * a5 + a2 * a6 + a3 * a7
-    t_q7_0 = a1 * t_a5 + a2 * t_a6 + a3 * t_a7 + a5 * t_a1 + a6 * t_a2 + a7 * t_a3
-    q8_0 = a4 * a4
-    t_q8_0 = 2 * a4 * t_a4
-    q9_0 = a4 * a5
-    t_q9_0 = a4 * t_a5 + a5 * t_a4
-    q9_1 = a4 * a6
-    t_q9_1 = a4 * t_a6 + a6 * t_a4
-    q9_2 = a4 * a7
-    t_q9_2 = a4 * t_a7 + a7 * t_a4
-    q10_0 = a5 * a5 + a6 * a6 + a7 * a7
-    t_q10_0 = 2 * (a5 * t_a5 + a6 * t_a6 + a7 * t_a7)
-    t_out0 = (
-        a0 * t_w0 + q0_0 * t_w4 + q10_0 * t_w14 + q4_0 * t_w8 + q8_0 * t_w12 + t_a0 * w0 + t_q0_0 * w4 + t_q10_0 * w14
-        + t_q4_0 * w8 + t_q8_0 * w12
-    )
-    t_out1 = (
-        a1 * t_w1 + q1_0 * t_w5 + q6_0 * t_w10 + q9_0 * t_w13 + t_a1 * w1 + t_q1_0 * w5 + t_q6_0 * w10 + t_q9_0 * w13
-    )
-    t_out2 = (
-        a2 * t_w1 + q1_1 * t_w5 + q6_1 * t_w10 + q9_1 * t_w13 + t_a2 * w1 + t_q1_1 * w5 + t_q6_1 * w10 + t_q9_1 * w13
-    )
-    t_out3 = (
-        a3 * t_w1 + q1_2 * t_w5 + q6_2 * t_w10 + q9_2 * t_w13 + t_a3 * w1 + t_q1_2 * w5 + t_q6_2 * w10 + t_q9_2 * w13
-    )
-    t_out4 = a4 * t_w2 + q2_0 * t_w6 + q7_0 * t_w11 + t_a4 * w2 + t_q2_0 * w6 + t_q7_0 * w11
-    t_out5 = a5 * t_w3 + q3_0 * t_w7 + q5_0 * t_w9 + t_a5 * w3 + t_q3_0 * w7 + t_q5_0 * w9
-    t_out6 = a6 * t_w3 + q3_1 * t_w7 + q5_1 * t_w9 + t_a6 * w3 + t_q3_1 * w7 + t_q5_1 * w9
-    t_out7 = a7 * t_w3 + q3_2 * t_w7 + q5_2 * t_w9 + t_a7 * w3 + t_q3_2 * w7 + t_q5_2 * w9
-    return torch.stack((t_out0, t_out1, t_out2, t_out3, t_out4, t_out5, t_out6, t_out7,), -2)
-
-
-def backward_tangent(species, a, w, g, t_a, t_w):
-    """Tangent of the gradient of: Product basis to correlation 2."""
+def backward_tangent_w(species, a, w, g, t_a):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 2."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -325,22 +420,6 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_a5 = t_a[..., 5, :]
     t_a6 = t_a[..., 6, :]
     t_a7 = t_a[..., 7, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
-    t_w4 = t_w_rows[..., 4, :]
-    t_w5 = t_w_rows[..., 5, :]
-    t_w6 = t_w_rows[..., 6, :]
-    t_w7 = t_w_rows[..., 7, :]
-    t_w8 = t_w_rows[..., 8, :]
-    t_w9 = t_w_rows[..., 9, :]
-    t_w10 = t_w_rows[..., 10, :]
-    t_w11 = t_w_rows[..., 11, :]
-    t_w12 = t_w_rows[..., 12, :]
-    t_w13 = t_w_rows[..., 13, :]
-    t_w14 = t_w_rows[..., 14, :]
     t_q0_0 = 2 * a0 * t_a0
     t_q1_0 = a0 * t_a1 + a1 * t_a0
     t_q1_1 = a0 * t_a2 + a2 * t_a0
@@ -363,81 +442,40 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_q9_2 = a4 * t_a7 + a7 * t_a4
     t_q10_0 = 2 * (a5 * t_a5 + a6 * t_a6 + a7 * t_a7)
     d_q10_0 = g0 * w14
-    t_d_q10_0 = g0 * t_w14
     d_q9_2 = g3 * w13
-    t_d_q9_2 = g3 * t_w13
     d_q9_1 = g2 * w13
-    t_d_q9_1 = g2 * t_w13
     d_q9_0 = g1 * w13
-    t_d_q9_0 = g1 * t_w13
     d_q8_0 = g0 * w12
-    t_d_q8_0 = g0 * t_w12
     d_q7_0 = g4 * w11
-    t_d_q7_0 = g4 * t_w11
     d_q6_2 = g3 * w10
-    t_d_q6_2 = g3 * t_w10
     d_q6_1 = g2 * w10
-    t_d_q6_1 = g2 * t_w10
     d_q6_0 = g1 * w10
-    t_d_q6_0 = g1 * t_w10
     d_q5_2 = g7 * w9
-    t_d_q5_2 = g7 * t_w9
     d_q5_1 = g6 * w9
-    t_d_q5_1 = g6 * t_w9
     d_q5_0 = g5 * w9
-    t_d_q5_0 = g5 * t_w9
     d_q4_0 = g0 * w8
-    t_d_q4_0 = g0 * t_w8
     d_q3_2 = g7 * w7
-    t_d_q3_2 = g7 * t_w7
     d_q3_1 = g6 * w7
-    t_d_q3_1 = g6 * t_w7
     d_q3_0 = g5 * w7
-    t_d_q3_0 = g5 * t_w7
     d_q2_0 = g4 * w6
-    t_d_q2_0 = g4 * t_w6
     d_q1_2 = g3 * w5
-    t_d_q1_2 = g3 * t_w5
     d_q1_1 = g2 * w5
-    t_d_q1_1 = g2 * t_w5
     d_q1_0 = g1 * w5
-    t_d_q1_0 = g1 * t_w5
     d_q0_0 = g0 * w4
-    t_d_q0_0 = g0 * t_w4
     t_d_a0 = (
-        2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a1 * t_d_q1_0 + a2 * t_d_q1_1 + a3 * t_d_q1_2 + a4 * t_d_q2_0 + a5 *
-        t_d_q3_0 + a6 * t_d_q3_1 + a7 * t_d_q3_2 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2 * t_a3 + d_q2_0 * t_a4 +
-        d_q3_0 * t_a5 + d_q3_1 * t_a6 + d_q3_2 * t_a7 + g0 * t_w0
+        2 * d_q0_0 * t_a0 + d_q1_0 * t_a1 + d_q1_1 * t_a2 + d_q1_2 * t_a3 + d_q2_0 * t_a4 + d_q3_0 * t_a5 + d_q3_1 *
+        t_a6 + d_q3_2 * t_a7
     )
-    t_d_a1 = (
-        a0 * t_d_q1_0 + a4 * t_d_q5_0 + a5 * t_d_q7_0 + a6 * t_d_q6_2 - a7 * t_d_q6_1 + d_q1_0 * t_a0 + d_q5_0 * t_a4
-        - d_q6_1 * t_a7 + d_q6_2 * t_a6 + d_q7_0 * t_a5 + g1 * t_w1 + 2 * (a1 * t_d_q4_0 + d_q4_0 * t_a1)
-    )
-    t_d_a2 = (
-        a0 * t_d_q1_1 + a4 * t_d_q5_1 - a5 * t_d_q6_2 + a6 * t_d_q7_0 + a7 * t_d_q6_0 + d_q1_1 * t_a0 + d_q5_1 * t_a4
-        + d_q6_0 * t_a7 - d_q6_2 * t_a5 + d_q7_0 * t_a6 + g2 * t_w1 + 2 * (a2 * t_d_q4_0 + d_q4_0 * t_a2)
-    )
-    t_d_a3 = (
-        a0 * t_d_q1_2 + a4 * t_d_q5_2 + a5 * t_d_q6_1 - a6 * t_d_q6_0 + a7 * t_d_q7_0 + d_q1_2 * t_a0 + d_q5_2 * t_a4
-        - d_q6_0 * t_a6 + d_q6_1 * t_a5 + d_q7_0 * t_a7 + g3 * t_w1 + 2 * (a3 * t_d_q4_0 + d_q4_0 * t_a3)
-    )
+    t_d_a1 = d_q1_0 * t_a0 + d_q5_0 * t_a4 - d_q6_1 * t_a7 + d_q6_2 * t_a6 + d_q7_0 * t_a5 + 2 * d_q4_0 * t_a1
+    t_d_a2 = d_q1_1 * t_a0 + d_q5_1 * t_a4 + d_q6_0 * t_a7 - d_q6_2 * t_a5 + d_q7_0 * t_a6 + 2 * d_q4_0 * t_a2
+    t_d_a3 = d_q1_2 * t_a0 + d_q5_2 * t_a4 - d_q6_0 * t_a6 + d_q6_1 * t_a5 + d_q7_0 * t_a7 + 2 * d_q4_0 * t_a3
     t_d_a4 = (
-        a0 * t_d_q2_0 + a1 * t_d_q5_0 + a2 * t_d_q5_1 + a3 * t_d_q5_2 + a5 * t_d_q9_0 + a6 * t_d_q9_1 + a7 * t_d_q9_2
-        + d_q2_0 * t_a0 + d_q5_0 * t_a1 + d_q5_1 * t_a2 + d_q5_2 * t_a3 + d_q9_0 * t_a5 + d_q9_1 * t_a6 + d_q9_2 *
-        t_a7 + g4 * t_w2 + 2 * (a4 * t_d_q8_0 + d_q8_0 * t_a4)
+        d_q2_0 * t_a0 + d_q5_0 * t_a1 + d_q5_1 * t_a2 + d_q5_2 * t_a3 + d_q9_0 * t_a5 + d_q9_1 * t_a6 + d_q9_2 * t_a7
+        + 2 * d_q8_0 * t_a4
     )
-    t_d_a5 = (
-        a0 * t_d_q3_0 + a1 * t_d_q7_0 - a2 * t_d_q6_2 + a3 * t_d_q6_1 + a4 * t_d_q9_0 + d_q3_0 * t_a0 + d_q6_1 * t_a3
-        - d_q6_2 * t_a2 + d_q7_0 * t_a1 + d_q9_0 * t_a4 + g5 * t_w3 + 2 * (a5 * t_d_q10_0 + d_q10_0 * t_a5)
-    )
-    t_d_a6 = (
-        a0 * t_d_q3_1 + a1 * t_d_q6_2 + a2 * t_d_q7_0 - a3 * t_d_q6_0 + a4 * t_d_q9_1 + d_q3_1 * t_a0 - d_q6_0 * t_a3
-        + d_q6_2 * t_a1 + d_q7_0 * t_a2 + d_q9_1 * t_a4 + g6 * t_w3 + 2 * (a6 * t_d_q10_0 + d_q10_0 * t_a6)
-    )
-    t_d_a7 = (
-        a0 * t_d_q3_2 - a1 * t_d_q6_1 + a2 * t_d_q6_0 + a3 * t_d_q7_0 + a4 * t_d_q9_2 + d_q3_2 * t_a0 + d_q6_0 * t_a2
-        - d_q6_1 * t_a1 + d_q7_0 * t_a3 + d_q9_2 * t_a4 + g7 * t_w3 + 2 * (a7 * t_d_q10_0 + d_q10_0 * t_a7)
-    )
+    t_d_a5 = 2 * d_q10_0 * t_a5 + d_q3_0 * t_a0 + d_q6_1 * t_a3 - d_q6_2 * t_a2 + d_q7_0 * t_a1 + d_q9_0 * t_a4
+    t_d_a6 = 2 * d_q10_0 * t_a6 + d_q3_1 * t_a0 - d_q6_0 * t_a3 + d_q6_2 * t_a1 + d_q7_0 * t_a2 + d_q9_1 * t_a4
+    t_d_a7 = 2 * d_q10_0 * t_a7 + d_q3_2 * t_a0 + d_q6_0 * t_a2 - d_q6_1 * t_a1 + d_q7_0 * t_a3 + d_q9_2 * t_a4
     t_d_w0 = g0 * t_a0
     t_d_w1 = g1 * t_a1 + g2 * t_a2 + g3 * t_a3
     t_d_w2 = g4 * t_a4

@@ -3,8 +3,8 @@
 # Kernel:      product_full_limited_a2_o0_n1
 # Rule:        out = sum over orders 1..1 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 2, channel] -> out [atoms, component, channel]
-# Operations:  forward 2, backward 4, forward_tangent 6, backward_tangent 4
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 8dd3a9772cdc13d5
+# Operations:  forward 2, forward_tangent 2, backward 2, backward_tangent 0, backward_w 4, backward_tangent_w 2
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 ae172e5e7fbe1a2d
 
 import torch
 
@@ -21,8 +21,72 @@ def forward(species, a, w):
     return torch.stack((out0, out1,), -2)
 
 
+def forward_tangent(species, a, w, t_a):
+    """Tangent of: Product basis to correlation 1."""
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    t_a0 = t_a[..., 0, :]
+    t_a9 = t_a[..., 9, :]
+    t_out0 = t_a0 * w0
+    t_out1 = t_a9 * w1
+    return torch.stack((t_out0, t_out1,), -2)
+
+
 def backward(species, a, w, g):
-    """Gradient of: Product basis to correlation 1."""
+    """Gradient to a of: Product basis to correlation 1."""
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    d_a0 = g0 * w0
+    d_a1 = 0 * a[..., 0, :]
+    d_a2 = 0 * a[..., 0, :]
+    d_a3 = 0 * a[..., 0, :]
+    d_a4 = 0 * a[..., 0, :]
+    d_a5 = 0 * a[..., 0, :]
+    d_a6 = 0 * a[..., 0, :]
+    d_a7 = 0 * a[..., 0, :]
+    d_a8 = 0 * a[..., 0, :]
+    d_a9 = g1 * w1
+    d_a10 = 0 * a[..., 0, :]
+    d_a11 = 0 * a[..., 0, :]
+    d_a12 = 0 * a[..., 0, :]
+    d_a13 = 0 * a[..., 0, :]
+    d_a14 = 0 * a[..., 0, :]
+    d_a15 = 0 * a[..., 0, :]
+    d_a16 = 0 * a[..., 0, :]
+    d_a17 = 0 * a[..., 0, :]
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6, d_a7, d_a8, d_a9, d_a10, d_a11, d_a12, d_a13, d_a14, d_a15, d_a16, d_a17,), -2)
+
+
+def backward_tangent(species, a, w, g, t_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 1."""
+    w_rows = w[species]
+    t_d_a0 = 0 * a[..., 0, :]
+    t_d_a1 = 0 * a[..., 0, :]
+    t_d_a2 = 0 * a[..., 0, :]
+    t_d_a3 = 0 * a[..., 0, :]
+    t_d_a4 = 0 * a[..., 0, :]
+    t_d_a5 = 0 * a[..., 0, :]
+    t_d_a6 = 0 * a[..., 0, :]
+    t_d_a7 = 0 * a[..., 0, :]
+    t_d_a8 = 0 * a[..., 0, :]
+    t_d_a9 = 0 * a[..., 0, :]
+    t_d_a10 = 0 * a[..., 0, :]
+    t_d_a11 = 0 * a[..., 0, :]
+    t_d_a12 = 0 * a[..., 0, :]
+    t_d_a13 = 0 * a[..., 0, :]
+    t_d_a14 = 0 * a[..., 0, :]
+    t_d_a15 = 0 * a[..., 0, :]
+    t_d_a16 = 0 * a[..., 0, :]
+    t_d_a17 = 0 * a[..., 0, :]
+    return torch.stack((t_d_a0, t_d_a1, t_d_a2, t_d_a3, t_d_a4, t_d_a5, t_d_a6, t_d_a7, t_d_a8, t_d_a9, t_d_a10, t_d_a11, t_d_a12, t_d_a13, t_d_a14, t_d_a15, t_d_a16, t_d_a17,), -2)
+
+
+def backward_w(species, a, w, g):
+    """Gradient to a, w of: Product basis to correlation 1."""
     a0 = a[..., 0, :]
     a9 = a[..., 9, :]
     w_rows = w[species]
@@ -53,34 +117,14 @@ def backward(species, a, w, g):
     return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6, d_a7, d_a8, d_a9, d_a10, d_a11, d_a12, d_a13, d_a14, d_a15, d_a16, d_a17,), -2), torch.zeros_like(w).index_add(0, species, torch.stack((d_w0, d_w1,), -2))
 
 
-def forward_tangent(species, a, w, t_a, t_w):
-    """Tangent of: Product basis to correlation 1."""
-    a0 = a[..., 0, :]
-    a9 = a[..., 9, :]
-    w_rows = w[species]
-    w0 = w_rows[..., 0, :]
-    w1 = w_rows[..., 1, :]
-    t_a0 = t_a[..., 0, :]
-    t_a9 = t_a[..., 9, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_out0 = a0 * t_w0 + t_a0 * w0
-    t_out1 = a9 * t_w1 + t_a9 * w1
-    return torch.stack((t_out0, t_out1,), -2)
-
-
-def backward_tangent(species, a, w, g, t_a, t_w):
-    """Tangent of the gradient of: Product basis to correlation 1."""
+def backward_tangent_w(species, a, w, g, t_a):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 1."""
     w_rows = w[species]
     g0 = g[..., 0, :]
     g1 = g[..., 1, :]
     t_a0 = t_a[..., 0, :]
     t_a9 = t_a[..., 9, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_d_a0 = g0 * t_w0
+    t_d_a0 = 0 * a[..., 0, :]
     t_d_a1 = 0 * a[..., 0, :]
     t_d_a2 = 0 * a[..., 0, :]
     t_d_a3 = 0 * a[..., 0, :]
@@ -89,7 +133,7 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_d_a6 = 0 * a[..., 0, :]
     t_d_a7 = 0 * a[..., 0, :]
     t_d_a8 = 0 * a[..., 0, :]
-    t_d_a9 = g1 * t_w1
+    t_d_a9 = 0 * a[..., 0, :]
     t_d_a10 = 0 * a[..., 0, :]
     t_d_a11 = 0 * a[..., 0, :]
     t_d_a12 = 0 * a[..., 0, :]

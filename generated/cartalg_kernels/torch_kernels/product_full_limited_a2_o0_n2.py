@@ -3,8 +3,9 @@
 # Kernel:      product_full_limited_a2_o0_n2
 # Rule:        out = sum over orders 1..2 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 11, channel] -> out [atoms, component, channel]
-# Operations:  forward 71, backward 157, forward_tangent 166, backward_tangent 260
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 e48a6b3f7a610f36
+# Operations:  forward 71, forward_tangent 93, backward 95, backward_tangent 91, backward_w 157, backward_tangent_w
+#              175
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 a6dcd984418e0b7a
 
 import torch
 
@@ -55,8 +56,201 @@ def forward(species, a, w):
     return torch.stack((out0, out1,), -2)
 
 
+def forward_tangent(species, a, w, t_a):
+    """Tangent of: Product basis to correlation 2."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    a7 = a[..., 7, :]
+    a8 = a[..., 8, :]
+    a9 = a[..., 9, :]
+    a10 = a[..., 10, :]
+    a11 = a[..., 11, :]
+    a12 = a[..., 12, :]
+    a13 = a[..., 13, :]
+    a14 = a[..., 14, :]
+    a15 = a[..., 15, :]
+    a16 = a[..., 16, :]
+    a17 = a[..., 17, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    w6 = w_rows[..., 6, :]
+    w7 = w_rows[..., 7, :]
+    w8 = w_rows[..., 8, :]
+    w9 = w_rows[..., 9, :]
+    w10 = w_rows[..., 10, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    t_a4 = t_a[..., 4, :]
+    t_a5 = t_a[..., 5, :]
+    t_a6 = t_a[..., 6, :]
+    t_a7 = t_a[..., 7, :]
+    t_a8 = t_a[..., 8, :]
+    t_a9 = t_a[..., 9, :]
+    t_a10 = t_a[..., 10, :]
+    t_a11 = t_a[..., 11, :]
+    t_a12 = t_a[..., 12, :]
+    t_a13 = t_a[..., 13, :]
+    t_a14 = t_a[..., 14, :]
+    t_a15 = t_a[..., 15, :]
+    t_a16 = t_a[..., 16, :]
+    t_a17 = t_a[..., 17, :]
+    t_q0_0 = 2 * a0 * t_a0
+    t_q3_0 = a0 * t_a9 + a9 * t_a0
+    t_q6_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
+    t_q12_0 = a1 * t_a10 + a2 * t_a11 + a3 * t_a12 + a10 * t_a1 + a11 * t_a2 + a12 * t_a3
+    t_q16_0 = (2 / 3) * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + (8 / 9) * a6 * t_a6
+    t_q22_0 = (
+        (1 / 3) * (a4 * t_a13 + a5 * t_a14 + a7 * t_a16 + a8 * t_a17 + a13 * t_a4 + a14 * t_a5 + a16 * t_a7 + a17 *
+        t_a8) + (4 / 9) * (a6 * t_a15 + a15 * t_a6)
+    )
+    t_q24_0 = 2 * a9 * t_a9
+    t_q27_0 = 2 * (a10 * t_a10 + a11 * t_a11 + a12 * t_a12)
+    t_q31_0 = (2 / 3) * (a13 * t_a13 + a14 * t_a14 + a16 * t_a16 + a17 * t_a17) + (8 / 9) * a15 * t_a15
+    t_out0 = t_a0 * w0 + t_q0_0 * w2 + t_q16_0 * w6 + t_q24_0 * w8 + t_q27_0 * w9 + t_q31_0 * w10 + t_q6_0 * w4
+    t_out1 = t_a9 * w1 + t_q12_0 * w5 + t_q22_0 * w7 + t_q3_0 * w3
+    return torch.stack((t_out0, t_out1,), -2)
+
+
 def backward(species, a, w, g):
-    """Gradient of: Product basis to correlation 2."""
+    """Gradient to a of: Product basis to correlation 2."""
+    a0 = a[..., 0, :]
+    a1 = a[..., 1, :]
+    a2 = a[..., 2, :]
+    a3 = a[..., 3, :]
+    a4 = a[..., 4, :]
+    a5 = a[..., 5, :]
+    a6 = a[..., 6, :]
+    a7 = a[..., 7, :]
+    a8 = a[..., 8, :]
+    a9 = a[..., 9, :]
+    a10 = a[..., 10, :]
+    a11 = a[..., 11, :]
+    a12 = a[..., 12, :]
+    a13 = a[..., 13, :]
+    a14 = a[..., 14, :]
+    a15 = a[..., 15, :]
+    a16 = a[..., 16, :]
+    a17 = a[..., 17, :]
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    w6 = w_rows[..., 6, :]
+    w7 = w_rows[..., 7, :]
+    w8 = w_rows[..., 8, :]
+    w9 = w_rows[..., 9, :]
+    w10 = w_rows[..., 10, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    d_q31_0 = g0 * w10
+    d_q27_0 = g0 * w9
+    d_q24_0 = g0 * w8
+    d_q22_0 = g1 * w7
+    d_q16_0 = g0 * w6
+    d_q12_0 = g1 * w5
+    d_q6_0 = g0 * w4
+    d_q3_0 = g1 * w3
+    d_q0_0 = g0 * w2
+    d_a0 = 2 * a0 * d_q0_0 + a9 * d_q3_0 + g0 * w0
+    d_a1 = 2 * a1 * d_q6_0 + a10 * d_q12_0
+    d_a2 = 2 * a2 * d_q6_0 + a11 * d_q12_0
+    d_a3 = 2 * a3 * d_q6_0 + a12 * d_q12_0
+    d_a4 = (2 / 3) * a4 * d_q16_0 + (1 / 3) * a13 * d_q22_0
+    d_a5 = (2 / 3) * a5 * d_q16_0 + (1 / 3) * a14 * d_q22_0
+    d_a6 = (8 / 9) * a6 * d_q16_0 + (4 / 9) * a15 * d_q22_0
+    d_a7 = (2 / 3) * a7 * d_q16_0 + (1 / 3) * a16 * d_q22_0
+    d_a8 = (2 / 3) * a8 * d_q16_0 + (1 / 3) * a17 * d_q22_0
+    d_a9 = a0 * d_q3_0 + g1 * w1 + 2 * a9 * d_q24_0
+    d_a10 = a1 * d_q12_0 + 2 * a10 * d_q27_0
+    d_a11 = a2 * d_q12_0 + 2 * a11 * d_q27_0
+    d_a12 = a3 * d_q12_0 + 2 * a12 * d_q27_0
+    d_a13 = (1 / 3) * a4 * d_q22_0 + (2 / 3) * a13 * d_q31_0
+    d_a14 = (1 / 3) * a5 * d_q22_0 + (2 / 3) * a14 * d_q31_0
+    d_a15 = (4 / 9) * a6 * d_q22_0 + (8 / 9) * a15 * d_q31_0
+    d_a16 = (1 / 3) * a7 * d_q22_0 + (2 / 3) * a16 * d_q31_0
+    d_a17 = (1 / 3) * a8 * d_q22_0 + (2 / 3) * a17 * d_q31_0
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6, d_a7, d_a8, d_a9, d_a10, d_a11, d_a12, d_a13, d_a14, d_a15, d_a16, d_a17,), -2)
+
+
+def backward_tangent(species, a, w, g, t_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 2."""
+    w_rows = w[species]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    w4 = w_rows[..., 4, :]
+    w5 = w_rows[..., 5, :]
+    w6 = w_rows[..., 6, :]
+    w7 = w_rows[..., 7, :]
+    w8 = w_rows[..., 8, :]
+    w9 = w_rows[..., 9, :]
+    w10 = w_rows[..., 10, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    t_a4 = t_a[..., 4, :]
+    t_a5 = t_a[..., 5, :]
+    t_a6 = t_a[..., 6, :]
+    t_a7 = t_a[..., 7, :]
+    t_a8 = t_a[..., 8, :]
+    t_a9 = t_a[..., 9, :]
+    t_a10 = t_a[..., 10, :]
+    t_a11 = t_a[..., 11, :]
+    t_a12 = t_a[..., 12, :]
+    t_a13 = t_a[..., 13, :]
+    t_a14 = t_a[..., 14, :]
+    t_a15 = t_a[..., 15, :]
+    t_a16 = t_a[..., 16, :]
+    t_a17 = t_a[..., 17, :]
+    d_q31_0 = g0 * w10
+    d_q27_0 = g0 * w9
+    d_q24_0 = g0 * w8
+    d_q22_0 = g1 * w7
+    d_q16_0 = g0 * w6
+    d_q12_0 = g1 * w5
+    d_q6_0 = g0 * w4
+    d_q3_0 = g1 * w3
+    d_q0_0 = g0 * w2
+    t_d_a0 = 2 * d_q0_0 * t_a0 + d_q3_0 * t_a9
+    t_d_a1 = d_q12_0 * t_a10 + 2 * d_q6_0 * t_a1
+    t_d_a2 = d_q12_0 * t_a11 + 2 * d_q6_0 * t_a2
+    t_d_a3 = d_q12_0 * t_a12 + 2 * d_q6_0 * t_a3
+    t_d_a4 = (2 / 3) * d_q16_0 * t_a4 + (1 / 3) * d_q22_0 * t_a13
+    t_d_a5 = (2 / 3) * d_q16_0 * t_a5 + (1 / 3) * d_q22_0 * t_a14
+    t_d_a6 = (8 / 9) * d_q16_0 * t_a6 + (4 / 9) * d_q22_0 * t_a15
+    t_d_a7 = (2 / 3) * d_q16_0 * t_a7 + (1 / 3) * d_q22_0 * t_a16
+    t_d_a8 = (2 / 3) * d_q16_0 * t_a8 + (1 / 3) * d_q22_0 * t_a17
+    t_d_a9 = 2 * d_q24_0 * t_a9 + d_q3_0 * t_a0
+    t_d_a10 = d_q12_0 * t_a1 + 2 * d_q27_0 * t_a10
+    t_d_a11 = d_q12_0 * t_a2 + 2 * d_q27_0 * t_a11
+    t_d_a12 = d_q12_0 * t_a3 + 2 * d_q27_0 * t_a12
+    t_d_a13 = (1 / 3) * d_q22_0 * t_a4 + (2 / 3) * d_q31_0 * t_a13
+    t_d_a14 = (1 / 3) * d_q22_0 * t_a5 + (2 / 3) * d_q31_0 * t_a14
+    t_d_a15 = (4 / 9) * d_q22_0 * t_a6 + (8 / 9) * d_q31_0 * t_a15
+    t_d_a16 = (1 / 3) * d_q22_0 * t_a7 + (2 / 3) * d_q31_0 * t_a16
+    t_d_a17 = (1 / 3) * d_q22_0 * t_a8 + (2 / 3) * d_q31_0 * t_a17
+    return torch.stack((t_d_a0, t_d_a1, t_d_a2, t_d_a3, t_d_a4, t_d_a5, t_d_a6, t_d_a7, t_d_a8, t_d_a9, t_d_a10, t_d_a11, t_d_a12, t_d_a13, t_d_a14, t_d_a15, t_d_a16, t_d_a17,), -2)
+
+
+def backward_w(species, a, w, g):
+    """Gradient to a, w of: Product basis to correlation 2."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -139,101 +333,8 @@ def backward(species, a, w, g):
     return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6, d_a7, d_a8, d_a9, d_a10, d_a11, d_a12, d_a13, d_a14, d_a15, d_a16, d_a17,), -2), torch.zeros_like(w).index_add(0, species, torch.stack((d_w0, d_w1, d_w2, d_w3, d_w4, d_w5, d_w6, d_w7, d_w8, d_w9, d_w10,), -2))
 
 
-def forward_tangent(species, a, w, t_a, t_w):
-    """Tangent of: Product basis to correlation 2."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    a4 = a[..., 4, :]
-    a5 = a[..., 5, :]
-    a6 = a[..., 6, :]
-    a7 = a[..., 7, :]
-    a8 = a[..., 8, :]
-    a9 = a[..., 9, :]
-    a10 = a[..., 10, :]
-    a11 = a[..., 11, :]
-    a12 = a[..., 12, :]
-    a13 = a[..., 13, :]
-    a14 = a[..., 14, :]
-    a15 = a[..., 15, :]
-    a16 = a[..., 16, :]
-    a17 = a[..., 17, :]
-    w_rows = w[species]
-    w0 = w_rows[..., 0, :]
-    w1 = w_rows[..., 1, :]
-    w2 = w_rows[..., 2, :]
-    w3 = w_rows[..., 3, :]
-    w4 = w_rows[..., 4, :]
-    w5 = w_rows[..., 5, :]
-    w6 = w_rows[..., 6, :]
-    w7 = w_rows[..., 7, :]
-    w8 = w_rows[..., 8, :]
-    w9 = w_rows[..., 9, :]
-    w10 = w_rows[..., 10, :]
-    t_a0 = t_a[..., 0, :]
-    t_a1 = t_a[..., 1, :]
-    t_a2 = t_a[..., 2, :]
-    t_a3 = t_a[..., 3, :]
-    t_a4 = t_a[..., 4, :]
-    t_a5 = t_a[..., 5, :]
-    t_a6 = t_a[..., 6, :]
-    t_a7 = t_a[..., 7, :]
-    t_a8 = t_a[..., 8, :]
-    t_a9 = t_a[..., 9, :]
-    t_a10 = t_a[..., 10, :]
-    t_a11 = t_a[..., 11, :]
-    t_a12 = t_a[..., 12, :]
-    t_a13 = t_a[..., 13, :]
-    t_a14 = t_a[..., 14, :]
-    t_a15 = t_a[..., 15, :]
-    t_a16 = t_a[..., 16, :]
-    t_a17 = t_a[..., 17, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
-    t_w4 = t_w_rows[..., 4, :]
-    t_w5 = t_w_rows[..., 5, :]
-    t_w6 = t_w_rows[..., 6, :]
-    t_w7 = t_w_rows[..., 7, :]
-    t_w8 = t_w_rows[..., 8, :]
-    t_w9 = t_w_rows[..., 9, :]
-    t_w10 = t_w_rows[..., 10, :]
-    q0_0 = a0 * a0
-    t_q0_0 = 2 * a0 * t_a0
-    q3_0 = a0 * a9
-    t_q3_0 = a0 * t_a9 + a9 * t_a0
-    q6_0 = a1 * a1 + a2 * a2 + a3 * a3
-    t_q6_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
-    q12_0 = a1 * a10 + a2 * a11 + a3 * a12
-    t_q12_0 = a1 * t_a10 + a2 * t_a11 + a3 * t_a12 + a10 * t_a1 + a11 * t_a2 + a12 * t_a3
-    q16_0 = (1 / 3) * (a4 * a4 + a5 * a5 + a7 * a7 + a8 * a8) + (4 / 9) * a6 * a6
-    t_q16_0 = (2 / 3) * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + (8 / 9) * a6 * t_a6
-    q22_0 = (1 / 3) * (a4 * a13 + a5 * a14 + a7 * a16 + a8 * a17) + (4 / 9) * a6 * a15
-    t_q22_0 = (
-        (1 / 3) * (a4 * t_a13 + a5 * t_a14 + a7 * t_a16 + a8 * t_a17 + a13 * t_a4 + a14 * t_a5 + a16 * t_a7 + a17 *
-        t_a8) + (4 / 9) * (a6 * t_a15 + a15 * t_a6)
-    )
-    q24_0 = a9 * a9
-    t_q24_0 = 2 * a9 * t_a9
-    q27_0 = a10 * a10 + a11 * a11 + a12 * a12
-    t_q27_0 = 2 * (a10 * t_a10 + a11 * t_a11 + a12 * t_a12)
-    q31_0 = (1 / 3) * (a13 * a13 + a14 * a14 + a16 * a16 + a17 * a17) + (4 / 9) * a15 * a15
-    t_q31_0 = (2 / 3) * (a13 * t_a13 + a14 * t_a14 + a16 * t_a16 + a17 * t_a17) + (8 / 9) * a15 * t_a15
-    t_out0 = (
-        a0 * t_w0 + q0_0 * t_w2 + q16_0 * t_w6 + q24_0 * t_w8 + q27_0 * t_w9 + q31_0 * t_w10 + q6_0 * t_w4 + t_a0 * w0
-        + t_q0_0 * w2 + t_q16_0 * w6 + t_q24_0 * w8 + t_q27_0 * w9 + t_q31_0 * w10 + t_q6_0 * w4
-    )
-    t_out1 = (
-        a9 * t_w1 + q12_0 * t_w5 + q22_0 * t_w7 + q3_0 * t_w3 + t_a9 * w1 + t_q12_0 * w5 + t_q22_0 * w7 + t_q3_0 * w3
-    )
-    return torch.stack((t_out0, t_out1,), -2)
-
-
-def backward_tangent(species, a, w, g, t_a, t_w):
-    """Tangent of the gradient of: Product basis to correlation 2."""
+def backward_tangent_w(species, a, w, g, t_a):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 2."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -282,18 +383,6 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_a15 = t_a[..., 15, :]
     t_a16 = t_a[..., 16, :]
     t_a17 = t_a[..., 17, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
-    t_w4 = t_w_rows[..., 4, :]
-    t_w5 = t_w_rows[..., 5, :]
-    t_w6 = t_w_rows[..., 6, :]
-    t_w7 = t_w_rows[..., 7, :]
-    t_w8 = t_w_rows[..., 8, :]
-    t_w9 = t_w_rows[..., 9, :]
-    t_w10 = t_w_rows[..., 10, :]
     t_q0_0 = 2 * a0 * t_a0
     t_q3_0 = a0 * t_a9 + a9 * t_a0
     t_q6_0 = 2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
@@ -307,41 +396,32 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_q27_0 = 2 * (a10 * t_a10 + a11 * t_a11 + a12 * t_a12)
     t_q31_0 = (2 / 3) * (a13 * t_a13 + a14 * t_a14 + a16 * t_a16 + a17 * t_a17) + (8 / 9) * a15 * t_a15
     d_q31_0 = g0 * w10
-    t_d_q31_0 = g0 * t_w10
     d_q27_0 = g0 * w9
-    t_d_q27_0 = g0 * t_w9
     d_q24_0 = g0 * w8
-    t_d_q24_0 = g0 * t_w8
     d_q22_0 = g1 * w7
-    t_d_q22_0 = g1 * t_w7
     d_q16_0 = g0 * w6
-    t_d_q16_0 = g0 * t_w6
     d_q12_0 = g1 * w5
-    t_d_q12_0 = g1 * t_w5
     d_q6_0 = g0 * w4
-    t_d_q6_0 = g0 * t_w4
     d_q3_0 = g1 * w3
-    t_d_q3_0 = g1 * t_w3
     d_q0_0 = g0 * w2
-    t_d_q0_0 = g0 * t_w2
-    t_d_a0 = 2 * (a0 * t_d_q0_0 + d_q0_0 * t_a0) + a9 * t_d_q3_0 + d_q3_0 * t_a9 + g0 * t_w0
-    t_d_a1 = 2 * (a1 * t_d_q6_0 + d_q6_0 * t_a1) + a10 * t_d_q12_0 + d_q12_0 * t_a10
-    t_d_a2 = 2 * (a2 * t_d_q6_0 + d_q6_0 * t_a2) + a11 * t_d_q12_0 + d_q12_0 * t_a11
-    t_d_a3 = 2 * (a3 * t_d_q6_0 + d_q6_0 * t_a3) + a12 * t_d_q12_0 + d_q12_0 * t_a12
-    t_d_a4 = (2 / 3) * (a4 * t_d_q16_0 + d_q16_0 * t_a4) + (1 / 3) * (a13 * t_d_q22_0 + d_q22_0 * t_a13)
-    t_d_a5 = (2 / 3) * (a5 * t_d_q16_0 + d_q16_0 * t_a5) + (1 / 3) * (a14 * t_d_q22_0 + d_q22_0 * t_a14)
-    t_d_a6 = (8 / 9) * (a6 * t_d_q16_0 + d_q16_0 * t_a6) + (4 / 9) * (a15 * t_d_q22_0 + d_q22_0 * t_a15)
-    t_d_a7 = (2 / 3) * (a7 * t_d_q16_0 + d_q16_0 * t_a7) + (1 / 3) * (a16 * t_d_q22_0 + d_q22_0 * t_a16)
-    t_d_a8 = (2 / 3) * (a8 * t_d_q16_0 + d_q16_0 * t_a8) + (1 / 3) * (a17 * t_d_q22_0 + d_q22_0 * t_a17)
-    t_d_a9 = a0 * t_d_q3_0 + d_q3_0 * t_a0 + g1 * t_w1 + 2 * (a9 * t_d_q24_0 + d_q24_0 * t_a9)
-    t_d_a10 = a1 * t_d_q12_0 + d_q12_0 * t_a1 + 2 * (a10 * t_d_q27_0 + d_q27_0 * t_a10)
-    t_d_a11 = a2 * t_d_q12_0 + d_q12_0 * t_a2 + 2 * (a11 * t_d_q27_0 + d_q27_0 * t_a11)
-    t_d_a12 = a3 * t_d_q12_0 + d_q12_0 * t_a3 + 2 * (a12 * t_d_q27_0 + d_q27_0 * t_a12)
-    t_d_a13 = (1 / 3) * (a4 * t_d_q22_0 + d_q22_0 * t_a4) + (2 / 3) * (a13 * t_d_q31_0 + d_q31_0 * t_a13)
-    t_d_a14 = (1 / 3) * (a5 * t_d_q22_0 + d_q22_0 * t_a5) + (2 / 3) * (a14 * t_d_q31_0 + d_q31_0 * t_a14)
-    t_d_a15 = (4 / 9) * (a6 * t_d_q22_0 + d_q22_0 * t_a6) + (8 / 9) * (a15 * t_d_q31_0 + d_q31_0 * t_a15)
-    t_d_a16 = (1 / 3) * (a7 * t_d_q22_0 + d_q22_0 * t_a7) + (2 / 3) * (a16 * t_d_q31_0 + d_q31_0 * t_a16)
-    t_d_a17 = (1 / 3) * (a8 * t_d_q22_0 + d_q22_0 * t_a8) + (2 / 3) * (a17 * t_d_q31_0 + d_q31_0 * t_a17)
+    t_d_a0 = 2 * d_q0_0 * t_a0 + d_q3_0 * t_a9
+    t_d_a1 = d_q12_0 * t_a10 + 2 * d_q6_0 * t_a1
+    t_d_a2 = d_q12_0 * t_a11 + 2 * d_q6_0 * t_a2
+    t_d_a3 = d_q12_0 * t_a12 + 2 * d_q6_0 * t_a3
+    t_d_a4 = (2 / 3) * d_q16_0 * t_a4 + (1 / 3) * d_q22_0 * t_a13
+    t_d_a5 = (2 / 3) * d_q16_0 * t_a5 + (1 / 3) * d_q22_0 * t_a14
+    t_d_a6 = (8 / 9) * d_q16_0 * t_a6 + (4 / 9) * d_q22_0 * t_a15
+    t_d_a7 = (2 / 3) * d_q16_0 * t_a7 + (1 / 3) * d_q22_0 * t_a16
+    t_d_a8 = (2 / 3) * d_q16_0 * t_a8 + (1 / 3) * d_q22_0 * t_a17
+    t_d_a9 = 2 * d_q24_0 * t_a9 + d_q3_0 * t_a0
+    t_d_a10 = d_q12_0 * t_a1 + 2 * d_q27_0 * t_a10
+    t_d_a11 = d_q12_0 * t_a2 + 2 * d_q27_0 * t_a11
+    t_d_a12 = d_q12_0 * t_a3 + 2 * d_q27_0 * t_a12
+    t_d_a13 = (1 / 3) * d_q22_0 * t_a4 + (2 / 3) * d_q31_0 * t_a13
+    t_d_a14 = (1 / 3) * d_q22_0 * t_a5 + (2 / 3) * d_q31_0 * t_a14
+    t_d_a15 = (4 / 9) * d_q22_0 * t_a6 + (8 / 9) * d_q31_0 * t_a15
+    t_d_a16 = (1 / 3) * d_q22_0 * t_a7 + (2 / 3) * d_q31_0 * t_a16
+    t_d_a17 = (1 / 3) * d_q22_0 * t_a8 + (2 / 3) * d_q31_0 * t_a17
     t_d_w0 = g0 * t_a0
     t_d_w1 = g1 * t_a9
     t_d_w2 = g0 * t_q0_0

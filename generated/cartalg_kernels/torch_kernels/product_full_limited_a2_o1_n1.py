@@ -3,8 +3,8 @@
 # Kernel:      product_full_limited_a2_o1_n1
 # Rule:        out = sum over orders 1..1 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 15]
 # Layout:      a [atoms, component, channel], w [species, 4, channel] -> out [atoms, component, channel]
-# Operations:  forward 8, backward 20, forward_tangent 24, backward_tangent 20
-# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 76bcd8ba228f8bcb
+# Operations:  forward 8, forward_tangent 8, backward 8, backward_tangent 0, backward_w 20, backward_tangent_w 12
+# Derivation:  cartalg_codegen/forms.py, generator 1, sha256 872fb7e1871814ba
 
 import torch
 
@@ -35,8 +35,94 @@ def forward(species, a, w):
     return torch.stack((out0, out1, out2, out3, out4, out5, out6, out7,), -2)
 
 
+def forward_tangent(species, a, w, t_a):
+    """Tangent of: Product basis to correlation 1."""
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    t_a0 = t_a[..., 0, :]
+    t_a1 = t_a[..., 1, :]
+    t_a2 = t_a[..., 2, :]
+    t_a3 = t_a[..., 3, :]
+    t_a9 = t_a[..., 9, :]
+    t_a10 = t_a[..., 10, :]
+    t_a11 = t_a[..., 11, :]
+    t_a12 = t_a[..., 12, :]
+    t_out0 = t_a0 * w0
+    t_out1 = t_a1 * w1
+    t_out2 = t_a2 * w1
+    t_out3 = t_a3 * w1
+    t_out4 = t_a9 * w2
+    t_out5 = t_a10 * w3
+    t_out6 = t_a11 * w3
+    t_out7 = t_a12 * w3
+    return torch.stack((t_out0, t_out1, t_out2, t_out3, t_out4, t_out5, t_out6, t_out7,), -2)
+
+
 def backward(species, a, w, g):
-    """Gradient of: Product basis to correlation 1."""
+    """Gradient to a of: Product basis to correlation 1."""
+    w_rows = w[species]
+    w0 = w_rows[..., 0, :]
+    w1 = w_rows[..., 1, :]
+    w2 = w_rows[..., 2, :]
+    w3 = w_rows[..., 3, :]
+    g0 = g[..., 0, :]
+    g1 = g[..., 1, :]
+    g2 = g[..., 2, :]
+    g3 = g[..., 3, :]
+    g4 = g[..., 4, :]
+    g5 = g[..., 5, :]
+    g6 = g[..., 6, :]
+    g7 = g[..., 7, :]
+    d_a0 = g0 * w0
+    d_a1 = g1 * w1
+    d_a2 = g2 * w1
+    d_a3 = g3 * w1
+    d_a4 = 0 * a[..., 0, :]
+    d_a5 = 0 * a[..., 0, :]
+    d_a6 = 0 * a[..., 0, :]
+    d_a7 = 0 * a[..., 0, :]
+    d_a8 = 0 * a[..., 0, :]
+    d_a9 = g4 * w2
+    d_a10 = g5 * w3
+    d_a11 = g6 * w3
+    d_a12 = g7 * w3
+    d_a13 = 0 * a[..., 0, :]
+    d_a14 = 0 * a[..., 0, :]
+    d_a15 = 0 * a[..., 0, :]
+    d_a16 = 0 * a[..., 0, :]
+    d_a17 = 0 * a[..., 0, :]
+    return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6, d_a7, d_a8, d_a9, d_a10, d_a11, d_a12, d_a13, d_a14, d_a15, d_a16, d_a17,), -2)
+
+
+def backward_tangent(species, a, w, g, t_a):
+    """Tangent of: Gradient to a of: Product basis to correlation 1."""
+    w_rows = w[species]
+    t_d_a0 = 0 * a[..., 0, :]
+    t_d_a1 = 0 * a[..., 0, :]
+    t_d_a2 = 0 * a[..., 0, :]
+    t_d_a3 = 0 * a[..., 0, :]
+    t_d_a4 = 0 * a[..., 0, :]
+    t_d_a5 = 0 * a[..., 0, :]
+    t_d_a6 = 0 * a[..., 0, :]
+    t_d_a7 = 0 * a[..., 0, :]
+    t_d_a8 = 0 * a[..., 0, :]
+    t_d_a9 = 0 * a[..., 0, :]
+    t_d_a10 = 0 * a[..., 0, :]
+    t_d_a11 = 0 * a[..., 0, :]
+    t_d_a12 = 0 * a[..., 0, :]
+    t_d_a13 = 0 * a[..., 0, :]
+    t_d_a14 = 0 * a[..., 0, :]
+    t_d_a15 = 0 * a[..., 0, :]
+    t_d_a16 = 0 * a[..., 0, :]
+    t_d_a17 = 0 * a[..., 0, :]
+    return torch.stack((t_d_a0, t_d_a1, t_d_a2, t_d_a3, t_d_a4, t_d_a5, t_d_a6, t_d_a7, t_d_a8, t_d_a9, t_d_a10, t_d_a11, t_d_a12, t_d_a13, t_d_a14, t_d_a15, t_d_a16, t_d_a17,), -2)
+
+
+def backward_w(species, a, w, g):
+    """Gradient to a, w of: Product basis to correlation 1."""
     a0 = a[..., 0, :]
     a1 = a[..., 1, :]
     a2 = a[..., 2, :]
@@ -83,47 +169,8 @@ def backward(species, a, w, g):
     return torch.stack((d_a0, d_a1, d_a2, d_a3, d_a4, d_a5, d_a6, d_a7, d_a8, d_a9, d_a10, d_a11, d_a12, d_a13, d_a14, d_a15, d_a16, d_a17,), -2), torch.zeros_like(w).index_add(0, species, torch.stack((d_w0, d_w1, d_w2, d_w3,), -2))
 
 
-def forward_tangent(species, a, w, t_a, t_w):
-    """Tangent of: Product basis to correlation 1."""
-    a0 = a[..., 0, :]
-    a1 = a[..., 1, :]
-    a2 = a[..., 2, :]
-    a3 = a[..., 3, :]
-    a9 = a[..., 9, :]
-    a10 = a[..., 10, :]
-    a11 = a[..., 11, :]
-    a12 = a[..., 12, :]
-    w_rows = w[species]
-    w0 = w_rows[..., 0, :]
-    w1 = w_rows[..., 1, :]
-    w2 = w_rows[..., 2, :]
-    w3 = w_rows[..., 3, :]
-    t_a0 = t_a[..., 0, :]
-    t_a1 = t_a[..., 1, :]
-    t_a2 = t_a[..., 2, :]
-    t_a3 = t_a[..., 3, :]
-    t_a9 = t_a[..., 9, :]
-    t_a10 = t_a[..., 10, :]
-    t_a11 = t_a[..., 11, :]
-    t_a12 = t_a[..., 12, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
-    t_out0 = a0 * t_w0 + t_a0 * w0
-    t_out1 = a1 * t_w1 + t_a1 * w1
-    t_out2 = a2 * t_w1 + t_a2 * w1
-    t_out3 = a3 * t_w1 + t_a3 * w1
-    t_out4 = a9 * t_w2 + t_a9 * w2
-    t_out5 = a10 * t_w3 + t_a10 * w3
-    t_out6 = a11 * t_w3 + t_a11 * w3
-    t_out7 = a12 * t_w3 + t_a12 * w3
-    return torch.stack((t_out0, t_out1, t_out2, t_out3, t_out4, t_out5, t_out6, t_out7,), -2)
-
-
-def backward_tangent(species, a, w, g, t_a, t_w):
-    """Tangent of the gradient of: Product basis to correlation 1."""
+def backward_tangent_w(species, a, w, g, t_a):
+    """Tangent of: Gradient to a, w of: Product basis to correlation 1."""
     w_rows = w[species]
     g0 = g[..., 0, :]
     g1 = g[..., 1, :]
@@ -141,24 +188,19 @@ def backward_tangent(species, a, w, g, t_a, t_w):
     t_a10 = t_a[..., 10, :]
     t_a11 = t_a[..., 11, :]
     t_a12 = t_a[..., 12, :]
-    t_w_rows = t_w[species]
-    t_w0 = t_w_rows[..., 0, :]
-    t_w1 = t_w_rows[..., 1, :]
-    t_w2 = t_w_rows[..., 2, :]
-    t_w3 = t_w_rows[..., 3, :]
-    t_d_a0 = g0 * t_w0
-    t_d_a1 = g1 * t_w1
-    t_d_a2 = g2 * t_w1
-    t_d_a3 = g3 * t_w1
+    t_d_a0 = 0 * a[..., 0, :]
+    t_d_a1 = 0 * a[..., 0, :]
+    t_d_a2 = 0 * a[..., 0, :]
+    t_d_a3 = 0 * a[..., 0, :]
     t_d_a4 = 0 * a[..., 0, :]
     t_d_a5 = 0 * a[..., 0, :]
     t_d_a6 = 0 * a[..., 0, :]
     t_d_a7 = 0 * a[..., 0, :]
     t_d_a8 = 0 * a[..., 0, :]
-    t_d_a9 = g4 * t_w2
-    t_d_a10 = g5 * t_w3
-    t_d_a11 = g6 * t_w3
-    t_d_a12 = g7 * t_w3
+    t_d_a9 = 0 * a[..., 0, :]
+    t_d_a10 = 0 * a[..., 0, :]
+    t_d_a11 = 0 * a[..., 0, :]
+    t_d_a12 = 0 * a[..., 0, :]
     t_d_a13 = 0 * a[..., 0, :]
     t_d_a14 = 0 * a[..., 0, :]
     t_d_a15 = 0 * a[..., 0, :]
