@@ -15,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from cartalg.data.graphs import Graph
+from cartalg.inference import Engine, fingerprint
 from cartalg.nn.interaction import EdgeConvolution, Interaction, ProductBasis, Residual
-from cartalg.ops import open_kernels
+from cartalg.ops import Backend, open_kernels
+from cartalg.ops.functional import resolve
 from cartalg.symbolic.coupling import irreps_up_to
 
 
@@ -84,6 +86,8 @@ class Prediction:
 class Potential(nn.Module):
     """Message-passing potential on irreducible Cartesian tensors.
 
+    On a CPU, predictions that are not for training run without autograd, as a list of kernel calls (`cartalg.inference`).
+
     Args:
         config: The architecture.
         elements: Chemical symbols the model knows.
@@ -134,6 +138,8 @@ class Potential(nn.Module):
         self.last_readout = nn.Sequential(
             nn.Linear(channels, config.readout_hidden), nn.SiLU(), nn.Linear(config.readout_hidden, 1)
         )
+        self._engine: Engine | None = None
+        self._engine_state: tuple[Any, ...] = ()
         self.to(getattr(torch, config.dtype))
         self.shifts = self.shifts.double()
 
@@ -151,7 +157,7 @@ class Potential(nn.Module):
             h = interaction(species, h, graph.edges, vectors, self.backend, config.radial_mode == "direct")
             total = total + h[:, 0] @ readout / config.channels**0.5
         total = total + self.last_readout(h[:, 0])[:, 0]
-        return self.scale * total.double() + self.shifts[species]
+        return self._with_shifts(graph, total)
 
     def forward(self, graph: Graph, forces: bool = True, virial: bool = False, training: bool = False) -> Prediction:
         """Predict a batch.
@@ -162,27 +168,44 @@ class Potential(nn.Module):
             virial: Ask for the strain derivative of the energy; divide by the cell volume for the stress.
             training: Keep the graph, so that a loss on forces can be differentiated.
         """
-        vectors = graph.vectors.to(self.dtype).detach()  # a leaf of its own: the graph is shared
         wanted = forces or virial
+        if not training and self._engine_serves(graph):
+            state = fingerprint(self)
+            if self._engine is None or self._engine_state != state:
+                layers = (list(self.interactions), list(self.readouts), self.last_readout)
+                self._engine, self._engine_state = Engine(self.kernels, self.embedding, *layers), state
+            network, d_network = self._engine(graph, wanted)
+            d_vectors = None if d_network is None else self.scale * d_network
+            return self._prediction(graph, self._with_shifts(graph, network), d_vectors, forces, virial)
+        vectors = graph.vectors.to(self.dtype).detach()  # a leaf of its own: the graph is shared
         with torch.set_grad_enabled(wanted or training):
             if wanted:
                 vectors.requires_grad_()
             atomic = self.energies(graph, vectors)
-            energy = atomic.new_zeros(graph.n_frames).index_add(0, graph.frame, atomic)
-            if not wanted:
-                return Prediction(energy, atomic)
-            (d_vectors,) = torch.autograd.grad(energy.sum(), vectors, create_graph=training)
-        force = stress = None
-        if forces:
-            force = d_vectors.new_zeros(len(graph.species), 3)
-            force = force.index_add(0, graph.edges.receiver, d_vectors).index_add(0, graph.edges.sender, -d_vectors)
-        if virial:
-            outer = graph.vectors.to(self.dtype)[:, :, None] * d_vectors[:, None, :]
+            slope = torch.autograd.grad(atomic.sum(), vectors, create_graph=training)[0] if wanted else None
+        return self._prediction(graph, atomic if training else atomic.detach(), slope, forces, virial)
+
+    def _engine_serves(self, graph: Graph) -> bool:
+        """Whether the engine computes this model: Numba kernels, tabulated radial weights."""
+        numba = resolve(self.backend, self.embedding, graph.vectors) is Backend.NUMBA
+        return numba and self.config.radial_mode == "table"
+
+    def _with_shifts(self, graph: Graph, network: Tensor) -> Tensor:
+        return self.scale * network.double() + self.shifts[graph.species]
+
+    @staticmethod
+    def _prediction(graph: Graph, atomic: Tensor, slope: Tensor | None, forces: bool, virial: bool) -> Prediction:
+        """Sum over frames, atoms and edges; `slope` is dE/d(edge vectors)."""
+        energy = atomic.new_zeros(graph.n_frames).index_add(0, graph.frame, atomic)
+        force = strain = None
+        if forces and slope is not None:
+            force = slope.new_zeros(len(graph.species), 3)
+            force = force.index_add(0, graph.edges.receiver, slope).index_add(0, graph.edges.sender, slope, alpha=-1)
+        if virial and slope is not None:
+            outer = graph.vectors.to(slope.dtype)[:, :, None] * slope[:, None, :]
             outer = (outer + outer.transpose(1, 2)) / 2
-            stress = d_vectors.new_zeros(graph.n_frames, 3, 3).index_add(0, graph.frame[graph.edges.receiver], outer)
-        if not training:
-            energy, atomic = energy.detach(), atomic.detach()
-        return Prediction(energy, atomic, force, stress)
+            strain = slope.new_zeros(graph.n_frames, 3, 3).index_add(0, graph.frame[graph.edges.receiver], outer)
+        return Prediction(energy, atomic, force, strain)
 
     def description(self) -> dict[str, Any]:
         """Everything but the weights: what a checkpoint's JSON holds."""

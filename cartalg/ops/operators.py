@@ -12,7 +12,8 @@ Every kernel file holds the same functions. For a kernel F of features, geometry
 so the wiring of autograd is the same for all kernels and stands here once. It runs what the backward pass in progress
 asks for and no more: forces need no gradient to parameters, a training step none to positions. Where F is linear in P
 (all but products of correlation 4), a second derivative through the gradient to P is F, or `backward`, with the
-cotangent in the place of P. What there is no kernel for raises, third derivatives above all: the Torch backend has them.
+cotangent in the place of P. What there is no kernel for, third derivatives above all, raises: the Torch
+backend has it.
 """
 
 from collections.abc import Callable, Sequence
@@ -109,6 +110,33 @@ def _entry(folder: str, kernel: str, stage: str, width: int, arguments: Sequence
     return found
 
 
+def bind(
+    folder: str,
+    kernel: str,
+    stage: str,
+    rows: int,
+    arguments: Sequence[Argument | float],
+    width: int,
+    threads: int,
+) -> Callable[[], None]:
+    """A call of an emitted function on these arguments, which it keeps alive; it may be repeated.
+
+    Args:
+        folder, kernel, stage: Kernel set, file and function.
+        rows: What is shared out to threads.
+        arguments: Those of the function after start, stop and thread.
+        width: Lanes of a vector, from `lane_width`.
+        threads: Number of threads.
+    """
+    run = _entry(folder, kernel, stage, width, arguments)
+    words = pack(rows, arguments, width)
+
+    def go(alive: Sequence[Any] = arguments) -> None:
+        run(words, threads)
+
+    return go
+
+
 def launch(
     family: Family,
     stage: str,
@@ -139,13 +167,7 @@ def launch(
     if family.geometry and family.geometry[0] in family.results(stage):
         for shape in family.scratch(open_kernels(folder).facts(kernel), threads, theta):
             arguments.append(Argument(theta[0].new_empty((*shape, width)), (*shape[:-1], shape[-1] * width), True))
-    run = _entry(folder, kernel, stage, width, arguments)
-    words = pack(family.rows(stage, index, theta), arguments, width)
-
-    def go(alive: Sequence[Any] = arguments) -> None:
-        run(words, threads)
-
-    return go
+    return bind(folder, kernel, stage, family.rows(stage, index, theta), arguments, width, threads)
 
 
 def register(family: Family) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cartalg_codegen import convolution_numba, convolution_torch, numba_printer, plan, torch_printer
+from cartalg_codegen import convolution_numba, convolution_torch, linear, numba_printer, plan, torch_printer
 from cartalg_codegen.derive import gradient, tangent
 from cartalg_codegen.forms import harmonic_squared_norm, harmonics, pair
 from cartalg_codegen.program import Program, degree
@@ -137,6 +137,14 @@ def convolution_kernel(parity: plan.Parity, hidden: int, edge: int) -> Kernel:
     return _finish(plan.convolution_name(parity, hidden, edge), rule, layout, "cartalg_codegen/forms.py", facts, bodies)
 
 
+def linear_kernel() -> Kernel:
+    """Channel mixing for each irrep, for code that runs without a framework."""
+    facts = {"kind": "linear", "operations": {"forward, per row and pair of channels": 2}}
+    rule = "out[n, k] = sum_q x[n, k, q] W[q] for every irrep: channels mix, components do not   [docs/theory.md, section 5]"
+    layout = "x [atoms, numbers], weight [rows, channel] -> out [(atom, component), channel]; `layout` lists the irreps"
+    return _finish("linear", rule, layout, "cartalg_codegen/linear.py", facts, {"numba": linear.body()})
+
+
 def product_kernel(parity: plan.Parity, basis: plan.Basis, features: int, outputs: int, correlation: int) -> Kernel:
     """The product basis with its derivatives."""
     form = plan.product(parity, basis, features, outputs, correlation)
@@ -174,6 +182,7 @@ def kernels(max_rank: int, also: tuple[str, ...] = ()) -> Iterator[tuple[str, Ca
         yield plan.harmonics_name(rank), lambda rank=rank: harmonics_kernel(rank)  # type: ignore[misc]
     for ranks in chosen.couplings():
         yield plan.coupling_name(*ranks), lambda ranks=ranks: coupling_kernel(*ranks)  # type: ignore[misc]
+    yield "linear", linear_kernel
     for conv in chosen.convolutions():
         yield plan.convolution_name(*conv), lambda conv=conv: convolution_kernel(*conv)  # type: ignore[misc]
     for prod in chosen.products():
