@@ -1,15 +1,14 @@
 """Energy and forces without a framework: the potential as a list of calls of compiled kernels.
 
 The calls are bound once to the buffers of one graph. A step fills in the edge vectors and runs the list: forward, then
-backward by hand, kernel by kernel. Nothing is allocated, nothing is recorded, no operator is dispatched; a molecule of a
-few atoms costs what its arithmetic costs. Weights are prepared when they change: radial tables, scales folded in.
+backward by hand, kernel by kernel. Nothing is allocated, nothing is recorded, no operator is dispatched; a molecule of
+a few atoms costs what its arithmetic costs. Weights are prepared when they change: radial tables, scales folded in.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +20,7 @@ from cartalg.ops.kernels import KernelSet
 from cartalg.ops.native import Argument, lane_width
 from cartalg.ops.operators import CONVOLUTION, PRODUCT, Family, bind, launch, thread_count
 
-Call = Callable[[], None]
+Call = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ class Engine:
     Args:
         kernels: The kernel set.
         embedding: Shape [elements, channels].
-        interactions, readouts: The layers.
+        layers: Interaction and readout of each layer.
         last_readout: Linear, SiLU, linear.
     """
 
@@ -108,14 +107,16 @@ class Engine:
         self,
         kernels: KernelSet,
         embedding: Tensor,
-        interactions: Sequence[Interaction],
-        readouts: Sequence[Tensor],
+        layers: Sequence[tuple[Interaction, Tensor]],
         last_readout: nn.Sequential,
     ) -> None:
         self.folder = str(kernels.folder)
         self.embedding = embedding.detach()
-        self.layers = [_Layer(i, r) for i, r in zip(interactions, readouts, strict=True)]
-        self.hidden, _, self.last = last_readout
+        self.layers = [_Layer(interaction, readout) for interaction, readout in layers]
+        hidden, last = last_readout[0], last_readout[-1]
+        assert isinstance(hidden, nn.Linear)
+        assert isinstance(last, nn.Linear)
+        self.hidden, self.last = hidden, last
         self.graph: Graph | None = None
         self.threads = 0
 
@@ -141,7 +142,8 @@ class Engine:
         self.threads = thread_count(atoms)
         self.vectors, self.d_vectors = new(graph.vectors.shape), [new(graph.vectors.shape) for _ in self.layers]
         self._index = (edges.row_ptr, edges.sender, edges.receiver, edges.col_ptr, edges.col_edge)
-        self._shared = [new(atoms * n * channels) for n in map(max, zip(*((k.rows, k.features) for k in self.layers)))]
+        largest = (max(k.rows for k in self.layers), max(k.features for k in self.layers))
+        self._shared = [new(atoms * n * channels) for n in largest]
         self.forward_calls: list[Call] = []
         self.states: list[tuple[Tensor, Tensor]] = []
         backward: list[list[Call]] = []
@@ -209,14 +211,13 @@ class Engine:
 
     @torch.no_grad()
     def __call__(self, graph: Graph, gradient: bool = True) -> tuple[Tensor, Tensor | None]:
-        """Network energy of each atom [atoms], and its gradient to the edge vectors [edges, 3] in the model's precision.
+        """Network energy of each atom [atoms], and its gradient to the edge vectors [edges, 3].
 
         The gradient lies in a buffer that the next call overwrites.
         """
-        known = self.graph
-        if known is None or known.edges is not graph.edges or known.species is not graph.species:
-            self._prepare(graph)
-        elif self.threads != thread_count(len(graph.species)):
+        known, threads = self.graph, thread_count(len(graph.species))
+        same = known is not None and known.edges is graph.edges and known.species is graph.species
+        if not same or threads != self.threads:
             self._prepare(graph)
         self.vectors.copy_(graph.vectors)
         for call in self.forward_calls:
@@ -242,7 +243,15 @@ class Engine:
         return energy, total
 
 
-def fingerprint(module: nn.Module) -> tuple[Any, ...]:
-    """Changes whenever a parameter or buffer does."""
-    tensors = (*module.parameters(), *module.buffers())
-    return tuple((t.data_ptr(), t._version) for t in tensors)
+class Watch:
+    """Tells whether any parameter of a module has changed since the last look, in place or replaced."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._places = [m._parameters for m in module.modules() if m._parameters]
+        self._state: list[tuple[int, int]] = []
+
+    def changed(self) -> bool:
+        """True at the first look, and after a change."""
+        state = [(p.data_ptr(), p._version) for place in self._places for p in place.values() if p is not None]
+        same, self._state = state == self._state, state
+        return not same

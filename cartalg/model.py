@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from cartalg.data.graphs import Graph
-from cartalg.inference import Engine, fingerprint
+from cartalg.inference import Engine, Watch
 from cartalg.nn.interaction import EdgeConvolution, Interaction, ProductBasis, Residual
 from cartalg.ops import Backend, open_kernels
 from cartalg.ops.functional import resolve
@@ -86,7 +86,7 @@ class Prediction:
 class Potential(nn.Module):
     """Message-passing potential on irreducible Cartesian tensors.
 
-    On a CPU, predictions that are not for training run without autograd, as a list of kernel calls (`cartalg.inference`).
+    On a CPU, predictions that are not for training run without autograd, as a list of kernel calls: `cartalg.inference`.
 
     Args:
         config: The architecture.
@@ -139,7 +139,7 @@ class Potential(nn.Module):
             nn.Linear(channels, config.readout_hidden), nn.SiLU(), nn.Linear(config.readout_hidden, 1)
         )
         self._engine: Engine | None = None
-        self._engine_state: tuple[Any, ...] = ()
+        self._watch: Watch | None = None
         self.to(getattr(torch, config.dtype))
         self.shifts = self.shifts.double()
 
@@ -170,10 +170,10 @@ class Potential(nn.Module):
         """
         wanted = forces or virial
         if not training and self._engine_serves(graph):
-            state = fingerprint(self)
-            if self._engine is None or self._engine_state != state:
-                layers = (list(self.interactions), list(self.readouts), self.last_readout)
-                self._engine, self._engine_state = Engine(self.kernels, self.embedding, *layers), state
+            self._watch = self._watch or Watch(self)
+            if self._watch.changed() or self._engine is None:
+                layers = [(i, r) for i, r in zip(self.interactions, self.readouts, strict=True)]
+                self._engine = Engine(self.kernels, self.embedding, layers, self.last_readout)  # type: ignore[arg-type]
             network, d_network = self._engine(graph, wanted)
             d_vectors = None if d_network is None else self.scale * d_network
             return self._prediction(graph, self._with_shifts(graph, network), d_vectors, forces, virial)
@@ -206,6 +206,10 @@ class Potential(nn.Module):
             outer = (outer + outer.transpose(1, 2)) / 2
             strain = slope.new_zeros(graph.n_frames, 3, 3).index_add(0, graph.frame[graph.edges.receiver], outer)
         return Prediction(energy, atomic, force, strain)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy binds an engine of its own."""
+        return {**self.__dict__, "_engine": None, "_watch": None}
 
     def description(self) -> dict[str, Any]:
         """Everything but the weights: what a checkpoint's JSON holds."""

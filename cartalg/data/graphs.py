@@ -1,7 +1,7 @@
 """Neighbour graphs: pairs from vesin, edge vectors in double precision, batches of frames."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -115,23 +115,33 @@ def build_graph(
     species = species_index(atoms, elements, source)
     if pairs is None:
         pairs = find_pairs(atoms, cutoff, source)
-    vectors = pairs.vectors(atoms)
-    lengths = np.linalg.norm(vectors, axis=1)
-    if len(lengths) and not lengths.min() >= OVERLAP:
-        at = int(np.argmin(np.nan_to_num(lengths)))
-        a, b = int(pairs.receiver[at]), int(pairs.sender[at])
-        raise DataError(f"{source}: atoms {a} and {b} are {lengths[at]:.4f} A apart; check positions, cell and units")
     count = len(atoms)
     edges = Edges.build(torch.from_numpy(pairs.sender), torch.from_numpy(pairs.receiver), count, count)
+    frame, none = torch.zeros(count, dtype=torch.int64), torch.empty(0, dtype=torch.float64)
+    return move_graph(Graph(torch.from_numpy(species), none, edges, frame, 1, none), atoms, pairs, source)
+
+
+def move_graph(graph: Graph, atoms: Atoms, pairs: Pairs, source: str = "frame") -> Graph:
+    """The graph of the same atoms and pairs at other positions, in another cell.
+
+    Args:
+        graph: Built from `pairs`.
+        atoms: Positions and cell in angstrom.
+        pairs: Pairs of the graph.
+        source: Named in messages.
+    Raises:
+        DataError: For overlapping atoms.
+    """
+    vectors = pairs.vectors(atoms)
+    squares = np.einsum("ei,ei->e", vectors, vectors)
+    if len(squares) and not squares.min() >= OVERLAP**2:
+        at = int(np.argmin(np.nan_to_num(squares)))
+        a, b = int(pairs.receiver[at]), int(pairs.sender[at])
+        apart = float(np.sqrt(squares[at]))
+        raise DataError(f"{source}: atoms {a} and {b} are {apart:.4f} A apart; check positions, cell and units")
     volume = abs(float(np.linalg.det(atoms.cell.array))) if np.all(atoms.pbc) else float("nan")
-    return Graph(
-        torch.from_numpy(species),
-        torch.from_numpy(vectors),
-        edges,
-        torch.zeros(count, dtype=torch.int64),
-        1,
-        torch.tensor([volume], dtype=torch.float64),
-    )
+    size = torch.tensor([volume], dtype=torch.float64)
+    return replace(graph, vectors=torch.from_numpy(vectors), volume=size)
 
 
 def collate(graphs: Sequence[Graph]) -> Graph:

@@ -9,7 +9,7 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from ase.geometry import complete_cell
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from cartalg.data.graphs import Pairs, build_graph, find_pairs
+from cartalg.data.graphs import Graph, Pairs, build_graph, find_pairs, move_graph
 from cartalg.model import Potential
 from cartalg.train.checkpoint import load_model
 
@@ -39,8 +39,7 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
         self.model = model if isinstance(model, Potential) else load_model(model, backend)
         self.skin = skin
         self.searches = 0
-        self._reference: Atoms | None = None
-        self._pairs: Pairs | None = None
+        self._known: tuple[Atoms, Pairs, Graph] | None = None
 
     def calculate(
         self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes
@@ -53,8 +52,7 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
             raise PropertyNotImplementedError(
                 f"stress needs a cell that is periodic along all three axes; pbc is {system.pbc.tolist()}"
             )
-        cutoff = self.model.config.cutoff
-        graph = build_graph(system, cutoff, self.model.elements, "atoms", self._neighbours(system, cutoff))
+        graph = self._graph_of(system)
         wants_stress = bool(np.all(system.pbc))
         prediction = self.model(graph, forces=True, virial=wants_stress)
         energies = prediction.atomic_energies.numpy()
@@ -68,14 +66,18 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
             stress = prediction.virial[0].double().detach().numpy() / float(graph.volume[0])
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
 
-    def _neighbours(self, atoms: Atoms, cutoff: float) -> Pairs:
+    def _graph_of(self, atoms: Atoms) -> Graph:
         """Pairs within cutoff + skin, from the last search if that is certain to hold every pair in the cutoff."""
-        if self._pairs is None or self._reference is None or not self._still_valid(atoms, self._reference, cutoff):
-            self._pairs = find_pairs(atoms, cutoff + self.skin, "atoms")
-            self._reference = atoms.copy()
-            self._reference.calc = None
-            self.searches += 1
-        return self._pairs
+        cutoff = self.model.config.cutoff
+        if self._known is not None and self._still_valid(atoms, self._known[0], cutoff):
+            return move_graph(self._known[2], atoms, self._known[1], "atoms")
+        pairs = find_pairs(atoms, cutoff + self.skin, "atoms")
+        graph = build_graph(atoms, cutoff, self.model.elements, "atoms", pairs)
+        reference = atoms.copy()
+        reference.calc = None
+        self._known = (reference, pairs, graph)
+        self.searches += 1
+        return graph
 
     def _still_valid(self, atoms: Atoms, reference: Atoms, cutoff: float) -> bool:
         """A pair farther than cutoff + skin then is farther than the cutoff now.

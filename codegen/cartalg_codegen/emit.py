@@ -140,7 +140,7 @@ def convolution_kernel(parity: plan.Parity, hidden: int, edge: int) -> Kernel:
 def linear_kernel() -> Kernel:
     """Channel mixing for each irrep, for code that runs without a framework."""
     facts = {"kind": "linear", "operations": {"forward, per row and pair of channels": 2}}
-    rule = "out[n, k] = sum_q x[n, k, q] W[q] for every irrep: channels mix, components do not   [docs/theory.md, section 5]"
+    rule = "out[n, k] = sum_q x[n, k, q] W[q] for every irrep; components do not mix   [docs/theory.md, section 5]"
     layout = "x [atoms, numbers], weight [rows, channel] -> out [(atom, component), channel]; `layout` lists the irreps"
     return _finish("linear", rule, layout, "cartalg_codegen/linear.py", facts, {"numba": linear.body()})
 

@@ -23,7 +23,7 @@ def body() -> str:
         '    """out[n, o + k] = sum_q x[n, a + k s + q] weight[w + q] for each line of layout:',
         "",
         "    components k, start a and step s in x, numbers q, start w in weight, start o in out, rows of an atom in out,",
-        '    and 1 to add to what out holds.',
+        "    and 1 to add to what out holds.",
         '    """',
         "    real = x.dtype.type",
         "    lanes = out.shape[1]",
