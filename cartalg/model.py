@@ -86,7 +86,7 @@ class Prediction:
 class Potential(nn.Module):
     """Message-passing potential on irreducible Cartesian tensors.
 
-    On a CPU, predictions that are not for training run without autograd, as a list of kernel calls: `cartalg.inference`.
+    On a CPU, predictions that are not for training run without autograd, as kernel calls alone: `cartalg.inference`.
 
     Args:
         config: The architecture.

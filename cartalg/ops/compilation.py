@@ -2,10 +2,11 @@
 
 Emitted files are plain `@njit` functions that work on their own. Here they get (1) the promise that array arguments do
 not overlap, without which LLVM does not vectorise the channel loops (measured: 5x slower, docs/benchmarks.md), and (2)
-an on-disk cache keyed by the kernel set's hash, the CPU and the versions. A cache that cannot be read or written is
+an on-disk cache keyed by the source of the file and of the SIMD lanes, the CPU and the versions. A cache that cannot be read or written is
 skipped: kernels are then compiled anew in each process.
 """
 
+import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,8 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 from numba.core.dispatcher import Dispatcher
 from platformdirs import user_cache_path
 
+from cartalg.ops import lanes
+
 CACHE_VARIABLE = "CARTALG_CACHE_DIR"
 
 
@@ -26,18 +29,19 @@ def cache_root() -> Path:
     return Path(chosen) if chosen else user_cache_path("cartalg")
 
 
-def prepare(module: ModuleType, key: str) -> None:
+def prepare(module: ModuleType) -> None:
     """Set up every Numba function of an emitted module, before its first call.
 
     Args:
-        module: An imported file of a kernel set.
-        key: Package name and hash of the whole kernel set; a change anywhere invalidates what was compiled before.
+        module: An imported file of a kernel set. Such a file stands alone, so its text decides what is compiled.
     """
+    sources = Path(str(module.__file__)).read_bytes() + Path(lanes.__file__).read_bytes()
+    digest = hashlib.sha256(sources).hexdigest()[:16]
     values: list[Any] = list(vars(module).values())
     for value in values:
         if _is_kernel(value) and not getattr(value, "cartalg_ready", False):
             _promise_no_overlap(value)
-            folder = cache_root() / f"{key}-numba-{numba.__version__}"
+            folder = cache_root() / f"{Path(str(module.__file__)).stem}-{digest}-numba-{numba.__version__}"
             value._cache = _KernelCache.create(value.py_func, folder)
             value.cartalg_ready = True
 
@@ -59,7 +63,7 @@ def _promise_no_overlap(dispatcher: Any) -> None:
 
 def _locator(folder: Path) -> type[_CacheLocator]:
     class Locator(_CacheLocator):  # type: ignore[misc]
-        """Puts the cache of one kernel set into one folder."""
+        """Puts the cache of one kernel file into one folder."""
 
         def __init__(self, py_func: Any, py_file: str) -> None:
             self._name = f"{Path(py_file).parent.name}-{Path(py_file).stem}-{py_func.__name__}"

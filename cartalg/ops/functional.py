@@ -7,6 +7,7 @@ from torch import Tensor
 
 from cartalg.ops.edges import Edges
 from cartalg.ops.kernels import Backend, KernelSet, open_kernels
+from cartalg.ops.operators import CONVOLUTION, COUPLE, HARMONICS, PRODUCT, apply
 
 
 def resolve(backend: str | Backend, *tensors: Tensor) -> Backend:
@@ -69,7 +70,7 @@ def harmonics(vectors: Tensor, max_rank: int, *, backend: str = "auto", kernels:
     kernels, name = kernels or open_kernels(), f"harmonics_l{max_rank}"
     if resolve(backend, vectors) is Backend.NUMBA:
         kernels.facts(name)
-        return torch.ops.cartalg.harmonics(_folder(kernels), name, vectors.contiguous())
+        return apply(HARMONICS, "forward", _folder(kernels), name, vectors.contiguous())
     return kernels.module(name, Backend.TORCH).forward(vectors)  # type: ignore[no-any-return]
 
 
@@ -101,7 +102,7 @@ def couple(
     kernels, name = kernels or open_kernels(), f"coupling_{l1}_{l2}_{l3}"
     if resolve(backend, a, b) is Backend.NUMBA:
         kernels.facts(name)
-        return torch.ops.cartalg.couple(_folder(kernels), name, a.contiguous(), b.contiguous())
+        return apply(COUPLE, "forward", _folder(kernels), name, a.contiguous(), b.contiguous())
     return kernels.module(name, Backend.TORCH).forward(a, b)  # type: ignore[no-any-return]
 
 
@@ -151,7 +152,7 @@ def convolution(
     if resolve(backend, x, vectors, table) is Backend.NUMBA:
         index = (float(step), edges.row_ptr, edges.sender, edges.receiver, edges.col_ptr, edges.col_edge)
         theta = (x.contiguous(), vectors.contiguous(), table.contiguous())
-        return torch.ops.cartalg.convolution(_folder(kernels), name, *index, *theta)
+        return apply(CONVOLUTION, "forward", _folder(kernels), name, *index, *theta)
     forward = kernels.module(name, Backend.TORCH).forward
     out = _empty_paths(kernels, name, edges, x)
     return forward(step, edges.sender, edges.receiver, x, vectors, table, out)  # type: ignore[no-any-return]
@@ -207,5 +208,5 @@ def product(
     if resolve(backend, a, w) is Backend.NUMBA:
         if len(species) and not 0 <= int(species.min()) <= int(species.max()) < w.shape[0]:
             raise ValueError(f"{name}: species indices must lie in 0..{w.shape[0] - 1}")
-        return torch.ops.cartalg.product(_folder(kernels), name, species, a.contiguous(), w.contiguous())
+        return apply(PRODUCT, "forward", _folder(kernels), name, species, a.contiguous(), w.contiguous())
     return kernels.module(name, Backend.TORCH).forward(species, a, w)  # type: ignore[no-any-return]

@@ -118,7 +118,7 @@ def _module(kernels: KernelSet, name: str, backend: Backend) -> ModuleType:
     if backend is Backend.NUMBA:
         from cartalg.ops.compilation import prepare
 
-        prepare(module, f"{kernels.package}-{kernels.digest[:16]}")
+        prepare(module)
     return module
 
 

@@ -224,7 +224,7 @@ def register(family: Family) -> None:
         torch.library.register_fake(f"{NAMESPACE}::{operator_name(stage)}", partial(fake, stage), lib=_library)
 
     def call(stage: str, args: Sequence[Any]) -> dict[str, Tensor]:
-        results = getattr(getattr(torch.ops, NAMESPACE), operator_name(stage))(*args)
+        results = apply(family, stage, *args)
         names = family.results(stage) or ("out",)
         return dict(zip(names, results if len(names) > 1 else (results,), strict=True))
 
@@ -285,15 +285,50 @@ def register(family: Family) -> None:
         )
 
     firsts = [s for s in family.stages if s.startswith("backward") and "tangent" not in s]
-    derivatives: dict[str, Callable[..., Any]] = {
-        "forward": backward_of_forward,
-        **{s: partial(backward_of_backward, s) for s in firsts},
-    }
+    derivatives: dict[str, Callable[..., Any]] = {"forward": backward_of_forward}
+    derivatives |= {s: partial(backward_of_backward, s) for s in firsts}
     for stage in family.stages:
         backward = derivatives.get(stage, no_more)
+        operator = getattr(getattr(torch.ops, NAMESPACE), operator_name(stage))
         torch.library.register_autograd(
             f"{NAMESPACE}::{operator_name(stage)}", backward, setup_context=save, lib=_library
         )
+        implementation = partial(run, stage)
+        _routes[name, stage] = (operator, implementation, _eager(implementation, save, backward))
+
+
+#: (family, stage) -> the operator, its implementation, and the same as an autograd function.
+_routes: dict[tuple[str, str], tuple[Any, Callable[..., Any], Any]] = {}
+
+
+def _eager(implementation: Callable[..., Any], save: Callable[..., None], backward: Callable[..., Any]) -> Any:
+    class Eager(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *args: Any) -> Any:  # type: ignore[override]
+            out = implementation(*args)
+            save(ctx, args, out)
+            return out
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:
+            return backward(ctx, *grads)
+
+    return Eager
+
+
+def apply(family: Family, stage: str, *args: Any) -> Any:
+    """Run a stage: through `torch.library` where something traces or transforms, else past its dispatch.
+
+    The dispatcher costs some 50 microseconds a call, more than a small molecule's kernel.
+    """
+    operator, implementation, eager = _routes[family.name, stage]
+    tensors = [a for a in args if isinstance(a, Tensor)]
+    plain = all(type(t) in (Tensor, torch.nn.Parameter) for t in tensors)
+    if not plain or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return operator(*args)
+    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        return eager.apply(*args)
+    return implementation(*args)
 
 
 def _saved(ctx: Any) -> list[Any]:

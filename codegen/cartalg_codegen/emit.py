@@ -178,7 +178,7 @@ def product_kernel(parity: plan.Parity, basis: plan.Basis, features: int, output
 def kernels(max_rank: int, also: tuple[str, ...] = ()) -> Iterator[tuple[str, Callable[[], Kernel]]]:
     """Every kernel of a set as (name, function that derives it), in the order of the pipeline."""
     chosen = plan.Plan(max_rank, also)
-    for rank in chosen.ranks[1:]:
+    for rank in chosen.harmonics():
         yield plan.harmonics_name(rank), lambda rank=rank: harmonics_kernel(rank)  # type: ignore[misc]
     for ranks in chosen.couplings():
         yield plan.coupling_name(*ranks), lambda ranks=ranks: coupling_kernel(*ranks)  # type: ignore[misc]

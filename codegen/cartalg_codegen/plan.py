@@ -85,6 +85,10 @@ class Plan:
         """0..max_rank."""
         return tuple(range(self.max_rank + 1))
 
+    def harmonics(self) -> range:
+        """Maximum ranks of the harmonics: they are small, so to rank 6 in every set."""
+        return range(1, max(self.max_rank, 6) + 1)
+
     def couplings(self) -> Iterator[tuple[int, int, int]]:
         """Every (l1, l2, l3) within the maximum rank that the triangle rule allows."""
         for l1 in self.ranks:

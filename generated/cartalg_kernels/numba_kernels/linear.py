@@ -5,7 +5,7 @@
 # Layout:      x [atoms, numbers], weight [rows, channel] -> out [(atom, component), channel]; `layout` lists the
 #              irreps
 # Operations:  forward, per row and pair of channels 2
-# Derivation:  cartalg_codegen/linear.py, generator 1, sha256 9d0a9de4cbf5a2bb
+# Derivation:  cartalg_codegen/linear.py, generator 1, sha256 d70b3ae705f17cc0
 
 from numba import njit
 
@@ -14,8 +14,8 @@ from numba import njit
 def forward(start, stop, thread, layout, x, weight, out):
     """out[n, o + k] = sum_q x[n, a + k s + q] weight[w + q] for each line of layout:
 
-    components k, start a and step s in x, numbers q, start w in weight, start o in out, rows of an atom in out,
-    and 1 to add to what out holds.
+    components k, start a and step s in x, numbers q, start w in weight, start o in out, rows of an atom in
+    out, and 1 to add to what out holds.
     """
     real = x.dtype.type
     lanes = out.shape[1]

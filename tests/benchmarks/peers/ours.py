@@ -1,0 +1,77 @@
+"""cartalg under the benchmark."""
+
+import torch
+
+from cartalg.data.graphs import build_graph, collate
+from cartalg.interfaces.ase import CartalgCalculator
+from cartalg.model import ModelConfig, Potential
+from cartalg.ops import Edges, convolution, couple, harmonics, open_kernels
+
+
+def potential(frames, setting, elements, cutoff):
+    """Callables of one potential on one batch of frames."""
+    config = ModelConfig(
+        cutoff=cutoff,
+        channels=setting["channels"],
+        hidden_rank=setting["hidden"],
+        edge_rank=setting["edge"],
+        correlation=3,
+        layers=2,
+    )
+    torch.manual_seed(0)
+    model = Potential(config, tuple(elements), mean_neighbours=20.0)
+    graph = collate([build_graph(a, cutoff, model.elements) for a in frames])
+    parameters = list(model.parameters())
+
+    def train():
+        for p in parameters:
+            p.grad = None
+        prediction = model(graph, training=True)
+        loss = prediction.forces.square().mean() + prediction.energy.square().mean()
+        loss.backward(inputs=parameters)
+
+    calculator = CartalgCalculator(model, skin=0.5)
+    return {"energy and forces": lambda: model(graph), "training step": train, "calculator": calculator}
+
+
+def convolution_case(data):
+    """The fused convolution from edge vectors, radial weights interpolated inside."""
+    name = "convolution_even_h2_e3"
+    sender, receiver, vectors, atoms, channels = data
+    order = torch.argsort(receiver, stable=True)
+    edges = Edges.build(sender[order], receiver[order], atoms, atoms)
+    paths = len(open_kernels().facts(name)["paths"])
+    x = torch.randn(atoms, 9, channels, requires_grad=True)
+    v = vectors[order].clone().requires_grad_()
+    table = torch.randn(259, paths, channels)
+
+    def forward():
+        return convolution(name, edges, x, v, table, 5 / 256)
+
+    return _pair(forward, (x, v))
+
+
+def harmonics_case(vectors, rank):
+    v = torch.nn.functional.normalize(vectors, dim=1).requires_grad_()
+    return _pair(lambda: harmonics(v, rank), (v,))
+
+
+def couplings_case(rows, channels):
+    """Every even and odd coupling of rank 3 with rank 3 to rank 3, one after the other."""
+    ranks = [(a, b, c) for a in range(4) for b in range(4) for c in range(abs(a - b), min(a + b, 3) + 1)]
+    left = [torch.randn(rows, 2 * rank + 1, channels, requires_grad=True) for rank in range(4)]
+    right = [torch.randn(rows, 2 * rank + 1, channels, requires_grad=True) for rank in range(4)]
+    return _pair(lambda: [couple(left[a], right[b], (a, b, c)) for a, b, c in ranks], (*left, *right))
+
+
+def _pair(forward, inputs):
+    def both():
+        out = forward()
+        outs = out if isinstance(out, list) else [out]
+        torch.autograd.grad(sum(o.sum() for o in outs), inputs)
+
+    def without():
+        with torch.no_grad():
+            forward()
+
+    return {"forward": without, "forward and gradient": both}
