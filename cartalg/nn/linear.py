@@ -38,10 +38,12 @@ class ChannelLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [atoms, components, channels_in] -> [atoms, output components, channels_out]."""
+        # split, not slices: the gradient of a slice is a full tensor of zeros
+        parts = dict(zip(self.slices, x.split([s.stop - s.start for s in self.slices.values()], 1), strict=True))
         blocks = []
         for irrep in self.outputs:
-            if irrep in self.slices:
-                blocks.append(x[:, self.slices[irrep]] @ (self.scale * self.weight[key(irrep)]))
+            if irrep in parts:
+                blocks.append(parts[irrep] @ (self.scale * self.weight[key(irrep)]))
             else:
                 blocks.append(x.new_zeros(x.shape[0], 2 * irrep[0] + 1, self.channels_out))
         return torch.cat(blocks, 1)
@@ -70,14 +72,15 @@ class PathLinear(nn.Module):
 
     def forward(self, x: Tensor, scale: float) -> Tensor:
         """x [atoms, rows, channels] -> scale * mixed [atoms, components, channels]."""
+        sizes = [count * (2 * irrep[0] + 1) for irrep, count in self.counts.items()]
+        parts = dict(zip(self.counts, x.split(sizes, 1), strict=True))
         blocks = []
         for irrep in self.outputs:
             size, count = 2 * irrep[0] + 1, self.counts.get(irrep, 0)
             if count == 0:
                 blocks.append(x.new_zeros(x.shape[0], size, self.channels))
                 continue
-            start = self.starts[irrep]
-            rows = x[:, start : start + size * count].reshape(x.shape[0], size, count * self.channels)
+            rows = parts[irrep].reshape(x.shape[0], size, count * self.channels)
             blocks.append(rows @ (scale / math.sqrt(count * self.channels) * self.weight[key(irrep)]))
         return torch.cat(blocks, 1)
 

@@ -1,9 +1,9 @@
 """How emitted Numba functions are compiled: arguments that do not overlap, and a cache that can never get in the way.
 
 Emitted files are plain `@njit` functions that work on their own. Here they get (1) the promise that array arguments do
-not overlap, without which LLVM does not vectorise the channel loops (measured: 5x slower, docs/benchmarks.md), and (2)
-an on-disk cache keyed by the source of the file and of the SIMD lanes, the CPU and the versions. A cache that cannot be read or written is
-skipped: kernels are then compiled anew in each process.
+not overlap, without which LLVM does not vectorise (measured: 5x slower, docs/benchmarks.md), and (2) an on-disk cache
+keyed by the source of the file and of the SIMD lanes, the CPU and the versions. A cache that cannot be read or written
+is skipped: kernels are then compiled anew in each process.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ def prepare(module: ModuleType) -> None:
     for value in values:
         if _is_kernel(value) and not getattr(value, "cartalg_ready", False):
             _promise_no_overlap(value)
-            folder = cache_root() / f"{Path(str(module.__file__)).stem}-{digest}-numba-{numba.__version__}"
+            folder = cache_root() / f"{module.__name__}-{digest}-numba-{numba.__version__}"
             value._cache = _KernelCache.create(value.py_func, folder)
             value.cartalg_ready = True
 

@@ -218,7 +218,7 @@ def test_compiled_kernels_are_cached(tmp_path):
     environment = {**os.environ, "CARTALG_CACHE_DIR": str(tmp_path)}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    assert list(tmp_path.glob("coupling_1_1_0-*/*.nbc"))
+    assert list(tmp_path.glob("cartalg_kernels.numba_kernels.coupling_1_1_0-*/*.nbc"))
 
 
 def test_a_damaged_cache_and_a_kernel_set_that_moved_are_no_error(tmp_path):
