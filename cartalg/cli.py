@@ -36,9 +36,12 @@ def user_errors() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-def progress_bar() -> Progress:
-    """The progress bar of every command, on standard error."""
-    return Progress(
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """The progress bar of every command, on standard error; it has a line for kernels while they are compiled."""
+    from cartalg.ops.operators import announcing
+
+    bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
         TaskProgressColumn(),
@@ -48,6 +51,9 @@ def progress_bar() -> Progress:
         TextColumn("{task.fields[note]}"),
         console=errors,
     )
+    compiling = bar.add_task("compiling, once", total=None, visible=False, note="")
+    with bar, announcing(lambda kernel: bar.update(compiling, note=kernel, visible=bool(kernel))):
+        yield bar
 
 
 @app.callback(invoke_without_command=True)
@@ -85,11 +91,34 @@ def inspect_coupling(l1: int, l2: int, l3: int, form: FormatOption = "unicode") 
         print(render_coupling(l1, l2, l3, form))  # type: ignore[arg-type]
 
 
+@inspect_app.command("operations")
+def inspect_operations(max_rank: int = 6) -> None:
+    """Multiply-adds of the edge convolution as rank grows, beside other ways to contract: `cartalg inspect operations`."""
+    from cartalg_codegen import plan
+    from cartalg_codegen.counts import counts
+
+    with user_errors():
+        if not 1 <= max_rank <= 8:
+            raise ValueError(f"max_rank must lie in 1..8, got {max_rank}")
+        table = Table(title="Edge convolution, hidden rank = edge rank, natural parity: multiply-adds")
+        for column in ("rank", "paths", "ours", "sparse CG", "3^l", "radial", "shared"):
+            table.add_column(column, justify="right")
+        for rank in range(1, max_rank + 1):
+            c = counts(plan.convolution("even", rank, rank))
+            table.add_row(*map(str, (rank, c.paths, c.ours, c.sparse, c.dense, c.radial, c.shared)))
+        console.print(table)
+        console.print(
+            "Of one edge and channel: the emitted kernel; nonzero real Clebsch-Gordan coefficients; full Cartesian\n"
+            "tensors; radial weights in ours. Shared: couplings times harmonics, made once an edge for all channels."
+        )
+
+
 @app.command()
 def generate(
     max_rank: Annotated[int | None, typer.Option(help="Highest rank of any tensor.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the kernels; by default the library's own.")] = None,
     also: Annotated[list[str] | None, typer.Option(help="A kernel beyond the usual, by name; may be repeated.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="A kernel to emit and no other; may be repeated.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if the folder is not current.")] = False,
 ) -> None:
     """Derive the rules and emit the kernels.
@@ -99,6 +128,8 @@ def generate(
 
     `cartalg generate --also product_even_limited_a3_o3_n3 --out mine` adds a kernel that an error message asked for.
 
+    `cartalg generate --max-rank 6 --only harmonics_l6 --only convolution_even_h6_e6 --out six` emits just these.
+
     `cartalg generate --check` proves that the library's own set is what the rules give.
     """
     from cartalg.ops.kernels import KernelSet, shipped_folder
@@ -106,17 +137,19 @@ def generate(
 
     with user_errors():
         folder = out or shipped_folder()
-        rank, names = max_rank, tuple(also or ())
+        rank, names, chosen = max_rank, tuple(also or ()), tuple(only or ())
         if (folder / emit.MANIFEST).is_file():  # by default what the folder holds, anew
             manifest = KernelSet(folder).manifest
             rank = manifest["max_rank"] if rank is None else rank
             names = tuple(manifest.get("also", ())) if also is None else names
+            chosen = tuple(manifest.get("only", ())) if only is None else chosen
         with progress_bar() as bar:
             task = bar.add_task("deriving", total=None, note="")
             files = emit.render(
                 3 if rank is None else rank,
                 lambda name, n, total: bar.update(task, completed=n, total=total, note=name),
                 names,
+                chosen,
             )
         if check:
             differences = emit.differences(files, folder)

@@ -16,9 +16,10 @@ cotangent in the place of P. What there is no kernel for, third derivatives abov
 backend has it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cached_property, partial
 from typing import Any, NoReturn
 
 import torch
@@ -69,14 +70,31 @@ class Family:
         """All differentiable arguments, in order."""
         return (*self.features, *self.geometry, *((self.parameter,) if self.parameter else ()))
 
-    @cache  # noqa: B019  (families live as long as the process)
-    def results(self, stage: str) -> tuple[str, ...]:
+    @cached_property
+    def results(self) -> dict[str, tuple[str, ...]]:
         """Slots whose gradients a stage returns; none for a stage that returns a value of F's shape."""
-        if stage.startswith("forward"):
-            return ()
-        if self.parameter and stage.endswith(f"_{self.parameter}"):
-            return (*self.features, self.parameter)
-        return (*self.features, *self.geometry)
+        found: dict[str, tuple[str, ...]] = {}
+        for stage in self.stages:
+            if stage.startswith("forward"):
+                found[stage] = ()
+            elif self.parameter and stage.endswith(f"_{self.parameter}"):
+                found[stage] = (*self.features, self.parameter)
+            else:
+                found[stage] = (*self.features, *self.geometry)
+        return found
+
+    @cached_property
+    def inputs(self) -> dict[str, tuple[str, ...]]:
+        """Names of the tensors that a stage reads; a cotangent has the layout of F, a move that of its slot."""
+        moving = (*self.features, *self.geometry)
+        return {
+            stage: (
+                *self.slots,
+                *(("out",) if stage.startswith("backward") else ()),
+                *(moving if "tangent" in stage else ()),
+            )
+            for stage in self.stages
+        }
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -92,6 +110,17 @@ def thread_count(rows: int) -> int:
 
 
 _entries: dict[tuple[Any, ...], Entry] = {}
+_listeners: list[Callable[[str], None]] = []
+
+
+@contextmanager
+def announcing(listener: Callable[[str], None]) -> Iterator[None]:
+    """Call `listener` with the name of each kernel before it is compiled or loaded, and with "" after."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
 
 
 def _entry(folder: str, kernel: str, stage: str, width: int, arguments: Sequence[Argument | float]) -> Entry:
@@ -105,8 +134,12 @@ def _entry(folder: str, kernel: str, stage: str, width: int, arguments: Sequence
     )
     found = _entries.get(key)
     if found is None:
+        for listener in _listeners:
+            listener(f"{kernel} {stage}")
         function = getattr(open_kernels(folder).module(kernel, Backend.NUMBA), stage)
         found = _entries[key] = Entry(function, kinds_of(arguments, width))
+        for listener in _listeners:
+            listener("")
     return found
 
 
@@ -164,7 +197,7 @@ def launch(
         if name in family.flat:
             shape = (shape[0] * shape[1], shape[2])
         arguments.append(Argument(tensor, shape, name in family.lanes))
-    if family.geometry and family.geometry[0] in family.results(stage):
+    if family.geometry and family.geometry[0] in family.results[stage]:
         for shape in family.scratch(open_kernels(folder).facts(kernel), threads, theta):
             arguments.append(Argument(theta[0].new_empty((*shape, width)), (*shape[:-1], shape[-1] * width), True))
     return bind(folder, kernel, stage, family.rows(stage, index, theta), arguments, width, threads)
@@ -182,7 +215,7 @@ def register(family: Family) -> None:
     def schema(stage: str) -> str:
         parts = [head, theta, *(["Tensor g"] if stage.startswith("backward") else [])]
         parts += [tangents] if "tangent" in stage else []
-        results = ", ".join("Tensor" for _ in family.results(stage)) or "Tensor"
+        results = ", ".join("Tensor" for _ in family.results[stage]) or "Tensor"
         return f"({', '.join(parts)}) -> ({results})"
 
     def operator_name(stage: str) -> str:
@@ -190,26 +223,24 @@ def register(family: Family) -> None:
 
     def new(stage: str, args: Sequence[Any], threads: int | None) -> list[tuple[str, Tensor]]:
         """Results of a stage, uninitialised; a parameter's gradient as zeros, in parts if threads are given."""
-        given = dict(zip(slots, args[places : places + count], strict=True))
-        first = args[places]
-        wanted = family.results(stage)
+        first, wanted = args[places], family.results[stage]
         if not wanted:
             shape = family.output(open_kernels(args[0]).facts(args[1]), args[2:places], args[places : places + count])
             return [("out", first.new_empty(shape))]
-        shapes = {s: tuple(given[s].shape) for s in wanted}
-        return [
-            (s, first.new_zeros((threads, *shapes[s]) if threads else shapes[s]))
-            if s == parameter
-            else (s, first.new_empty(shapes[s]))
-            for s in wanted
-        ]
+        results = []
+        for slot in wanted:
+            shape = args[places + slots.index(slot)].shape
+            if slot == parameter:
+                results.append((slot, first.new_zeros((threads, *shape) if threads else shape)))
+            else:
+                results.append((slot, first.new_empty(shape)))
+        return results
 
     def run(stage: str, *args: Any) -> Any:
         inputs = args[places:]
-        names = [*slots, *(["out"] if stage.startswith("backward") else []), *(moving if "tangent" in stage else ())]
         threads = thread_count(family.rows(stage, args[2:places], inputs))
         outputs = new(stage, args, threads)
-        tensors = [(n, t.detach().contiguous()) for n, t in zip(names, inputs, strict=True)]
+        tensors = [(n, t.contiguous()) for n, t in zip(family.inputs[stage], inputs, strict=True)]
         launch(family, stage, args[0], args[1], args[2:places], tensors, outputs, threads)()
         results = [(t[0] if threads == 1 else t.sum(0)) if n == parameter else t for n, t in outputs]
         return tuple(results) if len(results) > 1 else results[0]
@@ -225,7 +256,7 @@ def register(family: Family) -> None:
 
     def call(stage: str, args: Sequence[Any]) -> dict[str, Tensor]:
         results = apply(family, stage, *args)
-        names = family.results(stage) or ("out",)
+        names = family.results[stage] or ("out",)
         return dict(zip(names, results if len(names) > 1 else (results,), strict=True))
 
     def gradients(stage: str, needs: dict[str, bool], args: Sequence[Any]) -> dict[str, Tensor]:
@@ -253,7 +284,7 @@ def register(family: Family) -> None:
     def backward_of_backward(stage: str, ctx: Any, *given: Tensor | None) -> tuple[Any, ...]:
         args = _saved(ctx)
         inputs = dict(zip(slots, args[places:], strict=False))
-        cotangents = dict(zip(family.results(stage), given, strict=True))
+        cotangents = dict(zip(family.results[stage], given, strict=True))
         flags = _needed(ctx, places, count + 1)
         needs = dict(zip(slots, flags, strict=False))
         parts: list[dict[str, Tensor]] = []
@@ -322,11 +353,15 @@ def apply(family: Family, stage: str, *args: Any) -> Any:
     The dispatcher costs some 50 microseconds a call, more than a small molecule's kernel.
     """
     operator, implementation, eager = _routes[family.name, stage]
-    tensors = [a for a in args if isinstance(a, Tensor)]
-    plain = all(type(t) in (Tensor, torch.nn.Parameter) for t in tensors)
-    if not plain or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+    recorded = False
+    for a in args:
+        if isinstance(a, Tensor):
+            if type(a) is not Tensor and type(a) is not torch.nn.Parameter:
+                return operator(*args)
+            recorded = recorded or a.requires_grad
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         return operator(*args)
-    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+    if recorded and torch.is_grad_enabled():
         return eager.apply(*args)
     return implementation(*args)
 

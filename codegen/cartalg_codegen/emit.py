@@ -175,9 +175,22 @@ def product_kernel(parity: plan.Parity, basis: plan.Basis, features: int, output
     )
 
 
-def kernels(max_rank: int, also: tuple[str, ...] = ()) -> Iterator[tuple[str, Callable[[], Kernel]]]:
-    """Every kernel of a set as (name, function that derives it), in the order of the pipeline."""
-    chosen = plan.Plan(max_rank, also)
+def kernels(
+    max_rank: int, also: tuple[str, ...] = (), only: tuple[str, ...] = ()
+) -> Iterator[tuple[str, Callable[[], Kernel]]]:
+    """Every kernel of a set as (name, function that derives it), in the order of the pipeline.
+
+    Raises:
+        ValueError: If a name in `only` stands for no kernel within `max_rank`.
+    """
+    every = dict(_kernels(plan.Plan(max_rank, also)))
+    unknown = [name for name in only if name not in every]
+    if unknown:  # beyond the usual: the plan knows whether it can be had
+        every = dict(_kernels(plan.Plan(max_rank, (*also, *unknown))))
+    yield from ((name, make) for name, make in every.items() if not only or name in only)
+
+
+def _kernels(chosen: plan.Plan) -> Iterator[tuple[str, Callable[[], Kernel]]]:
     for rank in chosen.harmonics():
         yield plan.harmonics_name(rank), lambda rank=rank: harmonics_kernel(rank)  # type: ignore[misc]
     for ranks in chosen.couplings():
@@ -190,7 +203,10 @@ def kernels(max_rank: int, also: tuple[str, ...] = ()) -> Iterator[tuple[str, Ca
 
 
 def render(
-    max_rank: int, progress: Callable[[str, int, int], None] | None = None, also: tuple[str, ...] = ()
+    max_rank: int,
+    progress: Callable[[str, int, int], None] | None = None,
+    also: tuple[str, ...] = (),
+    only: tuple[str, ...] = (),
 ) -> dict[str, str]:
     """All files of a kernel set as {relative path: text}.
 
@@ -198,12 +214,13 @@ def render(
         max_rank: Highest rank of any tensor, at least 1.
         progress: Called with (kernel name, number done, number in all) after each kernel.
         also: Names of convolutions and products beyond the usual ones.
+        only: Names of the kernels to emit; by default all.
     Raises:
         ValueError: If `max_rank` is not a positive integer, or a name in `also` stands for no kernel within it.
     """
     files: dict[str, str] = {}
     listing: dict[str, Any] = {}
-    todo = list(kernels(max_rank, also))
+    todo = list(kernels(max_rank, also, only))
     for number, (name, make) in enumerate(todo, start=1):
         kernel = make()
         hashes = {}
@@ -218,7 +235,8 @@ def render(
         *((f"{b}_kernels/", f"{b} kernels") for b in BACKENDS),
     ):
         files[f"{package}__init__.py"] = header(title, [("List", "manifest.json")])
-    manifest = {"generator": GENERATOR, "max_rank": max_rank, "also": sorted(set(also)), "kernels": listing}
+    manifest: dict[str, Any] = {"generator": GENERATOR, "max_rank": max_rank, "also": sorted(set(also)), "only": sorted(set(only))}
+    manifest["kernels"] = listing
     files[MANIFEST] = json.dumps(manifest, indent=1) + "\n"
     return files
 

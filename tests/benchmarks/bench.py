@@ -99,10 +99,9 @@ def environments(names: list[str], folder: Path, console: Console) -> dict[str, 
 
 
 def alloy() -> list[Atoms]:
-    """250 atoms: a frame of two atoms of the Mo-Nb-Ta-W data, repeated, its elements mixed and its atoms displaced."""
+    """250 atoms: the first frame of two atoms of the Mo-Nb-Ta-W data, repeated, with mixed elements, displaced."""
     frames = read(DATA / "monbtaw" / "train.xyz", ":")
-    small = next(a for a in frames if len(a) == 2 and len(set(a.get_chemical_symbols())) == 2)
-    cell = small.repeat(5)
+    cell = next(a for a in frames if len(a) == 2).repeat(5)
     random = np.random.default_rng(0)
     cell.set_chemical_symbols(list(random.choice(["Mo", "Nb", "Ta", "W"], len(cell))))
     cell.rattle(0.05, rng=random)

@@ -171,3 +171,11 @@ def test_kernels_beyond_the_usual_ones_are_emitted_by_name(tmp_path):
 def test_a_name_that_stands_for_no_kernel(name, message):
     with pytest.raises(ValueError, match=message):
         emit.render(2, also=(name,))
+
+
+def test_a_set_of_chosen_kernels_alone(tmp_path):
+    names = ("harmonics_l2", "product_even_limited_a2_o2_n4")  # the second is beyond the usual
+    emit.write(emit.render(2, only=names), tmp_path / "set")
+    assert sorted(KernelSet(tmp_path / "set").manifest["kernels"]) == sorted(names)
+    with pytest.raises(ValueError, match="no kernel can be named 'harmonics_l9'"):
+        emit.render(2, only=("harmonics_l9",))

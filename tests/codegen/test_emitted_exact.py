@@ -337,3 +337,20 @@ def test_quaternions_give_rotations():
     assert matrix.det() == 1
     with pytest.raises(ValueError, match="other than zero"):
         rational_rotation((0, 0, 0, 0))
+
+
+@pytest.mark.parametrize("add", [0, 1])
+def test_channel_mixing_is_a_matrix_product_for_each_irrep(add):
+    """Two irreps of sizes 1 and 3 with 2 and 1 paths, for more rows than one tile and an odd number of channels."""
+    rng, atoms, channels = random.Random(0), 5, 3
+    x = exact.fractions(rng, atoms, 5, channels)  # rows: two paths of the scalar, then the vector
+    scalar, vector = exact.fractions(rng, 2 * channels, channels), exact.fractions(rng, channels, channels)
+    before = exact.fractions(rng, atoms, 4, channels)
+    out = before.copy().reshape(-1, channels)
+    layout = [[1, 0, 2 * channels, 2 * channels, 0, 0, 4, add]]
+    layout += [[3, 2 * channels, channels, channels, 2 * channels, 1, 4, add]]
+    weight = np.concatenate([scalar, vector])
+    exact.load("numba", "linear")["forward"](0, atoms, 0, np.array(layout), x.reshape(atoms, -1), weight, out)
+    for n in range(atoms):
+        expected = np.concatenate([x[n, :2].reshape(1, -1) @ scalar, x[n, 2:] @ vector])
+        assert (out.reshape(atoms, 4, channels)[n] == expected + add * before[n]).all()

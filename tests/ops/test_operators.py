@@ -9,6 +9,8 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from cartalg.ops import Backend, Edges, KernelNotFound, KernelSet, convolution, couple, harmonics, open_kernels, product
 from cartalg.ops.functional import resolve
+from cartalg.ops.native import lane_width
+from cartalg.ops.operators import announcing
 
 F64 = torch.float64
 CONVOLUTIONS = ["convolution_even_h0_e2", "convolution_even_h1_e2", "convolution_full_h1_e1"]
@@ -213,6 +215,51 @@ def test_kernels_work_where_no_cache_can_be_written(tmp_path, kind):
     assert float(run.stdout) == 3.0
 
 
+def test_a_full_disk_is_no_error(tmp_path):
+    """A limit on the size of any file stands for a disk that fills up while the cache is written."""
+    code = "import resource, torch; resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048)); "
+    code += "from cartalg.ops import couple; t = torch.ones(1, 3, 1); print(couple(t, t, (1, 1, 0)).item())"
+    environment = {**os.environ, "CARTALG_CACHE_DIR": str(tmp_path)}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert float(run.stdout) == 3.0
+    assert not [p for p in tmp_path.rglob("*.nbc") if p.stat().st_size > 2048]
+
+
+def test_processes_that_start_at_once_share_a_cold_cache(tmp_path):
+    code = "import torch; from cartalg.ops import couple; t = torch.ones(1, 3, 16); print(couple(t, t, (1, 1, 0)).sum())"
+    environment = {**os.environ, "CARTALG_CACHE_DIR": str(tmp_path)}
+    start = lambda: subprocess.Popen(  # noqa: E731
+        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for _ in range(2):  # the second round finds what the first wrote
+        for process in [start() for _ in range(3)]:
+            out, errors = process.communicate()
+            assert process.returncode == 0, errors
+            assert out.strip() == "tensor(48.)"
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6, 16, 24])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_every_lane_width_gives_the_same_numbers(channels, dtype):
+    width = lane_width(channels, dtype)
+    assert channels % width == 0
+    a, b = random(3, 5, channels, dtype=dtype, seed=1), random(3, 3, channels, dtype=dtype, seed=2)
+    ours = couple(a, b, (2, 1, 2), backend="numba")
+    one_by_one = [couple(a[..., c : c + 1], b[..., c : c + 1], (2, 1, 2), backend="numba") for c in range(channels)]
+    torch.testing.assert_close(ours, torch.cat(one_by_one, -1), rtol=1e-6, atol=1e-6)
+
+
+def test_without_an_openmp_runtime_a_thread_pool_does_the_work(tmp_path):
+    code = "import cartalg.ops.native as native; native._openmp = lambda: None; "
+    code += "import torch; from cartalg.ops import couple; torch.set_num_threads(2); t = torch.ones(64, 3, 1); "
+    code += "print(couple(t, t, (1, 1, 0)).sum().item())"
+    environment = {**os.environ, "CARTALG_CACHE_DIR": str(tmp_path)}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert float(run.stdout) == 192.0
+
+
 def test_compiled_kernels_are_cached(tmp_path):
     code = "import torch; from cartalg.ops import couple; t = torch.ones(1, 3, 1); couple(t, t, (1, 1, 0))"
     environment = {**os.environ, "CARTALG_CACHE_DIR": str(tmp_path)}
@@ -240,3 +287,14 @@ def test_a_damaged_cache_and_a_kernel_set_that_moved_are_no_error(tmp_path):
         if place == "second":
             for path in (tmp_path / "cache").rglob("*.nb?"):
                 path.write_bytes(b"damaged")
+
+
+def test_who_listens_hears_of_each_kernel_once():
+    heard = []
+    a = random(2, 3, 1, dtype=torch.float32)
+    with announcing(heard.append):
+        couple(a, random(2, 5, 1, dtype=torch.float32), (1, 2, 3), backend="numba")
+        couple(a, random(2, 5, 1, dtype=torch.float32), (1, 2, 3), backend="numba")
+    assert heard in (["coupling_1_2_3 forward", ""], [])  # nothing if another test has compiled it
+    couple(a, random(2, 3, 1, dtype=torch.float32), (1, 1, 2), backend="numba")
+    assert len(heard) <= 2

@@ -1,0 +1,25 @@
+"""Operation counts against an independent source."""
+
+import pytest
+from e3nn import o3
+
+from cartalg_codegen import plan
+from cartalg_codegen.counts import clebsch_gordan_entries, counts
+
+TRIPLES = [(a, b, c) for a in range(4) for b in range(4) for c in range(abs(a - b), min(a + b, 3) + 1)]
+
+
+@pytest.mark.parametrize("ranks", TRIPLES)
+def test_selection_rules_allow_every_coefficient_of_e3nn(ranks):
+    nonzero = int((o3.wigner_3j(*ranks).abs() > 1e-6).sum())
+    allowed = clebsch_gordan_entries(*ranks)
+    assert nonzero <= allowed  # some that are allowed vanish all the same
+    assert allowed - nonzero <= 12
+
+
+def test_the_emitted_contraction_is_the_smallest():
+    for rank in (1, 2, 3):
+        c = counts(plan.convolution("even", rank, rank))
+        assert c.ours <= c.sparse <= c.dense
+        assert c.shared <= c.ours
+    assert counts(plan.convolution("even", 2, 3)).paths == 17

@@ -1,0 +1,134 @@
+"""The engine computes what autograd computes, notices every change, and shares nothing with what it returned."""
+
+import copy
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk, molecule
+
+from cartalg.data.graphs import build_graph, collate
+from cartalg.model import ModelConfig, Potential
+
+ELEMENTS = ("H", "C", "O", "Cu")
+
+
+def crystal(seed=0):
+    atoms = bulk("Cu", cubic=True) * (2, 2, 2)
+    atoms.rattle(0.1, rng=np.random.default_rng(seed))
+    return atoms
+
+
+def acid(seed=0):
+    atoms = molecule("CH3COOH")
+    atoms.rattle(0.05, rng=np.random.default_rng(seed))
+    return atoms
+
+
+def potential(seed=0, **settings):
+    torch.manual_seed(seed)
+    config = ModelConfig(**{"dtype": "float64", "channels": 8, **settings})
+    return Potential(config, ELEMENTS, mean_neighbours=15.0, scale=1.7)
+
+
+def graph(model, *frames):
+    return collate([build_graph(a, 4.0, model.elements) for a in frames])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"channels": 5, "layers": 1},
+        {"channels": 16, "hidden_rank": 2, "layers": 3},
+        {"parity": "full", "hidden_rank": 1, "edge_rank": 1},
+        {"hidden_rank": 0, "correlation": 2},
+    ],
+    ids=str,
+)
+def test_engine_and_autograd_agree(settings):
+    model = potential(**settings)
+    batch = graph(model, acid(), crystal(), acid(1))
+    ours, reference = model(batch, virial=True), model(batch, virial=True, training=True)
+    for name in ("energy", "atomic_energies", "forces", "virial"):
+        torch.testing.assert_close(getattr(ours, name), getattr(reference, name).detach(), rtol=1e-11, atol=1e-11)
+
+
+def test_a_change_of_weights_graph_or_threads_is_noticed():
+    model, other = potential(), potential(1)
+    batch, single = graph(model, acid(), acid(1)), graph(model, crystal())
+    first = model(batch)
+    kept = first.forces.clone()
+    torch.testing.assert_close(model(single).forces, model(single, training=True).forces.detach())
+    assert torch.equal(first.forces, kept)  # what was returned is the caller's
+    model.load_state_dict(other.state_dict())
+    torch.testing.assert_close(model(batch).forces, other(batch).forces)
+    with torch.no_grad():
+        model.interactions[0].convolution.radial.last.mul_(2)
+    torch.testing.assert_close(model(batch).forces, model(batch, training=True).forces.detach())
+    model.embedding = torch.nn.Parameter(torch.ones_like(model.embedding))
+    torch.testing.assert_close(model(batch).forces, model(batch, training=True).forces.detach())
+    before, reference = torch.get_num_threads(), model(single)
+    try:
+        torch.set_num_threads(3)
+        torch.testing.assert_close(model(single).forces, reference.forces, rtol=1e-12, atol=1e-12)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_copy_has_an_engine_of_its_own():
+    model = potential()
+    batch = graph(model, acid())
+    first = model(batch).forces
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        twin.embedding.mul_(3)
+    torch.testing.assert_close(twin(batch).forces, twin(batch, training=True).forces.detach())
+    torch.testing.assert_close(model(batch).forces, first)
+
+
+def test_two_models_in_two_python_threads():
+    models = [potential(seed) for seed in (0, 1)]
+    batches = [graph(m, crystal(seed)) for seed, m in enumerate(models)]
+    expected = [m(b).forces for m, b in zip(models, batches, strict=True)]
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(5):
+            results = pool.map(lambda pair: pair[0](pair[1]).forces, zip(models, batches, strict=True))
+            for found, reference in zip(results, expected, strict=True):
+                torch.testing.assert_close(found, reference)
+
+
+def test_forces_are_the_exact_derivative_of_the_engines_energy():
+    model = potential(hidden_rank=2, edge_rank=3, channels=4)
+    atoms = acid()
+    random, step = np.random.default_rng(0), 1e-4
+    direction = random.standard_normal(atoms.positions.shape)
+
+    def energy(t):
+        moved = atoms.copy()
+        moved.positions += t * direction
+        return float(model(graph(model, moved)).energy[0])
+
+    # fourth order differences: error of order step^4 and of rounding / step
+    slope = (8 * (energy(step) - energy(-step)) - (energy(2 * step) - energy(-2 * step))) / (12 * step)
+    forces = model(graph(model, atoms)).forces.numpy()
+    assert slope == pytest.approx(-(forces * direction).sum(), rel=1e-8)
+
+
+@pytest.mark.parametrize("settings", [{"channels": 32}, {"channels": 16, "hidden_rank": 2, "edge_rank": 3}], ids=str)
+def test_single_precision_is_enough(settings):
+    double, single = potential(**settings), potential(**settings, dtype="float32")
+    single.load_state_dict(double.state_dict())
+    batch = graph(double, acid(), crystal())
+    reference, ours = double(batch), single(batch)
+    assert float((ours.forces - reference.forces).norm() / reference.forces.norm()) < 5e-5
+
+
+def test_a_graph_without_edges():
+    model = potential()
+    lone = molecule("H2O")
+    lone.positions *= 100
+    prediction = model(graph(model, lone), virial=True)
+    assert torch.isfinite(prediction.energy).all()
+    assert (prediction.forces == 0).all()
