@@ -93,7 +93,7 @@ def inspect_coupling(l1: int, l2: int, l3: int, form: FormatOption = "unicode") 
 
 @inspect_app.command("operations")
 def inspect_operations(max_rank: int = 6) -> None:
-    """Multiply-adds of the edge convolution as rank grows, beside other ways to contract: `cartalg inspect operations`."""
+    """Multiply-adds of the edge convolution as rank grows, e.g. `cartalg inspect operations --max-rank 8`."""
     from cartalg_codegen import plan
     from cartalg_codegen.counts import counts
 

@@ -1,7 +1,5 @@
 """The generated kernels as differentiable functions, on any of the backends."""
 
-import importlib.util
-
 import torch
 from torch import Tensor
 
@@ -18,7 +16,7 @@ def resolve(backend: str | Backend, *tensors: Tensor) -> Backend:
 
     Raises:
         ValueError: If the name is unknown.
-        RuntimeError: If numba is asked for but not installed, or a tensor is not on the CPU.
+        RuntimeError: If numba is asked for and a tensor is not on the CPU.
     """
     try:
         chosen = Backend(backend)
@@ -27,8 +25,6 @@ def resolve(backend: str | Backend, *tensors: Tensor) -> Backend:
     on_cpu = all(t.device.type == "cpu" for t in tensors)
     if chosen is Backend.AUTO:
         return Backend.NUMBA if on_cpu else Backend.TORCH
-    if chosen is Backend.NUMBA and importlib.util.find_spec("numba") is None:
-        raise RuntimeError("backend 'numba' was asked for, but numba is not installed: pip install numba")
     if chosen is Backend.NUMBA and not on_cpu:
         raise RuntimeError("backend 'numba' runs on the CPU only; move the tensors, or use backend 'torch'")
     return chosen

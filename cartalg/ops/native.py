@@ -14,17 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.core.compiler_lock import global_compiler_lock
-from numba.np.arrayobj import make_array, populate_array
 from torch import Tensor
 
+from cartalg.ops.entry import build
 from cartalg.ops.lanes import VECTOR_BYTES, Lanes, LanesArray
 
 ELEMENTS = {torch.float32: types.float32, torch.float64: types.float64, torch.int64: types.int64}
-_WORD = ir.IntType(64)
 
 
 def lane_width(channels: int, dtype: torch.dtype) -> int:
@@ -36,16 +32,20 @@ def lane_width(channels: int, dtype: torch.dtype) -> int:
 
 
 class Argument(NamedTuple):
-    """An array for an emitted function: a contiguous tensor, its shape there, and whether its last axis is channels."""
+    """An array for an emitted function: a contiguous tensor, its shape there, and whether its last axis is channels.
+
+    Where a kernel has no channels, lanes are rows: `columns` is then the second size, negative if the array is written.
+    """
 
     tensor: Tensor
     shape: tuple[int, ...]
     lanes: bool = False
+    columns: int = 0
 
     def type(self, width: int) -> types.Type:
         """The Numba type it is passed as."""
         element = ELEMENTS[self.tensor.dtype]
-        if self.lanes and width > 1:
+        if (self.lanes or self.columns) and width > 1:
             return LanesArray(Lanes(element, width), len(self.shape))
         return types.Array(element, len(self.shape), "C")
 
@@ -75,14 +75,17 @@ class Entry:
 
     Args:
         function: A Numba function with arguments (start, stop, thread, ..).
-        kinds: Numba types of the arguments after those three.
+        arguments: What comes after those three.
+        width: Lanes of a vector.
     """
 
-    def __init__(self, function: Any, kinds: tuple[types.Type, ...]) -> None:
+    def __init__(self, function: Any, arguments: Sequence[Argument | float], width: int) -> None:
+        kinds = tuple(a.type(width) if isinstance(a, Argument) else types.float64 for a in arguments)
+        columns = tuple(a.columns if isinstance(a, Argument) else 0 for a in arguments)
         signature = (types.int64, types.int64, types.int64, *kinds)
         function.compile(signature)
         self._compiled = function.overloads[signature]  # keeps the machine code alive
-        self._library = _build(self._compiled, kinds)
+        self._library = build(self._compiled, kinds, columns, _openmp())
         self._block = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(
             self._library.get_pointer_to_function("cartalg_block")
         )
@@ -125,81 +128,3 @@ def pack(rows: int, arguments: Sequence[Argument | float], width: int) -> Any:
         else:
             words.append(struct.unpack("q", struct.pack("d", a))[0])
     return (ctypes.c_int64 * len(words))(*words)
-
-
-def kinds_of(arguments: Sequence[Argument | float], width: int) -> tuple[types.Type, ...]:
-    """Numba types of arguments."""
-    return tuple(a.type(width) if isinstance(a, Argument) else types.float64 for a in arguments)
-
-
-@global_compiler_lock  # type: ignore[misc]
-def _build(compiled: Any, kinds: tuple[types.Type, ...]) -> Any:
-    """Machine code for ``cartalg_block(words, thread, threads)`` and ``cartalg_region(words)``."""
-    context, descriptor = compiled.target_context, compiled.fndesc
-    library = context.codegen().create_library("cartalg_entry")
-    module = library.create_ir_module("cartalg_entry")
-    block = ir.Function(module, ir.FunctionType(ir.VoidType(), [_WORD.as_pointer(), _WORD, _WORD]), "cartalg_block")
-    builder = ir.IRBuilder(block.append_basic_block())
-    words, thread, threads = block.args
-    position = 0
-
-    def word() -> Any:
-        nonlocal position
-        value = builder.load(builder.gep(words, [ir.Constant(_WORD, position)]))
-        position += 1
-        return value
-
-    rows, _ = word(), word()
-    start = builder.sdiv(builder.mul(rows, thread), threads)
-    stop = builder.sdiv(builder.mul(rows, builder.add(thread, ir.Constant(_WORD, 1))), threads)
-    values = [start, stop, thread]
-    for kind in kinds:
-        values.append(
-            _array(context, builder, kind, word) if isinstance(kind, types.Array) else _float(builder, word())
-        )
-    types_of_all = [types.int64] * 3 + list(kinds)
-    function_type = context.call_conv.get_function_type(types.none, types_of_all)
-    address = compiled.library.get_pointer_to_function(descriptor.llvm_func_name)
-    callee = builder.inttoptr(ir.Constant(_WORD, address), function_type.as_pointer())
-    result = cgutils.alloca_once(builder, function_type.args[0].pointee)
-    problem = cgutils.alloca_once(builder, function_type.args[1].pointee)
-    arguments = context.get_arg_packer(types_of_all).as_arguments(builder, values)
-    status = builder.call(callee, [result, problem, *arguments])
-    with builder.if_then(builder.icmp_signed("!=", status, ir.Constant(status.type, 0))):
-        builder.store(ir.Constant(_WORD, 1), builder.gep(words, [ir.Constant(_WORD, 1)]))
-    builder.ret_void()
-    region = ir.Function(module, ir.FunctionType(ir.VoidType(), [_WORD.as_pointer()]), "cartalg_region")
-    builder = ir.IRBuilder(region.append_basic_block())
-    openmp = _openmp()
-    numbers = []
-    for name in ("omp_get_thread_num", "omp_get_num_threads"):
-        if openmp is None:
-            numbers.append(ir.Constant(_WORD, 0))
-            continue
-        place = ctypes.cast(getattr(openmp, name), ctypes.c_void_p).value
-        kind = ir.FunctionType(ir.IntType(32), []).as_pointer()
-        numbers.append(builder.zext(builder.call(builder.inttoptr(ir.Constant(_WORD, place), kind), []), _WORD))
-    builder.call(block, [region.args[0], *numbers])
-    builder.ret_void()
-    library.add_ir_module(module)
-    library.finalize()
-    return library
-
-
-def _float(builder: Any, word: Any) -> Any:
-    return builder.bitcast(word, ir.DoubleType())
-
-
-def _array(context: Any, builder: Any, kind: types.Array, word: Any) -> Any:
-    """A C-contiguous array from its address and shape."""
-    array = make_array(kind)(context, builder)
-    data = builder.inttoptr(word(), array.data.type)
-    shape = [word() for _ in range(kind.ndim)]
-    item = ir.Constant(_WORD, context.get_abi_sizeof(context.get_data_type(kind.dtype)))
-    strides: list[Any] = []
-    stride: Any = item
-    for size in reversed(shape):
-        strides.insert(0, stride)
-        stride = builder.mul(stride, size)
-    populate_array(array, data=data, shape=shape, strides=strides, itemsize=item, meminfo=None)
-    return array._getvalue()

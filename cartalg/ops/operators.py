@@ -26,7 +26,8 @@ import torch
 from torch import Tensor
 
 from cartalg.ops.kernels import Backend, open_kernels
-from cartalg.ops.native import Argument, Entry, kinds_of, lane_width, pack
+from cartalg.ops.lanes import VECTOR_BYTES
+from cartalg.ops.native import Argument, Entry, lane_width, pack
 
 NAMESPACE = "cartalg"
 _library = torch.library.Library(NAMESPACE, "DEF")
@@ -137,7 +138,7 @@ def _entry(folder: str, kernel: str, stage: str, width: int, arguments: Sequence
         for listener in _listeners:
             listener(f"{kernel} {stage}")
         function = getattr(open_kernels(folder).module(kernel, Backend.NUMBA), stage)
-        found = _entries[key] = Entry(function, kinds_of(arguments, width))
+        found = _entries[key] = Entry(function, arguments, width)
         for listener in _listeners:
             listener("")
     return found
@@ -187,16 +188,24 @@ def launch(
         threads: Number of threads.
     """
     theta = [t for _, t in inputs]
-    channels = next((t.shape[-1] for name, t in inputs if name in family.lanes), 1)
-    width = lane_width(channels, theta[0].dtype)
+    if family.lanes:
+        width = lane_width(next(t.shape[-1] for name, t in inputs if name in family.lanes), theta[0].dtype)
+    else:
+        # lanes are rows; worth it where rows fill vectors, for they are transposed
+        widest = max(t.shape[1] for _, t in (*inputs, *outputs))
+        width = VECTOR_BYTES // theta[0].dtype.itemsize
+        width = width if widest >= width else 1
     arguments: list[Argument | float] = [
         a if isinstance(a, float) else Argument(a, tuple(a.shape)) for a in family.leading(stage, index)
     ]
-    for name, tensor in (*inputs, *outputs):
+    for n, (name, tensor) in enumerate((*inputs, *outputs)):
         shape = tuple(tensor.shape)
         if name in family.flat:
             shape = (shape[0] * shape[1], shape[2])
-        arguments.append(Argument(tensor, shape, name in family.lanes))
+        argument = Argument(tensor, shape, name in family.lanes)
+        if width > 1 and not family.lanes:
+            argument = argument._replace(columns=shape[1] if n < len(inputs) else -shape[1])
+        arguments.append(argument)
     if family.geometry and family.geometry[0] in family.results[stage]:
         for shape in family.scratch(open_kernels(folder).facts(kernel), threads, theta):
             arguments.append(Argument(theta[0].new_empty((*shape, width)), (*shape[:-1], shape[-1] * width), True))

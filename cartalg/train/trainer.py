@@ -146,7 +146,7 @@ class Trainer:
                 raise FloatingPointError(
                     f"the loss is not finite in epoch {epoch + 1}; lower training.learning_rate or check the labels"
                 )
-            value.backward()
+            value.backward(inputs=list(self.model.parameters()))  # no gradient of positions
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
             self.optimizer.step()
             self.average.update_parameters(self.model)

@@ -35,7 +35,7 @@ class Counts:
 def clebsch_gordan_entries(l1: int, l2: int, l3: int) -> int:
     """Nonzero coefficients between real spherical harmonics that the selection rules allow.
 
-    |m3| is |m1| + |m2| or their difference, and an even (odd) number of the three is negative for an even (odd) coupling.
+    |m3| is |m1| + |m2| or their difference, and the number of negative ones has the parity of l1 + l2 + l3.
     """
     count = 0
     for a in range(-l1, l1 + 1):

@@ -235,7 +235,12 @@ def render(
         *((f"{b}_kernels/", f"{b} kernels") for b in BACKENDS),
     ):
         files[f"{package}__init__.py"] = header(title, [("List", "manifest.json")])
-    manifest: dict[str, Any] = {"generator": GENERATOR, "max_rank": max_rank, "also": sorted(set(also)), "only": sorted(set(only))}
+    manifest: dict[str, Any] = {
+        "generator": GENERATOR,
+        "max_rank": max_rank,
+        "also": sorted(set(also)),
+        "only": sorted(set(only)),
+    }
     manifest["kernels"] = listing
     files[MANIFEST] = json.dumps(manifest, indent=1) + "\n"
     return files

@@ -56,10 +56,7 @@ def peak_multiply_adds() -> float:
         "loop:",
         "  %i = phi i64 [0, %start], [%j, %loop]",
         *(f"  %s{k} = phi {vector} [%x, %start], [%t{k}, %loop]" for k in range(sums)),
-        *(
-            f"  %t{k} = call {vector} @llvm.fma.v16f32({vector} %s{k}, {vector} %y, {vector} %x)"
-            for k in range(sums)
-        ),
+        *(f"  %t{k} = call {vector} @llvm.fma.v16f32({vector} %s{k}, {vector} %y, {vector} %x)" for k in range(sums)),
         "  %j = add i64 %i, 1",
         "  %more = icmp slt i64 %j, %n",
         "  br i1 %more, label %loop, label %done",
@@ -182,7 +179,9 @@ def growth() -> None:
     print("| rank | paths | ours | Clebsch-Gordan | 3^l | ns per edge and channel | emitted, s | compiled, s |")
     print("|---|---|---|---|---|---|---|---|")
     for rank, nano, (c, emitted, compiled) in zip(ranks, times, listed, strict=True):
-        print(f"| {rank} | {c.paths} | {c.ours} | {c.sparse} | {c.dense} | {nano:.3g} | {emitted:.1f} | {compiled:.0f} |")
+        print(
+            f"| {rank} | {c.paths} | {c.ours} | {c.sparse} | {c.dense} | {nano:.3g} | {emitted:.1f} | {compiled:.0f} |"
+        )
     exponents = {}
     columns = {"time": times, "ours": [c.ours for c, *_ in listed], "sparse": [c.sparse for c, *_ in listed]}
     for key, values in {**columns, "dense": [c.dense for c, *_ in listed]}.items():
@@ -212,13 +211,15 @@ def knots() -> None:
         torch.manual_seed(0)
         mode = {"radial_mode": "direct"} if count is None else {"knots": count}
         model = Potential(ModelConfig(dtype="float64", **mode), ("C", "H", "O"), mean_neighbours=12.0)
-        state = state or {k: v for k, v in model.state_dict().items()}
+        state = state or dict(model.state_dict())
         model.load_state_dict(state)
         graph = collate([build_graph(a, 5.0, model.elements) for a in frames])
         forces[count] = model(graph).forces.detach()
         if count is not None:
             single = Potential(ModelConfig(**mode), ("C", "H", "O"), mean_neighbours=12.0)
-            times.append((seconds(lambda single=single, graph=graph: single(graph)) * 1e3, training(single, graph) * 1e3))
+            times.append(
+                (seconds(lambda single=single, graph=graph: single(graph)) * 1e3, training(single, graph) * 1e3)
+            )
     print("| knots | relative force error | energy and forces, ms | training step, ms |\n|---|---|---|---|")
     for count, (inference, train) in zip(numbers, times, strict=True):
         errors.append(float((forces[count] - forces[None]).norm() / forces[None].norm()))

@@ -10,7 +10,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from cartalg.ops import Backend, Edges, KernelNotFound, KernelSet, convolution, couple, harmonics, open_kernels, product
 from cartalg.ops.functional import resolve
 from cartalg.ops.native import lane_width
-from cartalg.ops.operators import announcing
+from cartalg.ops.operators import HARMONICS, announcing, launch
 
 F64 = torch.float64
 CONVOLUTIONS = ["convolution_even_h0_e2", "convolution_even_h1_e2", "convolution_full_h1_e1"]
@@ -227,7 +227,9 @@ def test_a_full_disk_is_no_error(tmp_path):
 
 
 def test_processes_that_start_at_once_share_a_cold_cache(tmp_path):
-    code = "import torch; from cartalg.ops import couple; t = torch.ones(1, 3, 16); print(couple(t, t, (1, 1, 0)).sum())"
+    code = (
+        "import torch; from cartalg.ops import couple; t = torch.ones(1, 3, 16); print(couple(t, t, (1, 1, 0)).sum())"
+    )
     environment = {**os.environ, "CARTALG_CACHE_DIR": str(tmp_path)}
     start = lambda: subprocess.Popen(  # noqa: E731
         [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -248,6 +250,21 @@ def test_every_lane_width_gives_the_same_numbers(channels, dtype):
     ours = couple(a, b, (2, 1, 2), backend="numba")
     one_by_one = [couple(a[..., c : c + 1], b[..., c : c + 1], (2, 1, 2), backend="numba") for c in range(channels)]
     torch.testing.assert_close(ours, torch.cat(one_by_one, -1), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 15, 16, 17, 63, 64, 65, 200])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_harmonics_of_any_number_of_rows(rows, dtype):
+    """Rows are taken in blocks of lanes; every remainder must come out, and nothing past the end be written."""
+    vectors = random(rows, 3, dtype=dtype)
+    for rank in (1, 3, 4):
+        ours, reference = (harmonics(vectors, rank, backend=b) for b in ("numba", "torch"))
+        torch.testing.assert_close(ours, reference, rtol=1e-5, atol=1e-5)
+        guarded = torch.full((rows + 2, (rank + 1) ** 2), 7.0, dtype=dtype)
+        name, folder = f"harmonics_l{rank}", str(open_kernels().folder)
+        launch(HARMONICS, "forward", folder, name, (), [("v", vectors)], [("out", guarded[:rows])], 2)()
+        assert torch.equal(guarded[:rows], ours)
+        assert (guarded[rows:] == 7).all()
 
 
 def test_without_an_openmp_runtime_a_thread_pool_does_the_work(tmp_path):
