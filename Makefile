@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help env demo test check generate bench clean
+.PHONY: help env demo test check generate bench figures clean
 
 help:
 	@echo "make demo      the whole pipeline on shipped data, with plots and a report in demo/"
@@ -12,7 +12,8 @@ help:
 	@echo "make check     the same without making the environment first"
 	@echo "make env       only the environment, .venv"
 	@echo "make generate  derive the rules and write generated/ anew"
-	@echo "make bench     time kernels and the potential on this machine"
+	@echo "make bench     time kernels and the potential beside their peers, on this machine"
+	@echo "make figures   roofline, growth with rank and radial knots, into docs/images"
 
 env: $(STAMP)
 
@@ -38,6 +39,9 @@ generate: env
 
 bench: env
 	$(BIN)/python tests/benchmarks/bench.py
+
+figures: env
+	$(BIN)/python tests/benchmarks/figures.py roofline growth knots
 
 clean:
 	rm -rf $(VENV) build *.egg-info demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

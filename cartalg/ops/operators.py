@@ -202,10 +202,10 @@ def launch(
         shape = tuple(tensor.shape)
         if name in family.flat:
             shape = (shape[0] * shape[1], shape[2])
-        argument = Argument(tensor, shape, name in family.lanes)
+        columns = 0
         if width > 1 and not family.lanes:
-            argument = argument._replace(columns=shape[1] if n < len(inputs) else -shape[1])
-        arguments.append(argument)
+            columns = shape[1] if n < len(inputs) else -shape[1]
+        arguments.append(Argument(tensor, shape, name in family.lanes, columns))
     if family.geometry and family.geometry[0] in family.results[stage]:
         for shape in family.scratch(open_kernels(folder).facts(kernel), threads, theta):
             arguments.append(Argument(theta[0].new_empty((*shape, width)), (*shape[:-1], shape[-1] * width), True))
@@ -386,9 +386,10 @@ def _needed(ctx: Any, start: int, count: int) -> list[bool]:
     ``ctx.needs_input_grad`` says which could ever be wanted; whether the engine will run what follows is narrower.
     """
     flags = []
-    will_run = getattr(torch._C, "_will_engine_execute_node", None)
-    for place in range(start, start + count):
-        needed = ctx.needs_input_grad[place]
+    wanted = ctx.needs_input_grad[start : start + count]
+    # one alone is what the pass came for; the question costs 20 microseconds and more where it is refused
+    will_run = getattr(torch._C, "_will_engine_execute_node", None) if sum(wanted) > 1 else None
+    for place, needed in enumerate(wanted, start):
         if needed and will_run is not None:
             # the engine's nodes are those of tensors alone
             node = ctx.next_functions[sum(other is None for other in ctx.others[:place])][0]

@@ -67,6 +67,8 @@ def peak_multiply_adds() -> float:
         "  ret void",
         "}",
     ]
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
     module = llvm.parse_assembly("\n".join(lines))
     target = llvm.Target.from_default_triple().create_target_machine(
         cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3
@@ -147,16 +149,23 @@ def roofline() -> None:
         points.append((f"{name} {stage}", channels, work / moved, work / seconds(call)))
     for label, channels, intensity, rate in points:
         print(f"| {label} | {channels} | {intensity:.1f} | {rate / 1e9:.1f} | {rate / peak:.0%} |")
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    x = np.geomspace(0.1, 1000, 200)
-    axes.loglog(x, np.minimum(peak, stream * x) / 1e9, color="0.3", label="bound of one core")
-    markers = dict(zip(dict.fromkeys(p[0].split()[0] for p in points), "osD^v", strict=False))
+    figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
+    x = np.geomspace(0.5, 60, 200)
+    axes.loglog(x, np.minimum(peak, stream * x) / 1e9, color="0.3")
+    axes.text(8, peak / 0.94e9, f"{peak / 1e9:.0f} G multiply-adds/s", ha="center", va="bottom", fontsize=9)
+    axes.text(1.2, 1.0e-9 * stream, f"{stream / 1e9:.0f} GB/s", ha="left", va="top", fontsize=9)
+    kernels_of = list(dict.fromkeys((p[0].split()[0], p[1]) for p in points))
+    stages_of = list(dict.fromkeys(p[0].split()[1] for p in points))
     for label, channels, intensity, rate in points:
         name, stage = label.split()
-        axes.plot(intensity, rate / 1e9, markers[name], label=f"{name} {stage}, {channels} channels")
+        axes.plot(intensity, rate / 1e9, "osD^"[kernels_of.index((name, channels))], color=f"C{stages_of.index(stage)}")
+    for n, (name, channels) in enumerate(kernels_of):
+        axes.plot([], [], "osD^"[n], color="0.5", label=f"{name}, {channels} channels")
+    for n, stage in enumerate(stages_of):
+        axes.plot([], [], "-", lw=5, color=f"C{n}", label=stage)
     axes.set(xlabel="multiply-adds per byte of input and output", ylabel="G multiply-adds/s", title="Roofline, float32")
-    axes.set_ylim(1, 100)
-    axes.legend(fontsize=5, ncols=2)
+    axes.set(xlim=(0.5, 60), ylim=(10, 100))
+    figure.legend(loc="outside right center", fontsize=7)
     save(figure, "roofline")
 
 
@@ -232,7 +241,7 @@ def knots() -> None:
     other.plot(numbers, [t[0] for t in times], "C0s--", label="energy and forces")
     other.plot(numbers, [t[1] for t in times], "C1^--", label="training step")
     other.set(ylabel="ms, ten acetylacetone molecules, setting S", ylim=(0, None))
-    figure.legend(loc="upper right", bbox_to_anchor=(0.86, 0.97))
+    figure.legend(loc="upper center", bbox_to_anchor=(0.55, 0.97))
     save(figure, "knots")
 
 
