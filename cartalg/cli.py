@@ -22,8 +22,9 @@ app = typer.Typer(
 inspect_app = typer.Typer(help="Print exact rules: projectors, harmonics, couplings.", no_args_is_help=True)
 app.add_typer(inspect_app, name="inspect")
 console, errors = Console(), Console(stderr=True)
+RANKS = {"ignore_unknown_options": True}  # -1 is a (bad) rank, not an option
 
-FormatOption = Annotated[str, typer.Option("--format", help="unicode, latex or json")]
+FormatOption = Annotated[str, typer.Option("--format", help="unicode, latex, mathml, json or sympy")]
 
 
 @contextmanager
@@ -64,31 +65,66 @@ def main(version: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
-@inspect_app.command("projector")
-def inspect_projector(rank: int, form: FormatOption = "unicode") -> None:
-    """The traceless projector of a rank, e.g. `cartalg inspect projector 3`."""
-    from cartalg.symbolic.render import render_projector
+def _ranks(*values: str) -> list[int] | None:
+    """Whole numbers, or None where every rank is a letter: the formula of any rank."""
+    if all(value.isalpha() or value.rstrip("123").isalpha() for value in values):
+        return None
+    try:
+        return [int(value) for value in values]
+    except ValueError:
+        raise ValueError(f"a rank is a whole number from 0 up, or l for any rank; got {' '.join(values)}") from None
+
+
+@inspect_app.command("projector", context_settings=RANKS)
+def inspect_projector(rank: str, form: FormatOption = "unicode") -> None:
+    """The traceless projector of a rank, e.g. `cartalg inspect projector 3`; of any rank: `inspect projector l`."""
+    from cartalg.symbolic.render import render_general, render_projector
 
     with user_errors():
-        print(render_projector(rank, form))  # type: ignore[arg-type]
+        ranks = _ranks(rank)
+        print(render_projector(*ranks, form) if ranks else render_general("projector", form))  # type: ignore[arg-type]
 
 
-@inspect_app.command("harmonic")
-def inspect_harmonic(rank: int, form: FormatOption = "unicode") -> None:
-    """The Cartesian harmonic of a rank, e.g. `cartalg inspect harmonic 2 --format latex`."""
-    from cartalg.symbolic.render import render_harmonic
-
-    with user_errors():
-        print(render_harmonic(rank, form))  # type: ignore[arg-type]
-
-
-@inspect_app.command("coupling")
-def inspect_coupling(l1: int, l2: int, l3: int, form: FormatOption = "unicode") -> None:
-    """The coupling (L1, L2) -> L3, e.g. `cartalg inspect coupling 2 1 2 --format json`."""
-    from cartalg.symbolic.render import render_coupling
+@inspect_app.command("harmonic", context_settings=RANKS)
+def inspect_harmonic(rank: str, form: FormatOption = "unicode") -> None:
+    """The Cartesian harmonic of a rank, e.g. `cartalg inspect harmonic 2 --format latex`; any rank: `harmonic l`."""
+    from cartalg.symbolic.render import render_general, render_harmonic
 
     with user_errors():
-        print(render_coupling(l1, l2, l3, form))  # type: ignore[arg-type]
+        ranks = _ranks(rank)
+        print(render_harmonic(*ranks, form) if ranks else render_general("harmonic", form))  # type: ignore[arg-type]
+
+
+@inspect_app.command("coupling", context_settings=RANKS)
+def inspect_coupling(l1: str, l2: str, l3: str, form: FormatOption = "unicode") -> None:
+    """The coupling (L1, L2) -> L3 with its kernel: `cartalg inspect coupling 2 1 2`.
+
+    Formats for other programs: `--format json`, `--format sympy`. Of any ranks: `cartalg inspect coupling l1 l2 l3`.
+    """
+    from cartalg.symbolic.render import render_coupling, render_general
+    from cartalg_codegen.emit import coupling_kernel
+    from cartalg_codegen.text import function_source
+
+    with user_errors():
+        ranks = _ranks(l1, l2, l3)
+        if ranks is None:
+            print("\n".join(render_general(kind, form) for kind in ("coupling", "odd coupling")))  # type: ignore[arg-type]
+            return
+        print(render_coupling(*ranks, form))  # type: ignore[arg-type]
+        if form == "unicode":
+            kernel = coupling_kernel(*ranks)
+            count = kernel.facts["operations"]["forward"]
+            print(f"\nKernel: {count} multiplications and additions a channel\n")
+            print(function_source(kernel.texts["numba"], "forward"))
+
+
+@inspect_app.command("tensor")
+def inspect_tensor(formula: str, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """Irreducible parts of a Cartesian tensor with index symmetry, e.g. `cartalg inspect tensor ijkl=jikl=klij`."""
+    from cartalg.symbolic.render import render_tensor
+
+    with user_errors():
+        print(render_tensor(formula, "json" if as_json else "unicode"))
 
 
 @inspect_app.command("operations")

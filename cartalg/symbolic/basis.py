@@ -136,27 +136,3 @@ def monomial_matrix(rank: int) -> sp.Matrix:
             for e in monomial_indices(rank)
         ]
     )
-
-
-def spherical_matrix(rank: int, convention: str = "z-polar") -> sp.Matrix:
-    r"""Exact orthogonalising map from packed components to real spherical components, shape [2l+1, 2l+1].
-
-    Row m = -l..l gives the coordinate along the unit tensor of the real spherical harmonic Y_lm, no Condon-Shortley
-    phase. ``"z-polar"`` (SciPy's real combinations, sphericart) is diagonal, sqrt(N_m); ``"e3nn"`` is y-polar: the same
-    harmonics with (x, y, z) relabelled to (z, x, y).
-
-    Raises:
-        ValueError: If the rank is invalid or the convention unknown.
-    Source: docs/theory.md, eq. 9.
-    """
-    check_rank(rank)
-    basis, norms = basis_polynomials(rank), [to_sympy(n) for n in squared_norms(rank)]
-    if convention == "z-polar":
-        return sp.diag(*[sp.sqrt(n) for n in norms])
-    if convention != "e3nn":
-        raise ValueError(f"convention must be 'z-polar' or 'e3nn', got {convention!r}")
-    # e3nn's Y_m(x, y, z) is the z-polar Y_m(z, x, y): exponents (a, b, c) of (x, y, z) become those of (y, z, x).
-    turned = [RING({(b, c, a): v for (a, b, c), v in p.items()}) for p in basis]
-    return sp.Matrix(
-        [[to_sympy(contraction(t, p)) / sp.sqrt(n) for p in basis] for t, n in zip(turned, norms, strict=True)]
-    )

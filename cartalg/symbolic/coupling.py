@@ -18,6 +18,7 @@ import sympy as sp
 from sympy import QQ
 
 from cartalg.symbolic.basis import basis_polynomials, harmonic_polynomials, squared_norms, to_sympy
+from cartalg.symbolic.formulas import Formula, coupling_formula
 from cartalg.symbolic.polynomials import (
     AXES,
     RING,
@@ -57,6 +58,14 @@ class Coupling:
     def odd(self) -> bool:
         """True for a Levi-Civita coupling, whose output has parity -p1 p2 relative to (-1)^l3 of natural tensors."""
         return (self.l1 + self.l2 + self.l3) % 2 == 1
+
+    @property
+    def formula(self) -> Formula:
+        """The coupling in index notation, written out with Kronecker deltas [docs/theory.md, eq. 25]."""
+        return coupling_formula(self.l1, self.l2, self.l3)
+
+    def _repr_latex_(self) -> str:
+        return self.formula._repr_latex_()
 
     def scale(self, normalization: Normalization) -> sp.Expr:
         """The exact factor on `entries` for a normalisation: 1, or the square root of a rational.
@@ -124,9 +133,15 @@ def _derive(l1: int, l2: int, l3: int) -> Coupling:
 
 
 def contraction_scale(l1: int, l2: int, l3: int) -> Rational:
-    """The constant in front of P[..] in the harmonic normalisation, where P[..] is the plain projected contraction.
+    """The constant in front of P[..] in the harmonic normalisation, measured on an entry.
 
-    Source: docs/theory.md, eq. 12; Zaverkin et al. 2024 (arXiv:2405.14253) (their constant C for even couplings).
+    `cartalg.symbolic.formulas.contraction_constant` is its closed form; proofs compare the two.
+
+    Args:
+        l1, l2, l3: Ranks; P[..] is the plain projected contraction.
+    Raises:
+        ValueError: As `coupling`.
+    Source: docs/theory.md, eq. 26.
     """
     rule = coupling(l1, l2, l3)
     (k, a, b), value = next(iter(rule.entries.items()))

@@ -14,8 +14,10 @@ from cartalg.symbolic.basis import (
     harmonic_polynomials,
     packing_matrix,
     squared_norms,
+    to_sympy,
 )
-from cartalg.symbolic.coupling import Coupling, coupling
+from cartalg.symbolic.coupling import Coupling, contraction_scale, coupling
+from cartalg.symbolic.formulas import contraction_constant, orthonormal_constant
 from cartalg.symbolic.polynomials import RADIUS_SQUARED, contraction, laplacian
 from cartalg.symbolic.projector import detrace
 from cartalg.symbolic.rotation import generator
@@ -114,7 +116,16 @@ def prove_complete(l1: int, l2: int) -> None:
             _require(overlap * weights[i] == wanted, f"({l1}, {l2}): components {i} and {j} are not orthonormal")
 
 
+def prove_constants(rule: Coupling) -> None:
+    """Both normalisations have the constants that are closed in the three ranks [docs/theory.md, eqs. 26, 27]."""
+    ranks = (rule.l1, rule.l2, rule.l3)
+    measured = (to_sympy(contraction_scale(*ranks)), to_sympy(rule.orthonormal_squared))
+    closed = (contraction_constant(*ranks), orthonormal_constant(*ranks))
+    _require(measured == closed, f"coupling ({rule.l1}, {rule.l2}) -> {rule.l3}: constants {measured}, not {closed}")
+
+
 def prove_coupling(rule: Coupling) -> None:
-    """Everything about one coupling: equivariance and harmonic normalisation."""
+    """Everything about one coupling: equivariance, harmonic normalisation, both constants."""
     prove_equivariant(rule)
     prove_harmonic(rule)
+    prove_constants(rule)

@@ -1,72 +1,116 @@
-"""Rules as text: Unicode for the terminal, LaTeX, and JSON that another program can rebuild the tensors from."""
+"""Rules as text: Unicode for the terminal, LaTeX, MathML, SymPy source, and JSON to rebuild the tensors from."""
 
 import json
-from fractions import Fraction
 from typing import Any, Literal
 
 import sympy as sp
+from latex2mathml.converter import convert
 
 from cartalg.symbolic.basis import basis_polynomials, cartesian_harmonic, squared_norms, to_sympy
-from cartalg.symbolic.coupling import Coupling, contraction_scale, coupling
-from cartalg.symbolic.projector import projector_terms
+from cartalg.symbolic.coupling import Coupling, coupling
+from cartalg.symbolic.formulas import (
+    GENERAL,
+    contraction_constant,
+    contraction_formula,
+    coupling_formula,
+    harmonic_formula,
+    projector_formula,
+)
+from cartalg.symbolic.projector import projector, projector_terms
+from cartalg.symbolic.reducible import decompose
 
-Format = Literal["unicode", "latex", "json"]
+Format = Literal["unicode", "latex", "mathml", "json", "sympy"]
+FORMATS = ("unicode", "latex", "mathml", "json", "sympy")
 _SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-_LETTERS = "ijklmnopqrstuvwabcdefgh"
+
+
+def render_general(kind: str, form: Format) -> str:
+    """The formula of any rank, for "projector", "harmonic", "coupling" or "odd coupling".
+
+    Raises:
+        ValueError: For a format that has none (json, sympy) or an unknown kind.
+    """
+    if kind not in GENERAL:
+        raise ValueError(f"a formula of any rank exists for {', '.join(GENERAL)}; got {kind!r}")
+    latex, text = GENERAL[kind]
+    if form in ("json", "sympy"):
+        raise ValueError(f"a formula of any rank has no {form} format; use unicode, latex or mathml, or give a rank")
+    if form == "unicode":
+        return text
+    return latex if form == "latex" else _known(form) and mathml(latex)
 
 
 def render_projector(rank: int, form: Format) -> str:
     """The projector of one rank: closed form, basis and squared norms. Raises ValueError for a bad rank or format."""
-    terms = projector_terms(rank)
+    terms, formula = projector_terms(rank), projector_formula(rank)
     if form == "json":
         return _dump({"kind": "projector", "rank": rank, "terms": [str(t) for t in terms], "basis": _basis_json(rank)})
+    if form == "sympy":
+        return sp.srepr(projector(rank)) if rank > 4 else str(projector(rank))
     if form == "latex":
-        body = " ".join(_latex_term(t, m, rank, first=m == 0) for m, t in enumerate(terms))
-        return rf"\left(P x^{{\otimes {rank}}}\right)_{{{_LETTERS[:rank]}}} = {body}"
-    if form != "unicode":
-        raise _unknown(form)
-    left = f"(P x..x){_LETTERS[:rank] and '_' + _LETTERS[:rank]}"
-    lines = [f"Traceless projector of rank {rank}", "", f"  {left} = " + _unicode_terms(terms, rank), ""]
+        return formula.latex()
+    if form == "mathml":
+        return mathml(formula.latex())
+    _known(form)
+    lines = [f"Traceless projector of rank {rank}", "", f"  {formula.unicode()}", ""]
     lines += ["  δᵐxⁿ in braces: the sum over distinct index assignments; r² = x² + y² + z²", ""]
     lines += [f"Basis tensors of rank {rank} as polynomials (orthogonal), with squared norms", ""]
     for m, (p, n) in enumerate(zip(basis_polynomials(rank), squared_norms(rank), strict=True)):
-        lines.append(f"  m = {m - rank:+d}   {n!s:>9}   {_pretty(p.as_expr())}")
+        lines.append(f"  m = {m - rank:+d}   {n!s:>9}   {pretty(p.as_expr())}")
     return "\n".join(lines)
 
 
 def render_harmonic(rank: int, form: Format) -> str:
     """The Cartesian harmonic T_l(v) of one rank, packed components. Raises ValueError for a bad rank or format."""
-    column = cartesian_harmonic(rank)
+    column, formula = cartesian_harmonic(rank), harmonic_formula(rank)
     if form == "json":
         entries = [_polynomial_json(sp.Poly(e, *sp.symbols("x y z"))) for e in column]
         return _dump({"kind": "harmonic", "rank": rank, "components": entries, "basis": _basis_json(rank)})
+    if form == "sympy":
+        return str(column)
+    latex = formula.latex() + r",\qquad t = " + sp.latex(column)
     if form == "latex":
-        return rf"T_{{{rank}}}(v) = " + sp.latex(column)
-    if form != "unicode":
-        raise _unknown(form)
-    lines = [f"Cartesian harmonic of rank {rank}, packed components; T(n)·n..n = 1 for a unit vector n", ""]
-    return "\n".join([*lines, *(f"  m = {m - rank:+d}   {_pretty(e)}" for m, e in enumerate(column))])
+        return latex
+    if form == "mathml":
+        return mathml(latex)
+    _known(form)
+    lines = [f"Cartesian harmonic of rank {rank}; T(n)·n..n = 1 for a unit vector n", "", f"  {formula.unicode()}", ""]
+    return "\n".join(
+        [*lines, "Packed components", "", *(f"  m = {m - rank:+d}   {pretty(e)}" for m, e in enumerate(column))]
+    )
 
 
 def render_coupling(l1: int, l2: int, l3: int, form: Format) -> str:
-    """A coupling: formula, normalisation, exact entries. Raises ValueError for a bad triple or format."""
+    """A coupling: formulas, constants, exact entries. Raises ValueError for a bad triple or format."""
     rule = coupling(l1, l2, l3)
     if form == "json":
         return _dump(_coupling_json(rule))
+    if form == "sympy":
+        return str(components(rule))
+    latex = contraction_formula(l1, l2, l3).latex() + " = " + coupling_formula(l1, l2, l3).latex().split(" = ", 1)[1]
     if form == "latex":
-        return _latex_rule(rule)
-    if form != "unicode":
-        raise _unknown(form)
+        return latex
+    if form == "mathml":
+        return mathml(latex)
+    _known(form)
     kind = "odd (axial): Levi-Civita contraction" if rule.odd else "even: contraction"
+    general = "odd " if rule.odd else ""
     factor = sp.sqrt(to_sympy(rule.orthonormal_squared))
     lines = [
         f"Coupling ({l1}, {l2}) → {l3}, {kind}",
         "",
-        f"  {_unicode_rule(rule)}",
+        f"  {contraction_formula(l1, l2, l3).unicode()}",
+        f"  {coupling_formula(l1, l2, l3).unicode()}",
         "",
+        "  braces: the sum over distinct index assignments; repeated indices are summed",
         f"  parity p₃ = p₁ p₂: two polar tensors give {'an axial' if rule.odd else 'a polar'} one",
-        f"  orthonormal = harmonic × {_pretty(factor)}",
+        f"  orthonormal = harmonic × √q = harmonic × {pretty(factor)}",
+        "",
+        "  for any ranks:",
+        f"  {GENERAL[general + 'coupling'][1]}",
+        f"  {GENERAL[general + 'orthonormal'][1]}",
+        "",
         f"  {len(rule.entries)} of {(2 * l1 + 1) * (2 * l2 + 1) * (2 * l3 + 1)} entries, harmonic normalisation:",
         "",
     ]
@@ -80,6 +124,59 @@ def render_coupling(l1: int, l2: int, l3: int, form: Format) -> str:
     return "\n".join(lines)
 
 
+def render_tensor(formula: str, form: Format) -> str:
+    """Irreducible parts of the tensors with an index symmetry. Raises ValueError for a bad formula or format."""
+    found = decompose(formula)
+    if form == "json":
+        return _dump(
+            {
+                "kind": "tensor",
+                "formula": found.formula,
+                "rank": found.order,
+                "dimension": found.dimension,
+                "parts": [
+                    {
+                        "rank": part.rank,
+                        "squared_norm": str(part.squared_norm),
+                        "paths": [[list(path), str(c)] for path, c in part.paths.items()],
+                        "denominator": part.denominator,
+                        "unpacking": [[int(v) for v in row] for row in part.embedding.reshape(-1, 2 * part.rank + 1)],
+                    }
+                    for part in found.parts
+                ],
+            }
+        )
+    if form != "unicode":
+        raise ValueError(f"a tensor's parts can be had as unicode or json, not as {form!r}")
+    lines = [
+        f"Tensors {found.formula}: {found.dimension} of {3**found.order} components, {found}",
+        "",
+        "  part  rank   squared norm   nonzero entries   coupling sequences of the indices, one after the other",
+    ]
+    for number, part in enumerate(found.parts):
+        sequences = " ".join(
+            f"{'−' if c < 0 else '+'} {'' if abs(c) == 1 else f'{abs(c)} '}{'→'.join(map(str, path))}"
+            for path, c in part.paths.items()
+        ).removeprefix("+ ")
+        count = int((part.embedding != 0).sum())
+        lines.append(f"  {number:>4}  {part.rank:>4}   {part.squared_norm!s:>12}   {count:>15}   {sequences}")
+    lines += ["", "  parts are orthogonal; component m of a part has squared norm (squared norm) × N_lm"]
+    return "\n".join(lines)
+
+
+def components(rule: Coupling) -> sp.Matrix:
+    """The packed output of a coupling in SymPy symbols a0, a1, .. and b0, b1, .., counted from m = -l."""
+    rows = [sp.Integer(0)] * (2 * rule.l3 + 1)
+    for (k, a, b), c in rule.entries.items():
+        rows[k] += to_sympy(c) * sp.Symbol(f"a{a}") * sp.Symbol(f"b{b}")
+    return sp.Matrix(rows)
+
+
+def mathml(latex: str) -> str:
+    """A formula as a MathML element, for a page that needs no script to show it."""
+    return convert(latex, display="block")
+
+
 def _coupling_json(rule: Coupling) -> dict[str, Any]:
     return {
         "kind": "coupling",
@@ -88,6 +185,7 @@ def _coupling_json(rule: Coupling) -> dict[str, Any]:
         "l3": rule.l3,
         "type": "odd" if rule.odd else "even",
         "normalization": "harmonic",
+        "contraction_constant": str(contraction_constant(rule.l1, rule.l2, rule.l3)),
         "orthonormal_squared": str(rule.orthonormal_squared),
         "entries": [[k, a, b, str(c)] for (k, a, b), c in rule.entries.items()],
         "indices": "T[k] = sum over a, b of entry * x[a] * y[b]; k, a, b count m = -l..l from 0",
@@ -111,85 +209,21 @@ def _dump(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False)
 
 
-def _unknown(form: str) -> ValueError:
-    return ValueError(f"format must be unicode, latex or json, got {form!r}")
+def _known(form: str) -> bool:
+    if form not in FORMATS:
+        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {form!r}")
+    return True
 
 
 def _sub(m: int) -> str:
     return ("₋" if m < 0 else "") + str(abs(m)).translate(_SUBSCRIPT)
 
 
-def _pretty(expression: sp.Expr) -> str:
-    text = str(sp.factor_terms(sp.expand(expression)) if expression.free_symbols else expression)
+def pretty(expression: sp.Expr) -> str:
+    """An expression as one line of Unicode."""
+    rational = expression.free_symbols and expression.is_polynomial()
+    text = str(sp.factor_terms(sp.expand(expression)) if rational else expression)
     text = text.replace("sqrt", "√")
     for power in range(9, 1, -1):
         text = text.replace(f"**{power}", str(power).translate(_SUPERSCRIPT))
     return text.replace("*", " ")
-
-
-def _braces(m: int, rank: int) -> str:
-    deltas = ["δ" + _LETTERS[2 * i : 2 * i + 2] for i in range(m)]
-    return " ".join([*deltas, *("x" + letter for letter in _LETTERS[2 * m : rank])])
-
-
-def _unicode_terms(terms: list[sp.Rational], rank: int) -> str:
-    parts = []
-    for m, t in enumerate(terms):
-        sign = "− " if t < 0 else ("+ " if m else "")
-        value = "" if abs(t) == 1 else f"{abs(t)} "
-        radius = f" r{str(2 * m).translate(_SUPERSCRIPT)}" if m else ""
-        body = f"{{{_braces(m, rank)}}}" if m else _braces(0, rank) or "1"
-        parts.append(f"{sign}{value}{body}{radius}")
-    return " ".join(parts)
-
-
-def _latex_term(t: sp.Rational, m: int, rank: int, first: bool) -> str:
-    sign = "-" if t < 0 else ("" if first else "+")
-    value = "" if abs(t) == 1 else sp.latex(abs(t))
-    deltas = "".join(rf"\delta_{{{_LETTERS[2 * i : 2 * i + 2]}}}" for i in range(m))
-    factors = " ".join(f"x_{letter}" for letter in _LETTERS[2 * m : rank])
-    inner = f"{deltas} {factors}".strip() or "1"
-    radius = f" r^{{{2 * m}}}" if m else ""
-    return f"{sign}{value}" + (rf"\left\{{{inner}\right\}}{radius}" if m else inner)
-
-
-def _contraction(rule: Coupling) -> tuple[str, str, str, str]:
-    """Contracted letters, free letters of a and b, the letter of the Levi-Civita index."""
-    k = (rule.l1 + rule.l2 - rule.l3 - rule.odd) // 2
-    contracted = "stuvwxyz"[:k]
-    free = _LETTERS[: rule.l3]
-    if rule.odd:
-        return contracted, free[1 : rule.l1 - k], free[rule.l1 - k :], free[:1]
-    return contracted, free[: rule.l1 - k], free[rule.l1 - k :], ""
-
-
-def _raw_scale(rule: Coupling) -> Fraction:
-    """The constant in front of the projected contraction, from one entry at the pole [docs/theory.md, eq. 12]."""
-    value = contraction_scale(rule.l1, rule.l2, rule.l3)
-    return Fraction(int(value.numerator), int(value.denominator))
-
-
-def _unicode_rule(rule: Coupling) -> str:
-    contracted, left, right, levi = _contraction(rule)
-    scale = _raw_scale(rule)
-    value = "" if scale == 1 else f"{scale} "
-    out = "T" + ("_" + _LETTERS[: rule.l3] if rule.l3 else "")
-    if rule.odd:
-        a = "a_q" + contracted + left
-        b = "b_r" + contracted + right
-        return f"{out} = {value}P[ ε_{levi}qr {a} {b} ]"
-    a = "a" + ("_" + contracted + left if contracted + left else "")
-    b = "b" + ("_" + contracted + right if contracted + right else "")
-    return f"{out} = {value}P[ {a} {b} ]"
-
-
-def _latex_rule(rule: Coupling) -> str:
-    contracted, left, right, levi = _contraction(rule)
-    scale = _raw_scale(rule)
-    value = "" if scale == 1 else sp.latex(sp.Rational(scale.numerator, scale.denominator))
-    out = f"T_{{{_LETTERS[: rule.l3]}}}" if rule.l3 else "T"
-    if rule.odd:
-        inner = rf"\epsilon_{{{levi}qr}}\, a_{{q{contracted}{left}}}\, b_{{r{contracted}{right}}}"
-    else:
-        inner = rf"a_{{{contracted}{left}}}\, b_{{{contracted}{right}}}"
-    return rf"{out} = {value}\, P^{{({rule.l3})}} \left[ {inner} \right]"

@@ -65,3 +65,11 @@ def header(title: str, facts: list[tuple[str, str]]) -> str:
         lines.append(f"# {key + ':':<12} {wrapped[0]}")
         lines += [f"# {'':<12} {part}" for part in wrapped[1:]]
     return "\n".join(lines) + "\n"
+
+
+def function_source(text: str, name: str) -> str:
+    """The source of one function of an emitted file, without its decorator."""
+    lines = text.splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith(f"def {name}("))
+    stop = next((n for n in range(start + 1, len(lines)) if lines[n] and not lines[n].startswith(" ")), len(lines))
+    return "\n".join(lines[start:stop]).rstrip()

@@ -7,7 +7,6 @@ from cartalg.symbolic.basis import (
     monomial_indices,
     monomial_matrix,
     packing_matrix,
-    spherical_matrix,
 )
 from cartalg.symbolic.proofs import prove_basis, prove_full_tensor, prove_projector
 
@@ -59,39 +58,7 @@ def test_monomial_components_and_back(rank):
     assert forward.inv() * forward == sp.eye(2 * rank + 1)
 
 
-@pytest.mark.parametrize("rank", range(5))
-@pytest.mark.parametrize("convention", ["z-polar", "e3nn"])
-def test_spherical_map_is_an_isometry(rank, convention):
-    from cartalg.symbolic.basis import squared_norms, to_sympy
-
-    q = spherical_matrix(rank, convention)
-    metric = sp.diag(*[to_sympy(n) for n in squared_norms(rank)])
-    assert sp.simplify(q.T * q - metric) == sp.zeros(2 * rank + 1)
-
-
-@pytest.mark.parametrize("rank", range(5))
-def test_harmonics_in_e3nn_components_equal_e3nns_spherical_harmonics(rank):
-    import numpy as np
-    import torch
-    from e3nn import o3
-
-    points = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    points = points / points.norm(dim=1, keepdim=True)
-    column = spherical_matrix(rank, "e3nn") * cartesian_harmonic(rank)
-    evaluate = sp.lambdify(sp.symbols("x y z"), list(column), "numpy")
-    ours = np.stack([np.broadcast_to(c, 5) for c in evaluate(*points.T.numpy())], 1)
-    # |T_l(n)|^2 = (2l-1)!!/l!, so the two differ by that norm
-    norm = float(sp.sqrt(sp.factorial2(2 * rank - 1) / sp.factorial(rank)))
-    theirs = o3.spherical_harmonics(rank, points, normalize=True, normalization="norm").numpy()
-    np.testing.assert_allclose(ours / norm, theirs, atol=1e-12)
-
-
 @pytest.mark.parametrize("bad", [-1, 1.5, "2", True])
 def test_a_bad_rank_is_named(bad):
     with pytest.raises(ValueError, match="non-negative integer"):
         cartesian_harmonic(bad)
-
-
-def test_unknown_convention():
-    with pytest.raises(ValueError, match="z-polar"):
-        spherical_matrix(2, "y-polar")

@@ -5,9 +5,10 @@ import pytest
 import sympy as sp
 
 from cartalg.symbolic import coupling, irreps_up_to, paths
-from cartalg.symbolic.basis import spherical_matrix, squared_norms, to_sympy
+from cartalg.symbolic.basis import squared_norms, to_sympy
 from cartalg.symbolic.coupling import Coupling
 from cartalg.symbolic.proofs import ProofError, prove_complete, prove_coupling, prove_equivariant
+from cartalg.symbolic.spherical import spherical_matrix
 
 TRIPLES = [(a, b, c) for a, b in itertools.product(range(5), repeat=2) for c in range(abs(a - b), min(a + b, 4) + 1)]
 
