@@ -1,71 +1,17 @@
-"""Run emitted source over the rationals: integers divided stay exact, arrays hold Fractions."""
+"""Emitted source over the rationals and over dual numbers, for tests."""
 
-import ast
-import math
-import types
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 
 from cartalg.ops.kernels import shipped_folder
-
-
-class _ExactConstants(ast.NodeTransformer):
-    """Turn every quotient of two integer literals into a Fraction."""
-
-    def visit_BinOp(self, node):
-        self.generic_visit(node)
-        if isinstance(node.op, ast.Div):
-            left, right = node.left, node.right
-            both = isinstance(left, ast.Constant) and isinstance(right, ast.Constant)
-            name = ast.Name("Fraction", ast.Load())
-            args = (
-                [left, right] if both else [ast.BinOp(left, ast.Mult(), ast.Call(name, [ast.Constant(1)], [])), right]
-            )
-            if both:
-                return ast.Call(name, args, [])
-        return node
-
-
-class ExactTensor(np.ndarray):
-    """The few tensor methods that emitted Torch code of row kernels uses, on arrays of Fractions."""
-
-    def index_add(self, dim, index, source):
-        assert dim == 0
-        result = self.copy()
-        np.add.at(result, index, source)
-        return result
-
-
-def exact_torch():
-    def stack(parts, dim):
-        return np.stack([np.asarray(p, dtype=object) for p in parts], axis=dim).view(ExactTensor)
-
-    def zeros_like(array):
-        return (np.asarray(array, dtype=object) * 0).view(ExactTensor)
-
-    return types.SimpleNamespace(stack=stack, zeros_like=zeros_like)
-
-
-def _identity_njit(**_options):
-    return lambda function: function
+from cartalg_codegen import exact
 
 
 def load(backend, name, folder=None, source=None):
-    """The functions of an emitted file as plain Python over Q."""
-    folder = Path(folder or shipped_folder())
-    text = source or (folder / f"{backend}_kernels" / f"{name}.py").read_text()
-    tree = ast.parse(text)
-    exact_numpy = types.SimpleNamespace(empty=np.empty, int64=np.int64, sqrt=square_root)
-    namespace = {"Fraction": Fraction, "np": exact_numpy, "torch": exact_torch(), "njit": _identity_njit}
-    body = []
-    for node in tree.body:
-        if not isinstance(node, ast.Import | ast.ImportFrom):
-            body.append(node)
-    tree.body = body
-    exec(compile(ast.fix_missing_locations(_ExactConstants().visit(tree)), name, "exec"), namespace)
-    return namespace
+    """The functions of an emitted file as plain Python over Q or over dual numbers."""
+    path = (folder or shipped_folder()) / f"{backend}_kernels" / f"{name}.py"
+    return exact.load(source or path.read_text(), name, square_root)
 
 
 def fractions(rng, *shape):
@@ -126,9 +72,7 @@ def square_root(x):
     if isinstance(x, Dual):
         root = square_root(x.value)
         return Dual(root, x.slope / (2 * root))
-    root = Fraction(math.isqrt(Fraction(x).numerator), math.isqrt(Fraction(x).denominator))
-    assert root * root == x, f"{x} is no square of a rational"
-    return root
+    return exact.square_root(x)
 
 
 def along(theta, move):

@@ -4,6 +4,7 @@ from cartalg.ops import operators as operators
 from cartalg.ops.edges import Edges
 from cartalg.ops.functional import convolution, convolution_of_weights, couple, harmonics, product
 from cartalg.ops.kernels import Backend, KernelNotFound, KernelSet, open_kernels
+from cartalg.ops.tensors import pack, unpack
 
 __all__ = [
     "Backend",
@@ -15,5 +16,7 @@ __all__ = [
     "couple",
     "harmonics",
     "open_kernels",
+    "pack",
     "product",
+    "unpack",
 ]

@@ -30,7 +30,7 @@ def resolve(backend: str | Backend, *tensors: Tensor) -> Backend:
     return chosen
 
 
-def _check(what: str, tensors: dict[str, tuple[Tensor, int]]) -> None:
+def check(what: str, tensors: dict[str, tuple[Tensor, int]]) -> None:
     """Dimensions as documented, one floating dtype."""
     dtypes = set()
     for name, (tensor, dimensions) in tensors.items():
@@ -60,7 +60,7 @@ def harmonics(vectors: Tensor, max_rank: int, *, backend: str = "auto", kernels:
         KernelNotFound: If the set does not reach `max_rank`.
     Source: docs/theory.md, eq. 7; Zaverkin et al. 2024 (arXiv:2405.14253).
     """
-    _check("harmonics", {"vectors": (vectors, 2)})
+    check("harmonics", {"vectors": (vectors, 2)})
     if vectors.shape[1] != 3:
         raise ValueError(f"harmonics: vectors must have shape [n, 3], got {tuple(vectors.shape)}")
     kernels, name = kernels or open_kernels(), f"harmonics_l{max_rank}"
@@ -91,7 +91,7 @@ def couple(
     l1, l2, l3 = ranks
     if not abs(l1 - l2) <= l3 <= l1 + l2:
         raise ValueError(f"couple: ranks {ranks} break the triangle rule |l1-l2| <= l3 <= l1+l2")
-    _check("couple", {"a": (a, 3), "b": (b, 3)})
+    check("couple", {"a": (a, 3), "b": (b, 3)})
     expected = ((a.shape[0], 2 * l1 + 1, a.shape[2]), (a.shape[0], 2 * l2 + 1, a.shape[2]))
     if (tuple(a.shape), tuple(b.shape)) != expected:
         raise ValueError(f"couple: shapes {tuple(a.shape)} and {tuple(b.shape)} do not fit ranks {ranks}: {expected}")
@@ -134,7 +134,7 @@ def convolution(
         KernelNotFound: If the set has no such kernel.
     Source: docs/theory.md, eq. 14; Zaverkin et al. 2024 (arXiv:2405.14253).
     """
-    _check(name, {"x": (x, 3), "vectors": (vectors, 2), "table": (table, 3)})
+    check(name, {"x": (x, 3), "vectors": (vectors, 2), "table": (table, 3)})
     kernels = kernels or open_kernels()
     facts = kernels.facts(name)
     sizes = {
@@ -194,7 +194,7 @@ def product(
         KernelNotFound: If the set has no such kernel.
     Source: docs/theory.md, eq. 15; Zaverkin et al. 2024 (arXiv:2405.14253).
     """
-    _check(name, {"a": (a, 3), "w": (w, 3)})
+    check(name, {"a": (a, 3), "w": (w, 3)})
     kernels = kernels or open_kernels()
     facts = kernels.facts(name)
     components = sum(2 * rank + 1 for rank, _ in facts["features"])

@@ -450,5 +450,12 @@ CONVOLUTION = Family(
     rows=lambda stage, index, theta: (index[1] if stage.startswith("forward") else index[4]).shape[0] - 1,
     scratch=lambda facts, threads, theta: ((threads * facts["chunk"], 2 * facts["edge_size"]),),
 )
-for _family in (HARMONICS, COUPLE, PRODUCT, CONVOLUTION):
+TENSORS = Family(
+    "tensors",
+    "",
+    ("t",),
+    lambda facts, index, theta: (theta[0].shape[0], facts["sizes"][1], theta[0].shape[2]),
+    lanes=frozenset({"t", "out"}),
+)
+for _family in (HARMONICS, COUPLE, PRODUCT, CONVOLUTION, TENSORS):
     register(_family)

@@ -1,7 +1,7 @@
 r"""Closed forms for people: projectors, harmonics and couplings in index notation, for given ranks or for any.
 
-A formula is a constant times a sum over m of coefficient_m {delta^m factors}, with the braces of the paper: the sum over
-distinct index assignments. Source: docs/theory.md, eqs. 5, 25-28; Zaverkin et al. 2024 (arXiv:2405.14253).
+A formula is a constant times a sum over m of coefficient_m {delta^m factors}, with the braces of the paper: the sum
+over distinct index assignments. Source: docs/theory.md, eqs. 5, 25-28; Zaverkin et al. 2024 (arXiv:2405.14253).
 """
 
 from dataclasses import dataclass
@@ -193,12 +193,12 @@ def rational(value: sp.Expr) -> Fraction:
 
 
 def contraction_constant(l1, l2, l3, odd: int | None = None) -> sp.Expr:  # type: ignore[no-untyped-def]
-    r"""The constant c in T_l3 = c P[a . b] of the harmonic normalisation, closed in the three ranks, integers or symbols.
+    r"""The constant c in T_l3 = c P[a . b] of the harmonic normalisation, for ranks that are integers or symbols.
 
     .. math:: c = \frac{l_1!\, l_2!\, (2l_3-1)!!}{h!\,(2k-1)!!\,(2a-1)!!\,(2b-1)!!},\qquad h = \tfrac{l_1+l_2+l_3}2
 
-    with k = h-l3 contracted pairs, a = h-l2 and b = h-l1 free indices; an odd coupling has l3 (l3+1) on top, 2k+1, 2a+1,
-    2b+1, and (l1+l2+l3+1)/2 for h.
+    with k = h-l3 contracted pairs, a = h-l2 and b = h-l1 free indices; an odd coupling has l3 (l3+1) on top,
+    2k+1, 2a+1, 2b+1 below, and h = (l1+l2+l3+1)/2.
 
     Args:
         odd: 1 for the Levi-Civita coupling; needed for symbols only.
@@ -216,7 +216,7 @@ def orthonormal_constant(l1, l2, l3, odd: int | None = None) -> sp.Expr:  # type
     .. math:: q = (2l_3+1)\, \frac{(J-2l_1)!\,(J-2l_2)!\,(J-2l_3)!}{(J+1)!}
               \left(\frac{h!}{k!\,a!\,b!}\right)^2 \frac{A_{l_1} A_{l_2}}{A_{l_3}}, \qquad A_l = \frac{(2l-1)!!}{l!}
 
-    J = l1+l2+l3; k, a, b, h as in `contraction_constant` (h = (J+1)/2 if odd); an odd coupling has 4/(l3 (l3+1))^2 more.
+    J = l1+l2+l3; k, a, b, h as in `contraction_constant` (h = (J+1)/2 if odd); odd couplings have 4/(l3 (l3+1))^2 more.
 
     Source: docs/theory.md, eq. 27.
     """
@@ -250,8 +250,9 @@ GENERAL = {
         "T_i1..il(x) = (2l−1)!!/l! Σ_m≤l/2 (−1)^m (2l−2m−1)!!/(2l−1)!! r^2m {δ^m x^(l−2m)}",
     ),
     "coupling": (
-        r"T_{i_1 \cdots i_{l_3}} = \frac{l_1!\, l_2!\,(2l_3-1)!!}{h!\,(2k-1)!!\,(2a-1)!!\,(2b-1)!!}\;\frac{a!\,b!}{l_3!}"
-        r" \sum_{m} (-2)^m \frac{(2l_3-2m-1)!!}{(2l_3-1)!!} \left\{ \delta^m\, (x \overset{k+m}{\cdot} y) \right\},"
+        r"T_{i_1 \cdots i_{l_3}} = \frac{l_1!\, l_2!\,(2l_3-1)!!}{h!\,(2k-1)!!\,(2a-1)!!\,(2b-1)!!}\;"
+        r"\frac{a!\,b!}{l_3!} \sum_{m} (-2)^m \frac{(2l_3-2m-1)!!}{(2l_3-1)!!}"
+        r" \left\{ \delta^m\, (x \overset{k+m}{\cdot} y) \right\},"
         r"\quad h = \tfrac{l_1+l_2+l_3}{2},\; k = h-l_3,\; b = h-l_1,\; a = h-l_2",
         "T = l1! l2! (2l3−1)!! / (h! (2k−1)!! (2a−1)!! (2b−1)!!) a! b!/l3! Σ_m (−2)^m (2l3−2m−1)!!/(2l3−1)!!"
         " {δ^m (x ·^(k+m) y)},  h = (l1+l2+l3)/2, k = h−l3, a = h−l2, b = h−l1  (even)",

@@ -20,6 +20,7 @@ from cartalg.symbolic.coupling import Coupling, contraction_scale, coupling
 from cartalg.symbolic.formulas import contraction_constant, orthonormal_constant
 from cartalg.symbolic.polynomials import RADIUS_SQUARED, contraction, laplacian
 from cartalg.symbolic.projector import detrace
+from cartalg.symbolic.reducible import decompose, parse_formula
 from cartalg.symbolic.rotation import generator
 
 
@@ -129,3 +130,35 @@ def prove_coupling(rule: Coupling) -> None:
     prove_equivariant(rule)
     prove_harmonic(rule)
     prove_constants(rule)
+
+
+def prove_decomposition(formula: str) -> None:
+    """Parts of a tensor with an index symmetry: orthogonal, symmetric, complete, and equivariant under so(3)."""
+    found = decompose(formula)
+    _require(found.packing * found.unpacking == sp.eye(found.dimension), f"{formula}: packing is not the inverse")
+    _require(trace_of_symmetriser(formula) == found.dimension, f"{formula}: the parts do not fill the space")
+    _, group = parse_formula(formula)
+    for number, part in enumerate(found.parts):
+        for permutation, sign in group:
+            moved = part.embedding.transpose((*permutation, found.order))
+            _require(bool((moved == sign * part.embedding).all()), f"{formula}: part {number} breaks the symmetry")
+        squares = (part.embedding.reshape(-1, 2 * part.rank + 1) ** 2).sum(0)
+        wanted = [part.squared_norm * to_sympy(n) * part.denominator**2 for n in squared_norms(part.rank)]
+        _require(list(squares) == wanted, f"{formula}: part {number} has the wrong norm")
+
+
+def trace_of_symmetriser(formula: str) -> int:
+    """The dimension of the space of tensors with an index symmetry, by counting cycles: the trace of its projector."""
+    order, group = parse_formula(formula)
+    total = 0
+    for permutation, sign in group:
+        seen: set[int] = set()
+        cycles = 0
+        for start in range(order):
+            cycles += start not in seen
+            place = start
+            while place not in seen:
+                seen.add(place)
+                place = permutation[place]
+        total += sign * 3**cycles
+    return total // len(group)

@@ -1,8 +1,9 @@
 r"""Cartesian tensors of any rank and index symmetry, taken apart into irreducible parts, exactly.
 
-Vectors are coupled one after the other, 1 x 1 x .. x 1; each sequence of ranks is a path to an irreducible part, and all
-paths together are an orthogonal basis of the tensors of rank n. An index symmetry mixes paths of one rank l and nothing
-else: its projector on the paths is a rational matrix, whose image is orthogonalised over Q [docs/theory.md, section 6].
+Vectors are coupled one after the other, 1 x 1 x .. x 1; each sequence of ranks is a path to an irreducible part, and
+all paths together are an orthogonal basis of the tensors of rank n. An index symmetry mixes paths of one rank l and
+nothing else: its projector on the paths is a rational matrix, whose image is orthogonalised over Q [docs/theory.md,
+section 6].
 Source: Coope, Snider & McCourt 1965; the index formulas are those of e3nn's ReducedTensorProducts.
 """
 
@@ -241,5 +242,5 @@ def _combine(
     """The part that is this combination of paths."""
     used = [(path, e, c) for path, e, c in zip(members, embedded, row, strict=True) if c]
     denominator = lcm(*(e[1] * int(c.q) for _, e, c in used))
-    total = sum(e[0] * (int(c.p) * denominator // (e[1] * int(c.q))) for _, e, c in used)
+    total = np.sum([e[0] * (int(c.p) * denominator // (e[1] * int(c.q))) for _, e, c in used], axis=0)
     return Part(rank, *_reduced(total, denominator), squared, {path: c for path, _, c in used})

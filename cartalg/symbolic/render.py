@@ -38,7 +38,8 @@ def render_general(kind: str, form: Format) -> str:
         raise ValueError(f"a formula of any rank has no {form} format; use unicode, latex or mathml, or give a rank")
     if form == "unicode":
         return text
-    return latex if form == "latex" else _known(form) and mathml(latex)
+    _known(form)
+    return latex if form == "latex" else mathml(latex)
 
 
 def render_projector(rank: int, form: Format) -> str:
@@ -209,10 +210,9 @@ def _dump(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False)
 
 
-def _known(form: str) -> bool:
+def _known(form: str) -> None:
     if form not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {form!r}")
-    return True
 
 
 def _sub(m: int) -> str:

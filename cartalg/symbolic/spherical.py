@@ -1,7 +1,7 @@
-r"""The bridge to spherical tensors: harmonics in three conventions, Wigner D, 3j and 6j symbols, all from our couplings.
+r"""The bridge to spherical tensors: harmonics in three conventions, Wigner D, 3j and 6j symbols, from our couplings.
 
-Unit tensors e_lm/sqrt(N_lm) are real spherical harmonics up to one constant a rank, so packed components become spherical
-ones by square roots alone. Source: docs/theory.md, eqs. 9, 29-32; Varshalovich, Moskalev & Khersonskii 1988, ch. 8, 9.
+Unit tensors e_lm/sqrt(N_lm) are real spherical harmonics up to one constant a rank, so packed components become
+spherical ones by square roots alone. Source: docs/theory.md, eqs. 9, 29-32; Varshalovich, Moskalev & Khersonskii 1988, ch. 8, 9.
 """
 
 from functools import cache
@@ -169,7 +169,8 @@ def recoupling(l1: int, l2: int, l3: int, total: int, l12: int, l23: int) -> sp.
 
     Nothing but the 6j symbol, whatever couplings are odd (compared with SymPy's to rank 2, all of them):
 
-    .. math:: (-1)^{l_1+l_2+l_3+L} \sqrt{(2l_{12}+1)(2l_{23}+1)} \begin{Bmatrix} l_1&l_2&l_{12}\\ l_3&L&l_{23} \end{Bmatrix}
+    .. math:: (-1)^{l_1+l_2+l_3+L} \sqrt{(2l_{12}+1)(2l_{23}+1)}
+              \begin{Bmatrix} l_1 & l_2 & l_{12} \\ l_3 & L & l_{23} \end{Bmatrix}
 
     Raises:
         ValueError: If a coupling does not exist.

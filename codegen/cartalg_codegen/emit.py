@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cartalg_codegen import convolution_numba, convolution_torch, linear, numba_printer, plan, torch_printer
+from cartalg.symbolic.reducible import decompose
+from cartalg_codegen import convolution_numba, convolution_torch, linear, numba_printer, plan, tensors, torch_printer
 from cartalg_codegen.derive import gradient, tangent
 from cartalg_codegen.forms import harmonic_squared_norm, harmonics, pair
 from cartalg_codegen.program import Program, degree
@@ -175,6 +176,27 @@ def product_kernel(parity: plan.Parity, basis: plan.Basis, features: int, output
     )
 
 
+def tensor_kernel(kind: str, formula: str) -> Kernel:
+    """Packing of Cartesian tensors with an index symmetry, or its inverse."""
+    program, found = tensors.program(kind, formula), decompose(formula)
+    full, packed = f"[n, 3^{found.order}, channels], row-major", f"[n, {found.dimension}, channels], parts {found}"
+    facts = {
+        "kind": kind,
+        "formula": formula,
+        "parts": [{"rank": part.rank, "squared_norm": str(part.squared_norm)} for part in found.parts],
+        "sizes": [program.inputs[0].size, program.outputs[0].size],
+    }
+    return _rows_kernel(
+        tensors.kernel_name(kind, formula),
+        program,
+        ("t",),
+        f"{'parts of T' if kind == 'pack' else 'T from its parts'}, {formula}   [docs/theory.md, eqs. 34-36]",
+        f"t {full if kind == 'pack' else packed} -> out {packed if kind == 'pack' else full}",
+        "cartalg/symbolic/reducible.py",
+        facts,
+    )
+
+
 def kernels(
     max_rank: int, also: tuple[str, ...] = (), only: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, Callable[[], Kernel]]]:
@@ -198,6 +220,8 @@ def _kernels(chosen: plan.Plan) -> Iterator[tuple[str, Callable[[], Kernel]]]:
     yield "linear", linear_kernel
     for conv in chosen.convolutions():
         yield plan.convolution_name(*conv), lambda conv=conv: convolution_kernel(*conv)  # type: ignore[misc]
+    for kind, formula in chosen.tensors():
+        yield tensors.kernel_name(kind, formula), lambda k=kind, f=formula: tensor_kernel(k, f)  # type: ignore[misc]
     for prod in chosen.products():
         yield plan.product_name(*prod), lambda prod=prod: product_kernel(*prod)  # type: ignore[misc]
 
@@ -255,15 +279,19 @@ def write(files: dict[str, str], folder: Path) -> None:
     if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).exists():
         raise FileExistsError(f"{folder} is not empty and holds no kernel set ({MANIFEST}); choose an empty folder")
     for relative, text in files.items():
-        path = folder / relative
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-        with os.fdopen(handle, "w") as stream:
-            stream.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        write_text(folder / relative, text)
     for stale in _emitted(folder) - set(files):
         (folder / stale).unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole: to a temporary file that is then renamed. Folders are made as needed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    with os.fdopen(handle, "w") as stream:
+        stream.write(text)
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)
 
 
 def differences(files: dict[str, str], folder: Path) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from cartalg.symbolic.coupling import Irrep, irreps_up_to
 from cartalg.symbolic.polynomials import check_rank
+from cartalg_codegen import tensors
 from cartalg_codegen.forms import Convolution, Product
 
 #: even: natural parity only; full: both parities of every rank.
@@ -62,13 +63,16 @@ class Plan:
 
     def _parse(self, name: str) -> tuple[Any, ...]:
         """The parameters that a kernel name stands for. Raises ValueError for a name that no kernel can have."""
+        if (tensor := tensors.named_formula(name)) is not None:
+            return tensor
         match = re.fullmatch(r"convolution_(even|full)_h(\d+)_e(\d+)", name)
         if match is None:
             match = re.fullmatch(r"product_(even|full)_(limited|complete)_a(\d+)_o(\d+)_n([1-4])", name)
         if match is None:
             raise ValueError(
                 f"no kernel can be named {name!r}; names are convolution_<even|full>_h<rank>_e<rank> and "
-                "product_<even|full>_<limited|complete>_a<rank>_o<rank>_n<1..4>"
+                "product_<even|full>_<limited|complete>_a<rank>_o<rank>_n<1..4>, pack_<formula> and unpack_<formula> "
+                "with an index formula like ij_ji (ij=ji) or ij_Mji (ij=-ji)"
             )
         values = tuple(int(v) if v.isdigit() else v for v in match.groups())
         ranks = [v for v in values if isinstance(v, int)][:2]
@@ -77,7 +81,7 @@ class Plan:
         return values
 
     def _others(self, kind: str, usual: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-        named = [self._parse(n) for n in sorted(set(self.also)) if n.startswith(kind)]
+        named = [self._parse(n) for n in sorted(set(self.also)) if n.startswith(f"{kind}_")]
         return [n for n in named if n not in usual]
 
     @property
@@ -105,6 +109,12 @@ class Plan:
         """(parity, basis, features, outputs, correlation) of every product."""
         usual = list(self._usual_products())
         return usual + self._others("product", usual)
+
+    def tensors(self) -> list[tuple[Any, ...]]:
+        """(pack or unpack, index formula) of every tensor kernel; whatever the maximum rank."""
+        usual = [(kind, formula) for formula in tensors.USUAL for kind in ("pack", "unpack")]
+        named = [tensors.named_formula(name) for name in sorted(set(self.also))]
+        return usual + [n for n in named if n is not None and n not in usual]
 
     def _usual_convolutions(self) -> Iterator[tuple[Any, ...]]:
         """Natural parity: every hidden <= edge rank. Both parities: hidden rank 1 and 2."""

@@ -46,7 +46,7 @@ def test_sympy_source_is_the_rule():
     a, b = sp.symbols("a:3"), sp.symbols("b:3")
     column = sp.sympify(render_coupling(1, 1, 1, "sympy"))
     assert column == sp.Matrix([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
-    x, y, z = sp.symbols("x y z")
+    x, y = sp.symbols("x y")
     assert sp.sympify(render_projector(2, "sympy"))[0][1] == x * y
 
 

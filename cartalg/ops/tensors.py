@@ -1,0 +1,59 @@
+"""Cartesian tensors with index symmetries, packed into irreducible parts and back, by generated kernels."""
+
+from torch import Tensor
+
+from cartalg.ops.functional import check, resolve
+from cartalg.ops.kernels import Backend, KernelSet, open_kernels
+from cartalg.ops.operators import TENSORS, apply
+
+
+def pack(tensor: Tensor, formula: str, *, backend: str = "auto", kernels: KernelSet | None = None) -> Tensor:
+    """The irreducible parts of Cartesian tensors; what breaks the index symmetry is projected out.
+
+    Args:
+        tensor: Shape [n, 3, .., 3, channels], one axis of 3 for each index.
+        formula: Index symmetry, such as ``"ij=ji"``: a kernel of the set (`cartalg inspect tensor` explains formulas).
+        backend: ``"auto"``, ``"numba"`` or ``"torch"``.
+        kernels: A kernel set; by default the shipped one.
+    Returns:
+        Parts one after the other, m = -l..l, in the order of `cartalg.symbolic.decompose`: [n, dimension, channels].
+    Raises:
+        ValueError: If a shape or dtype is wrong.
+        KernelNotFound: If the set has no kernel for this formula.
+    Source: docs/theory.md, eqs. 34-36.
+    """
+    order = len(formula.partition("=")[0])
+    if tensor.ndim != order + 2 or set(tensor.shape[1:-1]) != {3}:
+        shape = ", ".join(["n", *["3"] * order, "channels"])
+        raise ValueError(f"pack: tensors {formula} must have shape [{shape}], got {list(tensor.shape)}")
+    return _run("pack", tensor.reshape(tensor.shape[0], 3**order, tensor.shape[-1]), formula, backend, kernels)
+
+
+def unpack(packed: Tensor, formula: str, *, backend: str = "auto", kernels: KernelSet | None = None) -> Tensor:
+    """Cartesian tensors from their irreducible parts, the inverse of `pack`.
+
+    Args:
+        packed: Shape [n, dimension, channels].
+        formula, backend, kernels: As for `pack`.
+    Returns:
+        Shape [n, 3, .., 3, channels].
+    Raises:
+        ValueError: If a shape or dtype is wrong.
+        KernelNotFound: If the set has no kernel for this formula.
+    Source: docs/theory.md, eq. 34.
+    """
+    order = len(formula.partition("=")[0])
+    flat = _run("unpack", packed, formula, backend, kernels)
+    return flat.reshape(flat.shape[0], *[3] * order, flat.shape[-1])
+
+
+def _run(kind: str, tensor: Tensor, formula: str, backend: str, kernels: KernelSet | None) -> Tensor:
+    check(kind, {"tensor": (tensor, 3)})
+    kernels = kernels or open_kernels()
+    name = f"{kind}_{formula.replace('=', '_').replace('-', 'M')}"
+    size = kernels.facts(name)["sizes"][0]
+    if tensor.shape[1] != size:
+        raise ValueError(f"{kind}: {formula} has {size} components, got shape {list(tensor.shape)}")
+    if resolve(backend, tensor) is Backend.NUMBA:
+        return apply(TENSORS, "forward", str(kernels.folder), name, tensor.contiguous())
+    return kernels.module(name, Backend.TORCH).forward(tensor)
