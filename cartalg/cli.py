@@ -16,7 +16,7 @@ from rich.table import Table
 from cartalg import __version__
 
 if TYPE_CHECKING:
-    from cartalg_codegen.prove import Row
+    from cartalg_codegen.proofs.report import Row
 
 app = typer.Typer(
     help="Irreducible Cartesian tensors: exact rules, generated kernels, a potential to train and run.",
@@ -224,8 +224,8 @@ def prove(
     functions are its derivatives. Exit code 1 names every kernel that is not what its rule says.
     """
     from cartalg.ops.kernels import shipped_folder
-    from cartalg_codegen import prove as proofs
     from cartalg_codegen.emit import write_text
+    from cartalg_codegen.proofs import report as proofs
 
     with user_errors():
         with progress_bar() as bar:

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 
 from cartalg.ops.kernels import shipped_folder
-from cartalg_codegen import exact
+from cartalg_codegen.proofs import exact
 
 
 def load(backend, name, folder=None, source=None):

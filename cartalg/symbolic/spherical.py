@@ -1,7 +1,8 @@
 r"""The bridge to spherical tensors: harmonics in three conventions, Wigner D, 3j and 6j symbols, from our couplings.
 
 Unit tensors e_lm/sqrt(N_lm) are real spherical harmonics up to one constant a rank, so packed components become
-spherical ones by square roots alone. Source: docs/theory.md, eqs. 9, 29-32; Varshalovich, Moskalev & Khersonskii 1988, ch. 8, 9.
+spherical ones by square roots alone. Source: docs/theory.md, eqs. 9, 29-33; Varshalovich, Moskalev & Khersonskii
+1988, ch. 8, 9.
 """
 
 from functools import cache

@@ -15,9 +15,9 @@ from cartalg.symbolic.basis import harmonic_polynomials
 from cartalg.symbolic.coupling import Irrep, coupling
 from cartalg.symbolic.reducible import decompose
 from cartalg.symbolic.rotation import generator
-from cartalg_codegen import exact
 from cartalg_codegen.forms import fraction, offsets
-from cartalg_codegen.identities import Space, Sparse, gradient, number, tangent
+from cartalg_codegen.proofs import exact
+from cartalg_codegen.proofs.identities import Space, Sparse, gradient, number, tangent
 
 
 class Disproved(AssertionError):

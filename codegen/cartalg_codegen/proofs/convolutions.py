@@ -3,8 +3,8 @@
 What an edge contributes, `edge` and `matrices` with their derivatives, are straight-line functions: identities between
 polynomials in the edge vector v, q = 1/|v|, the knot k and knots per angstrom s. The functions with loops are then run
 on one edge with `edge` replaced by free variables, so that their results are identities between polynomials as well;
-that they hand the right v, q, k, s to `edge` is checked at a rational point, for the only step that is no polynomial is the
-square root and the choice of a knot interval. Source: docs/theory.md, section 7.
+that they hand the right v, q, k, s to `edge` is checked at a rational point, for the square root and the choice of a
+knot interval are no polynomials. Source: docs/theory.md, section 7.
 """
 
 from fractions import Fraction
@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from cartalg_codegen import exact
 from cartalg_codegen.forms import SPLINES, offsets, size, spline_pieces
-from cartalg_codegen.identities import Space, Sparse, gradient, tangent
-from cartalg_codegen.prove_rows import couple, harmonic, require, same, turn
+from cartalg_codegen.proofs import exact
+from cartalg_codegen.proofs.identities import Space, Sparse, gradient, tangent
+from cartalg_codegen.proofs.rows import couple, harmonic, require, same, turn
 
 #: One edge of length 1 and knots 2 angstrom apart, so that it lies in the only interval of the table.
 VECTOR = (Fraction(2, 3), Fraction(1, 3), Fraction(-2, 3))

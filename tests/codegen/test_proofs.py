@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 from cartalg.cli import app
 from cartalg.ops.kernels import shipped_folder
-from cartalg_codegen import emit, prove
-from cartalg_codegen.identities import Space, Sparse, gradient, tangent
+from cartalg_codegen import emit
+from cartalg_codegen.proofs import report as prove
+from cartalg_codegen.proofs.identities import Space, Sparse, gradient, tangent
 
 
 @pytest.fixture(scope="module")

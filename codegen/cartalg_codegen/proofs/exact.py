@@ -1,6 +1,6 @@
 """Run emitted source as plain Python over exact numbers: quotients of integers stay exact, arrays hold objects.
 
-The numbers may be fractions, or polynomials (`identities.py`), which turns a run of the source into a proof about it.
+The numbers may be fractions, or polynomials (`identities`), which turns a run of the source into a proof about it.
 """
 
 import ast

@@ -1,6 +1,6 @@
 """The proof report: every rule and every emitted kernel of a set, one row each, all exact.
 
-rules: cartalg.symbolic.proofs      kernels: prove_rows, prove_convolution, on the source as it lies on the disk
+rules: cartalg.symbolic.proofs      kernels: rows, convolutions, on the source as it lies on the disk
 """
 
 import hashlib
@@ -19,10 +19,11 @@ import numpy as np
 from cartalg.symbolic import proofs
 from cartalg.symbolic.coupling import coupling
 from cartalg.symbolic.polynomials import check_rank
-from cartalg_codegen import emit, exact, tensors
-from cartalg_codegen.identities import Space, Sparse
-from cartalg_codegen.prove_convolution import EdgeKernel, TorchEdgeKernel
-from cartalg_codegen.prove_rows import RowKernel, require, same
+from cartalg_codegen import emit, tensors
+from cartalg_codegen.proofs import exact
+from cartalg_codegen.proofs.convolutions import EdgeKernel, TorchEdgeKernel
+from cartalg_codegen.proofs.identities import Space, Sparse
+from cartalg_codegen.proofs.rows import RowKernel, require, same
 
 #: What a row may state; a row's own claims are among these.
 CLAIMS = ("symmetric", "traceless", "equivariant", "parity", "complete", "closed form", "derivatives")

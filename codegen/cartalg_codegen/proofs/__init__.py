@@ -1,0 +1,1 @@
+"""Proofs about emitted kernels: their source run on polynomials over Q."""
