@@ -242,11 +242,32 @@ def prove(
             )
             write_text(out, text)
             console.print(f"report: {out}", highlight=False, soft_wrap=True)
-        failed = [row for row in rows if row.failure]
-        for row in failed:
-            errors.print(f"[red]not proved:[/red] {row.name}: {row.failure}", highlight=False, soft_wrap=True)
-        if failed:
-            raise typer.Exit(1)
+        _stop_unless_proved(rows)
+
+
+@app.command()
+def atlas(
+    max_rank: Annotated[int, typer.Option(help="Highest rank.")] = 4,
+    out: Annotated[Path, typer.Option(help="Folder of the site.")] = Path("site"),
+) -> None:
+    """Write a static site of every rule: formulas, exact tables, pictures, kernels, proofs.
+
+    `cartalg atlas --max-rank 4 --out site` and open site/index.html: no server and no network are needed.
+    """
+    from cartalg.atlas.site import build
+    from cartalg.ops.kernels import shipped_folder
+    from cartalg_codegen.proofs import report
+
+    with user_errors(), progress_bar() as bar:
+        task = bar.add_task("proving", total=None, note="")
+        update: Callable[[str, int, int], None] = lambda name, n, total: bar.update(  # noqa: E731
+            task, completed=n, total=total, note=name
+        )
+        rows = report.report(max_rank, shipped_folder(), update)
+        task = bar.add_task("writing", total=None, note="")
+        count = build(max_rank, out, rows, lambda name, n, total: bar.update(task, completed=n, total=total, note=name))
+    console.print(f"{count} pages and pictures: open {out / 'index.html'}", highlight=False, soft_wrap=True)
+    _stop_unless_proved(rows)
 
 
 @app.command()
@@ -301,6 +322,15 @@ def evaluate(
         return
     console.print(errors_table(result, f"{file.name}, {count} frames"))
     console.print(f"parity plot: {path}", highlight=False, soft_wrap=True)
+
+
+def _stop_unless_proved(rows: "list[Row]") -> None:
+    """Name every row that failed, and exit with 1 if there is one."""
+    failed = [row for row in rows if row.failure]
+    for row in failed:
+        errors.print(f"[red]not proved:[/red] {row.name}: {escape(row.failure)}", highlight=False, soft_wrap=True)
+    if failed:
+        raise typer.Exit(1)
 
 
 def proofs_table(rows: "list[Row]", everything: bool) -> Table:

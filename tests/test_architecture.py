@@ -15,6 +15,7 @@ LAYERS = [
     {"cartalg.nn"},
     {"cartalg.model"},
     {"cartalg.train", "cartalg.interfaces", "cartalg.datasets"},
+    {"cartalg.atlas"},
     {"cartalg.demo"},
     {"cartalg.cli"},
 ]

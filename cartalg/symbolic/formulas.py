@@ -252,16 +252,16 @@ GENERAL = {
     "coupling": (
         r"T_{i_1 \cdots i_{l_3}} = \frac{l_1!\, l_2!\,(2l_3-1)!!}{h!\,(2k-1)!!\,(2a-1)!!\,(2b-1)!!}\;"
         r"\frac{a!\,b!}{l_3!} \sum_{m} (-2)^m \frac{(2l_3-2m-1)!!}{(2l_3-1)!!}"
-        r" \left\{ \delta^m\, (x \overset{k+m}{\cdot} y) \right\},"
-        r"\quad h = \tfrac{l_1+l_2+l_3}{2},\; k = h-l_3,\; b = h-l_1,\; a = h-l_2",
+        r" \left\{ \delta^m\, (x \overset{k+m}{\cdot} y) \right\}"
+        r",\quad h = \tfrac{l_1+l_2+l_3}{2},\; k = h-l_3,\; b = h-l_1,\; a = h-l_2",
         "T = l1! l2! (2l3−1)!! / (h! (2k−1)!! (2a−1)!! (2b−1)!!) a! b!/l3! Σ_m (−2)^m (2l3−2m−1)!!/(2l3−1)!!"
         " {δ^m (x ·^(k+m) y)},  h = (l1+l2+l3)/2, k = h−l3, a = h−l2, b = h−l1  (even)",
     ),
     "odd coupling": (
         r"T_{i_1 \cdots i_{l_3}} = \frac{l_1!\, l_2!\,(2l_3-1)!!\; l_3(l_3+1)}{h!\,(2k+1)!!\,(2a+1)!!\,(2b+1)!!}\;"
         r"\frac{a!\,b!}{l_3!} \sum_{m} (-2)^m \frac{(2l_3-2m-1)!!}{(2l_3-1)!!}"
-        r" \left\{ \delta^m\, \epsilon\, (x \overset{k+m}{\cdot} y) \right\},"
-        r"\quad h = \tfrac{l_1+l_2+l_3+1}{2},\; k = h-1-l_3,\; b = h-1-l_1,\; a = h-1-l_2",
+        r" \left\{ \delta^m\, \epsilon\, (x \overset{k+m}{\cdot} y) \right\}"
+        r",\quad h = \tfrac{l_1+l_2+l_3+1}{2},\; k = h-1-l_3,\; b = h-1-l_1,\; a = h-1-l_2",
         "T = l1! l2! (2l3−1)!! l3 (l3+1) / (h! (2k+1)!! (2a+1)!! (2b+1)!!) a! b!/l3! Σ_m (−2)^m (2l3−2m−1)!!/(2l3−1)!!"
         " {δ^m ε (x ·^(k+m) y)},  h = (l1+l2+l3+1)/2, k = h−1−l3, a = h−1−l2, b = h−1−l1  (odd)",
     ),

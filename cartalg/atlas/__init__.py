@@ -1,0 +1,1 @@
+"""A static site of every rule: formulas, tables, pictures, kernels, proofs."""

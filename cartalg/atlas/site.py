@@ -1,0 +1,244 @@
+"""The atlas: a static site that needs no network and no server, one page a rank, coupling and tensor.
+
+rules -> pages (Jinja2 templates, MathML)      emitted kernels -> source      proof report -> proofs
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import sympy as sp
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+
+from cartalg import __version__
+from cartalg.atlas.pictures import sparsity, surface
+from cartalg.symbolic.basis import basis_polynomials, cartesian_harmonic, squared_norms, to_sympy
+from cartalg.symbolic.coupling import Coupling, coupling
+from cartalg.symbolic.formulas import (
+    GENERAL,
+    contraction_constant,
+    contraction_formula,
+    coupling_formula,
+    harmonic_formula,
+    projector_formula,
+)
+from cartalg.symbolic.polynomials import check_rank
+from cartalg.symbolic.reducible import Decomposition, decompose
+from cartalg.symbolic.render import mathml
+from cartalg_codegen import emit, tensors
+from cartalg_codegen.proofs.report import CLAIMS, Row
+from cartalg_codegen.text import function_source
+
+STATIC = Path(__file__).parent / "static"
+#: What tensors of the usual index symmetries are in physics.
+EXAMPLES = {
+    "i": "vector: dipole moment, force",
+    "ij": "general matrix: shielding tensor, stress with torques",
+    "ij=ji": "symmetric matrix: polarizability, stress, quadrupole with trace",
+    "ij=-ji": "antisymmetric matrix: an axial vector",
+    "ijk": "general third-rank tensor",
+    "ijk=ikj": "first hyperpolarizability, piezoelectric tensor",
+    "ijk=jik=ikj": "hyperpolarizability with Kleinman symmetry, octupole with traces",
+    "ijkl=jikl=klij": "elastic tensor, 21 constants",
+}
+
+
+def build(
+    max_rank: int,
+    folder: Path,
+    rows: list[Row],
+    progress: Callable[[str, int, int], None] | None = None,
+) -> int:
+    """Write the site.
+
+    Args:
+        max_rank: Highest rank, at least 1.
+        folder: New or empty, or an atlas to be written anew.
+        rows: The proof report to `max_rank`.
+        progress: Called with (page, number done, number in all).
+    Returns:
+        Number of pages.
+    Raises:
+        ValueError: If the rank is not a positive integer.
+        FileExistsError: If the folder holds something else: nothing of the user's is overwritten.
+    """
+    if check_rank(max_rank, "max_rank") < 1:
+        raise ValueError("max_rank must be at least 1")
+    if folder.exists() and any(folder.iterdir()) and not (folder / "search.js").exists():
+        raise FileExistsError(f"{folder} is not empty and holds no atlas; choose an empty folder")
+    pages = list(_pages(max_rank, rows))
+    for number, (name, make) in enumerate(pages, start=1):
+        for file, content in make().items():
+            _write(folder / file, content)
+        if progress:
+            progress(name, number, len(pages))
+    entries = json.dumps(list(_search_entries(max_rank)), ensure_ascii=False)
+    script = (STATIC / "search.js").read_text().replace("/*ENTRIES*/[]", entries)
+    colours = HtmlFormatter(style="xcode").get_style_defs(".highlight")
+    _write(folder / "search.js", script)
+    _write(folder / "style.css", (STATIC / "style.css").read_text() + colours)
+    return len(pages)
+
+
+Page = tuple[str, Callable[[], dict[str, str | bytes]]]
+
+
+def _pages(max_rank: int, rows: list[Row]) -> Iterator[Page]:
+    environment = Environment(
+        loader=PackageLoader("cartalg.atlas"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["math"] = lambda latex: Markup(mathml(latex))
+    environment.filters["code"] = lambda text: Markup(highlight(text, PythonLexer(), HtmlFormatter()))
+    environment.globals |= {"version": __version__, "max_rank": max_rank, "claims": CLAIMS}
+    proofs: dict[str, list[Row]] = {}
+    for row in rows:
+        proofs.setdefault(row.name.removeprefix("numba ").removeprefix("torch "), []).append(row)
+    triples = list(_triples(max_rank))
+
+    def page(file: str, template: str, facts: Callable[[], dict[str, Any]]) -> Page:
+        return file, lambda: {file: environment.get_template(template).render(**facts())}
+
+    for rank in range(max_rank + 1):
+        file = f"rank-{rank}.html"
+        yield page(file, "rank.html", lambda rank=rank: _rank_facts(rank, triples, proofs))  # type: ignore[misc]
+        for m in range(-rank, rank + 1):
+            name = f"surface-{rank}-{m}.png"
+            yield name, lambda name=name, rank=rank, m=m: {name: surface(rank, m)}  # type: ignore[misc]
+    for place, ranks in enumerate(triples):
+        around = {"before": triples[place - 1] if place else None, "after": (*triples, None)[place + 1]}
+        file = "coupling-{}-{}-{}.html".format(*ranks)
+        yield page(
+            file,
+            "coupling.html",
+            lambda ranks=ranks, around=around: {**_coupling_facts(coupling(*ranks), proofs), **around},  # type: ignore
+        )
+    for formula in tensors.USUAL:
+        file = f"tensor-{tensors.encoded(formula)}.html"
+        yield page(file, "tensor.html", lambda f=formula: _tensor_facts(decompose(f), proofs))  # type: ignore[misc]
+    yield page("general.html", "general.html", lambda: {"general": {k: _split(k) for k in GENERAL}})
+    yield page("proofs.html", "proofs.html", lambda: {"rows": rows, "failed": [r for r in rows if r.failure]})
+    index = {"triples": triples, "examples": EXAMPLES, "encoded": tensors.encoded, "rows": rows}
+    yield page("index.html", "index.html", lambda: index)
+
+
+def _triples(max_rank: int) -> Iterator[tuple[int, int, int]]:
+    for l1 in range(max_rank + 1):
+        for l2 in range(max_rank + 1):
+            for l3 in range(abs(l1 - l2), min(l1 + l2, max_rank) + 1):
+                yield l1, l2, l3
+
+
+def _rank_facts(rank: int, triples: list[tuple[int, int, int]], proofs: dict[str, list[Row]]) -> dict[str, Any]:
+    column = cartesian_harmonic(rank)
+    basis = [
+        {
+            "m": m - rank,
+            "norm": sp.latex(to_sympy(n)),
+            "polynomial": sp.latex(sp.factor_terms(p.as_expr())),
+            "harmonic": sp.latex(sp.factor_terms(column[m])),
+            "spherical": sp.latex(sp.sqrt(to_sympy(n))),
+        }
+        for m, (p, n) in enumerate(zip(basis_polynomials(rank), squared_norms(rank), strict=True))
+    ]
+    kernel = emit.harmonics_kernel(rank) if rank else None
+    return {
+        "rank": rank,
+        "projector": projector_formula(rank).latex(),
+        "harmonic": harmonic_formula(rank).latex(),
+        "basis": basis,
+        "couplings": [t for t in triples if rank in t],
+        "operations": kernel.facts["operations"] if kernel else {},
+        "source": function_source(kernel.texts["numba"], "forward") if kernel else "",
+        "proofs": [*proofs.get(f"rank {rank}: basis, projector, harmonic", ()), *proofs.get(f"harmonics_l{rank}", ())],
+    }
+
+
+def _coupling_facts(rule: Coupling, proofs: dict[str, list[Row]]) -> dict[str, Any]:
+    ranks = (rule.l1, rule.l2, rule.l3)
+    kernel = emit.coupling_kernel(*ranks)
+    factor = rule.scale("orthonormal")
+    entries = [
+        (k - rule.l3, a - rule.l1, b - rule.l2, sp.latex(to_sympy(c)), sp.latex(to_sympy(c) * factor))
+        for (k, a, b), c in rule.entries.items()
+    ]
+    odd = "odd " if rule.odd else ""
+    name = "coupling_{}_{}_{}".format(*ranks)
+    return {
+        "rule": rule,
+        "ranks": ranks,
+        "contraction": contraction_formula(*ranks).latex(),
+        "explicit": coupling_formula(*ranks).latex(),
+        "constant": sp.latex(contraction_constant(*ranks)),
+        "orthonormal": sp.latex(factor),
+        "general": [*_split(f"{odd}coupling"), *_split(f"{odd}orthonormal")],
+        "entries": entries,
+        "size": (2 * rule.l1 + 1) * (2 * rule.l2 + 1) * (2 * rule.l3 + 1),
+        "picture": Markup(sparsity(rule)),
+        "operations": kernel.facts["operations"],
+        "sources": {b: function_source(kernel.texts[b], "forward") for b in emit.BACKENDS},
+        "backward": function_source(kernel.texts["numba"], "backward"),
+        "proofs": [*proofs.get("({}, {}) -> {}".format(*ranks), ()), *proofs.get(name, ())],
+    }
+
+
+def _tensor_facts(found: Decomposition, proofs: dict[str, list[Row]]) -> dict[str, Any]:
+    kernel = emit.tensor_kernel("pack", found.formula)
+    parts = [
+        {
+            "rank": part.rank,
+            "norm": sp.latex(part.squared_norm),
+            "paths": [("→".join(map(str, path)), sp.latex(c)) for path, c in part.paths.items()],
+            "entries": int((part.embedding != 0).sum()),
+        }
+        for part in found.parts
+    ]
+    encoded = tensors.encoded(found.formula)
+    names = (f"tensors {found.formula}", f"pack_{encoded}", f"unpack_{encoded}")
+    return {
+        "found": found,
+        "example": EXAMPLES[found.formula],
+        "parts": parts,
+        "operations": kernel.facts["operations"],
+        "source": function_source(kernel.texts["numba"], "forward"),
+        "proofs": [row for name in names for row in proofs.get(name, ())],
+    }
+
+
+def _split(name: str) -> list[str]:
+    """A formula of any rank and, by itself, what its letters mean."""
+    return GENERAL[name][0].split(r",\quad ")
+
+
+def _search_entries(max_rank: int) -> Iterator[list[str]]:
+    """[words, what is shown, link] of every page."""
+    for rank in range(max_rank + 1):
+        yield [f"rank {rank} projector harmonic basis l={rank}", f"Rank {rank}", f"rank-{rank}.html"]
+    for l1, l2, l3 in _triples(max_rank):
+        kind = "odd axial levi-civita" if (l1 + l2 + l3) % 2 else "even"
+        words = f"coupling {l1} {l2} {l3} {l1}{l2}{l3} ({l1},{l2})->{l3} {kind}"
+        yield [words, f"Coupling ({l1}, {l2}) → {l3}", f"coupling-{l1}-{l2}-{l3}.html"]
+    for formula, example in EXAMPLES.items():
+        yield [
+            f"tensor {formula} {example}",
+            f"Tensors {formula}: {example}",
+            f"tensor-{tensors.encoded(formula)}.html",
+        ]
+    yield ["general any rank formula", "Formulas of any rank", "general.html"]
+    yield ["proofs", "Proofs", "proofs.html"]
+
+
+def _write(path: Path, content: str | bytes) -> None:
+    if isinstance(content, str):
+        emit.write_text(path, content)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False) as stream:
+        stream.write(content)
+    Path(stream.name).chmod(0o644)
+    Path(stream.name).replace(path)

@@ -1,0 +1,137 @@
+"""The atlas, also in a real browser at desktop and phone width."""
+
+import os
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pytest
+
+from cartalg.atlas.pictures import sparsity, surface
+from cartalg.atlas.site import build
+from cartalg.symbolic import coupling
+from cartalg_codegen import emit
+from cartalg_codegen.proofs.report import report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    kernels, folder = tmp_path_factory.mktemp("set") / "kernels", tmp_path_factory.mktemp("atlas") / "site"
+    names = ("coupling_1_1_1", "harmonics_l1", "pack_ij_ji")
+    emit.write(emit.render(2, only=names), kernels)
+    build(2, folder, report(2, kernels, processes=1))
+    return folder
+
+
+class Links(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found += [v for k, v in attrs if k in ("href", "src") and v and not v.startswith("data:")]
+
+
+def test_every_link_leads_to_a_file_of_the_site(site):
+    pages = list(site.glob("*.html"))
+    assert len(pages) == 3 + 15 + 8 + 3  # ranks, couplings, tensors, index, general, proofs
+    anchors = set(re.findall(r'id="(\w+)"', (site / "index.html").read_text()))
+    for page in pages:
+        for link in Links(page.read_text()).found:
+            assert "//" not in link, f"{page.name} needs the network for {link}"
+            file, _, anchor = link.partition("#")
+            assert (site / file).is_file(), f"{page.name} links to {link}"
+            assert not anchor or anchor in anchors
+
+
+def test_a_page_holds_formula_table_kernel_and_proofs(site):
+    text = (site / "coupling-2-1-2.html").read_text()
+    assert text.count("<math") > 30
+    assert "def" in text
+    assert "identities of polynomials" in (site / "coupling-1-1-1.html").read_text()
+    rule = coupling(2, 1, 2)
+    assert f"{len(rule.entries)} of 75 are nonzero" in text
+    assert text.count('class="plus"') + text.count('class="minus"') == len(rule.entries)
+    assert "\\frac" not in text
+
+
+def test_nothing_of_the_users_is_overwritten(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(FileExistsError, match="holds no atlas"):
+        build(1, tmp_path, [])
+    with pytest.raises(ValueError, match="max_rank"):
+        build(0, tmp_path / "new", [])
+
+
+def test_pictures():
+    assert surface(2, -1).startswith(b"\x89PNG")
+    assert "<svg" in sparsity(coupling(1, 1, 2))
+
+
+@pytest.fixture(scope="session")
+def browser():
+    if CHROMIUM is None:
+        if os.environ.get("CARTALG_BROWSER") == "required":
+            pytest.fail("Chromium is required here, and not installed")
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield found
+        found.close()
+
+
+@pytest.fixture(params=WIDTHS)
+def page(browser, request):
+    width, height = WIDTHS[request.param]
+    context = browser.new_context(viewport={"width": width, "height": height})
+    page = context.new_page()
+    page.problems = []
+    page.on("console", lambda m: page.problems.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda e: page.problems.append(str(e)))
+    page.on("requestfailed", lambda r: page.problems.append(r.url))
+    yield page
+    assert page.problems == []
+    context.close()
+
+
+def test_pages_fit_their_width_and_show_mathematics(site, page):
+    for name in ("index", "rank-2", "coupling-2-1-2", "tensor-ijkl_jikl_klij", "general", "proofs"):
+        page.goto((site / f"{name}.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+        if name != "index":
+            assert page.locator("h1").is_visible()
+        if name in ("rank-2", "coupling-2-1-2", "general"):
+            box = page.locator(".formula math").first.bounding_box()
+            assert box["width"] > 60
+            assert box["height"] > 15
+            fraction = page.locator("mfrac").first.bounding_box()  # laid out as a fraction: higher than a line of text
+            assert fraction["height"] > page.locator("math mi").first.bounding_box()["height"]
+        broken = "[...document.images].filter(i => !i.complete || !i.naturalWidth).length"
+        assert page.evaluate(broken) == 0
+
+
+def test_navigation_and_search(site, page):
+    page.goto((site / "index.html").as_uri())
+    page.locator(".grid a", has_text="2").first.click()
+    assert page.url.endswith("coupling-0-2-2.html")
+    page.locator("a[rel=next]").click()
+    assert page.locator("h1").inner_text().startswith("Coupling (1, 0) → 1")
+    page.get_by_role("link", name="cartalg atlas").click()
+    search = page.get_by_label("Search the atlas")
+    search.fill("2 1 2")
+    assert page.locator("#results a").all_inner_texts() == ["Coupling (2, 1) → 2"]
+    search.press("Enter")
+    page.wait_for_url("**/coupling-2-1-2.html")
+    page.get_by_label("Search the atlas").fill("elastic")
+    page.locator("#results a").first.click()
+    page.wait_for_url("**/tensor-ijkl_jikl_klij.html")
+    page.get_by_label("Search the atlas").fill("no such thing")
+    assert "nothing found" in page.locator("#results").inner_text()
+    page.get_by_label("Search the atlas").press("Escape")
+    assert page.locator("#results").is_hidden()
