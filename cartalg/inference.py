@@ -38,7 +38,8 @@ def _mix(blocks: Sequence[tuple[int, int, int, Tensor, int]], rows_in: int, rows
     forward, back, weights, turned = [], [], [], []
     at = back_at = 0
     for size, x_row, step, weight, out_row in blocks:
-        depth, channels = weight.shape
+        depth, width = weight.shape
+        channels = depth // step
         forward.append([size, x_row * channels, step * channels, depth, at, out_row, rows_out, 0])
         weights.append(weight)
         at += depth
@@ -46,9 +47,9 @@ def _mix(blocks: Sequence[tuple[int, int, int, Tensor, int]], rows_in: int, rows
             part = weight[path * channels : (path + 1) * channels].T
             for component in range(size):
                 row = x_row + component * step + path
-                back.append([1, (out_row + component) * channels, channels, channels, back_at, row, rows_in, 0])
+                back.append([1, (out_row + component) * width, width, width, back_at, row, rows_in, 0])
             turned.append(part)
-            back_at += channels
+            back_at += width
     as_layout = lambda lines: torch.tensor(lines, dtype=torch.int64).reshape(-1, 8)  # noqa: E731
     return _Mix(torch.cat(weights).contiguous(), torch.cat(turned).contiguous(), as_layout(forward), as_layout(back))
 
@@ -89,6 +90,7 @@ class _Layer:
         self.left = sum(2 * rank + 1 for rank, _ in residual.linear.slices)
         self.rows = sum(n * (2 * i[0] + 1) for i, n in convolution.mix.counts.items())
         self.features = sum(2 * rank + 1 for rank, _ in product.features)
+        self.latent, self.of = product.weight.shape[2], product.of
         self.outputs = sum(2 * rank + 1 for rank, _ in product.outputs)
 
 
@@ -142,8 +144,8 @@ class Engine:
         self.threads = thread_count(atoms)
         self.vectors, self.d_vectors = new(graph.vectors.shape), [new(graph.vectors.shape) for _ in self.layers]
         self._index = (edges.row_ptr, edges.sender, edges.receiver, edges.col_ptr, edges.col_edge)
-        largest = (max(k.rows for k in self.layers), max(k.features for k in self.layers))
-        self._shared = [new(atoms * n * channels) for n in largest]
+        largest = (max(k.rows for k in self.layers) * channels, max(k.features * k.latent for k in self.layers))
+        self._shared = [new(atoms * n) for n in largest]
         self.forward_calls: list[Call] = []
         self.states: list[tuple[Tensor, Tensor]] = []
         backward: list[list[Call]] = []
@@ -160,20 +162,27 @@ class Engine:
     ) -> tuple[Tensor, Tensor, list[Call]]:
         """Bind one layer after another: its features, the buffer for their gradient, and its backward calls."""
         atoms, _, channels = h.shape
-        zeros = lambda rows: h.new_zeros(atoms, rows, channels)  # noqa: E731
-        x, a, b, out = zeros(layer.left), zeros(layer.features), zeros(layer.outputs), zeros(layer.outputs)
-        g_out, g_b = zeros(layer.outputs), zeros(layer.outputs)
-        rows, d_a = (
-            buffer[: atoms * n * channels].view(atoms, n, channels)  # between a kernel and the next: one for all layers
-            for buffer, n in zip(self._shared, (layer.rows, layer.features), strict=True)
+        latent = layer.latent
+        zeros = lambda rows, width=channels: h.new_zeros(atoms, rows, width)  # noqa: E731
+        x, a, b, out = (
+            zeros(layer.left),
+            zeros(layer.features, latent),
+            zeros(layer.outputs, latent),
+            zeros(layer.outputs),
         )
+        g_out, g_b = zeros(layer.outputs), zeros(layer.outputs, latent)
+        rows, d_a = (
+            buffer[: atoms * n * width].view(atoms, n, width)  # between a kernel and the next: one for all layers
+            for buffer, n, width in zip(self._shared, (layer.rows, layer.features), (channels, latent), strict=True)
+        )
+        weights_of = layer.of(species)
         scale, residual, scaled = layer.element_scale[species], zeros(layer.outputs), zeros(layer.outputs)
         convolved = [("x", x), ("vectors", self.vectors), ("table", layer.table)]
         multiplied = [("a", a), ("w", layer.weights)]
 
         def kernel(family: Family, stage: str, inputs: list[tuple[str, Tensor]], *outputs: tuple[str, Tensor]) -> Call:
             name, index = (
-                (layer.product, (species,)) if family is PRODUCT else (layer.convolution, (layer.step, *self._index))
+                (layer.product, (weights_of,)) if family is PRODUCT else (layer.convolution, (layer.step, *self._index))
             )
             return launch(family, stage, self.folder, name, index, inputs, outputs, self.threads)
 

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, covalent_radii
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from cartalg.data.graphs import Graph
 from cartalg.inference import Engine, Watch
 from cartalg.nn.interaction import EdgeConvolution, Interaction, ProductBasis, Residual
+from cartalg.nn.nonlinear import Gate, RMSNorm
+from cartalg.nn.repulsion import zbl_energy
 from cartalg.ops import Backend, open_kernels
 from cartalg.ops.functional import resolve
 from cartalg.symbolic.coupling import irreps_up_to
@@ -34,7 +36,16 @@ class ModelConfig(BaseModel):
     edge_rank: int = Field(2, ge=1, description="highest rank of the edge harmonics and of the product basis' input")
     correlation: int = Field(3, ge=1, le=4, description="body order of the product basis: 1 to 4 factors")
     parity: Literal["even", "full"] = Field("even", description="natural parity only, or both parities of each rank")
-    product: Literal["limited", "complete"] = Field("limited", description="intermediates of the product basis")
+    product: Literal["limited", "complete", "ordered"] = Field(
+        "limited",
+        description="product basis: limited to the features' own irreps (the paper's symmetric product), complete, or "
+        "with every order of the factors apart (the paper's full product)",
+    )
+    latent_channels: int | None = Field(None, ge=1, description="channels of the product basis; by default `channels`")
+    element_weights: bool = Field(True, description="weights of the product basis for each element, or shared by all")
+    gate: bool = Field(False, description="gate the features between layers by scalars")
+    norm: bool = Field(False, description="normalise the features between layers over channels")
+    zbl: bool = Field(False, description="add the Ziegler-Biersack-Littmark repulsion of nuclei at short range")
     n_bessel: int = Field(8, ge=1, description="radial Bessel functions")
     radial_hidden: tuple[int, ...] = Field((64, 64), min_length=1, description="widths of the radial network")
     knots: int = Field(256, ge=4, description="intervals of the radial spline table")
@@ -101,6 +112,8 @@ class Potential(nn.Module):
     """
 
     shifts: Tensor
+    numbers: Tensor
+    radii: Tensor
 
     def __init__(
         self,
@@ -120,7 +133,11 @@ class Potential(nn.Module):
         kernels = open_kernels(config.kernels)
         self.kernels = kernels
         count, channels, full = len(elements), config.channels, config.parity == "full"
+        latent = config.latent_channels or channels
         self.register_buffer("shifts", torch.zeros(count, dtype=torch.float64) if shifts is None else shifts.double())
+        numbers = [atomic_numbers[e] for e in elements]
+        self.register_buffer("numbers", torch.tensor(numbers), persistent=False)
+        self.register_buffer("radii", torch.tensor(covalent_radii[numbers], dtype=torch.float64), persistent=False)
         self.embedding = nn.Parameter(torch.randn(count, channels))
         radial = (config.cutoff, config.n_bessel, config.radial_hidden, config.knots)
         self.interactions = nn.ModuleList()
@@ -128,11 +145,17 @@ class Potential(nn.Module):
         incoming = irreps_up_to(0)
         features = irreps_up_to(config.edge_rank, full)
         for convolution_name, product_name in config.kernel_names():
-            product = ProductBasis(kernels, product_name, count, channels)
-            convolution = EdgeConvolution(kernels, convolution_name, channels, features, radial, mean_neighbours)
-            self.interactions.append(
-                Interaction(convolution, product, Residual(incoming, product.outputs, count, channels))
+            own = count if config.element_weights else 1
+            product = ProductBasis(kernels, product_name, own, latent, channels)
+            convolution = EdgeConvolution(
+                kernels, convolution_name, channels, latent, features, radial, mean_neighbours
             )
+            after: list[nn.Module] = []
+            if len(self.interactions) < config.layers - 1:  # between layers
+                after += [RMSNorm(product.outputs, channels, config.kernels, backend)] if config.norm else []
+                after += [Gate(product.outputs, channels)] if config.gate else []
+            residual = Residual(incoming, product.outputs, count, channels)
+            self.interactions.append(Interaction(convolution, product, residual, after))
             self.readouts.append(nn.Parameter(torch.randn(channels)))
             incoming = product.outputs
         self.last_readout = nn.Sequential(
@@ -156,8 +179,11 @@ class Potential(nn.Module):
         for interaction, readout in zip(self.interactions, self.readouts, strict=True):
             h = interaction(species, h, graph.edges, vectors, self.backend, config.radial_mode == "direct")
             total = total + h[:, 0] @ readout / config.channels**0.5
-        total = total + self.last_readout(h[:, 0])[:, 0]
-        return self._with_shifts(graph, total)
+        total = self._with_shifts(graph, total + self.last_readout(h[:, 0])[:, 0])
+        return total + self._repulsion(graph, vectors) if config.zbl else total
+
+    def _repulsion(self, graph: Graph, vectors: Tensor) -> Tensor:
+        return zbl_energy(graph, vectors, self.numbers, self.radii)
 
     def forward(self, graph: Graph, forces: bool = True, virial: bool = False, training: bool = False) -> Prediction:
         """Predict a batch.
@@ -176,7 +202,15 @@ class Potential(nn.Module):
                 self._engine = Engine(self.kernels, self.embedding, layers, self.last_readout)  # type: ignore[arg-type]
             network, d_network = self._engine(graph, wanted)
             d_vectors = None if d_network is None else self.scale * d_network
-            return self._prediction(graph, self._with_shifts(graph, network), d_vectors, forces, virial)
+            atomic = self._with_shifts(graph, network)
+            if self.config.zbl:
+                with torch.enable_grad():
+                    leaf = graph.vectors.detach().requires_grad_()
+                    repulsion = self._repulsion(graph, leaf)
+                    (push,) = torch.autograd.grad(repulsion.sum(), leaf)
+                atomic = atomic + repulsion.detach()
+                d_vectors = None if d_vectors is None else d_vectors + push.to(d_vectors.dtype)
+            return self._prediction(graph, atomic, d_vectors, forces, virial)
         vectors = graph.vectors.to(self.dtype).detach()  # a leaf of its own: the graph is shared
         with torch.set_grad_enabled(wanted or training):
             if wanted:
@@ -186,9 +220,10 @@ class Potential(nn.Module):
         return self._prediction(graph, atomic if training else atomic.detach(), slope, forces, virial)
 
     def _engine_serves(self, graph: Graph) -> bool:
-        """Whether the engine computes this model: Numba kernels, tabulated radial weights."""
+        """Whether the engine computes this model: Numba kernels, tabulated radial weights, nothing between layers."""
         numba = resolve(self.backend, self.embedding, graph.vectors) is Backend.NUMBA
-        return numba and self.config.radial_mode == "table"
+        plain = self.config.radial_mode == "table" and not (self.config.gate or self.config.norm)
+        return numba and plain
 
     def _with_shifts(self, graph: Graph, network: Tensor) -> Tensor:
         return self.scale * network.double() + self.shifts[graph.species]

@@ -1,6 +1,7 @@
 """One message-passing layer: convolution over edges, mixing, product basis, residual."""
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 
 import torch
@@ -22,7 +23,8 @@ class EdgeConvolution(nn.Module):
     Args:
         kernels: The kernel set.
         name: Kernel name, ``convolution_..``.
-        channels: Channels.
+        channels: Channels of the features that are passed along edges.
+        latent: Channels of the result, the input of the product basis.
         features: Irreps of the result.
         radial: Arguments for `RadialWeights` (cutoff, n_bessel, hidden, intervals).
         mean_neighbours: Average number of neighbours; messages are divided by its square root.
@@ -35,6 +37,7 @@ class EdgeConvolution(nn.Module):
         kernels: KernelSet,
         name: str,
         channels: int,
+        latent: int,
         features: tuple[Irrep, ...],
         radial: tuple[float, int, tuple[int, ...], int],
         mean_neighbours: float,
@@ -54,10 +57,10 @@ class EdgeConvolution(nn.Module):
             irrep: sum(1 for p in facts["paths"] if tuple(p["out"]) == irrep) for irrep in _irreps(facts["outputs"])
         }
         self.up = ChannelLinear(_irreps(facts["left"]), channels, channels, _irreps(facts["left"]))
-        self.mix = PathLinear(counts, channels, features)
+        self.mix = PathLinear(counts, channels, latent, features)
 
     def forward(self, h: Tensor, edges: Edges, vectors: Tensor, backend: str, direct: bool) -> Tensor:
-        """h [atoms, components, channels], vectors [edges, 3] in angstrom -> A [atoms, components, channels]."""
+        """h [atoms, components, channels], vectors [edges, 3] in angstrom -> A [atoms, components, latent]."""
         x = self.up(h)
         if direct:
             weights = self.radial.direct(vectors.norm(dim=1))
@@ -69,20 +72,20 @@ class EdgeConvolution(nn.Module):
 
 
 class ProductBasis(nn.Module):
-    """Many-body features: the generated product basis with a weight for each element, coupling and channel.
+    """Many-body features: the generated product basis with a weight for each coupling and channel.
 
     Args:
         kernels: The kernel set.
         name: Kernel name, ``product_..``.
-        n_species: Number of elements.
-        channels: Channels.
+        n_species: Number of elements with weights of their own; 1 if all share them.
+        latent, channels: Channels of the input, and of the result after a linear map.
     Raises:
         KernelNotFound: If the kernel set has no such product.
     """
 
     weight_scale: Tensor
 
-    def __init__(self, kernels: KernelSet, name: str, n_species: int, channels: int) -> None:
+    def __init__(self, kernels: KernelSet, name: str, n_species: int, latent: int, channels: int) -> None:
         super().__init__()
         self.kernels, self.name = kernels, name
         facts = kernels.facts(name)
@@ -90,12 +93,17 @@ class ProductBasis(nn.Module):
         listed = facts["weights"]
         alike = [sum(1 for v in listed if (v["order"], v["out"]) == (w["order"], w["out"])) for w in listed]
         scales = [math.sqrt(Fraction(w["orthonormal_squared"]) / n) for w, n in zip(listed, alike, strict=True)]
-        self.weight = nn.Parameter(torch.randn(n_species, len(listed), channels))
+        self.weight = nn.Parameter(torch.randn(n_species, len(listed), latent))
         self.register_buffer("weight_scale", torch.tensor(scales, dtype=torch.float64), persistent=False)
-        self.linear = ChannelLinear(self.outputs, channels, channels, self.outputs)
+        self.linear = ChannelLinear(self.outputs, latent, channels, self.outputs)
+
+    def of(self, species: Tensor) -> Tensor:
+        """The row of weights of each atom: its element's, or the one that all share."""
+        return species if len(self.weight) > 1 else torch.zeros_like(species)
 
     def forward(self, species: Tensor, a: Tensor, backend: str) -> Tensor:
-        """species [atoms], a [atoms, components, channels] -> [atoms, output components, channels]."""
+        """species [atoms], a [atoms, components, latent] -> [atoms, output components, channels]."""
+        species = self.of(species)
         weights = self.weight * self.weight_scale[:, None]
         return self.linear(product(self.name, species, a, weights, backend=backend, kernels=self.kernels))
 
@@ -114,13 +122,19 @@ class Residual(nn.Module):
 
 
 class Interaction(nn.Module):
-    """h -> product(convolution(h)) + residual(h)."""
+    """h -> after(product(convolution(h)) + residual(h)), where `after` are a norm and a gate, if there are any."""
 
-    def __init__(self, convolution: EdgeConvolution, product: ProductBasis, residual: Residual) -> None:
+    def __init__(
+        self, convolution: EdgeConvolution, product: ProductBasis, residual: Residual, after: Sequence[nn.Module] = ()
+    ) -> None:
         super().__init__()
         self.convolution, self.product, self.residual = convolution, product, residual
+        self.after = nn.ModuleList(after)
 
     def forward(self, species: Tensor, h: Tensor, edges: Edges, vectors: Tensor, backend: str, direct: bool) -> Tensor:
         """One layer; shapes as in `EdgeConvolution` and `ProductBasis`."""
         a = self.convolution(h, edges, vectors, backend, direct)
-        return self.product(species, a, backend) + self.residual(species, h)
+        out = self.product(species, a, backend) + self.residual(species, h)
+        for module in self.after:
+            out = module(out)
+        return out

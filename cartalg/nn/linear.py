@@ -54,15 +54,17 @@ class PathLinear(nn.Module):
 
     Args:
         counts: Number of paths of each irrep the convolution reaches, in its order.
-        channels: Channels.
+        channels_in, channels_out: Channels.
         outputs: Irreps to return; those the convolution does not reach are zero.
     """
 
-    def __init__(self, counts: dict[Irrep, int], channels: int, outputs: tuple[Irrep, ...]) -> None:
+    def __init__(
+        self, counts: dict[Irrep, int], channels_in: int, channels_out: int, outputs: tuple[Irrep, ...]
+    ) -> None:
         super().__init__()
-        self.counts, self.channels, self.outputs = counts, channels, outputs
+        self.counts, self.channels, self.channels_out, self.outputs = counts, channels_in, channels_out, outputs
         self.weight = nn.ParameterDict(
-            {key(i): nn.Parameter(torch.randn(n * channels, channels)) for i, n in counts.items()}
+            {key(i): nn.Parameter(torch.randn(n * channels_in, channels_out)) for i, n in counts.items()}
         )
         self.starts: dict[Irrep, int] = {}
         row = 0
@@ -71,14 +73,14 @@ class PathLinear(nn.Module):
             row += count * (2 * irrep[0] + 1)
 
     def forward(self, x: Tensor, scale: float) -> Tensor:
-        """x [atoms, rows, channels] -> scale * mixed [atoms, components, channels]."""
+        """x [atoms, rows, channels_in] -> scale * mixed [atoms, components, channels_out]."""
         sizes = [count * (2 * irrep[0] + 1) for irrep, count in self.counts.items()]
         parts = dict(zip(self.counts, x.split(sizes, 1), strict=True))
         blocks = []
         for irrep in self.outputs:
             size, count = 2 * irrep[0] + 1, self.counts.get(irrep, 0)
             if count == 0:
-                blocks.append(x.new_zeros(x.shape[0], size, self.channels))
+                blocks.append(x.new_zeros(x.shape[0], size, self.channels_out))
                 continue
             rows = parts[irrep].reshape(x.shape[0], size, count * self.channels)
             blocks.append(rows @ (scale / math.sqrt(count * self.channels) * self.weight[key(irrep)]))

@@ -224,12 +224,14 @@ class Product:
     complete: intermediates to twice the rank of the features and both parities, so every output irrep of the symmetric
     power is reached with its full multiplicity. Otherwise intermediates are limited to the features' own irreps, as in
     the paper. Evaluated as a tree: pair products once, their weighted sums coupled with the features again.
+    ordered: A x B and B x A have weights of their own, as if the factors were different (the paper's full product).
     """
 
     features: tuple[Irrep, ...]
     outputs: tuple[Irrep, ...]
     correlation: int
     complete: bool
+    ordered: bool = False
 
     @property
     def intermediates(self) -> tuple[Irrep, ...]:
@@ -289,7 +291,7 @@ class _ProductTree:
         """Every nonzero pair product A x A, each unordered pair once."""
         result: list[tuple[Irrep, str, Fraction, list[Ref]]] = []
         for i, first in enumerate(self.product.features):
-            for second in self.product.features[i:]:
+            for second in self.product.features[0 if self.product.ordered else i :]:
                 for left, right, out in paths((first,), (second,), self.product.intermediates):
                     if left == right and (left[0] + right[0] + out[0]) % 2:
                         continue  # A x A is symmetric, an odd coupling antisymmetric

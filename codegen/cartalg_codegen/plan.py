@@ -12,8 +12,9 @@ from cartalg_codegen.forms import Convolution, Product
 
 #: even: natural parity only; full: both parities of every rank.
 Parity = Literal["even", "full"]
-#: limited: intermediates are the features' own irreps (the paper's product); complete: all that the features can reach.
-Basis = Literal["limited", "complete"]
+#: limited: intermediates are the features' own irreps (the paper's symmetric product); complete: all that the features
+#: can reach; ordered: limited, with weights of their own for A x B and B x A (the paper's full product).
+Basis = Literal["limited", "complete", "ordered"]
 
 
 def harmonics_name(max_rank: int) -> str:
@@ -45,7 +46,9 @@ def convolution(parity: Parity, hidden: int, edge: int) -> Convolution:
 def product(parity: Parity, basis: Basis, features: int, outputs: int, correlation: int) -> Product:
     """The product behind `product_name`."""
     full = parity == "full"
-    return Product(irreps_up_to(features, full), irreps_up_to(outputs, full), correlation, basis == "complete")
+    return Product(
+        irreps_up_to(features, full), irreps_up_to(outputs, full), correlation, basis == "complete", basis == "ordered"
+    )
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,12 @@ class Plan:
             return tensor
         match = re.fullmatch(r"convolution_(even|full)_h(\d+)_e(\d+)", name)
         if match is None:
-            match = re.fullmatch(r"product_(even|full)_(limited|complete)_a(\d+)_o(\d+)_n([1-4])", name)
+            match = re.fullmatch(r"product_(even|full)_(limited|complete|ordered)_a(\d+)_o(\d+)_n([1-4])", name)
         if match is None:
             raise ValueError(
                 f"no kernel can be named {name!r}; names are convolution_<even|full>_h<rank>_e<rank> and "
-                "product_<even|full>_<limited|complete>_a<rank>_o<rank>_n<1..4>, pack_<formula> and unpack_<formula> "
-                "with an index formula like ij_ji (ij=ji) or ij_Mji (ij=-ji)"
+                "product_<even|full>_<limited|complete|ordered>_a<rank>_o<rank>_n<1..4>, pack_<formula> and "
+                "unpack_<formula> with an index formula like ij_ji (ij=ji) or ij_Mji (ij=-ji)"
             )
         values = tuple(int(v) if v.isdigit() else v for v in match.groups())
         ranks = [v for v in values if isinstance(v, int)][:2]
@@ -125,11 +128,13 @@ class Plan:
                 yield "full", hidden, edge
 
     def _usual_products(self) -> Iterator[tuple[Any, ...]]:
-        """Natural parity: correlation 1-3 at every rank, 4 to rank 2. Complete, and both parities: to rank 2."""
+        """Natural parity: correlation 1-3 at every rank, 4 to rank 2; complete, both parities to 2; ordered to 3."""
         for features in self.ranks[1:]:
             for outputs in range(min(features, 2) + 1):
                 for correlation in (1, 2, 3):
                     yield "even", "limited", features, outputs, correlation
+                if features <= 3:
+                    yield "even", "ordered", features, outputs, 3
             if features <= 2:
                 for outputs in (0, 1):
                     yield "even", "limited", features, outputs, 4

@@ -20,6 +20,11 @@ ARCHITECTURES = {
     "full parity": {"parity": "full", "hidden_rank": 1, "edge_rank": 1, "correlation": 3},
     "complete product": {"product": "complete", "hidden_rank": 1, "edge_rank": 1, "correlation": 3},
     "correlation 4": {"hidden_rank": 1, "edge_rank": 1, "correlation": 4},
+    "ordered product": {"product": "ordered", "hidden_rank": 1, "edge_rank": 2, "correlation": 3},
+    "latent product": {"latent_channels": 2, "hidden_rank": 1, "edge_rank": 2},
+    "shared weights, gate and norm": {"element_weights": False, "gate": True, "norm": True, "hidden_rank": 2},
+    "full parity, gate and norm": {"parity": "full", "gate": True, "norm": True, "hidden_rank": 1, "edge_rank": 1},
+    "two-body, with repulsion": {"correlation": 1, "zbl": True},
 }
 
 
