@@ -42,6 +42,7 @@ class Frame:
         stress: eV/angstrom^3, shape [3, 3], tension positive, or None.
         source: File and frame number, for messages.
         isolated: True for a single atom that gives an element's reference energy.
+        weight: Of this frame in a loss.
     """
 
     atoms: Atoms
@@ -50,6 +51,7 @@ class Frame:
     stress: np.ndarray[Any, Any] | None
     source: str
     isolated: bool = False
+    weight: float = 1.0
 
 
 def read_frames(path: str | Path, keys: Keys | None = None, numbers: Sequence[int] | None = None) -> list[Frame]:

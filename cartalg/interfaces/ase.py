@@ -1,5 +1,6 @@
 """ASE calculator: ``atoms.calc = CartalgCalculator("RUN")``."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,18 +11,33 @@ from ase.geometry import complete_cell
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from cartalg.data.graphs import Graph, Pairs, build_graph, find_pairs, move_graph
-from cartalg.model import Potential
-from cartalg.train.checkpoint import load_model
+from cartalg.model import Potential, Prediction
+from cartalg.train.checkpoint import load_committee
+
+
+def _properties(prediction: Prediction, graph: Graph) -> dict[str, Any]:
+    """What one model says of a single frame, under ASE's names."""
+    found: dict[str, Any] = {
+        "energy": float(prediction.energy[0]),
+        "energies": prediction.atomic_energies.numpy(),
+        "forces": prediction.forces.double().detach().numpy(),  # type: ignore[union-attr]
+    }
+    if prediction.virial is not None:
+        stress = prediction.virial[0].double().detach().numpy() / float(graph.volume[0])
+        found["stress"] = full_3x3_to_voigt_6_stress(stress)
+    return found
 
 
 class CartalgCalculator(Calculator):  # type: ignore[misc]
-    """Energy, forces, stress and per-atom energies of a trained potential.
+    """Energy, forces, stress and per-atom energies of a trained potential, or the means of a committee of them.
 
     Units are ASE's: eV, eV/angstrom, eV/angstrom^3 with tension positive. The neighbour list is searched to cutoff +
-    skin and kept while no pair can have come within the cutoff unseen, also when the cell changes.
+    skin and kept while no pair can have come within the cutoff unseen, also when the cell changes. With a committee,
+    `results` holds standard deviations over its members as well: ``energy_std``, ``forces_std`` [atoms, 3] and, in a
+    periodic cell, ``stress_std``.
 
     Args:
-        model: A potential, a model file or the folder of a training run.
+        model: A potential, a model file or the folder of a training run (of a committee, too), or a list of such.
         skin: In angstrom; 0 searches in every step.
         backend: ``"auto"``, ``"numba"`` or ``"torch"``.
     Raises:
@@ -32,11 +48,25 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
 
     implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress"]
 
-    def __init__(self, model: Potential | str | Path, skin: float = 0.5, backend: str = "auto", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        model: Potential | str | Path | Sequence[Potential | str | Path],
+        skin: float = 0.5,
+        backend: str = "auto",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if skin < 0:
             raise ValueError(f"skin must not be negative, got {skin}")
-        self.model = model if isinstance(model, Potential) else load_model(model, backend)
+        self.models: list[Potential] = []
+        every: Sequence[Any] = model if isinstance(model, list | tuple) else [model]
+        for given in every:
+            self.models += [given] if isinstance(given, Potential) else load_committee(given, backend)
+        if not self.models:
+            raise ValueError("a calculator needs at least one model")
+        self.model = self.models[0]
+        if any((m.elements, m.config.cutoff) != (self.model.elements, self.model.config.cutoff) for m in self.models):
+            raise ValueError("the models of a committee must know the same elements and have one cutoff")
         self.skin = skin
         self.searches = 0
         self._known: tuple[Atoms, Pairs, Graph] | None = None
@@ -54,17 +84,12 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
             )
         graph = self._graph_of(system)
         wants_stress = bool(np.all(system.pbc))
-        prediction = self.model(graph, forces=True, virial=wants_stress)
-        energies = prediction.atomic_energies.numpy()
-        self.results = {
-            "energy": float(prediction.energy[0]),
-            "free_energy": float(prediction.energy[0]),
-            "energies": energies,
-            "forces": prediction.forces.double().detach().numpy(),  # type: ignore[union-attr]
-        }
-        if prediction.virial is not None:
-            stress = prediction.virial[0].double().detach().numpy() / float(graph.volume[0])
-            self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
+        found = [_properties(model(graph, forces=True, virial=wants_stress), graph) for model in self.models]
+        self.results = {name: np.mean([f[name] for f in found], axis=0) for name in found[0]}
+        self.results["energy"] = self.results["free_energy"] = float(self.results["energy"])
+        if len(found) > 1:
+            for name in found[0].keys() - {"energies"}:
+                self.results[f"{name}_std"] = np.std([f[name] for f in found], axis=0)
 
     def _graph_of(self, atoms: Atoms) -> Graph:
         """Pairs within cutoff + skin, from the last search if that is certain to hold every pair in the cutoff."""

@@ -17,6 +17,7 @@ from cartalg.model import Potential
 
 MODEL_FILE = "model.safetensors"
 CHECKPOINT_FILE = "checkpoint.safetensors"
+MEMBER = "member-"
 HEADER = "cartalg"
 FORMAT = 1
 
@@ -66,6 +67,16 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def save_model(path: Path, model: Potential, extra: dict[str, Any] | None = None) -> None:
     """Write a potential to one file."""
     write_tensors(path, model.state_dict(), {"model": model.description(), **(extra or {})})
+
+
+def load_committee(path: str | Path, backend: str = "auto") -> list[Potential]:
+    """The models of a committee's run (its folders member-0, member-1, ..), or the one model of any other.
+
+    Raises:
+        FileNotFoundError, CheckpointError: As `load_model`.
+    """
+    members = sorted(Path(path).glob(f"{MEMBER}*"), key=lambda p: int(p.name.removeprefix(MEMBER)))
+    return [load_model(member, backend) for member in members] or [load_model(path, backend)]
 
 
 def load_model(path: str | Path, backend: str = "auto") -> Potential:

@@ -1,8 +1,9 @@
 """The training configuration: one YAML file, every key checked."""
 
 import difflib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -15,12 +16,22 @@ class ConfigError(ValueError):
     """A configuration that cannot be used; the message names the key and what to do."""
 
 
+class TrainingSet(BaseModel):
+    """One of several files to train on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str
+    count: int | None = Field(None, ge=1, description="use this many frames, drawn with the seed; by default all")
+    weight: float = Field(1.0, gt=0, description="of each frame in the loss")
+
+
 class DataConfig(BaseModel):
     """Where the frames are. Paths are relative to --data-dir, or else to the configuration file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    train: str = Field(description="file of training frames")
+    train: str | tuple[TrainingSet, ...] = Field(description="file of training frames, or several with their weights")
     valid: str | None = Field(None, description="file of validation frames; without one they are taken from `train`")
     test: str | None = Field(None, description="file of test frames, evaluated at the end")
     train_numbers: str | None = Field(None, description="text file of frame numbers in `train` to train on")
@@ -50,11 +61,41 @@ class DataConfig(BaseModel):
             raise ValueError(f"give one of valid, valid_numbers, valid_count, not {' and '.join(given)}")
         if bool(self.train_numbers) and self.train_count is not None:
             raise ValueError("give train_numbers or train_count, not both")
+        if not isinstance(self.train, str):
+            if not self.train:
+                raise ValueError("train lists no file")
+            if self.train_numbers or self.valid_numbers or self.train_count is not None:
+                raise ValueError("with several files in train, give each its own count; train_numbers is for one file")
         return self
+
+    @property
+    def sets(self) -> tuple[TrainingSet, ...]:
+        """The files to train on."""
+        return (TrainingSet(file=self.train),) if isinstance(self.train, str) else self.train
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the loss terms at one epoch."""
+
+    energy: float
+    forces: float
+    stress: float
+
+
+class Stage(BaseModel):
+    """Loss weights that change when an epoch has begun; what is not given stays."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epoch: int = Field(ge=1, description="first epoch of the stage, counted from 0")
+    energy_weight: float | None = Field(None, ge=0)
+    forces_weight: float | None = Field(None, ge=0)
+    stress_weight: float | None = Field(None, ge=0)
 
 
 class TrainingConfig(BaseModel):
-    """How the model is trained. Loss: weighted mean squares of energy per atom, force components and stress."""
+    """How the model is trained. Loss: weighted means over energies per atom, force components and stress."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -66,9 +107,15 @@ class TrainingConfig(BaseModel):
     weight_decay: float = Field(1e-6, ge=0)
     ema_decay: float = Field(0.995, ge=0, lt=1, description="exponential moving average of the weights; 0 turns it off")
     clip_norm: float = Field(10.0, gt=0, description="largest gradient norm")
-    energy_weight: float = Field(1.0, ge=0, description="on (eV/atom)^2")
-    forces_weight: float = Field(10.0, ge=0, description="on (eV/A)^2")
-    stress_weight: float = Field(0.0, ge=0, description="on (eV/A^3)^2")
+    loss: Literal["mse", "mae", "huber"] = Field("mse", description="squares, magnitudes, or squares up to huber_delta")
+    huber_delta: float = Field(0.01, gt=0, description="in eV/atom, eV/A and eV/A^3")
+    energy_weight: float = Field(1.0, ge=0, description="on energies per atom")
+    forces_weight: float = Field(10.0, ge=0, description="on force components")
+    stress_weight: float = Field(0.0, ge=0, description="on stress components")
+    stages: tuple[Stage, ...] = Field((), description="other loss weights from some epoch on")
+    early_stopping: int | None = Field(None, ge=1, description="stop after so many epochs without a better model")
+    start_from: str | None = Field(None, description="model file or run to fine-tune, in place of random weights")
+    committee: int = Field(1, ge=1, description="train so many models that differ in their seed, for uncertainties")
     seed: int = 0
     threads: int = Field(1, ge=1, description="CPU threads; 1 is fastest for batches of a few small molecules")
 
@@ -76,7 +123,27 @@ class TrainingConfig(BaseModel):
     def _something_to_learn(self) -> "TrainingConfig":
         if self.energy_weight == self.forces_weight == self.stress_weight == 0:
             raise ValueError("at least one of energy_weight, forces_weight, stress_weight must be above 0")
+        starts = [stage.epoch for stage in self.stages]
+        if starts != sorted(set(starts)) or any(start >= self.epochs for start in starts):
+            raise ValueError(
+                f"stages must begin one after the other, before epoch {self.epochs}; they begin at {starts}"
+            )
         return self
+
+    def weights_at(self, epoch: int) -> LossWeights:
+        """Loss weights of an epoch, counted from 0."""
+        now = {"energy": self.energy_weight, "forces": self.forces_weight, "stress": self.stress_weight}
+        for stage in self.stages:
+            if stage.epoch <= epoch:
+                given = {name: getattr(stage, f"{name}_weight") for name in now}
+                now |= {name: value for name, value in given.items() if value is not None}
+        return LossWeights(**now)
+
+    @property
+    def learns(self) -> tuple[bool, bool, bool]:
+        """Whether energies, forces and stresses are in the loss at any epoch."""
+        every = [self.weights_at(epoch) for epoch in (0, *(stage.epoch for stage in self.stages))]
+        return any(w.energy for w in every), any(w.forces for w in every), any(w.stress for w in every)
 
 
 class Config(BaseModel):
@@ -117,13 +184,21 @@ def parse_config(values: Any, source: str) -> Config:
         raise ConfigError(f"{source}: " + "; ".join(problems)) from None
 
 
+def _model_in(annotation: Any) -> Any:
+    """The section that a key holds, also in a list or beside other types."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := _model_in(inner))), None)
+
+
 def _explain(item: Any) -> str:
     """One validation problem as a sentence."""
     place = ".".join(map(str, item["loc"])) or "configuration"
     if item["type"] == "extra_forbidden":
         section: Any = Config
         for name in item["loc"][:-1]:
-            section = section.model_fields[name].annotation
+            if name in section.model_fields:  # else a place in a list, or the kind of its entries
+                section = _model_in(section.model_fields[name].annotation)
         valid = list(section.model_fields)
         near = difflib.get_close_matches(str(item["loc"][-1]), valid, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}?" if near else f"valid keys are {', '.join(valid)}"

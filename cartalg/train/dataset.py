@@ -1,7 +1,7 @@
 """Labelled frames with their graphs, and the split of a configuration's files into training and validation."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ class Labels:
 
     Attributes:
         energy [frames], forces [atoms, 3], stress [frames, 3, 3], has_energy, has_forces, has_stress [frames].
+        weight: Of each frame in the loss, shape [frames].
     """
 
     energy: Tensor
@@ -27,6 +28,7 @@ class Labels:
     has_energy: Tensor
     has_forces: Tensor
     has_stress: Tensor
+    weight: Tensor
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Dataset:
             has("energy"),
             has("forces"),
             has("stress"),
+            torch.tensor([f.weight for f in frames], dtype=torch.float64),
         )
         return collate([self.graphs[n] for n in numbers]), labels
 
@@ -102,34 +105,39 @@ def load_split(config: Config, folder: Path) -> Split:
         FileNotFoundError: If a file is missing.
     """
     data, seed = config.data, config.training.seed
-    everything = read_frames(folder / data.train, data.keys)
+    everything: list[Frame] = []
+    for chosen in data.sets:
+        frames = [replace(f, weight=chosen.weight) for f in read_frames(folder / chosen.file, data.keys)]
+        if chosen.count is not None:
+            frames = _choose(frames, chosen.count, seed, chosen.file)
+        everything += frames
     pool, isolated = split_isolated(everything)
+    file = " and ".join(chosen.file for chosen in data.sets)
     if data.isolated_atoms:
         _, more = split_isolated([_as_isolated(f) for f in read_frames(folder / data.isolated_atoms, data.keys)])
         isolated = {**isolated, **more}
     if data.valid:
         valid, _ = split_isolated(read_frames(folder / data.valid, data.keys))
-        train = _choose(pool, data.train_count, seed, data.train)
+        train = _choose(pool, data.train_count, seed, file)
         if data.train_numbers:
-            train = _numbered(everything, folder / data.train_numbers, data.train)
+            train = _numbered(everything, folder / data.train_numbers, file)
     elif data.valid_numbers:
         if not data.train_numbers:
             raise DataError("valid_numbers needs train_numbers as well, so that no frame is in both")
-        train = _numbered(everything, folder / data.train_numbers, data.train)
-        valid = _numbered(everything, folder / data.valid_numbers, data.train)
+        train = _numbered(everything, folder / data.train_numbers, file)
+        valid = _numbered(everything, folder / data.valid_numbers, file)
         shared = {id(f) for f in train} & {id(f) for f in valid}
         if shared:
             raise DataError(f"{len(shared)} frames are both in {data.train_numbers} and in {data.valid_numbers}")
     else:
-        train, valid = _draw(pool, data, seed)
+        train, valid = _draw(pool, data, seed, file)
     test: list[Frame] = []
     if data.test:
         numbers = read_numbers(folder / data.test_numbers) if data.test_numbers else None
         test, _ = split_isolated(read_frames(folder / data.test, data.keys, numbers))
     settings = config.training
-    needs = (settings.energy_weight > 0, settings.forces_weight > 0, settings.stress_weight > 0)
-    require_labels(train, *needs)
-    require_labels(valid, *needs)
+    require_labels(train, *settings.learns)
+    require_labels(valid, *settings.learns)
     return Split(train, valid, test, isolated or None)
 
 
@@ -163,13 +171,11 @@ def _choose(pool: list[Frame], count: int | None, seed: int, file: str) -> list[
     return [pool[n] for n in sorted(order[:count])]
 
 
-def _draw(pool: list[Frame], data: DataConfig, seed: int) -> tuple[list[Frame], list[Frame]]:
+def _draw(pool: list[Frame], data: DataConfig, seed: int, file: str) -> tuple[list[Frame], list[Frame]]:
     valid_count = data.valid_count or max(1, len(pool) // 10)
     train_count = data.train_count or len(pool) - valid_count
     if train_count < 1 or train_count + valid_count > len(pool):
-        raise DataError(
-            f"{data.train} has {len(pool)} frames, not {train_count} to train and {valid_count} to validate on"
-        )
+        raise DataError(f"{file} has {len(pool)} frames, not {train_count} to train and {valid_count} to validate on")
     order = np.random.default_rng(seed).permutation(len(pool))
     train = [pool[n] for n in sorted(order[:train_count])]
     return train, [pool[n] for n in sorted(order[train_count : train_count + valid_count])]

@@ -6,14 +6,14 @@ import torch
 from rich.progress import Progress
 
 from cartalg.data.frames import DataError, Keys, read_frames, split_isolated
-from cartalg.data.statistics import energies_above_shifts, gather
+from cartalg.data.statistics import element_shifts, energies_above_shifts, gather
 from cartalg.model import Potential
-from cartalg.train.checkpoint import CHECKPOINT_FILE, CheckpointError, load_model
-from cartalg.train.config import Config, load_config
+from cartalg.train.checkpoint import CHECKPOINT_FILE, MEMBER, CheckpointError, load_model
+from cartalg.train.config import Config, ConfigError, load_config
 from cartalg.train.dataset import Dataset, Split, load_split, read_numbers
 from cartalg.train.metrics import compare
 from cartalg.train.plots import learning_curve, parity
-from cartalg.train.trainer import METRICS_FILE, Trainer, read_metrics, write_json
+from cartalg.train.trainer import METRICS_FILE, Trainer, differing_keys, read_metrics, write_json
 
 
 def build_dataset(frames: list, model_cutoff: float, elements: tuple[str, ...], bar: Progress, what: str) -> Dataset:  # type: ignore[type-arg]
@@ -24,8 +24,10 @@ def build_dataset(frames: list, model_cutoff: float, elements: tuple[str, ...], 
     return dataset
 
 
-def initial_model(config: Config, split: Split, train: Dataset, elements: tuple[str, ...], backend: str) -> Potential:
-    """A potential with the training set's statistics and seeded random weights."""
+def initial_model(
+    config: Config, split: Split, train: Dataset, elements: tuple[str, ...], backend: str, folder: Path
+) -> Potential:
+    """A potential with the training set's statistics and seeded random weights, or the model to be fine-tuned."""
     isolated = None if config.data.shifts == "fit" else split.isolated
     if config.data.shifts == "isolated" and isolated is None:
         raise DataError("data.shifts is isolated, but there is no isolated atom: name a file as data.isolated_atoms")
@@ -37,8 +39,29 @@ def initial_model(config: Config, split: Split, train: Dataset, elements: tuple[
         binding = sum(rest) / len(rest) if rest else 0.0
         shifts = {e: s + binding for e, s in shifts.items()}
     torch.manual_seed(config.training.seed)
+    if config.training.start_from is not None:
+        return _fine_tuned(config, folder / config.training.start_from, split, elements, backend)
     values = torch.tensor([shifts[e] for e in elements], dtype=torch.float64)
     return Potential(config.model, elements, values, statistics.scale, statistics.mean_neighbours, backend)
+
+
+def _fine_tuned(config: Config, path: Path, split: Split, elements: tuple[str, ...], backend: str) -> Potential:
+    """A trained model to go on with: its architecture, elements and scale; its shifts unless others are asked for."""
+    model = load_model(path, backend)
+    differing = differing_keys(model.config.model_dump(mode="json"), config.model.model_dump(mode="json"))
+    if differing:
+        raise ConfigError(
+            f"{path} has another {', '.join(f'model.{d}' for d in differing)}; give the model it was made with"
+        )
+    missing = [e for e in elements if e not in model.elements]
+    if missing:
+        raise DataError(f"{path} does not know {', '.join(missing)}, which the training frames hold")
+    if config.data.shifts != "auto":
+        isolated = split.isolated if config.data.shifts == "isolated" else None
+        shifts = element_shifts(split.train, elements, isolated)
+        for place, element in enumerate(model.elements):
+            model.shifts[place] = shifts.get(element, float(model.shifts[place]))
+    return model
 
 
 def train_run(
@@ -56,9 +79,35 @@ def train_run(
     torch.set_num_threads(config.training.threads)
     split = load_split(config, folder)
     elements = split.elements
+    if config.training.start_from is not None:
+        elements = load_model(folder / config.training.start_from, backend).elements
     train = build_dataset(split.train, config.model.cutoff, elements, bar, "training")
     valid = build_dataset(split.valid, config.model.cutoff, elements, bar, "validation")
-    model = initial_model(config, split, train, elements, backend)
+    results: dict[str, dict[str, float]] = {}
+    for member in range(config.training.committee):
+        # same frames, other weights and another order of frames
+        own = config.training.model_copy(update={"seed": config.training.seed + 1000 * member})
+        of_member = config.model_copy(update={"training": own})
+        place = output / f"{MEMBER}{member}" if config.training.committee > 1 else output
+        trained = _train_one(of_member, place, folder, restart, backend, bar, split, train, valid, elements)
+        results |= {f"{place.name} {k}": v for k, v in trained.items()} if place != output else trained
+    return results
+
+
+def _train_one(
+    config: Config,
+    output: Path,
+    folder: Path,
+    restart: bool,
+    backend: str,
+    bar: Progress,
+    split: Split,
+    train: Dataset,
+    valid: Dataset,
+    elements: tuple[str, ...],
+) -> dict[str, dict[str, float]]:
+    """Train one model, or go on with it: errors of the best one, by set."""
+    model = initial_model(config, split, train, elements, backend, folder)
     trainer = Trainer(config, model, train, valid, output)
     if (output / CHECKPOINT_FILE).exists() and not restart:
         trainer.resume()

@@ -18,8 +18,7 @@ from tensorboardX import SummaryWriter
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from cartalg.data.graphs import Graph
-from cartalg.model import Potential, Prediction
+from cartalg.model import Potential
 from cartalg.train.checkpoint import (
     CHECKPOINT_FILE,
     MODEL_FILE,
@@ -28,27 +27,12 @@ from cartalg.train.checkpoint import (
     save_model,
     write_tensors,
 )
-from cartalg.train.config import Config, TrainingConfig
-from cartalg.train.dataset import Dataset, Labels
+from cartalg.train.config import Config, LossWeights
+from cartalg.train.dataset import Dataset
+from cartalg.train.loss import loss, penalty
 from cartalg.train.metrics import compare
 
 METRICS_FILE = "metrics.csv"
-
-
-def loss(prediction: Prediction, labels: Labels, graph: Graph, weights: TrainingConfig) -> Tensor:
-    """Weighted mean squares of energy per atom, force and stress components; unlabelled entries are left out."""
-    atoms = graph.atoms_per_frame
-    total = prediction.energy.new_zeros(())
-    if weights.energy_weight and labels.has_energy.any():
-        difference = ((prediction.energy - labels.energy) / atoms)[labels.has_energy]
-        total = total + weights.energy_weight * (difference**2).mean()
-    if weights.forces_weight and labels.has_forces.any() and prediction.forces is not None:
-        difference = (prediction.forces - labels.forces.to(prediction.forces.dtype))[labels.has_forces[graph.frame]]
-        total = total + weights.forces_weight * (difference**2).mean()
-    if weights.stress_weight and labels.has_stress.any() and prediction.virial is not None:
-        stress = prediction.virial[labels.has_stress] / graph.volume[labels.has_stress, None, None]
-        total = total + weights.stress_weight * ((stress - labels.stress[labels.has_stress]) ** 2).mean()
-    return total
 
 
 @dataclass
@@ -110,9 +94,15 @@ class Trainer:
         self.output.mkdir(parents=True, exist_ok=True)
         truncate_metrics(self.output / METRICS_FILE, self.state.epoch)
         board = SummaryWriter(str(self.output / "tensorboard"), purge_step=self.state.epoch + 1)
+        patience = self.config.training.early_stopping
         for epoch in range(self.state.epoch, self.config.training.epochs):
+            if patience and self.state.epoch - self.state.best_epoch >= patience:
+                break
             train_loss = self._epoch(epoch, on_step)
-            row = {"epoch": float(epoch + 1), "train_loss": train_loss, **self._validate()}
+            weights = self.config.training.weights_at(epoch)
+            row = {"epoch": float(epoch + 1), "train_loss": train_loss, **self._validate(weights)}
+            if epoch and weights != self.config.training.weights_at(epoch - 1):
+                self.state.best_loss = math.inf  # a new stage: losses before it measure something else
             row["learning_rate"] = self.learning_rate((epoch + 1) * self.steps_per_epoch)
             self.state.epoch = epoch + 1
             if row["valid_loss"] < self.state.best_loss:
@@ -128,6 +118,7 @@ class Trainer:
 
     def _epoch(self, epoch: int, on_step: Callable[[], None]) -> float:
         settings = self.config.training
+        weights = settings.weights_at(epoch)
         self.model.train()
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.train_set.frames), generator=generator).tolist()
@@ -138,10 +129,8 @@ class Trainer:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.learning_rate(epoch * self.steps_per_epoch + number)
             self.optimizer.zero_grad(set_to_none=True)
-            prediction = self.model(
-                graph, forces=settings.forces_weight > 0, virial=settings.stress_weight > 0, training=True
-            )
-            value = loss(prediction, labels, graph, settings)
+            prediction = self.model(graph, forces=weights.forces > 0, virial=weights.stress > 0, training=True)
+            value = loss(prediction, labels, graph, weights, settings)
             if not torch.isfinite(value):
                 raise FloatingPointError(
                     f"the loss is not finite in epoch {epoch + 1}; lower training.learning_rate or check the labels"
@@ -154,20 +143,16 @@ class Trainer:
             on_step()
         return total / len(order)
 
-    def _validate(self) -> dict[str, float]:
+    def _validate(self, weights: LossWeights) -> dict[str, float]:
         """Errors of the averaged weights on the validation frames, and the loss that selects the best model."""
         settings, dataset = self.config.training, self.valid_set
         result = compare(self.best_model, dataset.frames, dataset.graphs, settings.batch_size)
-        weights = {
-            "energy_per_atom": settings.energy_weight,
-            "forces": settings.forces_weight,
-            "stress": settings.stress_weight,
-        }
         total = 0.0
-        for quantity, weight in weights.items():
+        terms = {"energy_per_atom": weights.energy, "forces": weights.forces, "stress": weights.stress}
+        for quantity, weight in terms.items():
             if quantity in result.reference:
-                reference, predicted = result.pair(quantity)
-                total += weight * float(((predicted - reference) ** 2).mean())
+                reference, predicted = (torch.from_numpy(values) for values in result.pair(quantity))
+                total += weight * float(penalty(predicted - reference, settings).mean())
         return {"valid_loss": total, **{f"valid_{k}": v for k, v in result.errors().items()}}
 
     def save(self) -> None:

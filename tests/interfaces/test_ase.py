@@ -103,3 +103,24 @@ def test_bad_systems_are_explained(model):
             atoms.get_potential_energy()
     with pytest.raises(ValueError, match="skin"):
         CartalgCalculator(model, skin=-1)
+
+
+def test_a_committee_gives_means_and_deviations(model):
+    torch.manual_seed(1)
+    other = Potential(model.config, model.elements, scale=0.2, mean_neighbours=10.0)
+    atoms, alone = crystal(), []
+    for member in (model, other):
+        atoms.calc = CartalgCalculator(member)
+        alone.append((atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()))
+        assert not any("std" in name for name in atoms.calc.results)
+    atoms.calc = CartalgCalculator([model, other])
+    assert atoms.get_potential_energy() == pytest.approx((alone[0][0] + alone[1][0]) / 2)
+    np.testing.assert_allclose(atoms.get_forces(), (alone[0][1] + alone[1][1]) / 2)
+    np.testing.assert_allclose(atoms.calc.results["forces_std"], abs(alone[0][1] - alone[1][1]) / 2)
+    np.testing.assert_allclose(atoms.calc.results["stress_std"], abs(alone[0][2] - alone[1][2]) / 2)
+    assert atoms.calc.results["energy_std"] == pytest.approx(abs(alone[0][0] - alone[1][0]) / 2)
+    stranger = Potential(model.config, ("Cu",), scale=0.2)
+    with pytest.raises(ValueError, match="same elements"):
+        CartalgCalculator([model, stranger])
+    with pytest.raises(ValueError, match="at least one"):
+        CartalgCalculator([])

@@ -155,15 +155,11 @@ def test_results_do_not_depend_on_the_number_of_threads():
             torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-11)
 
 
-def test_a_backend_that_cannot_run_raises(monkeypatch):
+def test_a_backend_that_cannot_run_raises():
     with pytest.raises(ValueError, match="auto, numba, torch"):
         resolve("cuda")
     with pytest.raises(RuntimeError, match="CPU only"):
         resolve("numba", torch.zeros(1, device="meta"))
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(RuntimeError, match="not installed"):
-        resolve("numba", torch.zeros(1))
-    monkeypatch.undo()
     assert resolve("auto", torch.zeros(1)) is Backend.NUMBA
     assert resolve("auto", torch.zeros(1, device="meta")) is Backend.TORCH
 

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 import torch
+import yaml
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import read, write
@@ -16,9 +17,12 @@ from typer.testing import CliRunner
 
 from cartalg.cli import app
 from cartalg.data.frames import DataError
+from cartalg.interfaces.ase import CartalgCalculator
+from cartalg.model import Potential
 from cartalg.train.checkpoint import CheckpointError, load_model, read_tensors, save_model
-from cartalg.train.config import ConfigError, load_config, parse_config
-from cartalg.train.dataset import load_split
+from cartalg.train.config import ConfigError, LossWeights, TrainingConfig, load_config, parse_config
+from cartalg.train.dataset import Dataset, load_split
+from cartalg.train.loss import loss, penalty
 
 BASE = {"data": {"train": "a.xyz"}}
 
@@ -127,7 +131,7 @@ def test_mistakes_are_one_line_without_a_traceback(data_folder, make_config, tmp
         (("train", make_config(train_count=100), "--data-dir", data_folder, "--output", tmp_path / "r"), "20 frames"),
         (("evaluate", tmp_path, data_folder / "test.xyz"), "no model.safetensors"),
         (("inspect", "coupling", "1", "1", "3"), "must lie between"),
-        (("inspect", "projector", "2", "--format", "html"), "unicode, latex or json"),
+        (("inspect", "projector", "2", "--format", "html"), "one of unicode, latex, mathml, json, sympy"),
         (("generate", "--max-rank", "0", "--out", tmp_path / "k"), "at least 1"),
     ]:
         result = run(*arguments)
@@ -222,7 +226,7 @@ def test_isolated_atoms_or_a_fit_give_the_shifts(data_folder, make_config, tmp_p
         config = load_config(make_config(**data))
         split = load_split(config, data_folder)
         dataset = Dataset.build(split.train, 3.0, split.elements)
-        return initial_model(config, split, dataset, split.elements, "auto").shifts
+        return initial_model(config, split, dataset, split.elements, "auto", data_folder).shifts
 
     given = shifts(isolated_atoms=str(tmp_path / "isolated.xyz"))
     assert float(given[1] - given[0]) == pytest.approx(-20)
@@ -230,3 +234,84 @@ def test_isolated_atoms_or_a_fit_give_the_shifts(data_folder, make_config, tmp_p
     assert torch.equal(fitted, shifts())
     with pytest.raises(DataError, match="no isolated atom"):
         shifts(shifts="isolated")
+
+
+def test_losses_are_what_they_say():
+    difference = torch.tensor([-3.0, 0.5, 0.0])
+    of = lambda **changes: penalty(difference, TrainingConfig(**changes)).tolist()  # noqa: E731
+    assert of() == [9.0, 0.25, 0.0]
+    assert of(loss="mae") == [3.0, 0.5, 0.0]
+    assert of(loss="huber", huber_delta=1.0) == [2.5, 0.125, 0.0]
+
+
+def test_loss_weights_change_with_the_epoch():
+    stages = ({"epoch": 3, "energy_weight": 7.0}, {"epoch": 5, "forces_weight": 0.0, "stress_weight": 2.0})
+    settings = TrainingConfig(epochs=9, energy_weight=1, forces_weight=4, stages=stages)
+    assert settings.weights_at(2) == LossWeights(1, 4, 0)
+    assert settings.weights_at(4) == LossWeights(7, 4, 0)
+    assert settings.weights_at(8) == LossWeights(7, 0, 2)
+    assert settings.learns == (True, True, True)
+    with pytest.raises(ConfigError, match="stages must begin one after the other, before epoch 9"):
+        parse_config({**BASE, "training": {"epochs": 9, "stages": [{"epoch": 9}]}}, "config.yaml")
+    with pytest.raises(ConfigError, match=r"unknown key training\.stages"):
+        parse_config({**BASE, "training": {"stages": [{"epoch": 1, "force_weight": 1}]}}, "config.yaml")
+
+
+def test_frames_of_several_files_with_weights_of_their_own(data_folder, make_config):
+    config = make_config()
+    values = yaml.safe_load(config.read_text())
+    values["data"] |= {"train": [{"file": "train.xyz", "count": 8, "weight": 2.5}, {"file": "test.xyz"}]}
+    split = load_split(parse_config(values, "config"), data_folder)
+    weights = sorted(f.weight for f in (*split.train, *split.valid))
+    assert weights == [1.0] * 6 + [2.5] * 8
+    dataset = Dataset.build(split.train, 3.0, split.elements)
+    model = Potential(parse_config(values, "config").model, split.elements)
+    graph, labels = dataset.batch(range(len(split.train)))
+    p = model(graph, training=True)
+    settings = TrainingConfig()
+    whole = loss(p, labels, graph, LossWeights(1, 0, 0), settings)
+    difference = (p.energy - labels.energy) / graph.atoms_per_frame
+    assert whole.item() == pytest.approx((labels.weight * difference**2).mean().item())
+    with pytest.raises(ConfigError, match="its own count"):
+        parse_config({"data": {"train": [{"file": "a"}], "train_count": 3}}, "config")
+
+
+def test_training_stops_when_nothing_gets_better(data_folder, make_config, tmp_path):
+    settings = {"epochs": 40, "early_stopping": 2, "learning_rate": 1e-9}
+    out = tmp_path / "run"
+    result = run("train", make_config(training=settings), "--data-dir", data_folder, "--output", out)
+    assert result.exit_code == 0, result.output
+    rows = (out / "metrics.csv").read_text().splitlines()
+    assert 2 < len(rows) < 40
+    again = run("train", make_config(training=settings), "--data-dir", data_folder, "--output", out)
+    assert again.exit_code == 0
+    assert (out / "metrics.csv").read_text().splitlines() == rows
+
+
+def test_fine_tuning_goes_on_from_a_model(data_folder, make_config, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run("train", make_config(), "--data-dir", data_folder, "--output", first).exit_code == 0
+    settings = {"start_from": str(first), "learning_rate": 1e-6, "epochs": 1}
+    result = run("train", make_config(training=settings), "--data-dir", data_folder, "--output", second)
+    assert result.exit_code == 0, result.output
+    start, end = load_model(first), load_model(second)
+    assert end.elements == start.elements
+    assert torch.equal(end.shifts, start.shifts)
+    torch.testing.assert_close(end.embedding, start.embedding, atol=1e-3, rtol=1e-3)
+    other = run("train", make_config({"channels": 8}, settings), "--data-dir", data_folder, "--output", tmp_path / "x")
+    assert other.exit_code == 1
+    assert "another model.channels" in other.stderr.replace("\n", " ")
+
+
+def test_a_committee_is_trained_and_used(data_folder, make_config, tmp_path):
+    out = tmp_path / "run"
+    settings = {"committee": 2, "epochs": 2}
+    result = run("train", make_config(training=settings), "--data-dir", data_folder, "--output", out)
+    assert result.exit_code == 0, result.output
+    calculator = CartalgCalculator(out)
+    assert len(calculator.models) == 2
+    assert not torch.equal(calculator.models[0].embedding, calculator.models[1].embedding)
+    atoms = read(data_folder / "test.xyz", 0)
+    atoms.calc = calculator
+    atoms.get_forces()
+    assert calculator.results["forces_std"].max() > 0
