@@ -6,6 +6,7 @@
 Source: docs/theory.md, section 5; Zaverkin et al. 2024 (arXiv:2405.14253).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from cartalg.inference import Engine, Watch
 from cartalg.nn.interaction import EdgeConvolution, Interaction, ProductBasis, Residual
 from cartalg.nn.nonlinear import Gate, RMSNorm
 from cartalg.nn.repulsion import zbl_energy
-from cartalg.ops import Backend, open_kernels
+from cartalg.ops import Backend, Edges, open_kernels
 from cartalg.ops.functional import resolve
 from cartalg.symbolic.coupling import irreps_up_to
 
@@ -219,6 +220,38 @@ class Potential(nn.Module):
             slope = torch.autograd.grad(atomic.sum(), vectors, create_graph=training)[0] if wanted else None
         return self._prediction(graph, atomic if training else atomic.detach(), slope, forces, virial)
 
+    def hessian(self, graph: Graph, progress: Callable[[int, int], None] | None = None) -> Tensor:
+        """Second derivatives of the energy with respect to positions, exact: one backward pass a coordinate.
+
+        Args:
+            graph: One frame.
+            progress: Called with (coordinates done, coordinates in all).
+        Returns:
+            eV/angstrom^2, shape [3 atoms, 3 atoms], float64, symmetric to rounding.
+        Raises:
+            ValueError: If the graph holds several frames.
+        """
+        if graph.n_frames != 1:
+            raise ValueError(f"a Hessian is of one frame, got a batch of {graph.n_frames}")
+        count, edges = 3 * len(graph.species), graph.edges
+        vectors = graph.vectors.to(self.dtype).detach().requires_grad_()
+        (slope,) = torch.autograd.grad(self.energies(graph, vectors).sum(), vectors, create_graph=True)
+        gradient = -self._to_atoms(slope, edges).flatten()
+        rows = vectors.new_zeros(count, count, dtype=torch.float64)
+        for place in range(count):
+            if gradient.requires_grad:  # without edges there is nothing to differentiate
+                (second,) = torch.autograd.grad(gradient[place], vectors, retain_graph=True)
+                rows[place] = -self._to_atoms(second, edges).flatten()
+            if progress:
+                progress(place + 1, count)
+        return rows
+
+    @staticmethod
+    def _to_atoms(slope: Tensor, edges: Edges) -> Tensor:
+        """Minus the derivative with respect to positions, from that with respect to edge vectors: [atoms, 3]."""
+        total = slope.new_zeros(len(edges.col_ptr) - 1, 3)
+        return total.index_add(0, edges.receiver, slope).index_add(0, edges.sender, slope, alpha=-1)
+
     def _engine_serves(self, graph: Graph) -> bool:
         """Whether the engine computes this model: Numba kernels, tabulated radial weights, nothing between layers."""
         numba = resolve(self.backend, self.embedding, graph.vectors) is Backend.NUMBA
@@ -234,8 +267,7 @@ class Potential(nn.Module):
         energy = atomic.new_zeros(graph.n_frames).index_add(0, graph.frame, atomic)
         force = strain = None
         if forces and slope is not None:
-            force = slope.new_zeros(len(graph.species), 3)
-            force = force.index_add(0, graph.edges.receiver, slope).index_add(0, graph.edges.sender, slope, alpha=-1)
+            force = Potential._to_atoms(slope, graph.edges)
         if virial and slope is not None:
             outer = graph.vectors.to(slope.dtype)[:, :, None] * slope[:, None, :]
             outer = (outer + outer.transpose(1, 2)) / 2

@@ -91,6 +91,17 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
             for name in found[0].keys() - {"energies"}:
                 self.results[f"{name}_std"] = np.std([f[name] for f in found], axis=0)
 
+    def get_hessian(self, atoms: Atoms) -> np.ndarray[Any, Any]:
+        """Exact second derivatives of the energy in eV/angstrom^2, [3 atoms, 3 atoms]; a committee's mean.
+
+        `ase.vibrations.VibrationsData.from_2d(atoms, calc.get_hessian(atoms))` gives modes and frequencies.
+
+        Raises:
+            DataError: As a calculation does.
+        """
+        graph = self._graph_of(atoms)
+        return np.mean([model.hessian(graph).numpy() for model in self.models], axis=0)  # type: ignore[no-any-return]
+
     def _graph_of(self, atoms: Atoms) -> Graph:
         """Pairs within cutoff + skin, from the last search if that is certain to hold every pair in the cutoff."""
         cutoff = self.model.config.cutoff

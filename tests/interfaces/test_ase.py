@@ -1,3 +1,6 @@
+import contextlib
+import tempfile
+
 import numpy as np
 import pytest
 import torch
@@ -124,3 +127,18 @@ def test_a_committee_gives_means_and_deviations(model):
         CartalgCalculator([model, stranger])
     with pytest.raises(ValueError, match="at least one"):
         CartalgCalculator([])
+
+
+def test_vibrations_from_the_exact_hessian(model):
+    from ase.optimize import BFGS
+    from ase.vibrations import Vibrations, VibrationsData
+
+    atoms = molecule("H2O")
+    atoms.calc = CartalgCalculator(model)
+    BFGS(atoms, logfile=None).run(fmax=1e-5, steps=300)
+    exact = VibrationsData.from_2d(atoms, atoms.calc.get_hessian(atoms)).get_energies()
+    numeric = Vibrations(atoms, delta=1e-3, nfree=4, name="vib")
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        numeric.run()
+        energies = numeric.get_energies()
+    np.testing.assert_allclose(exact[-3:].real, energies[-3:].real, rtol=1e-4)

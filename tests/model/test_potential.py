@@ -182,6 +182,27 @@ def test_isolated_atoms_have_an_energy_and_no_force(model):
     assert predict(model, far)[0] == pytest.approx(predict(model, Atoms("C"))[0] + predict(model, Atoms("O"))[0])
 
 
+@pytest.mark.parametrize("name", ["default", "two-body, with repulsion", "shared weights, gate and norm"])
+def test_hessian_is_the_derivative_of_the_forces(name):
+    model, atoms = potential(name), molecule("H2O")
+    hessian = model.hessian(build_graph(atoms, model.config.cutoff, model.elements)).numpy()
+    np.testing.assert_allclose(hessian, hessian.T, atol=1e-10)
+    np.testing.assert_allclose(hessian.reshape(3, 3, 9).sum(0), 0, atol=1e-10)  # a translation costs nothing
+    h = 1e-4
+    for place in range(9):
+        forces = []
+        for shift in (-2 * h, -h, h, 2 * h):
+            moved = atoms.copy()
+            moved.positions.reshape(-1)[place] += shift
+            forces.append(predict(model, moved)[1].reshape(-1))
+        slope = (forces[0] - 8 * forces[1] + 8 * forces[2] - forces[3]) / (12 * h)
+        np.testing.assert_allclose(hessian[place], -slope, atol=1e-7)
+    assert (model.hessian(build_graph(Atoms("C"), 3.5, model.elements)) == 0).all()
+    batch = collate([build_graph(a, 3.5, model.elements) for a in (atoms, atoms)])
+    with pytest.raises(ValueError, match="one frame"):
+        model.hessian(batch)
+
+
 def test_a_batch_of_frames_without_edges_trains():
     model = potential()
     graph = collate([build_graph(Atoms(s), 3.5, ELEMENTS) for s in ("C", "H")])
