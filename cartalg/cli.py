@@ -362,6 +362,9 @@ def errors_table(result: dict[str, float], title: str) -> Table:
         rmse = result.get(f"{quantity}_rmse_{UNIT_SUFFIX[quantity]}")
         if mae is not None and rmse is not None:
             table.add_row(quantity.replace("_", " "), f"{mae:.3g}", f"{rmse:.3g}", unit)
+    for name in (key.removesuffix("_relative_rmse_percent") for key in result if key.endswith("relative_rmse_percent")):
+        relative = f"as in the file; RMSE {result[f'{name}_relative_rmse_percent']:.3g} % of the spread"
+        table.add_row(name, f"{result[f'{name}_mae']:.3g}", f"{result[f'{name}_rmse']:.3g}", relative)
     return table
 
 

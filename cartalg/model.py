@@ -7,75 +7,23 @@ Source: docs/theory.md, section 5; Zaverkin et al. 2024 (arXiv:2405.14253).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from ase.data import atomic_numbers, covalent_radii
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
+from cartalg.architecture import ModelConfig
 from cartalg.data.graphs import Graph
 from cartalg.inference import Engine, Watch
+from cartalg.nn.heads import TensorHead
 from cartalg.nn.interaction import EdgeConvolution, Interaction, ProductBasis, Residual
 from cartalg.nn.nonlinear import Gate, RMSNorm
 from cartalg.nn.repulsion import zbl_energy
 from cartalg.ops import Backend, Edges, open_kernels
 from cartalg.ops.functional import resolve
-from cartalg.symbolic.coupling import irreps_up_to
-
-
-class ModelConfig(BaseModel):
-    """Architecture of a potential. Lengths in angstrom, energies in eV."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    cutoff: float = Field(5.0, gt=0, description="neighbours are atoms closer than this, in angstrom")
-    channels: int = Field(32, ge=1, description="channels of every feature")
-    layers: int = Field(2, ge=1, description="message-passing layers")
-    hidden_rank: int = Field(1, ge=0, description="highest rank of the features passed between layers")
-    edge_rank: int = Field(2, ge=1, description="highest rank of the edge harmonics and of the product basis' input")
-    correlation: int = Field(3, ge=1, le=4, description="body order of the product basis: 1 to 4 factors")
-    parity: Literal["even", "full"] = Field("even", description="natural parity only, or both parities of each rank")
-    product: Literal["limited", "complete", "ordered"] = Field(
-        "limited",
-        description="product basis: limited to the features' own irreps (the paper's symmetric product), complete, or "
-        "with every order of the factors apart (the paper's full product)",
-    )
-    latent_channels: int | None = Field(None, ge=1, description="channels of the product basis; by default `channels`")
-    element_weights: bool = Field(True, description="weights of the product basis for each element, or shared by all")
-    gate: bool = Field(False, description="gate the features between layers by scalars")
-    norm: bool = Field(False, description="normalise the features between layers over channels")
-    zbl: bool = Field(False, description="add the Ziegler-Biersack-Littmark repulsion of nuclei at short range")
-    n_bessel: int = Field(8, ge=1, description="radial Bessel functions")
-    radial_hidden: tuple[int, ...] = Field((64, 64), min_length=1, description="widths of the radial network")
-    knots: int = Field(256, ge=4, description="intervals of the radial spline table")
-    radial_mode: Literal["table", "direct"] = Field("table", description="spline table, or the network on each edge")
-    readout_hidden: int = Field(16, ge=1, description="width of the last readout")
-    dtype: Literal["float32", "float64"] = Field("float32", description="precision of the model")
-    kernels: str | None = Field(None, description="folder of a kernel set made by `cartalg generate`")
-
-    @field_validator("radial_hidden")
-    @classmethod
-    def _positive(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
-        if any(w < 1 for w in widths):
-            raise ValueError("every width must be at least 1")
-        return widths
-
-    def kernel_names(self) -> list[tuple[str, str]]:
-        """(convolution, product) kernel of each layer."""
-        names = []
-        for layer in range(self.layers):
-            first, last = layer == 0, layer == self.layers - 1
-            convolution = (
-                f"convolution_even_h0_e{self.edge_rank}"
-                if first or self.hidden_rank == 0
-                else f"convolution_{self.parity}_h{self.hidden_rank}_e{self.edge_rank}"
-            )
-            out = 0 if last else self.hidden_rank
-            product = f"product_{self.parity}_{self.product}_a{self.edge_rank}_o{out}_n{self.correlation}"
-            names.append((convolution, product))
-        return names
+from cartalg.symbolic.coupling import Irrep, irreps_up_to
 
 
 @dataclass(frozen=True)
@@ -87,12 +35,14 @@ class Prediction:
         atomic_energies: eV, float64, shape [atoms].
         forces: eV/angstrom, shape [atoms, 3]; None if not asked for.
         virial: Strain derivative dE/d(strain) in eV, shape [frames, 3, 3]; None if not asked for.
+        properties: Tensors by name, [frames, 3, ..] or, if atomic, [atoms, 3, ..], in the units of the training data.
     """
 
     energy: Tensor
     atomic_energies: Tensor
     forces: Tensor | None = None
     virial: Tensor | None = None
+    properties: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Potential(nn.Module):
@@ -143,6 +93,7 @@ class Potential(nn.Module):
         radial = (config.cutoff, config.n_bessel, config.radial_hidden, config.knots)
         self.interactions = nn.ModuleList()
         self.readouts = nn.ParameterList()
+        outputs: list[tuple[Irrep, ...]] = []
         incoming = irreps_up_to(0)
         features = irreps_up_to(config.edge_rank, full)
         for convolution_name, product_name in config.kernel_names():
@@ -159,8 +110,12 @@ class Potential(nn.Module):
             self.interactions.append(Interaction(convolution, product, residual, after))
             self.readouts.append(nn.Parameter(torch.randn(channels)))
             incoming = product.outputs
+            outputs.append(product.outputs)
         self.last_readout = nn.Sequential(
             nn.Linear(channels, config.readout_hidden), nn.SiLU(), nn.Linear(config.readout_hidden, 1)
+        )
+        self.heads = nn.ModuleDict(
+            {p.name: TensorHead(p.tensor, outputs, channels, count, kernels, backend) for p in config.properties}
         )
         self._engine: Engine | None = None
         self._watch: Watch | None = None
@@ -172,21 +127,45 @@ class Potential(nn.Module):
         """Precision of the parameters."""
         return self.embedding.dtype
 
-    def energies(self, graph: Graph, vectors: Tensor) -> Tensor:
+    def features(self, graph: Graph, vectors: Tensor) -> list[Tensor]:
+        """Features of every layer, [atoms, components, channels], from edge vectors [edges, 3] in angstrom."""
+        h, found = self.embedding[graph.species][:, None, :], []
+        direct = self.config.radial_mode == "direct"
+        for interaction in self.interactions:
+            h = interaction(graph.species, h, graph.edges, vectors, self.backend, direct)
+            found.append(h)
+        return found
+
+    def energies(self, graph: Graph, vectors: Tensor, features: list[Tensor] | None = None) -> Tensor:
         """Energy of each atom in eV, float64 [atoms], differentiable to the edge vectors [edges, 3] in angstrom."""
-        config, species = self.config, graph.species
-        h = self.embedding[species][:, None, :]
-        total = vectors.new_zeros(len(species))
-        for interaction, readout in zip(self.interactions, self.readouts, strict=True):
-            h = interaction(species, h, graph.edges, vectors, self.backend, config.radial_mode == "direct")
-            total = total + h[:, 0] @ readout / config.channels**0.5
-        total = self._with_shifts(graph, total + self.last_readout(h[:, 0])[:, 0])
-        return total + self._repulsion(graph, vectors) if config.zbl else total
+        features = self.features(graph, vectors) if features is None else features
+        total = vectors.new_zeros(len(graph.species))
+        for h, readout in zip(features, self.readouts, strict=True):
+            total = total + h[:, 0] @ readout / self.config.channels**0.5
+        total = self._with_shifts(graph, total + self.last_readout(features[-1][:, 0])[:, 0])
+        return total + self._repulsion(graph, vectors) if self.config.zbl else total
+
+    def properties(self, graph: Graph, features: list[Tensor]) -> dict[str, Tensor]:
+        """Tensor properties by name: of atoms, or summed over each frame."""
+        found = {}
+        for wanted in self.config.properties:
+            values = self.heads[wanted.name](graph.species, features)
+            if wanted.per == "frame":
+                values = values.new_zeros(graph.n_frames, *values.shape[1:]).index_add(0, graph.frame, values)
+            found[wanted.name] = values
+        return found
 
     def _repulsion(self, graph: Graph, vectors: Tensor) -> Tensor:
         return zbl_energy(graph, vectors, self.numbers, self.radii)
 
-    def forward(self, graph: Graph, forces: bool = True, virial: bool = False, training: bool = False) -> Prediction:
+    def forward(
+        self,
+        graph: Graph,
+        forces: bool = True,
+        virial: bool = False,
+        training: bool = False,
+        properties: bool = False,
+    ) -> Prediction:
         """Predict a batch.
 
         Args:
@@ -194,6 +173,7 @@ class Potential(nn.Module):
             forces: Ask for forces.
             virial: Ask for the strain derivative of the energy; divide by the cell volume for the stress.
             training: Keep the graph, so that a loss on forces can be differentiated.
+            properties: Ask for the tensor properties that the model has heads for.
         """
         wanted = forces or virial
         if not training and self._engine_serves(graph):
@@ -211,14 +191,23 @@ class Potential(nn.Module):
                     (push,) = torch.autograd.grad(repulsion.sum(), leaf)
                 atomic = atomic + repulsion.detach()
                 d_vectors = None if d_vectors is None else d_vectors + push.to(d_vectors.dtype)
-            return self._prediction(graph, atomic, d_vectors, forces, virial)
+            found = self._prediction(graph, atomic, d_vectors, forces, virial)
+            if properties and self.config.properties:
+                with torch.no_grad():
+                    tensors = self.properties(graph, self.features(graph, graph.vectors.to(self.dtype)))
+                found = replace(found, properties=tensors)
+            return found
         vectors = graph.vectors.to(self.dtype).detach()  # a leaf of its own: the graph is shared
         with torch.set_grad_enabled(wanted or training):
             if wanted:
                 vectors.requires_grad_()
-            atomic = self.energies(graph, vectors)
+            features = self.features(graph, vectors)
+            atomic = self.energies(graph, vectors, features)
+            tensors = self.properties(graph, features) if properties else {}
             slope = torch.autograd.grad(atomic.sum(), vectors, create_graph=training)[0] if wanted else None
-        return self._prediction(graph, atomic if training else atomic.detach(), slope, forces, virial)
+        if not training:
+            atomic, tensors = atomic.detach(), {name: value.detach() for name, value in tensors.items()}
+        return replace(self._prediction(graph, atomic, slope, forces, virial), properties=tensors)
 
     def hessian(self, graph: Graph, progress: Callable[[int, int], None] | None = None) -> Tensor:
         """Second derivatives of the energy with respect to positions, exact: one backward pass a coordinate.

@@ -6,7 +6,7 @@ calculator that ASE attaches. Units: eV, eV/angstrom, eV/angstrom^3 with ASE's s
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,23 @@ class DataError(ValueError):
 
 
 @dataclass(frozen=True)
+class TensorLabel:
+    """A tensor among the labels: its name, number of indices, whether each atom has one, and its name in the file."""
+
+    name: str
+    order: int
+    atomic: bool = False
+    key: str | None = None
+
+
+@dataclass(frozen=True)
 class Keys:
     """Names of the labels in the file; None means the usual names."""
 
     energy: str | None = None
     forces: str | None = None
     stress: str | None = None
+    tensors: tuple[TensorLabel, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,7 @@ class Frame:
         source: File and frame number, for messages.
         isolated: True for a single atom that gives an element's reference energy.
         weight: Of this frame in a loss.
+        tensors: Tensor labels by name, shape [1, 3, ..] or, if atomic, [atoms, 3, ..], in the file's units.
     """
 
     atoms: Atoms
@@ -52,6 +64,7 @@ class Frame:
     source: str
     isolated: bool = False
     weight: float = 1.0
+    tensors: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
 
 def read_frames(path: str | Path, keys: Keys | None = None, numbers: Sequence[int] | None = None) -> list[Frame]:
@@ -110,12 +123,29 @@ def to_frame(atoms: Atoms, keys: Keys | None = None, source: str = "frame") -> F
     if isolated and len(atoms) != 1:
         raise DataError(f"{source}: config_type={kind} but {len(atoms)} atoms; an isolated atom is one atom")
     plain = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    return Frame(plain, energy, forces, stress, source, isolated)
+    tensors = {label.name: value for label in keys.tensors if (value := _tensor(atoms, label, source)) is not None}
+    return Frame(plain, energy, forces, stress, source, isolated, tensors=tensors)
 
 
-def _label(atoms: Atoms, name: str, key: str | None, source: str) -> Any:
+def _tensor(atoms: Atoms, label: TensorLabel, source: str) -> np.ndarray[Any, Any] | None:
+    """A tensor label with its full shape, or None if the frame has none."""
+    raw = _label(atoms, label.name, label.key, source, atomic=label.atomic)
+    if raw is None:
+        return None
+    shape = (len(atoms) if label.atomic else 1, *[3] * label.order)
+    value = np.array(raw, dtype=float)
+    if value.size != int(np.prod(shape)):
+        raise DataError(
+            f"{source}: {label.name} must have {int(np.prod(shape))} numbers, shape {shape}, got {value.size}"
+        )
+    if not np.isfinite(value).all():
+        raise DataError(f"{source}: {label.name} is not finite; remove the frame or the label")
+    return value.reshape(shape)
+
+
+def _label(atoms: Atoms, name: str, key: str | None, source: str, atomic: bool = False) -> Any:
     """The raw label, or None if there is none under any of the usual names."""
-    stores: list[dict[str, Any]] = [atoms.arrays if name == "forces" else atoms.info]
+    stores: list[dict[str, Any]] = [atoms.arrays if name == "forces" or atomic else atoms.info]
     results = getattr(atoms.calc, "results", {}) if atoms.calc is not None else {}
     if key is not None:
         for store in (*stores, results):
@@ -142,7 +172,9 @@ def _full_stress(stress: np.ndarray[Any, Any], source: str) -> np.ndarray[Any, A
     raise DataError(f"{source}: stress must have 6 or 9 components, got shape {stress.shape}")
 
 
-def require_labels(frames: Sequence[Frame], energy: bool, forces: bool, stress: bool) -> None:
+def require_labels(
+    frames: Sequence[Frame], energy: bool, forces: bool, stress: bool, tensors: Sequence[str] = ()
+) -> None:
     """Make sure that labels which the loss needs are there.
 
     Raises:
@@ -155,6 +187,12 @@ def require_labels(frames: Sequence[Frame], energy: bool, forces: bool, stress: 
                     f"{frame.source}: no {name}; looked under REF_{name}, {name} and the attached calculator. "
                     f"Name the key with `{name}_key`, or set the loss weight of {name} to 0"
                 )
+    for name in tensors:
+        if all(name not in frame.tensors for frame in frames):
+            raise DataError(
+                f"{frames[0].source}: no {name} in this or any other frame; looked under REF_{name} and {name}. "
+                "Name the key with `key` in model.properties, or set its weight in training.property_weights to 0"
+            )
     if stress and all(frame.stress is None for frame in frames):
         raise DataError(f"{frames[0].source}: no stress in this or any other frame; set the loss weight of stress to 0")
 

@@ -62,13 +62,17 @@ def energies_above_shifts(frames: Sequence[Frame], shifts: dict[str, float]) -> 
 def gather(
     frames: Sequence[Frame], graphs: Sequence[Graph], elements: Sequence[str], isolated: dict[str, float] | None
 ) -> Statistics:
-    """Statistics of training frames and their graphs. Raises DataError as `element_shifts` does."""
-    shifts = element_shifts(frames, elements, isolated)
+    """Statistics of training frames and their graphs. Raises DataError as `element_shifts` does.
+
+    Frames without any energy, to train tensor properties on, have shifts of zero.
+    """
+    energies = isolated is not None or any(f.energy is not None for f in frames)
+    shifts = element_shifts(frames, elements, isolated) if energies else dict.fromkeys(elements, 0.0)
     forces = [f.forces.ravel() for f in frames if f.forces is not None]
     if forces:
         scale = float(np.sqrt(np.mean(np.concatenate(forces) ** 2)))
     else:
-        scale = float(np.std(energies_above_shifts(frames, shifts)))
+        scale = float(np.std(energies_above_shifts(frames, shifts) or [0.0]))
     atoms = sum(len(g.species) for g in graphs)
     edges = sum(len(g.vectors) for g in graphs)
     return Statistics(shifts, scale if scale > 1e-6 else 1.0, edges / max(atoms, 1))

@@ -22,6 +22,8 @@ def _properties(prediction: Prediction, graph: Graph) -> dict[str, Any]:
         "energies": prediction.atomic_energies.numpy(),
         "forces": prediction.forces.double().detach().numpy(),  # type: ignore[union-attr]
     }
+    for name, values in prediction.properties.items():
+        found[name] = (values[0] if len(values) == 1 else values).double().numpy()
     if prediction.virial is not None:
         stress = prediction.virial[0].double().detach().numpy() / float(graph.volume[0])
         found["stress"] = full_3x3_to_voigt_6_stress(stress)
@@ -35,6 +37,8 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
     skin and kept while no pair can have come within the cutoff unseen, also when the cell changes. With a committee,
     `results` holds standard deviations over its members as well: ``energy_std``, ``forces_std`` [atoms, 3] and, in a
     periodic cell, ``stress_std``.
+
+    Tensor properties that the model has heads for are in `results` under their names, in the units of their labels.
 
     Args:
         model: A potential, a model file or the folder of a training run (of a committee, too), or a list of such.
@@ -84,7 +88,7 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
             )
         graph = self._graph_of(system)
         wants_stress = bool(np.all(system.pbc))
-        found = [_properties(model(graph, forces=True, virial=wants_stress), graph) for model in self.models]
+        found = [_properties(m(graph, forces=True, virial=wants_stress, properties=True), graph) for m in self.models]
         self.results = {name: np.mean([f[name] for f in found], axis=0) for name in found[0]}
         self.results["energy"] = self.results["free_energy"] = float(self.results["energy"])
         if len(found) > 1:

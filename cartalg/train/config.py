@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from cartalg.data.frames import Keys
-from cartalg.model import ModelConfig
+from cartalg.architecture import ModelConfig
+from cartalg.data.frames import Keys, TensorLabel
 
 
 class ConfigError(ValueError):
@@ -48,11 +48,6 @@ class DataConfig(BaseModel):
     energy_key: str | None = None
     forces_key: str | None = None
     stress_key: str | None = None
-
-    @property
-    def keys(self) -> Keys:
-        """Label names."""
-        return Keys(self.energy_key, self.forces_key, self.stress_key)
 
     @model_validator(mode="after")
     def _one_validation_set(self) -> "DataConfig":
@@ -112,6 +107,7 @@ class TrainingConfig(BaseModel):
     energy_weight: float = Field(1.0, ge=0, description="on energies per atom")
     forces_weight: float = Field(10.0, ge=0, description="on force components")
     stress_weight: float = Field(0.0, ge=0, description="on stress components")
+    property_weights: dict[str, float] = Field({}, description="on each tensor property, by name; 1 if not given")
     stages: tuple[Stage, ...] = Field((), description="other loss weights from some epoch on")
     early_stopping: int | None = Field(None, ge=1, description="stop after so many epochs without a better model")
     start_from: str | None = Field(None, description="model file or run to fine-tune, in place of random weights")
@@ -121,8 +117,8 @@ class TrainingConfig(BaseModel):
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> "TrainingConfig":
-        if self.energy_weight == self.forces_weight == self.stress_weight == 0:
-            raise ValueError("at least one of energy_weight, forces_weight, stress_weight must be above 0")
+        if any(weight < 0 for weight in self.property_weights.values()):
+            raise ValueError("property_weights must not be negative")
         starts = [stage.epoch for stage in self.stages]
         if starts != sorted(set(starts)) or any(start >= self.epochs for start in starts):
             raise ValueError(
@@ -154,6 +150,23 @@ class Config(BaseModel):
     data: DataConfig
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> "Config":
+        names, weights = [p.name for p in self.model.properties], self.training.property_weights
+        unknown = [name for name in weights if name not in names]
+        if unknown:
+            raise ValueError(f"training.property_weights names {unknown[0]}, which is not in model.properties")
+        if not any(self.training.learns) and not any(weights.get(name, 1) for name in names):
+            raise ValueError("at least one of energy_weight, forces_weight, stress_weight must be above 0")
+        return self
+
+    @property
+    def keys(self) -> Keys:
+        """Names of all labels in the files."""
+        data, tensors = self.data, self.model.properties
+        labels = tuple(TensorLabel(p.name, p.order, p.per == "atom", p.key) for p in tensors)
+        return Keys(data.energy_key, data.forces_key, data.stress_key, labels)
 
 
 def load_config(path: str | Path) -> Config:

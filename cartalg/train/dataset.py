@@ -20,6 +20,7 @@ class Labels:
     Attributes:
         energy [frames], forces [atoms, 3], stress [frames, 3, 3], has_energy, has_forces, has_stress [frames].
         weight: Of each frame in the loss, shape [frames].
+        tensors: By name (values of the labelled frames, one after the other; which frames have one [frames]).
     """
 
     energy: Tensor
@@ -29,6 +30,7 @@ class Labels:
     has_forces: Tensor
     has_stress: Tensor
     weight: Tensor
+    tensors: dict[str, tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,17 @@ class Dataset:
             has("forces"),
             has("stress"),
             torch.tensor([f.weight for f in frames], dtype=torch.float64),
+            self._tensors(frames),
         )
         return collate([self.graphs[n] for n in numbers]), labels
+
+    @staticmethod
+    def _tensors(frames: list[Frame]) -> dict[str, tuple[Tensor, Tensor]]:
+        found = {}
+        for name in {name for f in frames for name in f.tensors}:
+            values = np.concatenate([f.tensors[name] for f in frames if name in f.tensors])
+            found[name] = (torch.from_numpy(values), torch.tensor([name in f.tensors for f in frames]))
+        return found
 
 
 @dataclass(frozen=True)
@@ -107,17 +118,17 @@ def load_split(config: Config, folder: Path) -> Split:
     data, seed = config.data, config.training.seed
     everything: list[Frame] = []
     for chosen in data.sets:
-        frames = [replace(f, weight=chosen.weight) for f in read_frames(folder / chosen.file, data.keys)]
+        frames = [replace(f, weight=chosen.weight) for f in read_frames(folder / chosen.file, config.keys)]
         if chosen.count is not None:
             frames = _choose(frames, chosen.count, seed, chosen.file)
         everything += frames
     pool, isolated = split_isolated(everything)
     file = " and ".join(chosen.file for chosen in data.sets)
     if data.isolated_atoms:
-        _, more = split_isolated([_as_isolated(f) for f in read_frames(folder / data.isolated_atoms, data.keys)])
+        _, more = split_isolated([_as_isolated(f) for f in read_frames(folder / data.isolated_atoms, config.keys)])
         isolated = {**isolated, **more}
     if data.valid:
-        valid, _ = split_isolated(read_frames(folder / data.valid, data.keys))
+        valid, _ = split_isolated(read_frames(folder / data.valid, config.keys))
         train = _choose(pool, data.train_count, seed, file)
         if data.train_numbers:
             train = _numbered(everything, folder / data.train_numbers, file)
@@ -134,10 +145,11 @@ def load_split(config: Config, folder: Path) -> Split:
     test: list[Frame] = []
     if data.test:
         numbers = read_numbers(folder / data.test_numbers) if data.test_numbers else None
-        test, _ = split_isolated(read_frames(folder / data.test, data.keys, numbers))
+        test, _ = split_isolated(read_frames(folder / data.test, config.keys, numbers))
     settings = config.training
-    require_labels(train, *settings.learns)
-    require_labels(valid, *settings.learns)
+    tensors = [p.name for p in config.model.properties if settings.property_weights.get(p.name, 1)]
+    require_labels(train, *settings.learns, tensors)
+    require_labels(valid, *settings.learns, tensors)
     return Split(train, valid, test, isolated or None)
 
 

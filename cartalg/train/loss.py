@@ -46,4 +46,13 @@ def loss(
     if weights.stress and has.any() and prediction.virial is not None:
         difference = prediction.virial[has] / graph.volume[has, None, None] - labels.stress[has]
         total = total + weights.stress * (own[has, None, None] * penalty(difference, settings)).mean()
+    for name, (values, has) in labels.tensors.items():
+        weight = settings.property_weights.get(name, 1.0)
+        if weight and name in prediction.properties:
+            predicted = prediction.properties[name]
+            rows = has if len(predicted) == graph.n_frames else has[graph.frame]
+            each = own if len(predicted) == graph.n_frames else own[graph.frame]
+            difference = predicted[rows] - values.to(predicted.dtype)
+            each = each[rows].to(predicted.dtype).reshape(-1, *[1] * (difference.ndim - 1))
+            total = total + weight * (each * penalty(difference, settings)).mean()
     return total

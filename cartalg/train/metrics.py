@@ -21,11 +21,33 @@ UNIT_SUFFIX = {"energy": "meV", "energy_per_atom": "meV_per_atom", "forces": "me
 
 
 @dataclass
+class TensorValues:
+    """Reference and predicted components of one tensor property, in the file's units."""
+
+    reference: list[np.ndarray] = field(default_factory=list)
+    predicted: list[np.ndarray] = field(default_factory=list)
+
+    def pair(self) -> tuple[np.ndarray, np.ndarray]:
+        """(reference, predicted), rows [.., components]."""
+        return np.concatenate(self.reference), np.concatenate(self.predicted)
+
+    def errors(self) -> dict[str, float]:
+        """MAE, RMSE, and RMSE relative to the spread of each reference component about its mean, in percent."""
+        reference, predicted = self.pair()
+        difference = predicted - reference
+        rmse = float(np.sqrt((difference**2).mean()))
+        spread = float(np.sqrt(((reference - reference.mean(0)) ** 2).mean()))
+        relative = 100 * rmse / spread if spread else float("nan")
+        return {"mae": float(np.abs(difference).mean()), "rmse": rmse, "relative_rmse_percent": relative}
+
+
+@dataclass
 class Comparison:
-    """Reference and predicted values of each quantity, flat, in eV and angstrom."""
+    """Reference and predicted values of each quantity, flat, in eV and angstrom; tensor properties by name."""
 
     reference: dict[str, list[np.ndarray]] = field(default_factory=dict)
     predicted: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    tensors: dict[str, TensorValues] = field(default_factory=dict)
 
     def add(self, quantity: str, reference: object, predicted: object) -> None:
         """Append values of a quantity."""
@@ -44,6 +66,8 @@ class Comparison:
             difference, factor = predicted - reference, UNITS[quantity][1]
             result[f"{quantity}_mae_{UNIT_SUFFIX[quantity]}"] = float(np.abs(difference).mean() * factor)
             result[f"{quantity}_rmse_{UNIT_SUFFIX[quantity]}"] = float(np.sqrt((difference**2).mean()) * factor)
+        for name, values in self.tensors.items():
+            result |= {f"{name}_{measure}": value for measure, value in values.errors().items()}
         return result
 
 
@@ -67,7 +91,8 @@ def compare(
         chosen = frames[start : start + batch_size]
         batch = collate(graphs[start : start + batch_size])
         with_stress = any(f.stress is not None for f in chosen)
-        prediction = model(batch, forces=any(f.forces is not None for f in chosen), virial=with_stress)
+        forces = any(f.forces is not None for f in chosen)
+        prediction = model(batch, forces=forces, virial=with_stress, properties=True)
         first = 0
         for n, frame in enumerate(chosen):
             count = len(frame.atoms)
@@ -81,6 +106,12 @@ def compare(
                 stress = prediction.virial[n].double().detach() / batch.volume[n]
                 upper = np.triu_indices(3)
                 result.add("stress", frame.stress[upper], stress.numpy()[upper])
+            for name in frame.tensors.keys() & prediction.properties.keys():
+                values, label = prediction.properties[name], frame.tensors[name]
+                own = values[n : n + 1] if len(values) == len(chosen) else values[first : first + count]
+                known = result.tensors.setdefault(name, TensorValues())
+                known.reference.append(label.reshape(len(label), -1))
+                known.predicted.append(own.double().numpy().reshape(len(label), -1))
             first += count
         if progress:
             progress(min(start + batch_size, len(frames)))

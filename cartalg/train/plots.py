@@ -55,8 +55,17 @@ def learning_curve(rows: Sequence[dict[str, float]], path: Path) -> None:
 def parity(comparison: Comparison, path: Path) -> None:
     """Prediction against reference for every quantity; energies relative to their mean, with the error distribution."""
     quantities = [q for q in LABELS if q in comparison.reference]
-    figure, axes = plt.subplots(1, len(quantities), figsize=(4.2 * len(quantities), 4), layout="constrained")
-    for axis, quantity in zip(np.atleast_1d(axes), quantities, strict=True):
+    count = len(quantities) + len(comparison.tensors)
+    figure, axes = plt.subplots(1, count, figsize=(4.2 * count, 4), layout="constrained")
+    for axis, (name, values) in zip(np.atleast_1d(axes)[len(quantities) :], comparison.tensors.items(), strict=True):
+        x, y = (v.ravel() for v in values.pair())
+        axis.plot([x.min(), x.max()], [x.min(), x.max()], color=GREY, linewidth=1, zorder=0)
+        axis.scatter(x, y, s=6, alpha=0.4, color=BLUE, linewidths=0, rasterized=True)
+        relative = values.errors()["relative_rmse_percent"]
+        axis.set(title=f"{name}: RMSE {relative:.3g} % of the spread", xlabel="reference", ylabel="prediction")
+        axis.set_aspect("equal")
+        axis.grid(alpha=0.3, linewidth=0.5)
+    for axis, quantity in zip(np.atleast_1d(axes)[: len(quantities)], quantities, strict=True):
         reference, predicted = comparison.pair(quantity)
         unit, factor = UNITS[quantity]
         error = (predicted - reference) * factor

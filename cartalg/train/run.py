@@ -1,13 +1,16 @@
 """Whole runs: from a configuration to a trained model with its plots; from a model and a file to errors."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.progress import Progress
 
-from cartalg.data.frames import DataError, Keys, read_frames, split_isolated
+from cartalg.data.frames import DataError, Keys, TensorLabel, read_frames, split_isolated
 from cartalg.data.statistics import element_shifts, energies_above_shifts, gather
 from cartalg.model import Potential
+from cartalg.nn.heads import TensorHead
 from cartalg.train.checkpoint import CHECKPOINT_FILE, MEMBER, CheckpointError, load_model
 from cartalg.train.config import Config, ConfigError, load_config
 from cartalg.train.dataset import Dataset, Split, load_split, read_numbers
@@ -42,7 +45,16 @@ def initial_model(
     if config.training.start_from is not None:
         return _fine_tuned(config, folder / config.training.start_from, split, elements, backend)
     values = torch.tensor([shifts[e] for e in elements], dtype=torch.float64)
-    return Potential(config.model, elements, values, statistics.scale, statistics.mean_neighbours, backend)
+    model = Potential(config.model, elements, values, statistics.scale, statistics.mean_neighbours, backend)
+    for wanted in config.model.properties:
+        labelled = [f for f in split.train if wanted.name in f.tensors]
+        if labelled:
+            tensors = torch.from_numpy(np.concatenate([f.tensors[wanted.name] for f in labelled]))
+            counts = [len(f.atoms) for f in labelled] if wanted.per == "frame" else [1] * len(tensors)
+            head = model.heads[wanted.name]
+            assert isinstance(head, TensorHead)
+            head.start_from(tensors, torch.tensor(counts))
+    return model
 
 
 def _fine_tuned(config: Config, path: Path, split: Split, elements: tuple[str, ...], backend: str) -> Potential:
@@ -161,8 +173,10 @@ def evaluate_file(
         DataError: If no frame has a label, or the input is bad.
     """
     model = load_model(model_path, backend)
+    tensors = tuple(TensorLabel(p.name, p.order, p.per == "atom", p.key) for p in model.config.properties)
+    keys = replace(keys, tensors=tensors)
     frames, _ = split_isolated(read_frames(file, keys, read_numbers(numbers) if numbers else None))
-    if not any(f.energy is not None or f.forces is not None or f.stress is not None for f in frames):
+    if not any(f.energy is not None or f.forces is not None or f.stress is not None or f.tensors for f in frames):
         raise DataError(
             f"{file}: no frame has an energy, forces or a stress; name the keys with --energy-key and so on"
         )

@@ -129,7 +129,9 @@ class Trainer:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.learning_rate(epoch * self.steps_per_epoch + number)
             self.optimizer.zero_grad(set_to_none=True)
-            prediction = self.model(graph, forces=weights.forces > 0, virial=weights.stress > 0, training=True)
+            prediction = self.model(
+                graph, forces=weights.forces > 0, virial=weights.stress > 0, training=True, properties=True
+            )
             value = loss(prediction, labels, graph, weights, settings)
             if not torch.isfinite(value):
                 raise FloatingPointError(
@@ -153,6 +155,9 @@ class Trainer:
             if quantity in result.reference:
                 reference, predicted = (torch.from_numpy(values) for values in result.pair(quantity))
                 total += weight * float(penalty(predicted - reference, settings).mean())
+        for name, values in result.tensors.items():
+            reference, predicted = (torch.from_numpy(v) for v in values.pair())
+            total += settings.property_weights.get(name, 1.0) * float(penalty(predicted - reference, settings).mean())
         return {"valid_loss": total, **{f"valid_{k}": v for k, v in result.errors().items()}}
 
     def save(self) -> None:

@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from ase.io import read
 
+from cartalg.architecture import ModelConfig
 from cartalg.data.graphs import build_graph, collate
-from cartalg.model import ModelConfig, Potential
+from cartalg.model import Potential
 from cartalg.ops import Edges, KernelSet, open_kernels
 from cartalg.ops.operators import CONVOLUTION, PRODUCT, launch
 from cartalg_codegen import emit, plan

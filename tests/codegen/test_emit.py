@@ -150,8 +150,9 @@ def test_kernels_beyond_the_usual_ones_are_emitted_by_name(tmp_path):
     """A potential of hidden rank 3: its kernels are asked for by name, and it runs."""
     from ase.build import molecule
 
+    from cartalg.architecture import ModelConfig
     from cartalg.data.graphs import build_graph
-    from cartalg.model import ModelConfig, Potential
+    from cartalg.model import Potential
 
     also = ("product_even_limited_a3_o3_n2",)
     emit.write(emit.render(3, also=also), tmp_path / "set")

@@ -11,9 +11,10 @@ from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_s
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 
+from cartalg.architecture import ModelConfig
 from cartalg.data.frames import DataError
 from cartalg.interfaces.ase import CartalgCalculator
-from cartalg.model import ModelConfig, Potential
+from cartalg.model import Potential
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,9 @@ import pytest
 import torch
 from ase.build import bulk, molecule
 
+from cartalg.architecture import ModelConfig
 from cartalg.data.graphs import build_graph, collate
-from cartalg.model import ModelConfig, Potential
+from cartalg.model import Potential
 
 ELEMENTS = ("H", "C", "O", "Cu")
 

@@ -6,9 +6,10 @@ import torch
 from ase import Atoms
 from ase.build import bulk, make_supercell, molecule
 
+from cartalg.architecture import ModelConfig
 from cartalg.data.frames import DataError
 from cartalg.data.graphs import build_graph, collate, find_pairs
-from cartalg.model import ModelConfig, Potential
+from cartalg.model import Potential
 from cartalg.ops import KernelNotFound
 
 ELEMENTS = ("H", "C", "O", "Cu")

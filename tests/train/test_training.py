@@ -189,7 +189,8 @@ def test_splits_do_not_overlap(data_folder, make_config, tmp_path):
 
 
 def test_models_survive_the_file_in_their_precision(tmp_path):
-    from cartalg.model import ModelConfig, Potential
+    from cartalg.architecture import ModelConfig
+    from cartalg.model import Potential
 
     for dtype in ("float64", "float32"):
         model = Potential(ModelConfig(channels=2, edge_rank=1, dtype=dtype), ("H", "O"), scale=0.3)

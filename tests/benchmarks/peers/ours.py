@@ -2,9 +2,10 @@
 
 import torch
 
+from cartalg.architecture import ModelConfig
 from cartalg.data.graphs import build_graph, collate
 from cartalg.interfaces.ase import CartalgCalculator
-from cartalg.model import ModelConfig, Potential
+from cartalg.model import Potential
 from cartalg.ops import Edges, convolution, couple, harmonics, open_kernels
 
 

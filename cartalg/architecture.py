@@ -1,0 +1,105 @@
+"""The architecture of a potential, as a configuration: every key checked."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from cartalg.symbolic.reducible import decompose
+
+
+class TensorProperty(BaseModel):
+    """A tensor that the model predicts beside the energy."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]*$", description="such as dipole; labels are read under REF_name or name"
+    )
+    tensor: str = Field(description="index symmetry: i a vector, ij=ji a symmetric matrix, ijk=ikj ..")
+    per: Literal["frame", "atom"] = Field(
+        "frame", description="one for the frame, a sum over its atoms, or one an atom"
+    )
+    key: str | None = Field(None, description="name of the label in the files, if it is another")
+
+    @field_validator("tensor")
+    @classmethod
+    def _formula(cls, formula: str) -> str:
+        return decompose(formula).formula
+
+    @field_validator("name")
+    @classmethod
+    def _free(cls, name: str) -> str:
+        if name in ("energy", "forces", "stress", "energies", "free_energy"):
+            raise ValueError("is predicted anyway; choose another name")
+        return name
+
+    @property
+    def order(self) -> int:
+        """Number of indices."""
+        return len(self.tensor.partition("=")[0])
+
+
+class ModelConfig(BaseModel):
+    """Architecture of a potential. Lengths in angstrom, energies in eV."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cutoff: float = Field(5.0, gt=0, description="neighbours are atoms closer than this, in angstrom")
+    channels: int = Field(32, ge=1, description="channels of every feature")
+    layers: int = Field(2, ge=1, description="message-passing layers")
+    hidden_rank: int = Field(1, ge=0, description="highest rank of the features passed between layers")
+    edge_rank: int = Field(2, ge=1, description="highest rank of the edge harmonics and of the product basis' input")
+    correlation: int = Field(3, ge=1, le=4, description="body order of the product basis: 1 to 4 factors")
+    parity: Literal["even", "full"] = Field("even", description="natural parity only, or both parities of each rank")
+    product: Literal["limited", "complete", "ordered"] = Field(
+        "limited",
+        description="product basis: limited to the features' own irreps (the paper's symmetric product), complete, or "
+        "with every order of the factors apart (the paper's full product)",
+    )
+    latent_channels: int | None = Field(None, ge=1, description="channels of the product basis; by default `channels`")
+    element_weights: bool = Field(True, description="weights of the product basis for each element, or shared by all")
+    gate: bool = Field(False, description="gate the features between layers by scalars")
+    norm: bool = Field(False, description="normalise the features between layers over channels")
+    zbl: bool = Field(False, description="add the Ziegler-Biersack-Littmark repulsion of nuclei at short range")
+    n_bessel: int = Field(8, ge=1, description="radial Bessel functions")
+    radial_hidden: tuple[int, ...] = Field((64, 64), min_length=1, description="widths of the radial network")
+    knots: int = Field(256, ge=4, description="intervals of the radial spline table")
+    radial_mode: Literal["table", "direct"] = Field("table", description="spline table, or the network on each edge")
+    readout_hidden: int = Field(16, ge=1, description="width of the last readout")
+    dtype: Literal["float32", "float64"] = Field("float32", description="precision of the model")
+    properties: tuple[TensorProperty, ...] = Field((), description="tensors to predict beside the energy")
+    kernels: str | None = Field(None, description="folder of a kernel set made by `cartalg generate`")
+
+    @field_validator("radial_hidden")
+    @classmethod
+    def _positive(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
+        if any(w < 1 for w in widths):
+            raise ValueError("every width must be at least 1")
+        return widths
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "ModelConfig":
+        names = [p.name for p in self.properties]
+        if len(set(names)) != len(names):
+            raise ValueError(f"properties must have different names, got {', '.join(names)}")
+        return self
+
+    @property
+    def _last_rank(self) -> int:
+        """Highest rank that the last layer must give: of any part of a property."""
+        return max((part.rank for p in self.properties for part in decompose(p.tensor).parts), default=0)
+
+    def kernel_names(self) -> list[tuple[str, str]]:
+        """(convolution, product) kernel of each layer."""
+        names = []
+        for layer in range(self.layers):
+            first, last = layer == 0, layer == self.layers - 1
+            convolution = (
+                f"convolution_even_h0_e{self.edge_rank}"
+                if first or self.hidden_rank == 0
+                else f"convolution_{self.parity}_h{self.hidden_rank}_e{self.edge_rank}"
+            )
+            out = self._last_rank if last else self.hidden_rank
+            product = f"product_{self.parity}_{self.product}_a{self.edge_rank}_o{out}_n{self.correlation}"
+            names.append((convolution, product))
+        return names
