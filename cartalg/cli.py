@@ -80,24 +80,41 @@ def _ranks(*values: str) -> list[int] | None:
         raise ValueError(f"a rank is a whole number from 0 up, or l for any rank; got {' '.join(values)}") from None
 
 
+def _print_kernel(operations: int, text: str) -> None:
+    """The forward function of an emitted kernel, with its operation count."""
+    from cartalg_codegen.text import function_source
+
+    print(f"\nKernel: {operations} multiplications and additions a channel\n")
+    print(function_source(text, "forward"))
+
+
 @inspect_app.command("projector", context_settings=RANKS)
 def inspect_projector(rank: str, form: FormatOption = "unicode") -> None:
     """The traceless projector of a rank, e.g. `cartalg inspect projector 3`; of any rank: `inspect projector l`."""
     from cartalg.symbolic.render import render_general, render_projector
+    from cartalg_codegen.numba_printer import row_kernel
+    from cartalg_codegen.tensors import projection
 
     with user_errors():
         ranks = _ranks(rank)
         print(render_projector(*ranks, form) if ranks else render_general("projector", form))  # type: ignore
+        if ranks and form == "unicode" and 1 <= ranks[0] <= 4:
+            program = projection(ranks[0])
+            _print_kernel(program.operations, row_kernel(program, "forward"))
 
 
 @inspect_app.command("harmonic", context_settings=RANKS)
 def inspect_harmonic(rank: str, form: FormatOption = "unicode") -> None:
     """The Cartesian harmonic of a rank, e.g. `cartalg inspect harmonic 2 --format latex`; any rank: `harmonic l`."""
     from cartalg.symbolic.render import render_general, render_harmonic
+    from cartalg_codegen.emit import harmonics_kernel
 
     with user_errors():
         ranks = _ranks(rank)
         print(render_harmonic(*ranks, form) if ranks else render_general("harmonic", form))  # type: ignore
+        if ranks and ranks[0] and form == "unicode":
+            kernel = harmonics_kernel(ranks[0])
+            _print_kernel(kernel.facts["operations"]["forward"], kernel.texts["numba"])
 
 
 @inspect_app.command("coupling", context_settings=RANKS)
@@ -108,7 +125,6 @@ def inspect_coupling(l1: str, l2: str, l3: str, form: FormatOption = "unicode") 
     """
     from cartalg.symbolic.render import render_coupling, render_general
     from cartalg_codegen.emit import coupling_kernel
-    from cartalg_codegen.text import function_source
 
     with user_errors():
         ranks = _ranks(l1, l2, l3)
@@ -118,9 +134,7 @@ def inspect_coupling(l1: str, l2: str, l3: str, form: FormatOption = "unicode") 
         print(render_coupling(*ranks, form))  # type: ignore
         if form == "unicode":
             kernel = coupling_kernel(*ranks)
-            count = kernel.facts["operations"]["forward"]
-            print(f"\nKernel: {count} multiplications and additions a channel\n")
-            print(function_source(kernel.texts["numba"], "forward"))
+            _print_kernel(kernel.facts["operations"]["forward"], kernel.texts["numba"])
 
 
 @inspect_app.command("tensor")

@@ -1,5 +1,6 @@
 import json
 
+import pytest
 from typer.testing import CliRunner
 
 from cartalg.cli import app
@@ -14,6 +15,37 @@ def test_inspect_prints_every_format():
     assert r"\delta_{ij}" in run("inspect", "projector", "3", "--format", "latex").stdout
     stored = json.loads(run("inspect", "harmonic", "2", "--format", "json").stdout)
     assert (stored["kind"], len(stored["components"])) == ("harmonic", 5)
+
+
+def test_inspect_prints_formula_table_count_and_kernel():
+    for arguments in (("coupling", "2", "1", "2"), ("harmonic", "2"), ("projector", "2")):
+        text = run("inspect", *arguments).stdout
+        assert "multiplications and additions a channel" in text
+        assert "def forward(" in text
+    assert "(P x)_ij = xi xj − 1/3 δij r²" in run("inspect", "projector", "2").stdout
+    assert "2x0 + 2x2 + 1x4" in run("inspect", "tensor", "ijkl=jikl=klij").stdout
+    assert json.loads(run("inspect", "tensor", "ij=ji", "--json").stdout)["dimension"] == 6
+    for arguments in (("projector", "l"), ("harmonic", "l"), ("coupling", "l1", "l2", "l3")):
+        assert "Σ" in run("inspect", *arguments).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("projector", "-1"), "non-negative integer"),
+        (("harmonic", "1.5"), "whole number"),
+        (("coupling", "1", "1", "3"), "must lie between"),
+        (("coupling", "1", "x", "2"), "whole number"),
+        (("tensor", "ij=jk"), "not a permutation"),
+        (("tensor", "ij=ji=-ji"), "contradicts itself"),
+    ],
+)
+def test_bad_input_is_one_line_that_says_what_is_allowed(arguments, says):
+    result = run("inspect", *arguments)
+    assert result.exit_code == 1
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_generate_checks_and_writes(tmp_path):

@@ -3,6 +3,9 @@
 import re
 from fractions import Fraction
 
+import sympy as sp
+
+from cartalg.symbolic.basis import packing_matrix
 from cartalg.symbolic.reducible import Decomposition, decompose
 from cartalg_codegen.program import Program, Ref, Slot, statement
 
@@ -36,15 +39,18 @@ def named_formula(name: str) -> tuple[str, str] | None:
 def program(kind: str, formula: str) -> Program:
     """The forward program: pack takes t, the tensor row by row, to its parts; unpack takes parts to the tensor."""
     found: Decomposition = decompose(formula)
-    matrix = found.packing if kind == "pack" else found.unpacking
-    rows = [
-        [
-            (Fraction(int(matrix[r, c].p), int(matrix[r, c].q)), (Ref("t", c),))
-            for c in range(matrix.cols)
-            if matrix[r, c] != 0
-        ]
-        for r in range(matrix.rows)
-    ]
-    body = tuple(statement(Ref("out", r), terms) for r, terms in enumerate(rows))
-    summary = f"{kind.capitalize()} tensors {formula}."
-    return Program("forward", summary, (Slot("t", matrix.cols),), (Slot("out", matrix.rows),), body)
+    return _linear(found.packing if kind == "pack" else found.unpacking, f"{kind.capitalize()} tensors {formula}.")
+
+
+def projection(rank: int) -> Program:
+    """The symmetric traceless part of any tensor of a rank, row by row, as packed components; for people to read."""
+    return _linear(packing_matrix(rank), f"Symmetric traceless part of tensors of rank {rank}, packed.")
+
+
+def _linear(matrix: sp.Matrix, summary: str) -> Program:
+    """out = matrix t."""
+    body = []
+    for r in range(matrix.rows):
+        entries = [(matrix[r, c], Ref("t", c)) for c in range(matrix.cols) if matrix[r, c] != 0]
+        body.append(statement(Ref("out", r), [(Fraction(int(v.p), int(v.q)), (ref,)) for v, ref in entries]))
+    return Program("forward", summary, (Slot("t", matrix.cols),), (Slot("out", matrix.rows),), tuple(body))
