@@ -23,6 +23,7 @@ from cartalg.train.checkpoint import CheckpointError, load_model, read_tensors, 
 from cartalg.train.config import ConfigError, LossWeights, TrainingConfig, load_config, parse_config
 from cartalg.train.dataset import Dataset, load_split
 from cartalg.train.loss import loss, penalty
+from cartalg.train.run import refit_shifts
 
 BASE = {"data": {"train": "a.xyz"}}
 
@@ -316,3 +317,19 @@ def test_a_committee_is_trained_and_used(data_folder, make_config, tmp_path):
     atoms.calc = calculator
     atoms.get_forces()
     assert calculator.results["forces_std"].max() > 0
+
+
+def test_energies_end_without_an_offset(data_folder, make_config, tmp_path):
+    out = tmp_path / "run"
+    settings = {"epochs": 3, "learning_rate": 1e-6}  # too little to learn an offset by steps
+    assert run("train", make_config(training=settings), "--data-dir", data_folder, "--output", out).exit_code == 0
+    split = load_split(load_config(out.parent / "config.yaml"), data_folder)
+    model = load_model(out)
+    dataset = Dataset.build(split.train, 3.0, model.elements)
+    graph, labels = dataset.batch(range(len(split.train)))
+    errors = (model(graph).energy - labels.energy).numpy()
+    counts = np.array([[f.atoms.get_chemical_symbols().count(e) for e in model.elements] for f in split.train])
+    np.testing.assert_allclose(counts.T @ errors, 0, atol=1e-4 * abs(errors).max() * len(errors))
+    before = model.shifts.clone()
+    refit_shifts(model, dataset)
+    torch.testing.assert_close(model.shifts, before, atol=1e-6, rtol=0)
