@@ -18,6 +18,7 @@ LAYERS = [
     {"cartalg.atlas"},
     {"cartalg.demo"},
     {"cartalg.cli"},
+    {"cartalg.__main__"},
 ]
 
 

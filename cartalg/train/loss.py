@@ -20,39 +20,54 @@ def penalty(difference: Tensor, settings: TrainingConfig) -> Tensor:
     )
 
 
-def loss(
+def loss_terms(
     prediction: Prediction, labels: Labels, graph: Graph, weights: LossWeights, settings: TrainingConfig
-) -> Tensor:
-    """Weighted means over labelled entries; what has no label is left out, a frame's own weight multiplies its entries.
+) -> dict[str, tuple[Tensor, int]]:
+    """Each term of the loss as (weighted sum over labelled entries, their number); the loss is the sum of the means.
+
+    What has no label is left out; a frame's own weight multiplies its entries. Terms without an entry here are there as
+    well, with zero, so that several processes have the same terms.
 
     Args:
         prediction: Of the batch, differentiable.
-        labels: eV, eV/angstrom, eV/angstrom^3.
+        labels: eV, eV/angstrom, eV/angstrom^3; tensors in their own units.
         graph: The batch.
         weights: Of energy per atom, forces and stress, as they are at this epoch.
-        settings: Kind of loss.
+        settings: Kind of loss, and the weights of tensors.
     """
-    total = prediction.energy.new_zeros(())
-    has, own = labels.has_energy, labels.weight
-    if weights.energy and has.any():
-        difference = ((prediction.energy - labels.energy) / graph.atoms_per_frame)[has]
-        total = total + weights.energy * (own[has] * penalty(difference, settings)).mean()
-    has = labels.has_forces[graph.frame]
-    if weights.forces and has.any() and prediction.forces is not None:
-        difference = (prediction.forces - labels.forces.to(prediction.forces.dtype))[has]
-        each = own[graph.frame][has, None].to(difference.dtype)
-        total = total + weights.forces * (each * penalty(difference, settings)).mean()
-    has = labels.has_stress
-    if weights.stress and has.any() and prediction.virial is not None:
-        difference = prediction.virial[has] / graph.volume[has, None, None] - labels.stress[has]
-        total = total + weights.stress * (own[has, None, None] * penalty(difference, settings)).mean()
-    for name, (values, has) in labels.tensors.items():
+    own, terms = labels.weight, {}
+
+    def add(name: str, weight: float, difference: Tensor, each: Tensor) -> None:
+        if weight:
+            each = each.to(difference.dtype).reshape(-1, *[1] * (difference.ndim - 1))
+            terms[name] = (weight * (each * penalty(difference, settings)).sum(), difference.numel())
+
+    has = labels.has_energy
+    add("energy", weights.energy, ((prediction.energy - labels.energy) / graph.atoms_per_frame)[has], own[has])
+    if prediction.forces is not None:
+        has = labels.has_forces[graph.frame]
+        forces = labels.forces.to(prediction.forces.dtype)
+        add("forces", weights.forces, (prediction.forces - forces)[has], own[graph.frame][has])
+    if prediction.virial is not None:
+        has = labels.has_stress
+        add(
+            "stress",
+            weights.stress,
+            prediction.virial[has] / graph.volume[has, None, None] - labels.stress[has],
+            own[has],
+        )
+    for name, predicted in prediction.properties.items():
+        values, has = labels.tensors.get(name, (predicted[:0], torch.zeros(graph.n_frames, dtype=torch.bool)))
+        frames = torch.arange(graph.n_frames) if len(predicted) == graph.n_frames else graph.frame
+        rows = has[frames]
         weight = settings.property_weights.get(name, 1.0)
-        if weight and name in prediction.properties:
-            predicted = prediction.properties[name]
-            rows = has if len(predicted) == graph.n_frames else has[graph.frame]
-            each = own if len(predicted) == graph.n_frames else own[graph.frame]
-            difference = predicted[rows] - values.to(predicted.dtype)
-            each = each[rows].to(predicted.dtype).reshape(-1, *[1] * (difference.ndim - 1))
-            total = total + weight * (each * penalty(difference, settings)).mean()
-    return total
+        add(name, weight, predicted[rows] - values.to(predicted.dtype), own[frames][rows])
+    return terms
+
+
+def loss(
+    prediction: Prediction, labels: Labels, graph: Graph, weights: LossWeights, settings: TrainingConfig
+) -> Tensor:
+    """The loss of one batch: the sum of the means of `loss_terms`."""
+    terms = loss_terms(prediction, labels, graph, weights, settings)
+    return sum((total / max(count, 1) for total, count in terms.values()), prediction.energy.new_zeros(()))

@@ -25,6 +25,7 @@ from cartalg.train.dataset import Dataset, Split, load_split, read_numbers
 from cartalg.train.metrics import compare
 from cartalg.train.plots import learning_curve, parity
 from cartalg.train.trainer import METRICS_FILE, Trainer, differing_keys, read_metrics, write_json
+from cartalg.train.world import World
 
 
 def build_dataset(frames: list, model_cutoff: float, elements: tuple[str, ...], bar: Progress, what: str) -> Dataset:  # type: ignore[type-arg]
@@ -112,6 +113,7 @@ def train_run(
     """
     config = load_config(config_path)
     folder = data_dir or config_path.parent
+    world = World.join()
     torch.set_num_threads(config.training.threads)
     split = load_split(config, folder)
     elements = split.elements
@@ -125,7 +127,7 @@ def train_run(
         own = config.training.model_copy(update={"seed": config.training.seed + 1000 * member})
         of_member = config.model_copy(update={"training": own})
         place = output / f"{MEMBER}{member}" if config.training.committee > 1 else output
-        trained = _train_one(of_member, place, folder, restart, backend, bar, split, train, valid, elements)
+        trained = _train_one(of_member, place, folder, restart, backend, bar, split, train, valid, elements, world)
         results |= {f"{place.name} {k}": v for k, v in trained.items()} if place != output else trained
     return results
 
@@ -141,10 +143,11 @@ def _train_one(
     train: Dataset,
     valid: Dataset,
     elements: tuple[str, ...],
+    world: World,
 ) -> dict[str, dict[str, float]]:
     """Train one model, or go on with it: errors of the best one, by set."""
     model = initial_model(config, split, train, elements, backend, folder)
-    trainer = Trainer(config, model, train, valid, output)
+    trainer = Trainer(config, model, train, valid, output, world)
     if (output / CHECKPOINT_FILE).exists() and not restart:
         trainer.resume()
         bar.console.print(f"going on from epoch {trainer.state.epoch} of {output}", highlight=False)
@@ -168,7 +171,11 @@ def _train_one(
         if not bar.console.is_terminal and (row["epoch"] % 10 == 0 or row["epoch"] == 1):
             bar.console.print(f"epoch {row['epoch']:.0f}: validation {note}", highlight=False)
 
+    world.wait()  # for all to have looked at the folder before the first one writes to it
     trainer.run(lambda: bar.advance(task), on_epoch)
+    world.wait()
+    if not world.first:
+        return {}
     learning_curve(read_metrics(output / METRICS_FILE), output / "learning_curve.png")
     best = load_model(output, backend)
     if config.training.learns[0]:

@@ -29,8 +29,9 @@ from cartalg.train.checkpoint import (
 )
 from cartalg.train.config import Config, LossWeights
 from cartalg.train.dataset import Dataset
-from cartalg.train.loss import loss, penalty
+from cartalg.train.loss import loss_terms, penalty
 from cartalg.train.metrics import compare
+from cartalg.train.world import World
 
 METRICS_FILE = "metrics.csv"
 
@@ -52,10 +53,14 @@ class Trainer:
         model: The potential, initialised.
         train, valid: Data.
         output: Folder for metrics, checkpoint and best model.
+        world: This process among several; by default alone.
     """
 
-    def __init__(self, config: Config, model: Potential, train: Dataset, valid: Dataset, output: Path) -> None:
+    def __init__(
+        self, config: Config, model: Potential, train: Dataset, valid: Dataset, output: Path, world: World | None = None
+    ) -> None:
         self.config, self.model, self.train_set, self.valid_set, self.output = config, model, train, valid, output
+        self.world = world or World()
         settings = config.training
         self.optimizer = torch.optim.AdamW(
             model.parameters(),
@@ -92,8 +97,10 @@ class Trainer:
             on_epoch: Called with the epoch's metrics.
         """
         self.output.mkdir(parents=True, exist_ok=True)
-        truncate_metrics(self.output / METRICS_FILE, self.state.epoch)
-        board = SummaryWriter(str(self.output / "tensorboard"), purge_step=self.state.epoch + 1)
+        board = None
+        if self.world.first:
+            truncate_metrics(self.output / METRICS_FILE, self.state.epoch)
+            board = SummaryWriter(str(self.output / "tensorboard"), purge_step=self.state.epoch + 1)
         patience = self.config.training.early_stopping
         for epoch in range(self.state.epoch, self.config.training.epochs):
             if patience and self.state.epoch - self.state.best_epoch >= patience:
@@ -107,13 +114,16 @@ class Trainer:
             self.state.epoch = epoch + 1
             if row["valid_loss"] < self.state.best_loss:
                 self.state.best_loss, self.state.best_epoch = row["valid_loss"], epoch + 1
-                save_model(self.output / MODEL_FILE, self.best_model, {"epoch": epoch + 1, "errors": row})
-            append_metrics(self.output / METRICS_FILE, row)
-            for key, value in row.items():
-                board.add_scalar(key, value, epoch + 1)
-            self.save()
+                if board:
+                    save_model(self.output / MODEL_FILE, self.best_model, {"epoch": epoch + 1, "errors": row})
+            if board:
+                append_metrics(self.output / METRICS_FILE, row)
+                for key, value in row.items():
+                    board.add_scalar(key, value, epoch + 1)
+                self.save()
             on_epoch(row)
-        board.close()
+        if board:
+            board.close()
         return self.state
 
     def _epoch(self, epoch: int, on_step: Callable[[], None]) -> float:
@@ -125,25 +135,36 @@ class Trainer:
         total = 0.0
         for number in range(self.steps_per_epoch):
             chosen = order[number * settings.batch_size : (number + 1) * settings.batch_size]
-            graph, labels = self.train_set.batch(chosen)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.learning_rate(epoch * self.steps_per_epoch + number)
             self.optimizer.zero_grad(set_to_none=True)
-            prediction = self.model(
-                graph, forces=weights.forces > 0, virial=weights.stress > 0, training=True, properties=True
-            )
-            value = loss(prediction, labels, graph, weights, settings)
-            if not torch.isfinite(value):
+            value = self._gradients(self.world.share(chosen), weights)
+            if not math.isfinite(value):
                 raise FloatingPointError(
                     f"the loss is not finite in epoch {epoch + 1}; lower training.learning_rate or check the labels"
                 )
-            value.backward(inputs=list(self.model.parameters()))  # no gradient of positions
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
             self.optimizer.step()
             self.average.update_parameters(self.model)
-            total += float(value.detach()) * len(chosen)
+            total += value * len(chosen)
             on_step()
         return total / len(order)
+
+    def _gradients(self, chosen: list[int], weights: LossWeights) -> float:
+        """Set the gradients of the loss of a batch, of which this process has these frames; the batch's loss."""
+        parameters = list(self.model.parameters())
+        wanted = {"forces": weights.forces > 0, "virial": weights.stress > 0}
+        # a process may be without a frame in a last, small batch: it then adds nothing to a frame's terms
+        graph, labels = self.train_set.batch(chosen or [0])
+        prediction = self.model(graph, **wanted, training=True, properties=True)
+        terms = loss_terms(prediction, labels, graph, weights, self.config.training)
+        share = 1.0 if chosen else 0.0
+        counts = self.world.sum(torch.tensor([share * count for _, count in terms.values()], dtype=torch.float64))
+        sums = torch.stack([share * total.double() for total, _ in terms.values()])
+        value = (sums / counts.clamp(min=1)).sum()
+        value.backward(inputs=parameters)  # no gradient of positions
+        self.world.sum_gradients(parameters)
+        return float(self.world.sum(value.detach()))
 
     def _validate(self, weights: LossWeights) -> dict[str, float]:
         """Errors of the averaged weights on the validation frames, and the loss that selects the best model."""
