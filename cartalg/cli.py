@@ -1,6 +1,7 @@
 """The command line: inspect, generate, train, evaluate, demo."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -55,7 +56,7 @@ def progress_bar() -> Iterator[Progress]:
         TextColumn("left"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
-        console=errors,
+        console=errors if os.environ.get("RANK", "0") == "0" else Console(quiet=True),  # one of several speaks
     )
     compiling = bar.add_task("compiling, once", total=None, visible=False, note="")
     with bar, announcing(lambda kernel: bar.update(compiling, note=kernel, visible=bool(kernel))):
@@ -299,6 +300,8 @@ def train(
     """Train a potential; run again to go on after an interruption.
 
     `cartalg train docs/examples/acetylacetone.yaml --data-dir DATA --output runs/acac`
+
+    In two processes: `torchrun --nproc-per-node 2 -m cartalg train ..`.
 
     The folder gets model.safetensors (best validation loss), checkpoint.safetensors, metrics.csv, tensorboard/ and
     plots.
