@@ -37,6 +37,10 @@ def learning_curve(rows: Sequence[dict[str, float]], path: Path) -> None:
         )
         if key in rows[0]
     ]
+    for key in rows[0]:
+        if key.endswith("_relative_rmse_percent"):
+            name = key.removeprefix("valid_").removesuffix("_relative_rmse_percent")
+            errors.append((key, f"{name} RMSE", "% of the spread"))
     figure, axes = plt.subplots(1, 1 + len(errors), figsize=(4 * (1 + len(errors)), 3.4), layout="constrained")
     axes = np.atleast_1d(axes)
     axes[0].plot(epochs, [r["train_loss"] for r in rows], color=GREY, label="training")

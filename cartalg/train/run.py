@@ -132,6 +132,21 @@ def train_run(
     return results
 
 
+def progress_note(row: dict[str, float]) -> str:
+    """The validation errors of an epoch in a few words; of tensors, in percent of their spread."""
+    words = []
+    for key, shown in (
+        ("forces_rmse_meV_per_A", "{:.1f} meV/A"),
+        ("energy_per_atom_rmse_meV_per_atom", "{:.2f} meV/atom"),
+    ):
+        if f"valid_{key}" in row:
+            words.append(shown.format(row[f"valid_{key}"]))
+    for key, value in row.items():
+        if key.endswith("_relative_rmse_percent"):
+            words.append(f"{key.removeprefix('valid_').removesuffix('_relative_rmse_percent')} {value:.1f} %")
+    return " ".join(words)
+
+
 def _train_one(
     config: Config,
     output: Path,
@@ -164,9 +179,7 @@ def _train_one(
     task = bar.add_task("training", total=total, completed=trainer.state.epoch * steps, note="")
 
     def on_epoch(row: dict[str, float]) -> None:
-        energy = row.get("valid_energy_per_atom_rmse_meV_per_atom", float("nan"))
-        forces = row.get("valid_forces_rmse_meV_per_A", float("nan"))
-        note = f"{forces:.1f} meV/A {energy:.2f} meV/atom"
+        note = progress_note(row)
         bar.update(task, note=note)
         if not bar.console.is_terminal and (row["epoch"] % 10 == 0 or row["epoch"] == 1):
             bar.console.print(f"epoch {row['epoch']:.0f}: validation {note}", highlight=False)

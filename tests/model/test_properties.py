@@ -146,6 +146,8 @@ def test_tensors_are_trained_alone(tmp_path):
     run = lambda *a: CliRunner().invoke(app, [str(x) for x in a])  # noqa: E731
     result = run("train", tmp_path / "config.yaml", "--output", tmp_path / "run")
     assert result.exit_code == 0, result.output
+    assert "alpha" in result.stderr
+    assert "nan" not in result.stderr
     shown = run("evaluate", tmp_path / "run", tmp_path / "test.xyz")
     assert "of the spread" in " ".join(shown.stdout.split())
     potential = load_model(tmp_path / "run")
