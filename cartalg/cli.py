@@ -67,6 +67,12 @@ def progress_bar() -> Iterator[Progress]:
         yield bar
 
 
+def counting(bar: Progress, description: str) -> Callable[[str, int, int], None]:
+    """A new line of a progress bar, as a function of (what is done, number done, number in all)."""
+    task = bar.add_task(description, total=None, note="")
+    return lambda name, n, total: bar.update(task, completed=n, total=total, note=name)
+
+
 @app.callback(invoke_without_command=True)
 def main(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
     """Common options."""
@@ -204,13 +210,7 @@ def generate(
             names = tuple(manifest.get("also", ())) if also is None else names
             chosen = tuple(manifest.get("only", ())) if only is None else chosen
         with progress_bar() as bar:
-            task = bar.add_task("deriving", total=None, note="")
-            files = emit.render(
-                3 if rank is None else rank,
-                lambda name, n, total: bar.update(task, completed=n, total=total, note=name),
-                names,
-                chosen,
-            )
+            files = emit.render(3 if rank is None else rank, counting(bar, "deriving"), names, chosen)
         if check:
             differences = emit.differences(files, folder)
             for line in differences:
@@ -243,23 +243,18 @@ def prove(
     functions are its derivatives. Exit code 1 names every kernel that is not what its rule says.
     """
     from cartalg.ops.kernels import shipped_folder
-    from cartalg_codegen.emit import write_text
+    from cartalg_codegen.files import write_file
     from cartalg_codegen.proofs import report as proofs
 
     with user_errors():
         with progress_bar() as bar:
-            task = bar.add_task("proving", total=None, note="")
-            rows = proofs.report(
-                max_rank,
-                kernels or shipped_folder(),
-                lambda name, n, total: bar.update(task, completed=n, total=total, note=name),
-            )
+            rows = proofs.report(max_rank, kernels or shipped_folder(), counting(bar, "proving"))
         console.print(proofs_table(rows, everything))
         if out:
             text = (
                 json.dumps([asdict(row) for row in rows], indent=1) if out.suffix == ".json" else proofs.markdown(rows)
             )
-            write_text(out, text)
+            write_file(out, text)
             console.print(f"report: {out}", highlight=False, soft_wrap=True)
         _stop_unless_proved(rows)
 
@@ -278,13 +273,8 @@ def atlas(
     from cartalg_codegen.proofs import report
 
     with user_errors(), progress_bar() as bar:
-        task = bar.add_task("proving", total=None, note="")
-        update: Callable[[str, int, int], None] = lambda name, n, total: bar.update(  # noqa: E731
-            task, completed=n, total=total, note=name
-        )
-        rows = report.report(max_rank, shipped_folder(), update)
-        task = bar.add_task("writing", total=None, note="")
-        count = build(max_rank, out, rows, lambda name, n, total: bar.update(task, completed=n, total=total, note=name))
+        rows = report.report(max_rank, shipped_folder(), counting(bar, "proving"))
+        count = build(max_rank, out, rows, counting(bar, "writing"))
     console.print(f"{count} pages and pictures: open {out / 'index.html'}", highlight=False, soft_wrap=True)
     _stop_unless_proved(rows)
 

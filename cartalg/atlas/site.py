@@ -4,7 +4,6 @@ rules -> pages (Jinja2 templates, MathML)      emitted kernels -> source      pr
 """
 
 import json
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,8 @@ from cartalg.symbolic.polynomials import check_rank
 from cartalg.symbolic.reducible import Decomposition, decompose
 from cartalg.symbolic.render import mathml
 from cartalg_codegen import emit, tensors
+from cartalg_codegen.files import write_file
+from cartalg_codegen.names import encoded, tensor_kernel_name
 from cartalg_codegen.proofs.report import CLAIMS, Row
 from cartalg_codegen.text import function_source
 
@@ -75,14 +76,14 @@ def build(
     pages = list(_pages(max_rank, rows))
     for number, (name, make) in enumerate(pages, start=1):
         for file, content in make().items():
-            _write(folder / file, content)
+            write_file(folder / file, content)
         if progress:
             progress(name, number, len(pages))
     entries = json.dumps(list(_search_entries(max_rank)), ensure_ascii=False)
     script = (STATIC / "search.js").read_text().replace("/*ENTRIES*/[]", entries)
     colours = HtmlFormatter(style="xcode").get_style_defs(".highlight")
-    _write(folder / "search.js", script)
-    _write(folder / "style.css", (STATIC / "style.css").read_text() + colours)
+    write_file(folder / "search.js", script)
+    write_file(folder / "style.css", (STATIC / "style.css").read_text() + colours)
     return len(pages)
 
 
@@ -119,11 +120,11 @@ def _pages(max_rank: int, rows: list[Row]) -> Iterator[Page]:
             lambda ranks=ranks, around=around: {**_coupling_facts(coupling(*ranks), proofs), **around},  # type: ignore
         )
     for formula in tensors.USUAL:
-        file = f"tensor-{tensors.encoded(formula)}.html"
+        file = f"tensor-{encoded(formula)}.html"
         yield page(file, "tensor.html", lambda f=formula: _tensor_facts(decompose(f), proofs))  # type: ignore[misc]
     yield page("general.html", "general.html", lambda: {"general": {k: _split(k) for k in GENERAL}})
     yield page("proofs.html", "proofs.html", lambda: {"rows": rows, "failed": [r for r in rows if r.failure]})
-    index = {"triples": triples, "examples": EXAMPLES, "encoded": tensors.encoded, "rows": rows}
+    index = {"triples": triples, "examples": EXAMPLES, "encoded": encoded, "rows": rows}
     yield page("index.html", "index.html", lambda: index)
 
 
@@ -198,8 +199,7 @@ def _tensor_facts(found: Decomposition, proofs: dict[str, list[Row]]) -> dict[st
         }
         for part in found.parts
     ]
-    encoded = tensors.encoded(found.formula)
-    names = (f"tensors {found.formula}", f"pack_{encoded}", f"unpack_{encoded}")
+    names = (f"tensors {found.formula}", *(tensor_kernel_name(kind, found.formula) for kind in ("pack", "unpack")))
     return {
         "found": found,
         "example": EXAMPLES[found.formula],
@@ -227,18 +227,7 @@ def _search_entries(max_rank: int) -> Iterator[list[str]]:
         yield [
             f"tensor {formula} {example}",
             f"Tensors {formula}: {example}",
-            f"tensor-{tensors.encoded(formula)}.html",
+            f"tensor-{encoded(formula)}.html",
         ]
     yield ["general any rank formula", "Formulas of any rank", "general.html"]
     yield ["proofs", "Proofs", "proofs.html"]
-
-
-def _write(path: Path, content: str | bytes) -> None:
-    if isinstance(content, str):
-        emit.write_text(path, content)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False) as stream:
-        stream.write(content)
-    Path(stream.name).chmod(0o644)
-    Path(stream.name).replace(path)

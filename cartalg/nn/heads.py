@@ -15,6 +15,7 @@ from cartalg.ops import pack, unpack
 from cartalg.ops.kernels import KernelSet
 from cartalg.symbolic.coupling import Irrep
 from cartalg.symbolic.reducible import decompose
+from cartalg_codegen.names import tensor_kernel_name
 
 
 class TensorHead(nn.Module):
@@ -45,7 +46,7 @@ class TensorHead(nn.Module):
     ) -> None:
         super().__init__()
         self.formula, self.kernels, self.backend = formula, kernels, backend
-        kernels.facts(f"unpack_{formula.replace('=', '_').replace('-', 'M')}")
+        kernels.facts(tensor_kernel_name("unpack", formula))
         self.parts = decompose(formula)
         self.sources: list[list[tuple[int, slice]]] = []  # of each part: (layer, components)
         self.weight = nn.ParameterList()

@@ -5,6 +5,7 @@ from torch import Tensor
 from cartalg.ops.functional import check, resolve
 from cartalg.ops.kernels import Backend, KernelSet, open_kernels
 from cartalg.ops.operators import TENSORS, apply
+from cartalg_codegen.names import tensor_kernel_name
 
 
 def pack(tensor: Tensor, formula: str, *, backend: str = "auto", kernels: KernelSet | None = None) -> Tensor:
@@ -50,7 +51,7 @@ def unpack(packed: Tensor, formula: str, *, backend: str = "auto", kernels: Kern
 def _run(kind: str, tensor: Tensor, formula: str, backend: str, kernels: KernelSet | None) -> Tensor:
     check(kind, {"tensor": (tensor, 3)})
     kernels = kernels or open_kernels()
-    name = f"{kind}_{formula.replace('=', '_').replace('-', 'M')}"
+    name = tensor_kernel_name(kind, formula)
     size = kernels.facts(name)["sizes"][0]
     if tensor.shape[1] != size:
         raise ValueError(f"{kind}: {formula} has {size} components, got shape {list(tensor.shape)}")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import sympy as sp
+from sympy import QQ
 
 from cartalg.symbolic.basis import basis_polynomials, squared_norms, to_sympy
 from cartalg.symbolic.coupling import coupling
@@ -83,7 +84,7 @@ def wigner_d(rank: int, rotation: Any, parity: int | None = None) -> np.ndarray:
     Args:
         rank: l.
         rotation: Orthogonal matrix, shape [3, 3] or, of floats, [.., 3, 3]; determinant -1 for a reflection.
-        parity: +1 or -1; by default (-1)^l, a natural (polar) tensor. A reflection needs it to be given or default.
+        parity: +1 or -1; by default (-1)^l, a natural (polar) tensor.
     Returns:
         Shape [.., 2l+1, 2l+1]; D(R S) = D(R) D(S).
     Raises:
@@ -186,7 +187,7 @@ def recoupling(l1: int, l2: int, l3: int, total: int, l12: int, l23: int) -> sp.
             for (mm, a, b), w in rules[0].entries.items():
                 if mm == m:
                     left[a, b, c] = left.get((a, b, c), 0) + v * w
-    overlap = squared_norms(0)[0] * 0
+    overlap = QQ(0)
     for (k, a, m), v in rules[3].entries.items():
         if k == top:
             for (mm, b, c), w in rules[2].entries.items():

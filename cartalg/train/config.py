@@ -142,6 +142,11 @@ class TrainingConfig(BaseModel):
         return any(w.energy for w in every), any(w.forces for w in every), any(w.stress for w in every)
 
 
+def tensor_labels(model: ModelConfig) -> tuple[TensorLabel, ...]:
+    """The labels of the tensors that a model predicts."""
+    return tuple(TensorLabel(p.name, p.order, p.per == "atom", p.key) for p in model.properties)
+
+
 class Config(BaseModel):
     """A whole training run."""
 
@@ -164,9 +169,8 @@ class Config(BaseModel):
     @property
     def keys(self) -> Keys:
         """Names of all labels in the files."""
-        data, tensors = self.data, self.model.properties
-        labels = tuple(TensorLabel(p.name, p.order, p.per == "atom", p.key) for p in tensors)
-        return Keys(data.energy_key, data.forces_key, data.stress_key, labels)
+        data = self.data
+        return Keys(data.energy_key, data.forces_key, data.stress_key, tensor_labels(self.model))
 
 
 def load_config(path: str | Path) -> Config:

@@ -23,7 +23,7 @@ def penalty(difference: Tensor, settings: TrainingConfig) -> Tensor:
 def loss_terms(
     prediction: Prediction, labels: Labels, graph: Graph, weights: LossWeights, settings: TrainingConfig
 ) -> dict[str, tuple[Tensor, int]]:
-    """Each term of the loss as (weighted sum over labelled entries, their number); the loss is the sum of the means.
+    """Each term of the loss as (weighted sum over labelled entries, their number); `mean_loss` is the sum of the means.
 
     What has no label is left out; a frame's own weight multiplies its entries. Terms without an entry here are there as
     well, with zero, so that several processes have the same terms.
@@ -65,9 +65,12 @@ def loss_terms(
     return terms
 
 
-def loss(
-    prediction: Prediction, labels: Labels, graph: Graph, weights: LossWeights, settings: TrainingConfig
-) -> Tensor:
-    """The loss of one batch: the sum of the means of `loss_terms`."""
-    terms = loss_terms(prediction, labels, graph, weights, settings)
-    return sum((total / max(count, 1) for total, count in terms.values()), prediction.energy.new_zeros(()))
+def entries(terms: dict[str, tuple[Tensor, int]]) -> Tensor:
+    """The number of entries of each term, float64 [terms]."""
+    return torch.tensor([count for _, count in terms.values()], dtype=torch.float64)
+
+
+def mean_loss(terms: dict[str, tuple[Tensor, int]], counts: Tensor) -> Tensor:
+    """The sum of the terms' means, each over so many entries [terms]: of this batch, or of all processes'."""
+    sums = torch.stack([total.double() for total, _ in terms.values()])
+    return (sums / counts.clamp(min=1)).sum()

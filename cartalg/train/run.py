@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
-from cartalg.data.frames import DataError, Keys, TensorLabel, read_frames, split_isolated
+from cartalg.data.frames import DataError, Keys, read_frames, split_isolated
 from cartalg.data.statistics import element_shifts, energies_above_shifts, gather
 from cartalg.model import Potential
 from cartalg.nn.heads import TensorHead
@@ -20,7 +20,7 @@ from cartalg.train.checkpoint import (
     read_tensors,
     save_model,
 )
-from cartalg.train.config import Config, ConfigError, load_config
+from cartalg.train.config import Config, ConfigError, load_config, tensor_labels
 from cartalg.train.dataset import Dataset, Split, load_split, read_numbers
 from cartalg.train.metrics import compare
 from cartalg.train.plots import learning_curve, parity
@@ -222,8 +222,7 @@ def evaluate_file(
         DataError: If no frame has a label, or the input is bad.
     """
     model = load_model(model_path, backend)
-    tensors = tuple(TensorLabel(p.name, p.order, p.per == "atom", p.key) for p in model.config.properties)
-    keys = replace(keys, tensors=tensors)
+    keys = replace(keys, tensors=tensor_labels(model.config))
     frames, _ = split_isolated(read_frames(file, keys, read_numbers(numbers) if numbers else None))
     if not any(f.energy is not None or f.forces is not None or f.stress is not None or f.tensors for f in frames):
         raise DataError(

@@ -7,7 +7,6 @@ accelerators) would make it shorter. Averaged weights, optimiser and clipping ar
 import csv
 import json
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +28,10 @@ from cartalg.train.checkpoint import (
 )
 from cartalg.train.config import Config, LossWeights
 from cartalg.train.dataset import Dataset
-from cartalg.train.loss import loss_terms, penalty
+from cartalg.train.loss import entries, loss_terms, mean_loss, penalty
 from cartalg.train.metrics import compare
 from cartalg.train.world import World
+from cartalg_codegen.files import write_file
 
 METRICS_FILE = "metrics.csv"
 
@@ -158,10 +158,9 @@ class Trainer:
         graph, labels = self.train_set.batch(chosen or [0])
         prediction = self.model(graph, **wanted, training=True, properties=True)
         terms = loss_terms(prediction, labels, graph, weights, self.config.training)
-        share = 1.0 if chosen else 0.0
-        counts = self.world.sum(torch.tensor([share * count for _, count in terms.values()], dtype=torch.float64))
-        sums = torch.stack([share * total.double() for total, _ in terms.values()])
-        value = (sums / counts.clamp(min=1)).sum()
+        share = 1 if chosen else 0
+        terms = {name: (share * total, share * count) for name, (total, count) in terms.items()}
+        value = mean_loss(terms, self.world.sum(entries(terms)))
         value.backward(inputs=parameters)  # no gradient of positions
         self.world.sum_gradients(parameters)
         return float(self.world.sum(value.detach()))
@@ -259,17 +258,12 @@ def truncate_metrics(path: Path, epoch: int) -> None:
         return
     lines = path.read_text().splitlines(keepends=True)
     kept = lines[:1] + [line for line in lines[1:] if line.endswith("\n") and float(line.split(",")[0]) <= epoch]
-    temporary = path.with_suffix(".writing")
-    temporary.write_text("".join(kept) if epoch else "")
     if epoch:
-        os.replace(temporary, path)
+        write_file(path, "".join(kept))
     else:
-        temporary.unlink()
         path.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON whole."""
-    temporary = path.with_suffix(".writing")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(temporary, path)
+    write_file(path, json.dumps(value, indent=2) + "\n")

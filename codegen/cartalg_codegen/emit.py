@@ -7,8 +7,6 @@ Output is deterministic: no date, no machine, no order that depends on a hash se
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,9 @@ from typing import Any
 from cartalg.symbolic.reducible import decompose
 from cartalg_codegen import convolution_numba, convolution_torch, linear, numba_printer, plan, tensors, torch_printer
 from cartalg_codegen.derive import gradient, tangent
+from cartalg_codegen.files import write_file
 from cartalg_codegen.forms import harmonic_squared_norm, harmonics, pair
+from cartalg_codegen.names import tensor_kernel_name
 from cartalg_codegen.program import Program, degree
 from cartalg_codegen.text import header
 
@@ -187,7 +187,7 @@ def tensor_kernel(kind: str, formula: str) -> Kernel:
         "sizes": [program.inputs[0].size, program.outputs[0].size],
     }
     return _rows_kernel(
-        tensors.kernel_name(kind, formula),
+        tensor_kernel_name(kind, formula),
         program,
         ("t",),
         f"{'parts of T' if kind == 'pack' else 'T from its parts'}, {formula}   [docs/theory.md, eqs. 34-36]",
@@ -221,7 +221,7 @@ def _kernels(chosen: plan.Plan) -> Iterator[tuple[str, Callable[[], Kernel]]]:
     for conv in chosen.convolutions():
         yield plan.convolution_name(*conv), lambda conv=conv: convolution_kernel(*conv)  # type: ignore[misc]
     for kind, formula in chosen.tensors():
-        yield tensors.kernel_name(kind, formula), lambda k=kind, f=formula: tensor_kernel(k, f)  # type: ignore[misc]
+        yield tensor_kernel_name(kind, formula), lambda k=kind, f=formula: tensor_kernel(k, f)  # type: ignore[misc]
     for prod in chosen.products():
         yield plan.product_name(*prod), lambda prod=prod: product_kernel(*prod)  # type: ignore[misc]
 
@@ -279,19 +279,9 @@ def write(files: dict[str, str], folder: Path) -> None:
     if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).exists():
         raise FileExistsError(f"{folder} is not empty and holds no kernel set ({MANIFEST}); choose an empty folder")
     for relative, text in files.items():
-        write_text(folder / relative, text)
+        write_file(folder / relative, text)
     for stale in _emitted(folder) - set(files):
         (folder / stale).unlink()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole: to a temporary file that is then renamed. Folders are made as needed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    with os.fdopen(handle, "w") as stream:
-        stream.write(text)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
 
 
 def differences(files: dict[str, str], folder: Path) -> list[str]:

@@ -261,7 +261,7 @@ class _ProductTree:
         product = self.product
         for irrep in product.outputs:
             if irrep in product.features:
-                weight = self._weight(1, f"A{_label(irrep)}", irrep, Fraction(1))
+                weight = self._weight(1, f"A{label_of(irrep)}", irrep, Fraction(1))
                 for k in range(2 * irrep[0] + 1):
                     self._add(irrep, k, [(Fraction(1), (weight, self._feature(irrep, k)))])
         if product.correlation >= 2:
@@ -301,7 +301,7 @@ class _ProductTree:
                     right_refs = [self._feature(right, b) for b in range(2 * right[0] + 1)]
                     self._couple(left, right, out, left_refs, right_refs, refs)
                     norm = fraction(coupling(left[0], right[0], out[0]).orthonormal_squared)
-                    result.append((out, f"(A{_label(left)} A{_label(right)}){_label(out)}", norm, refs))
+                    result.append((out, f"(A{label_of(left)} A{label_of(right)}){label_of(out)}", norm, refs))
         return result
 
     def _triples(
@@ -315,7 +315,7 @@ class _ProductTree:
             outer = fraction(coupling(mid[0], feature[0], out[0]).orthonormal_squared)
             members = [p for p in pairs if p[0] == mid]
             weights = [
-                self._weight(order, f"({label} A{_label(feature)}){_label(out)}", out, norm * outer)
+                self._weight(order, f"({label} A{label_of(feature)}){label_of(out)}", out, norm * outer)
                 for _, label, norm, _ in members
             ]
             mixed = [Ref(f"s{tag}", m) for m in range(2 * mid[0] + 1)]
@@ -331,7 +331,7 @@ class _ProductTree:
                 triples.setdefault(out, []).append(refs)
         sums = {}
         for irrep, members_refs in triples.items():
-            refs = [Ref(f"r{_label(irrep)}_", k) for k in range(2 * irrep[0] + 1)]
+            refs = [Ref(f"r{label_of(irrep)}_", k) for k in range(2 * irrep[0] + 1)]
             for k, ref in enumerate(refs):
                 self.body.append(statement(ref, [(Fraction(1), (c[k],)) for c in members_refs]))
             sums[irrep] = refs
@@ -342,7 +342,7 @@ class _ProductTree:
         triples = self._triples(pairs, self.product.intermediates, 4)
         for mid, feature, out in paths(tuple(triples), self.product.features, self.product.outputs):
             norm = fraction(coupling(mid[0], feature[0], out[0]).orthonormal_squared)
-            weight = self._weight(4, f"(AAA{_label(mid)} A{_label(feature)}){_label(out)}", out, norm)
+            weight = self._weight(4, f"(AAA{label_of(mid)} A{label_of(feature)}){label_of(out)}", out, norm)
             mixed = [Ref(f"u{weight.index}_", m) for m in range(2 * mid[0] + 1)]
             for ref, triple in zip(mixed, triples[mid], strict=True):
                 self.body.append(statement(ref, [(Fraction(1), (weight, triple))]))
@@ -372,7 +372,7 @@ class _ProductTree:
             self._add(out, k, [(c, (a_refs[a], b_refs[b]))])
 
 
-def _label(irrep: Irrep) -> str:
-    """l for natural parity, l* for the axial kind; as part of a Python name, lx."""
+def label_of(irrep: Irrep) -> str:
+    """An irrep as part of a Python name: l of natural parity, lx of the axial kind."""
     rank, parity = irrep
     return f"{rank}" if parity == (-1) ** rank else f"{rank}x"

@@ -1,39 +1,23 @@
-"""Packing of Cartesian tensors with index symmetries into irreducible parts, as programs; and their kernel names."""
+"""Packing of Cartesian tensors with index symmetries into irreducible parts, as programs."""
 
 import re
-from fractions import Fraction
 
 import sympy as sp
 
 from cartalg.symbolic.basis import packing_matrix
+from cartalg.symbolic.formulas import rational
 from cartalg.symbolic.reducible import Decomposition, decompose
+from cartalg_codegen.names import decoded
 from cartalg_codegen.program import Program, Ref, Slot, statement
 
 #: Vector, matrices, dipole derivatives and piezoelectricity, hyperpolarizability, elasticity: in every kernel set.
 USUAL = ("i", "ij", "ij=ji", "ij=-ji", "ijk", "ijk=ikj", "ijk=jik=ikj", "ijkl=jikl=klij")
 
 
-def encoded(formula: str) -> str:
-    """An index formula as part of a kernel name: ij=ji is ij_ji, ij=-ji is ij_Mji."""
-    return formula.replace("=", "_").replace("-", "M")
-
-
-def decoded(text: str) -> str:
-    """The index formula in a kernel name. Raises ValueError if it is none."""
-    formula = text.replace("_", "=").replace("M", "-")
-    decompose(formula)
-    return formula
-
-
-def kernel_name(kind: str, formula: str) -> str:
-    """File name of a kernel that packs (``"pack"``) or unpacks (``"unpack"``) tensors of an index symmetry."""
-    return f"{kind}_{encoded(formula)}"
-
-
 def named_formula(name: str) -> tuple[str, str] | None:
     """(kind, index formula) of a kernel name, or None. Raises ValueError for a formula that cannot be."""
     match = re.fullmatch(r"(pack|unpack)_([a-zM_]+)", name)
-    return (match[1], decoded(match[2])) if match else None
+    return (match[1], decompose(decoded(match[2])).formula) if match else None
 
 
 def program(kind: str, formula: str) -> Program:
@@ -52,5 +36,5 @@ def _linear(matrix: sp.Matrix, summary: str) -> Program:
     body = []
     for r in range(matrix.rows):
         entries = [(matrix[r, c], Ref("t", c)) for c in range(matrix.cols) if matrix[r, c] != 0]
-        body.append(statement(Ref("out", r), [(Fraction(int(v.p), int(v.q)), (ref,)) for v, ref in entries]))
+        body.append(statement(Ref("out", r), [(rational(v), (ref,)) for v, ref in entries]))
     return Program("forward", summary, (Slot("t", matrix.cols),), (Slot("out", matrix.rows),), tuple(body))

@@ -22,7 +22,7 @@ from cartalg.model import Potential
 from cartalg.train.checkpoint import CheckpointError, load_model, read_tensors, save_model
 from cartalg.train.config import ConfigError, LossWeights, TrainingConfig, load_config, parse_config
 from cartalg.train.dataset import Dataset, load_split
-from cartalg.train.loss import loss, penalty
+from cartalg.train.loss import entries, loss_terms, mean_loss, penalty
 from cartalg.train.run import refit_shifts
 
 BASE = {"data": {"train": "a.xyz"}}
@@ -271,7 +271,8 @@ def test_frames_of_several_files_with_weights_of_their_own(data_folder, make_con
     graph, labels = dataset.batch(range(len(split.train)))
     p = model(graph, training=True)
     settings = TrainingConfig()
-    whole = loss(p, labels, graph, LossWeights(1, 0, 0), settings)
+    terms = loss_terms(p, labels, graph, LossWeights(1, 0, 0), settings)
+    whole = mean_loss(terms, entries(terms))
     difference = (p.energy - labels.energy) / graph.atoms_per_frame
     assert whole.item() == pytest.approx((labels.weight * difference**2).mean().item())
     with pytest.raises(ConfigError, match="its own count"):

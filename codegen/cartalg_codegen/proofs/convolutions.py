@@ -115,8 +115,10 @@ class EdgeKernel:
         blocks: dict[tuple[int, int], list[np.ndarray]] = {}
         for number, path in enumerate(self.paths):
             (l1, p1), (l2, _), out = tuple(path["left"]), path["edge"], tuple(path["out"])
-            w = sum((self.z[i] * self.table[i, number] for i in range(SPLINES)), Sparse({}))
-            w = w if weights is None else weights[number]
+            if weights is None:
+                w = sum((self.z[i] * self.table[i, number] for i in range(SPLINES)), Sparse({}))
+            else:
+                w = weights[number]
             x = self.x[starts[l1, p1] : starts[l1, p1] + 2 * l1 + 1]
             y = self.z[SPLINES + l2 * l2 : SPLINES + (l2 + 1) ** 2]
             blocks.setdefault(out, []).append(couple((l1, l2, out[0]), x, y) * w)
@@ -166,8 +168,7 @@ class EdgeKernel:
             handed(count, v, q, k, s)
             captured["value"], captured["z"], t_d_v[:, 0] = d_z[:, 0].copy(), t_d_z[:, 0].copy(), VECTOR
 
-        namespace = self.functions
-        namespace.update(
+        self.functions.update(
             edge=edge,
             edge_tangent=edge_tangent,
             edge_gradient=edge_gradient,

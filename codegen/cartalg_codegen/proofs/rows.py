@@ -5,7 +5,6 @@ equivariance under the generators of so(3) are identities between polynomials. S
 """
 
 import re
-from fractions import Fraction
 from math import prod
 from typing import Any
 
@@ -13,9 +12,10 @@ import numpy as np
 
 from cartalg.symbolic.basis import harmonic_polynomials
 from cartalg.symbolic.coupling import Irrep, coupling
+from cartalg.symbolic.formulas import rational
 from cartalg.symbolic.reducible import decompose
 from cartalg.symbolic.rotation import generator
-from cartalg_codegen.forms import fraction, offsets
+from cartalg_codegen.forms import fraction, label_of, offsets
 from cartalg_codegen.proofs import exact
 from cartalg_codegen.proofs.identities import Space, Sparse, gradient, number, tangent
 
@@ -73,7 +73,7 @@ def closed_form(facts: dict[str, Any], inputs: dict[str, np.ndarray]) -> np.ndar
         return _product(facts, inputs["a"], inputs["w"])
     found = decompose(facts["formula"])
     matrix = found.packing if facts["kind"] == "pack" else found.unpacking
-    rows = [[(Fraction(int(c.p), int(c.q)), i) for i, c in enumerate(matrix.row(r)) if c] for r in range(matrix.rows)]
+    rows = [[(rational(c), i) for i, c in enumerate(matrix.row(r)) if c] for r in range(matrix.rows)]
     return np.array([sum((inputs["t"][i] * c for c, i in row), Sparse({})) for row in rows], dtype=object)
 
 
@@ -93,7 +93,7 @@ def harmonic(rank: int, v: np.ndarray) -> np.ndarray:
 def _product(facts: dict[str, Any], a: np.ndarray, w: np.ndarray) -> np.ndarray:
     """A product basis read off the labels of its weights, like ((A1 A1)2 A1)1."""
     features, outputs = (tuple(map(tuple, facts[name])) for name in ("features", "outputs"))
-    starts, known = offsets(features), {_label(i): i for i in features}
+    starts, known = offsets(features), {label_of(i): i for i in features}
     trees: dict[str, tuple[Irrep, np.ndarray]] = {}
 
     def tree(label: str) -> tuple[Irrep, np.ndarray]:
@@ -109,7 +109,7 @@ def _product(facts: dict[str, Any], a: np.ndarray, w: np.ndarray) -> np.ndarray:
         first, _, second = inner.rpartition(" ")
         (left, x), (right, y) = tree(first), tree(second)
         irrep = (int(name.rstrip("x")), left[1] * right[1])
-        require(_label(irrep) == name, f"the weight {label} has a label of the wrong parity")
+        require(label_of(irrep) == name, f"the weight {label} has a label of the wrong parity")
         return irrep, couple((left[0], right[0], irrep[0]), x, y)
 
     out = {irrep: np.array([Sparse({})] * (2 * irrep[0] + 1), dtype=object) for irrep in outputs}
@@ -121,7 +121,7 @@ def _product(facts: dict[str, Any], a: np.ndarray, w: np.ndarray) -> np.ndarray:
             out[irrep] = out[irrep] + value * w[place]
         elif not weight["label"].startswith("(AAA"):  # part of a weighted sum of triples, coupled below
             irrep, value = tree(weight["label"])
-            name = f"AAA{_label(target)}"  # type: ignore[arg-type]
+            name = f"AAA{label_of(target)}"  # type: ignore[arg-type]
             before = triples.get(name, (irrep, value * 0))[1]
             triples[name] = (irrep, before + value * w[place])
         else:
@@ -132,10 +132,6 @@ def _product(facts: dict[str, Any], a: np.ndarray, w: np.ndarray) -> np.ndarray:
             right, y = tree(feature)
             out[target] = out[target] + couple((mid[0], right[0], target[0]), x, y) * w[place]  # type: ignore
     return np.concatenate([out[irrep] for irrep in outputs])
-
-
-def _label(irrep: Irrep) -> str:
-    return f"{irrep[0]}" if irrep[1] == (-1) ** irrep[0] else f"{irrep[0]}x"
 
 
 class RowKernel:
