@@ -185,8 +185,8 @@ class Trainer:
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         state = self.optimizer.state_dict()["state"]
-        for index, entries in state.items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in entries.items()}
+        for index, kept in state.items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in kept.items()}
         tensors["random"] = torch.get_rng_state()
         description = {
             "progress": {**vars(self.state), "best_loss": repr(self.state.best_loss)},
