@@ -30,6 +30,7 @@ from cartalg.train.config import Config, LossWeights
 from cartalg.train.dataset import Dataset
 from cartalg.train.loss import entries, loss_terms, mean_loss, penalty
 from cartalg.train.metrics import compare
+from cartalg.train.optimizers import make_optimizer, put_together, tensors_and_rest
 from cartalg.train.world import World
 from cartalg_codegen.files import write_file
 
@@ -62,13 +63,7 @@ class Trainer:
         self.config, self.model, self.train_set, self.valid_set, self.output = config, model, train, valid, output
         self.world = world or World()
         settings = config.training
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(),
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            amsgrad=True,
-            fused=True,
-        )
+        self.optimizer = make_optimizer(model.parameters(), settings)
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
         self.state = Progress()
         self.steps_per_epoch = math.ceil(len(train.frames) / settings.batch_size)
@@ -184,12 +179,12 @@ class Trainer:
         """Write the whole state: weights, average, optimiser, place in the run."""
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        state = self.optimizer.state_dict()["state"]
-        for index, kept in state.items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in kept.items()}
+        of_optimizer, rest = tensors_and_rest(self.optimizer.state_dict(), "optimizer")
+        tensors |= of_optimizer
         tensors["random"] = torch.get_rng_state()
         description = {
             "progress": {**vars(self.state), "best_loss": repr(self.state.best_loss)},
+            "optimizer": rest,
             "config": self.config.model_dump(mode="json"),
             "model": self.model.description(),
         }
@@ -216,13 +211,7 @@ class Trainer:
 
         self.model.load_state_dict(part("model."))
         self.average.load_state_dict(part("average."))
-        optimizer = self.optimizer.state_dict()
-        entries: dict[int, dict[str, Tensor]] = {}
-        for key, value in part("optimizer.").items():
-            index, name = key.split(".")
-            entries.setdefault(int(index), {})[name] = value
-        optimizer["state"] = entries
-        self.optimizer.load_state_dict(optimizer)
+        self.optimizer.load_state_dict(put_together(description["optimizer"], tensors))
         torch.set_rng_state(tensors["random"])
         progress = description["progress"]
         self.state = Progress(progress["epoch"], float(progress["best_loss"]), progress["best_epoch"])

@@ -90,9 +90,10 @@ def final_state(folder):
     return tensors
 
 
-def test_a_killed_run_goes_on_exactly(data_folder, make_config, tmp_path):
+@pytest.mark.parametrize("optimizer", ["adamw", "soap"])
+def test_a_killed_run_goes_on_exactly(data_folder, make_config, tmp_path, optimizer):
     """Killed at any instant and resumed, a run ends bit-identical to an undisturbed one."""
-    config = make_config(training={"epochs": 40})
+    config = make_config(training={"epochs": 40, "optimizer": optimizer})
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
     def command(out):
