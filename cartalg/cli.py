@@ -1,21 +1,18 @@
-"""The command line: inspect, generate, train, evaluate, demo."""
+"""The command line: inspect, generate, prove, atlas, train, evaluate, demo; and data, from its own module."""
 
 import json
-import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from cartalg import __version__
+from cartalg.datasets.commands import data_app
+from cartalg.terminal import console, counting, errors, progress_bar, user_errors
 
 if TYPE_CHECKING:
     from cartalg_codegen.proofs.report import Row
@@ -28,49 +25,10 @@ app = typer.Typer(
 )
 inspect_app = typer.Typer(help="Print exact rules: projectors, harmonics, couplings.", no_args_is_help=True)
 app.add_typer(inspect_app, name="inspect")
-console, errors = Console(), Console(stderr=True)
+app.add_typer(data_app, name="data")
 RANKS = {"ignore_unknown_options": True}  # -1 is a (bad) rank, not an option
 
 FormatOption = Annotated[str, typer.Option("--format", help="unicode, latex, mathml, json or sympy")]
-
-
-@contextmanager
-def user_errors() -> Iterator[None]:
-    """Show a mistake in the input as one line, without a traceback; exit with 1."""
-    try:
-        yield
-    except BrokenPipeError:  # the reader, `head` say, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(1) from None
-    except (ValueError, LookupError, OSError, FloatingPointError, RuntimeError) as error:
-        errors.print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from error
-
-
-@contextmanager
-def progress_bar() -> Iterator[Progress]:
-    """The progress bar of every command, on standard error; it has a line for kernels while they are compiled."""
-    from cartalg.ops.operators import announcing
-
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=errors if os.environ.get("RANK", "0") == "0" else Console(quiet=True),  # one of several speaks
-    )
-    compiling = bar.add_task("compiling, once", total=None, visible=False, note="")
-    with bar, announcing(lambda kernel: bar.update(compiling, note=kernel, visible=bool(kernel))):
-        yield bar
-
-
-def counting(bar: Progress, description: str) -> Callable[[str, int, int], None]:
-    """A new line of a progress bar, as a function of (what is done, number done, number in all)."""
-    task = bar.add_task(description, total=None, note="")
-    return lambda name, n, total: bar.update(task, completed=n, total=total, note=name)
 
 
 @app.callback(invoke_without_command=True)

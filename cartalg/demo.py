@@ -17,6 +17,7 @@ from cartalg.datasets import dataset_folder
 from cartalg.interfaces.ase import CartalgCalculator
 from cartalg.ops.kernels import KernelSet
 from cartalg.symbolic.render import render_projector
+from cartalg.terminal import counting
 from cartalg.train.dataset import read_numbers
 from cartalg.train.plots import energy_conservation
 from cartalg.train.run import train_run
@@ -80,13 +81,7 @@ def run_demo(
 def check_kernels(bar: Progress) -> int:
     """Regenerate the library's kernels in memory and compare: number of files. Raises RuntimeError on a difference."""
     kernels = KernelSet()
-    task = bar.add_task("deriving", total=None, note="")
-    files = emit.render(
-        kernels.max_rank,
-        lambda name, n, total: bar.update(task, completed=n, total=total, note=name),
-        tuple(kernels.manifest["also"]),
-    )
-    bar.remove_task(task)
+    files = emit.render(kernels.max_rank, counting(bar, "deriving"), tuple(kernels.manifest["also"]))
     differences = emit.differences(files, kernels.folder)
     if differences:
         raise RuntimeError(f"kernels are not current ({differences[0]}, ..): run `cartalg generate`")
