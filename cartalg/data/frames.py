@@ -15,6 +15,8 @@ import numpy as np
 from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
 
+from cartalg.data.sequences import Chosen
+
 ISOLATED = {"isolatedatom", "isolated_atom", "isolated atom"}
 
 
@@ -180,34 +182,48 @@ def require_labels(
     Raises:
         DataError: Naming the first frame without one. A missing label is never taken for zero.
     """
-    for name, needed in (("energy", energy), ("forces", forces)):
-        for frame in frames:
+    found: set[str] = set()
+    for frame in frames:
+        for name, needed in (("energy", energy), ("forces", forces)):
             if needed and getattr(frame, name) is None:
                 raise DataError(
                     f"{frame.source}: no {name}; looked under REF_{name}, {name} and the attached calculator. "
                     f"Name the key with `{name}_key`, or set the loss weight of {name} to 0"
                 )
+        found |= frame.tensors.keys()
+        if frame.stress is not None:
+            found.add("stress")
     for name in tensors:
-        if all(name not in frame.tensors for frame in frames):
+        if name not in found:
             raise DataError(
                 f"{frames[0].source}: no {name} in this or any other frame; looked under REF_{name} and {name}. "
                 "Name the key with `key` in model.properties, or set its weight in training.property_weights to 0"
             )
-    if stress and all(frame.stress is None for frame in frames):
+    if stress and "stress" not in found:
         raise DataError(f"{frames[0].source}: no stress in this or any other frame; set the loss weight of stress to 0")
 
 
-def split_isolated(frames: Sequence[Frame]) -> tuple[list[Frame], dict[str, float]]:
+def split_isolated(
+    frames: Sequence[Frame], sizes: Sequence[int] | None = None, known: dict[str, float] | None = None
+) -> tuple[Sequence[Frame], dict[str, float]]:
     """Separate isolated-atom frames from the rest: (other frames, {symbol: energy in eV}).
 
+    Args:
+        frames: All frames.
+        sizes: Atoms of each frame, where they are known: then only frames of one atom are looked at.
+        known: Energies of isolated atoms of other files; they are part of the result.
     Raises:
         DataError: If an isolated atom has no energy, or an element has two different ones.
     """
-    others: list[Frame] = []
-    energies: dict[str, float] = {}
-    for frame in frames:
+    others: list[int] = []
+    energies = dict(known or {})
+    for number in range(len(frames)):
+        if sizes is not None and sizes[number] > 1:
+            others.append(number)
+            continue
+        frame = frames[number]
         if not frame.isolated:
-            others.append(frame)
+            others.append(number)
             continue
         symbol = frame.atoms.get_chemical_symbols()[0]
         if frame.energy is None:
@@ -215,4 +231,4 @@ def split_isolated(frames: Sequence[Frame]) -> tuple[list[Frame], dict[str, floa
         if symbol in energies and not math.isclose(energies[symbol], frame.energy, abs_tol=1e-6):
             raise DataError(f"{frame.source}: a second, different energy for the isolated {symbol} atom")
         energies[symbol] = frame.energy
-    return others, energies
+    return Chosen(frames, others), energies

@@ -41,6 +41,9 @@ class DataConfig(BaseModel):
     valid_count: int | None = Field(
         None, ge=1, description="validate on this many frames of `train`, drawn with the seed"
     )
+    on_disk: bool = Field(
+        False, description="leave frames in their files, which are indexed: for sets larger than memory"
+    )
     isolated_atoms: str | None = Field(None, description="file of isolated atoms: their energies become the shifts")
     shifts: Literal["auto", "fit", "isolated"] = Field(
         "auto", description="energy of each element: of isolated atoms, fitted by least squares, or the first if given"

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
+from ase.data import chemical_symbols
 from torch import Tensor
 
 from cartalg.data.frames import DataError, Frame, read_frames, require_labels, split_isolated
 from cartalg.data.graphs import Graph, build_graph, collate
+from cartalg.data.indexed import IndexedFile
+from cartalg.data.sequences import Chosen, Joined, Made
 from cartalg.train.config import Config, DataConfig
 
 
@@ -37,23 +41,38 @@ class Labels:
 class Dataset:
     """Frames and their graphs."""
 
-    frames: list[Frame]
-    graphs: list[Graph]
+    frames: Sequence[Frame]
+    graphs: Sequence[Graph]
+
+    def __len__(self) -> int:
+        return len(self.frames)
 
     @classmethod
     def build(
-        cls, frames: list[Frame], cutoff: float, elements: Sequence[str], progress: Callable[[], None] | None = None
+        cls,
+        frames: Sequence[Frame],
+        cutoff: float,
+        elements: Sequence[str],
+        progress: Callable[[], None] | None = None,
+        on_disk: bool = False,
     ) -> "Dataset":
-        """Find the neighbours of every frame. Raises DataError as `build_graph` does."""
-        graphs = []
-        for frame in frames:
+        """Find the neighbours of every frame: now, or when a frame is asked for if it stays on the disk.
+
+        Raises:
+            DataError: As `build_graph` does, and for a stress of a frame that is not periodic.
+        """
+
+        def find(number: int) -> Graph:
+            frame = frames[number]
             graph = build_graph(frame.atoms, cutoff, elements, frame.source)
             if frame.stress is not None and not bool(torch.isfinite(graph.volume).all()):
                 raise DataError(f"{frame.source}: has a stress, but is not periodic along all three axes")
-            graphs.append(graph)
             if progress:
                 progress()
-        return cls(frames, graphs)
+            return graph
+
+        graphs: Sequence[Graph] = Made(find, len(frames))
+        return cls(frames, graphs if on_disk else list(graphs))
 
     def batch(self, numbers: Sequence[int]) -> tuple[Graph, Labels]:
         """Graph and labels of some frames."""
@@ -91,17 +110,15 @@ class Dataset:
 class Split:
     """Frames of a run: training, validation, test, and the isolated atoms' energies if they are used as shifts."""
 
-    train: list[Frame]
-    valid: list[Frame]
-    test: list[Frame]
+    train: Sequence[Frame]
+    valid: Sequence[Frame]
+    test: Sequence[Frame]
     isolated: dict[str, float] | None
 
-    @property
+    @cached_property
     def elements(self) -> tuple[str, ...]:
         """Every element of the training and validation frames, by atomic number."""
-        numbers = {int(z) for f in (*self.train, *self.valid) for z in f.atoms.numbers}
-        from ase.data import chemical_symbols
-
+        numbers = {int(z) for part in (self.train, self.valid) for f in part for z in f.atoms.numbers}
         return tuple(chemical_symbols[z] for z in sorted(numbers))
 
 
@@ -116,19 +133,29 @@ def load_split(config: Config, folder: Path) -> Split:
         FileNotFoundError: If a file is missing.
     """
     data, seed = config.data, config.training.seed
-    everything: list[Frame] = []
+
+    def opened(file: str, weight: float = 1.0) -> tuple[Sequence[Frame], Sequence[int] | None]:
+        """Frames of a file, and their sizes if they stay on the disk."""
+        if not data.on_disk:
+            return [replace(f, weight=weight) for f in read_frames(folder / file, config.keys)], None
+        indexed = IndexedFile(folder / file, config.keys, weight)
+        return indexed, indexed.atoms.tolist()
+
+    raw, pools, isolated = [], [], dict[str, float]()
     for chosen in data.sets:
-        frames = [replace(f, weight=chosen.weight) for f in read_frames(folder / chosen.file, config.keys)]
-        if chosen.count is not None:
-            frames = _choose(frames, chosen.count, seed, chosen.file)
-        everything += frames
-    pool, isolated = split_isolated(everything)
+        frames, sizes = opened(chosen.file, chosen.weight)
+        others, isolated = split_isolated(frames, sizes, isolated)
+        raw.append(frames)
+        pools.append(_choose(others, chosen.count, seed, chosen.file))
+    everything, pool = Joined(raw), Joined(pools)
     file = " and ".join(chosen.file for chosen in data.sets)
     if data.isolated_atoms:
         _, more = split_isolated([_as_isolated(f) for f in read_frames(folder / data.isolated_atoms, config.keys)])
         isolated = {**isolated, **more}
+    train: Sequence[Frame]
+    valid: Sequence[Frame]
     if data.valid:
-        valid, _ = split_isolated(read_frames(folder / data.valid, config.keys))
+        valid, _ = split_isolated(*opened(data.valid))
         train = _choose(pool, data.train_count, seed, file)
         if data.train_numbers:
             train = _numbered(everything, folder / data.train_numbers, file)
@@ -137,15 +164,17 @@ def load_split(config: Config, folder: Path) -> Split:
             raise DataError("valid_numbers needs train_numbers as well, so that no frame is in both")
         train = _numbered(everything, folder / data.train_numbers, file)
         valid = _numbered(everything, folder / data.valid_numbers, file)
-        shared = {id(f) for f in train} & {id(f) for f in valid}
+        shared = {*read_numbers(folder / data.train_numbers)} & {*read_numbers(folder / data.valid_numbers)}
         if shared:
             raise DataError(f"{len(shared)} frames are both in {data.train_numbers} and in {data.valid_numbers}")
     else:
         train, valid = _draw(pool, data, seed, file)
-    test: list[Frame] = []
+    test: Sequence[Frame] = []
     if data.test:
-        numbers = read_numbers(folder / data.test_numbers) if data.test_numbers else None
-        test, _ = split_isolated(read_frames(folder / data.test, config.keys, numbers))
+        test, sizes = opened(data.test)
+        if data.test_numbers:
+            test, sizes = _numbered(test, folder / data.test_numbers, data.test), None
+        test, _ = split_isolated(test, sizes)
     settings = config.training
     tensors = [p.name for p in config.model.properties if settings.property_weights.get(p.name, 1)]
     require_labels(train, *settings.learns, tensors)
@@ -166,31 +195,31 @@ def read_numbers(path: Path) -> list[int]:
     return numbers
 
 
-def _numbered(frames: list[Frame], path: Path, file: str) -> list[Frame]:
+def _numbered(frames: Sequence[Frame], path: Path, file: str) -> Sequence[Frame]:
     numbers = read_numbers(path)
     wrong = [n for n in numbers if n >= len(frames)]
     if wrong:
         raise DataError(f"{path}: frame {wrong[0]} asked for, but {file} has frames 0 to {len(frames) - 1}")
-    return [frames[n] for n in numbers]
+    return Chosen(frames, numbers)
 
 
-def _choose(pool: list[Frame], count: int | None, seed: int, file: str) -> list[Frame]:
+def _choose(pool: Sequence[Frame], count: int | None, seed: int, file: str) -> Sequence[Frame]:
     if count is None:
         return pool
     if count > len(pool):
         raise DataError(f"train_count is {count}, but {file} has {len(pool)} frames")
     order = np.random.default_rng(seed).permutation(len(pool))
-    return [pool[n] for n in sorted(order[:count])]
+    return Chosen(pool, sorted(order[:count]))
 
 
-def _draw(pool: list[Frame], data: DataConfig, seed: int, file: str) -> tuple[list[Frame], list[Frame]]:
+def _draw(pool: Sequence[Frame], data: DataConfig, seed: int, file: str) -> tuple[Sequence[Frame], Sequence[Frame]]:
     valid_count = data.valid_count or max(1, len(pool) // 10)
     train_count = data.train_count or len(pool) - valid_count
     if train_count < 1 or train_count + valid_count > len(pool):
         raise DataError(f"{file} has {len(pool)} frames, not {train_count} to train and {valid_count} to validate on")
     order = np.random.default_rng(seed).permutation(len(pool))
-    train = [pool[n] for n in sorted(order[:train_count])]
-    return train, [pool[n] for n in sorted(order[train_count : train_count + valid_count])]
+    drawn = sorted(order[:train_count]), sorted(order[train_count : train_count + valid_count])
+    return Chosen(pool, drawn[0]), Chosen(pool, drawn[1])
 
 
 def _as_isolated(frame: Frame) -> Frame:

@@ -1,5 +1,6 @@
 """Whole runs: from a configuration to a trained model with its plots; from a model and a file to errors."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
-from cartalg.data.frames import DataError, Keys, read_frames, split_isolated
-from cartalg.data.statistics import element_shifts, energies_above_shifts, gather
+from cartalg.data.frames import DataError, Frame, Keys, read_frames, split_isolated
+from cartalg.data.statistics import Compositions, element_shifts, gather
 from cartalg.model import Potential
 from cartalg.nn.heads import TensorHead
 from cartalg.train.checkpoint import (
@@ -28,10 +29,17 @@ from cartalg.train.trainer import METRICS_FILE, Trainer, differing_keys, read_me
 from cartalg.train.world import World
 
 
-def build_dataset(frames: list, model_cutoff: float, elements: tuple[str, ...], bar: Progress, what: str) -> Dataset:  # type: ignore[type-arg]
+def build_dataset(
+    frames: Sequence[Frame],
+    model_cutoff: float,
+    elements: tuple[str, ...],
+    bar: Progress,
+    what: str,
+    on_disk: bool = False,
+) -> Dataset:
     """Graphs of frames, under a progress bar."""
     task = bar.add_task(f"neighbours, {what}", total=len(frames), note="")
-    dataset = Dataset.build(frames, model_cutoff, elements, lambda: bar.advance(task))
+    dataset = Dataset.build(frames, model_cutoff, elements, None if on_disk else lambda: bar.advance(task), on_disk)
     bar.remove_task(task)
     return dataset
 
@@ -43,17 +51,11 @@ def initial_model(
     isolated = None if config.data.shifts == "fit" else split.isolated
     if config.data.shifts == "isolated" and isolated is None:
         raise DataError("data.shifts is isolated, but there is no isolated atom: name a file as data.isolated_atoms")
-    statistics = gather(split.train, train.graphs, elements, isolated)
-    shifts = dict(statistics.shifts)
-    if isolated is not None:
-        # Isolated atoms leave the binding energy to the network; its mean per atom is better put in the shifts.
-        rest = energies_above_shifts(split.train, shifts)
-        binding = sum(rest) / len(rest) if rest else 0.0
-        shifts = {e: s + binding for e, s in shifts.items()}
+    statistics = gather(train.frames, train.graphs, elements, isolated)
     torch.manual_seed(config.training.seed)
     if config.training.start_from is not None:
         return _fine_tuned(config, folder / config.training.start_from, split, elements, backend)
-    values = torch.tensor([shifts[e] for e in elements], dtype=torch.float64)
+    values = torch.tensor([statistics.shifts[e] for e in elements], dtype=torch.float64)
     model = Potential(config.model, elements, values, statistics.scale, statistics.mean_neighbours, backend)
     for wanted in config.model.properties:
         labelled = [f for f in split.train if wanted.name in f.tensors]
@@ -71,14 +73,14 @@ def refit_shifts(model: Potential, dataset: Dataset, batch_size: int = 16) -> No
 
     Gradient steps leave an offset of some meV a molecule that the forces do not see; it is found in closed form.
     """
-    labelled = [n for n, f in enumerate(dataset.frames) if f.energy is not None]
-    left = []
-    for start in range(0, len(labelled), batch_size):
-        chosen = labelled[start : start + batch_size]
+    left = Compositions(model.elements)
+    for start in range(0, len(dataset), batch_size):
+        chosen = range(start, min(start + batch_size, len(dataset)))
         graph, labels = dataset.batch(chosen)
         errors = labels.energy - model(graph, forces=False).energy
-        left += [replace(dataset.frames[n], energy=float(e)) for n, e in zip(chosen, errors, strict=True)]
-    moves = element_shifts(left, model.elements, None)
+        for n, error, known in zip(chosen, errors.tolist(), labels.has_energy.tolist(), strict=True):
+            left.add(dataset.frames[n], error if known else None)
+    moves = left.fit()
     model.shifts += torch.tensor([moves[e] for e in model.elements], dtype=torch.float64)
 
 
@@ -95,7 +97,10 @@ def _fine_tuned(config: Config, path: Path, split: Split, elements: tuple[str, .
         raise DataError(f"{path} does not know {', '.join(missing)}, which the training frames hold")
     if config.data.shifts != "auto":
         isolated = split.isolated if config.data.shifts == "isolated" else None
-        shifts = element_shifts(split.train, elements, isolated)
+        compositions = Compositions(elements)
+        for frame in split.train:
+            compositions.add(frame, frame.energy)
+        shifts = element_shifts(compositions, isolated)
         for place, element in enumerate(model.elements):
             model.shifts[place] = shifts.get(element, float(model.shifts[place]))
     return model
@@ -119,8 +124,8 @@ def train_run(
     elements = split.elements
     if config.training.start_from is not None:
         elements = load_model(folder / config.training.start_from, backend).elements
-    train = build_dataset(split.train, config.model.cutoff, elements, bar, "training")
-    valid = build_dataset(split.valid, config.model.cutoff, elements, bar, "validation")
+    train = build_dataset(split.train, config.model.cutoff, elements, bar, "training", config.data.on_disk)
+    valid = build_dataset(split.valid, config.model.cutoff, elements, bar, "validation", config.data.on_disk)
     results: dict[str, dict[str, float]] = {}
     for member in range(config.training.committee):
         # same frames, other weights and another order of frames
@@ -199,7 +204,9 @@ def _train_one(
     results = {}
     for name, frames in (("valid", split.valid), ("test", split.test)):
         if frames:
-            dataset = valid if name == "valid" else build_dataset(frames, config.model.cutoff, elements, bar, name)
+            dataset = valid
+            if name == "test":
+                dataset = build_dataset(frames, config.model.cutoff, elements, bar, name, config.data.on_disk)
             comparison = compare(best, dataset.frames, dataset.graphs)
             parity(comparison, output / f"parity_{name}.png")
             results[name] = comparison.errors()

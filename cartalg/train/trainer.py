@@ -66,7 +66,7 @@ class Trainer:
         self.optimizer = make_optimizer(model.parameters(), settings)
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
         self.state = Progress()
-        self.steps_per_epoch = math.ceil(len(train.frames) / settings.batch_size)
+        self.steps_per_epoch = math.ceil(len(train) / settings.batch_size)
 
     @property
     def best_model(self) -> Potential:
@@ -126,7 +126,7 @@ class Trainer:
         weights = settings.weights_at(epoch)
         self.model.train()
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.train_set.frames), generator=generator).tolist()
+        order = torch.randperm(len(self.train_set), generator=generator).tolist()
         total = 0.0
         for number in range(self.steps_per_epoch):
             chosen = order[number * settings.batch_size : (number + 1) * settings.batch_size]

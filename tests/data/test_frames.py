@@ -8,7 +8,7 @@ from ase.io import write
 
 from cartalg.data.frames import DataError, Keys, read_frames, require_labels, split_isolated, to_frame
 from cartalg.data.graphs import build_graph, find_pairs
-from cartalg.data.statistics import element_shifts, gather
+from cartalg.data.statistics import Compositions, element_shifts, gather
 
 
 def water(**info):
@@ -117,6 +117,13 @@ def test_missing_empty_and_out_of_range(tmp_path):
         read_frames(tmp_path / "a.xyz", numbers=[3])
 
 
+def compositions(frames, elements):
+    found = Compositions(elements)
+    for frame in frames:
+        found.add(frame, frame.energy)
+    return found
+
+
 def test_isolated_atoms_are_kept_apart():
     atom = Atoms("H", info={"config_type": "IsolatedAtom", "energy": -13.0})
     frames = [to_frame(atom), to_frame(water(energy=-20.0))]
@@ -124,7 +131,7 @@ def test_isolated_atoms_are_kept_apart():
     assert energies == {"H": -13.0}
     assert len(others) == 1
     with pytest.raises(DataError, match="no isolated-atom energy for O"):
-        element_shifts(others, ("H", "O"), energies)
+        element_shifts(compositions(others, ("H", "O")), energies)
     atom.info["energy"] = -14.0
     with pytest.raises(DataError, match="second, different energy"):
         split_isolated([*frames, to_frame(atom)])
@@ -139,7 +146,7 @@ def test_shifts_by_least_squares_recover_element_energies():
         atoms = molecule(name)
         atoms.info["energy"] = sum(energies[s] for s in atoms.get_chemical_symbols())
         frames.append(to_frame(atoms))
-    assert element_shifts(frames, ("H", "O"), None) == pytest.approx(energies)
+    assert element_shifts(compositions(frames, ("H", "O")), None) == pytest.approx(energies)
     graphs = [build_graph(f.atoms, 3.0, ("H", "O")) for f in frames]
     assert gather(frames, graphs, ("H", "O"), None).shifts == pytest.approx(energies)
 

@@ -117,6 +117,18 @@ def test_a_killed_run_goes_on_exactly(data_folder, make_config, tmp_path, optimi
     assert (tmp_path / "whole" / "metrics.csv").read_text() == metrics.read_text()
 
 
+def test_frames_that_stay_on_the_disk_train_the_same_model(data_folder, make_config, tmp_path):
+    """Bit for bit, with several files, weights and counts."""
+    sets = [{"file": "train.xyz", "count": 8, "weight": 2.0}, {"file": "test.xyz"}]
+    for on_disk in (False, True):
+        config = make_config(training={"epochs": 3}, train=sets, valid="test.xyz", valid_count=None, on_disk=on_disk)
+        result = run("train", config, "--data-dir", data_folder, "--output", tmp_path / str(on_disk))
+        assert result.exit_code == 0, result.output
+    memory, disk = final_state(tmp_path / "False"), final_state(tmp_path / "True")
+    assert all(torch.equal(tensor, disk[name]) for name, tensor in memory.items())
+    assert (tmp_path / "False" / "errors.json").read_text() == (tmp_path / "True" / "errors.json").read_text()
+
+
 def test_a_checkpoint_of_another_configuration_is_refused(data_folder, make_config, tmp_path):
     out = tmp_path / "run"
     assert run("train", make_config(training={"epochs": 1}), "--data-dir", data_folder, "--output", out).exit_code == 0
