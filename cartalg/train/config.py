@@ -41,6 +41,7 @@ class DataConfig(BaseModel):
     valid_count: int | None = Field(
         None, ge=1, description="validate on this many frames of `train`, drawn with the seed"
     )
+    test_count: int | None = Field(None, ge=1, description="test on this many frames of `train`, drawn with the seed")
     on_disk: bool = Field(
         False, description="leave frames in their files, which are indexed: for sets larger than memory"
     )
@@ -59,6 +60,10 @@ class DataConfig(BaseModel):
             raise ValueError(f"give one of valid, valid_numbers, valid_count, not {' and '.join(given)}")
         if bool(self.train_numbers) and self.train_count is not None:
             raise ValueError("give train_numbers or train_count, not both")
+        if self.test is not None and self.test_count is not None:
+            raise ValueError("give test or test_count, not both")
+        if self.test_count is not None and (self.valid or self.train_numbers):
+            raise ValueError("test_count draws from train, as train_count and valid_count do; give these with it")
         if not isinstance(self.train, str):
             if not self.train:
                 raise ValueError("train lists no file")

@@ -154,6 +154,7 @@ def load_split(config: Config, folder: Path) -> Split:
         isolated = {**isolated, **more}
     train: Sequence[Frame]
     valid: Sequence[Frame]
+    test: Sequence[Frame] = []
     if data.valid:
         valid, _ = split_isolated(*opened(data.valid))
         train = _choose(pool, data.train_count, seed, file)
@@ -168,8 +169,7 @@ def load_split(config: Config, folder: Path) -> Split:
         if shared:
             raise DataError(f"{len(shared)} frames are both in {data.train_numbers} and in {data.valid_numbers}")
     else:
-        train, valid = _draw(pool, data, seed, file)
-    test: Sequence[Frame] = []
+        train, valid, test = _draw(pool, data, seed, file)
     if data.test:
         test, sizes = opened(data.test)
         if data.test_numbers:
@@ -212,14 +212,19 @@ def _choose(pool: Sequence[Frame], count: int | None, seed: int, file: str) -> S
     return Chosen(pool, sorted(order[:count]))
 
 
-def _draw(pool: Sequence[Frame], data: DataConfig, seed: int, file: str) -> tuple[Sequence[Frame], Sequence[Frame]]:
-    valid_count = data.valid_count or max(1, len(pool) // 10)
-    train_count = data.train_count or len(pool) - valid_count
-    if train_count < 1 or train_count + valid_count > len(pool):
-        raise DataError(f"{file} has {len(pool)} frames, not {train_count} to train and {valid_count} to validate on")
+def _draw(pool: Sequence[Frame], data: DataConfig, seed: int, file: str) -> list[Sequence[Frame]]:
+    """Training, validation and test frames; the test frames are the same whatever the other counts."""
+    test_count, left = data.test_count or 0, len(pool) - (data.test_count or 0)
+    valid_count = data.valid_count or max(1, left // 10)
+    train_count = data.train_count or left - valid_count
+    if train_count < 1 or train_count + valid_count > left:
+        more = f" and {test_count} to test on" if test_count else ""
+        raise DataError(
+            f"{file} has {len(pool)} frames, not {train_count} to train and {valid_count} to validate on{more}"
+        )
     order = np.random.default_rng(seed).permutation(len(pool))
-    drawn = sorted(order[:train_count]), sorted(order[train_count : train_count + valid_count])
-    return Chosen(pool, drawn[0]), Chosen(pool, drawn[1])
+    drawn = order[:train_count], order[train_count : train_count + valid_count], order[left:]
+    return [Chosen(pool, sorted(numbers)) for numbers in drawn]
 
 
 def _as_isolated(frame: Frame) -> Frame:

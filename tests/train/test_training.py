@@ -44,6 +44,7 @@ def run(*arguments):
         ({"data": {}}, r"missing key data\.train"),
         ({**BASE, "training": {"energy_weight": 0, "forces_weight": 0}}, "at least one of"),
         ({"data": {"train": "a", "valid": "b", "valid_count": 3}}, "not valid and valid_count"),
+        ({"data": {"train": "a", "test": "b", "test_count": 3}}, "test or test_count, not both"),
         (["data"], "is a mapping"),
     ],
 )
@@ -195,6 +196,15 @@ def test_splits_do_not_overlap(data_folder, make_config, tmp_path):
     split = load_split(load_config(make_config(train_count=10)), data_folder)
     assert (len(split.train), len(split.valid), len(split.test)) == (10, 4, 6)
     assert not {f.source for f in split.train} & {f.source for f in split.valid}
+    drawn = [load_split(load_config(make_config(train_count=n, test=None, test_count=5)), data_folder) for n in (4, 10)]
+    assert [len(s.train) for s in drawn] == [4, 10]
+    tests = [{f.source for f in s.test} for s in drawn]
+    assert len(tests[0]) == 5
+    assert tests[0] == tests[1], "the same test frames, however many there are to train on"
+    for s in drawn:
+        assert not {f.source for f in s.test} & {f.source for f in (*s.train, *s.valid)}
+    with pytest.raises(DataError, match="not 12 to train and 4 to validate on and 5 to test on"):
+        load_split(load_config(make_config(train_count=12, test=None, test_count=5)), data_folder)
     (tmp_path / "t.txt").write_text("0\n1\n")
     (tmp_path / "v.txt").write_text("1\n2\n")
     config = make_config(train_numbers=str(tmp_path / "t.txt"), valid_numbers=str(tmp_path / "v.txt"), valid_count=None)

@@ -1,0 +1,120 @@
+"""What rank, correlation, parity and the kind of product do for accuracy, and what they cost: same data, same epochs.
+
+    python tests/benchmarks/variants.py CONFIG DATA_DIR OUTPUT            one training each; goes on if stopped
+    python tests/benchmarks/variants.py CONFIG DATA_DIR OUTPUT --report   only the table and picture of what is there
+
+CONFIG is a training configuration; each variant changes keys of its `model`. Prints the table of docs/results.md and
+writes docs/images/variants.png. Kernels beyond the shipped ones are emitted into OUTPUT/kernels.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import yaml
+
+from cartalg.architecture import ModelConfig
+from cartalg.ops.kernels import KernelNotFound, KernelSet
+from cartalg.terminal import progress_bar
+from cartalg.train.checkpoint import load_model
+from cartalg.train.run import train_run
+from cartalg_codegen import emit
+
+IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
+
+#: name -> (group, keys of the model)
+VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
+    "hidden 0, edge 1": ("rank", {"hidden_rank": 0, "edge_rank": 1}),
+    "hidden 0, edge 2": ("rank", {"hidden_rank": 0, "edge_rank": 2}),
+    "hidden 0, edge 3": ("rank", {"hidden_rank": 0, "edge_rank": 3}),
+    "hidden 1, edge 1": ("rank", {"hidden_rank": 1, "edge_rank": 1}),
+    "hidden 1, edge 2": ("rank", {}),
+    "hidden 1, edge 3": ("rank", {"hidden_rank": 1, "edge_rank": 3}),
+    "hidden 2, edge 2": ("rank", {"hidden_rank": 2, "edge_rank": 2}),
+    "hidden 2, edge 3": ("rank", {"hidden_rank": 2, "edge_rank": 3}),
+    "hidden 3, edge 3": ("rank", {"hidden_rank": 3, "edge_rank": 3}),
+    "correlation 1": ("correlation", {"correlation": 1}),
+    "correlation 2": ("correlation", {"correlation": 2}),
+    "correlation 3": ("correlation", {}),
+    "correlation 4": ("correlation", {"correlation": 4}),
+    "even": ("parity", {}),
+    "full": ("parity", {"parity": "full"}),
+    "symmetric": ("product", {}),
+    "symmetric, complete": ("product", {"product": "complete"}),
+    "full product": ("product", {"product": "ordered"}),
+    "symmetric, 16 latent channels": ("product", {"latent_channels": 16}),
+    "full, 16 latent channels": ("product", {"product": "ordered", "latent_channels": 16}),
+    "weights shared by elements": ("product", {"element_weights": False}),
+    "gates": ("between layers", {"gate": True}),
+    "norms": ("between layers", {"norm": True}),
+    "gates and norms": ("between layers", {"gate": True, "norm": True}),
+}
+
+
+def with_kernels(model: dict[str, object], folder: Path) -> dict[str, object]:
+    """The same architecture, with a kernel set of its own if the shipped one lacks a kernel of it."""
+    shipped, lacking = KernelSet(), []
+    for name in {n for names in ModelConfig(**model).kernel_names() for n in names}:  # type: ignore[arg-type]
+        try:
+            shipped.facts(name)
+        except KernelNotFound:
+            lacking.append(name)
+    if not lacking:
+        return model
+    place = folder / "-".join(sorted(lacking))
+    if not place.exists():
+        emit.write(emit.render(3, None, tuple(lacking), ()), place)
+    return {**model, "kernels": str(place)}
+
+
+def main(config: Path, data: Path, output: Path, train: bool) -> None:
+    """Train what is not there yet, then report."""
+    base = yaml.safe_load(config.read_text())
+    rows = []
+    for name, (group, change) in VARIANTS.items():
+        model = {**base["model"], **change}
+        key = "-".join(f"{k}={v}" for k, v in sorted(change.items())) or "base"
+        folder = output / key
+        if train and not (folder / "run" / "errors.json").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            values = {**base, "model": with_kernels(model, output / "kernels")}
+            (folder / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+            started = time.perf_counter()
+            with progress_bar() as bar:
+                train_run(folder / "config.yaml", folder / "run", data, True, "auto", bar)
+            (folder / "seconds.json").write_text(json.dumps(time.perf_counter() - started))
+        if (folder / "run" / "errors.json").exists():
+            errors = json.loads((folder / "run" / "errors.json").read_text())["test"]
+            weights = sum(p.numel() for p in load_model(folder / "run").parameters())
+            seconds = json.loads((folder / "seconds.json").read_text())
+            rows.append((group, name, weights, seconds, errors))
+    report(rows)
+
+
+def report(rows: list[tuple[str, str, int, float, dict[str, float]]]) -> None:
+    """Print the table and draw the picture."""
+    print("| | | weights | seconds | energy RMSE (meV) | force RMSE (meV/A) |\n|---|---|---|---|---|---|")
+    last = ""
+    for group, name, weights, seconds, errors in rows:
+        energy, forces = errors["energy_rmse_meV"], errors["forces_rmse_meV_per_A"]
+        print(
+            f"| {group if group != last else ''} | {name} | {weights:,} | {seconds:.0f} | {energy:.1f} | {forces:.1f} |"
+        )
+        last = group
+    groups = list(dict.fromkeys(r[0] for r in rows))
+    figure, axes = plt.subplots(1, len(groups), figsize=(3.4 * len(groups), 3.8), sharey=True, layout="constrained")
+    for axis, group in zip(axes, groups, strict=True):
+        for place, (_, name, _, seconds, errors) in enumerate(r for r in rows if r[0] == group):
+            axis.scatter(seconds, errors["forces_rmse_meV_per_A"], s=30, color=f"C{place}", label=name)
+        axis.set(title=group, xlabel="training (s)", xscale="log", yscale="log")
+        axis.grid(alpha=0.3, which="both", linewidth=0.5)
+        axis.legend(frameon=False, fontsize=7)
+    axes[0].set_ylabel("force RMSE, test (meV/Å)")
+    figure.savefig(IMAGES / "variants.png", dpi=130)
+
+
+if __name__ == "__main__":
+    paths = [Path(a) for a in sys.argv[1:] if not a.startswith("--")]
+    main(paths[0], paths[1], paths[2], "--report" not in sys.argv)
