@@ -11,6 +11,7 @@ from cartalg.data.frames import DataError
 from cartalg.data.graphs import build_graph, collate, find_pairs
 from cartalg.model import Potential
 from cartalg.ops import KernelNotFound
+from cartalg_codegen import emit
 
 ELEMENTS = ("H", "C", "O", "Cu")
 SMALL = {"channels": 4, "radial_hidden": (8,), "n_bessel": 4, "readout_hidden": 4, "cutoff": 3.5, "dtype": "float64"}
@@ -74,6 +75,16 @@ def test_rotation_and_reflection(model, make, inversion):
     np.testing.assert_allclose(f2, f1 @ q.T, atol=1e-10)
     if crystal:
         np.testing.assert_allclose(p2.virial[0].numpy(), q @ p1.virial[0].numpy() @ q.T, atol=1e-9)
+
+
+@pytest.mark.parametrize(("hidden", "edge", "parity"), [(4, 6, "even"), (3, 4, "full")])
+def test_rotation_and_reflection_at_high_rank(hidden, edge, parity, tmp_path):
+    """Kernels emitted for the purpose; on Torch, for compiling them takes minutes."""
+    changes = {"hidden_rank": hidden, "edge_rank": edge, "correlation": 2, "parity": parity}
+    names = {name for pair in ModelConfig(**changes).kernel_names() for name in pair}
+    emit.write(emit.render(edge, None, (), tuple(sorted(names))), tmp_path / "kernels")
+    model = potential(backend="torch", kernels=str(tmp_path / "kernels"), **changes)
+    test_rotation_and_reflection(model, ethanol, inversion=True)
 
 
 def test_translation_also_far_from_the_origin(model):
