@@ -104,12 +104,12 @@ class TrainingConfig(BaseModel):
 
     epochs: int = Field(100, ge=1)
     batch_size: int = Field(10, ge=1, description="frames a step")
-    optimizer: Literal["adamw", "soap"] = Field(
-        "adamw", description="Adam with decoupled weight decay, or Adam in the eigenbasis of each matrix's gradients"
+    optimizer: Literal["soap", "adamw"] = Field(
+        "soap", description="Adam in the eigenbasis of each matrix's gradients, or AdamW (learning_rate about 0.01)"
     )
     soap_frequency: int = Field(10, ge=1, description="steps from one update of SOAP's eigenbases to the next")
-    soap_max_size: int = Field(1024, ge=1, description="SOAP leaves dimensions larger than this alone")
-    learning_rate: float = Field(0.01, gt=0)
+    soap_max_size: int = Field(1024, ge=1, description="SOAP leaves dimensions larger than this as they are")
+    learning_rate: float = Field(0.03, gt=0)
     final_learning_rate: float = Field(0.01, gt=0, le=1, description="at the end, as a fraction of learning_rate")
     warmup_epochs: float = Field(1.0, ge=0)
     weight_decay: float = Field(1e-6, ge=0)

@@ -139,7 +139,9 @@ class Trainer:
                     f"the loss is not finite in epoch {epoch + 1}; lower training.learning_rate or check the labels"
                 )
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
-            self.optimizer.step()
+            if self.world.first:
+                self.optimizer.step()
+            self.world.take_first(self.model.parameters())
             self.average.update_parameters(self.model)
             total += value * len(chosen)
             on_step()

@@ -1,7 +1,7 @@
 """Several processes that train one model: each takes its share of every batch, gradients are summed.
 
-Started by `torchrun --nproc-per-node 2 -m cartalg train ..`, or any launcher that sets RANK and WORLD_SIZE. Every
-process holds the same weights and takes the same steps; the first one writes the files.
+Started by `torchrun --nproc-per-node 2 -m cartalg train ..`, or any launcher that sets RANK and WORLD_SIZE. The first
+process takes the optimiser's step, all take its weights, so that they never drift apart; it writes the files.
 """
 
 import os
@@ -53,6 +53,17 @@ class World:
         self.sum(flat)
         for p, part in zip(present, flat.split([p.numel() for p in present]), strict=True):
             p.grad = part.reshape(p.shape).to(p.dtype)
+
+    def take_first(self, parameters: Iterable[Tensor]) -> None:
+        """Replace the parameters by those of the first process."""
+        if self.size == 1:
+            return
+        present = list(parameters)
+        with torch.no_grad():
+            flat = torch.cat([p.flatten().double() for p in present])
+            dist.broadcast(flat, 0)
+            for p, part in zip(present, flat.split([p.numel() for p in present]), strict=True):
+                p.copy_(part.reshape(p.shape))
 
     def wait(self) -> None:
         """Until every process is here."""

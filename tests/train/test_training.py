@@ -359,8 +359,11 @@ def test_energies_end_without_an_offset(data_folder, make_config, tmp_path):
     torch.testing.assert_close(model.shifts, before, atol=1e-6, rtol=0)
 
 
-def test_two_processes_train_as_one(data_folder, make_config, tmp_path):
-    config = make_config({"dtype": "float64"}, {"epochs": 3, "batch_size": 3}, train_count=13)
+@pytest.mark.parametrize("optimizer", ["adamw", "soap"])
+def test_two_processes_train_as_one(data_folder, make_config, tmp_path, optimizer):
+    """The same loss curve; with SOAP, whose bases without a gradient are decided by rounding, much the same errors."""
+    settings = {"epochs": 3, "batch_size": 3, "optimizer": optimizer}
+    config = make_config({"dtype": "float64"}, settings, train_count=13)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "cartalg"]
     arguments = ["train", config, "--data-dir", data_folder, "--output"]
     done = subprocess.run([*command, *map(str, [*arguments, tmp_path / "two"])], capture_output=True, text=True)
@@ -373,7 +376,8 @@ def test_two_processes_train_as_one(data_folder, make_config, tmp_path):
         ]
         for name in ("one", "two")
     )
-    np.testing.assert_allclose(one, two, rtol=1e-7)
-    first, second = load_model(tmp_path / "one"), load_model(tmp_path / "two")
-    for a, b in zip(first.parameters(), second.parameters(), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(one, two, rtol=1e-7 if optimizer == "adamw" else 0.5)
+    if optimizer == "adamw":
+        first, second = load_model(tmp_path / "one"), load_model(tmp_path / "two")
+        for a, b in zip(first.parameters(), second.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9)
