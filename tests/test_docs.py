@@ -7,6 +7,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from cartalg.ops import KernelSet
+from cartalg.train.config import load_config
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -31,3 +34,12 @@ def test_every_cited_equation_exists():
                     assert wanted <= known, f"{path} cites equation {cited}"
             for section in re.findall(r"docs/theory\.md,\s+section (\d+)", source):
                 assert int(section) in sections, f"{path} cites section {section}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "examples").rglob("*.yaml")), ids=lambda p: p.name)
+def test_every_example_is_a_valid_run(path):
+    """Its keys exist, the shipped kernels serve it, and it says how it is started."""
+    config = load_config(path)
+    for name in {n for pair in config.model.kernel_names() for n in pair}:
+        KernelSet().facts(name)
+    assert str(path.relative_to(ROOT)) in path.read_text()
