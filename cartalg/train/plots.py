@@ -45,12 +45,14 @@ def learning_curve(rows: Sequence[dict[str, float]], path: Path) -> None:
     axes = np.atleast_1d(axes)
     axes[0].plot(epochs, [r["train_loss"] for r in rows], color=GREY, label="training")
     axes[0].plot(epochs, [r["valid_loss"] for r in rows], color=BLUE, label="validation (averaged weights)")
-    axes[0].set(title="Loss", xlabel="epoch", yscale="log")
+    axes[0].set_title("Loss", fontsize=10)
+    axes[0].set(xlabel="epoch", yscale="log")
     axes[0].legend(frameon=False)
     for axis, (key, name, unit) in zip(axes[1:], errors, strict=True):
         values = [r[key] for r in rows]
         axis.plot(epochs, values, color=BLUE)
-        axis.set(title=f"Validation {name}: {min(values):.3g} {unit}", xlabel="epoch", ylabel=unit, yscale="log")
+        axis.set_title(f"Validation {name}: {min(values):.3g} {unit}", fontsize=10)
+        axis.set(xlabel="epoch", ylabel=unit, yscale="log")
     for axis in axes:
         axis.grid(alpha=0.3, which="both", linewidth=0.5)
     _save(figure, path)
