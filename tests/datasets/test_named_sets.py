@@ -86,6 +86,7 @@ def server(official, tmp_path, monkeypatch):
         def log_message(self, *_):
             pass
 
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     web = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=served))
     Thread(target=web.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{web.server_port}"
