@@ -3,7 +3,7 @@
     python tests/benchmarks/learning.py docs/examples/water_polarizability.yaml DATA/tensors OUTPUT polarizability
 
 Trains on a quarter, a half and all of the configuration's training frames, prints the table of docs/results.md and
-writes docs/images/polarizability.png. Runs that are there are not repeated.
+writes docs/images/water_polarizability.png. Runs that are there are not repeated.
 """
 
 import json
@@ -44,13 +44,14 @@ def main(config: Path, data: Path, output: Path, name: str) -> None:
         print(f"| {count} | {seconds / 60:.1f} min | {found:.1f} |")
     figure, axis = plt.subplots(figsize=(4.6, 3.4), layout="constrained")
     axis.plot(counts, errors, "o-", color="#1f5fa8")
-    axis.set(xscale="log", yscale="log", xlabel="training frames", ylabel=f"{name}: RMSE (% of the spread), held out")
+    axis.set(xscale="log", yscale="log", xlabel="training frames", ylabel="RMSE (% of the spread)")
+    axis.set_title(f"{name} of held-out frames", fontsize=10)
     axis.set_xticks(counts, map(str, counts))
     ticks = [t for t in (2, 3, 5, 7, 10, 15, 20, 30, 50) if min(errors) / 1.5 < t < max(errors) * 1.5]
     axis.set_yticks(ticks, map(str, ticks))
     axis.minorticks_off()
     axis.grid(alpha=0.3, linewidth=0.5)
-    figure.savefig(IMAGES / f"{name}.png", dpi=130)
+    figure.savefig(IMAGES / f"{config.stem}.png", dpi=130)
 
 
 if __name__ == "__main__":
