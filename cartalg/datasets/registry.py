@@ -15,7 +15,7 @@ class Source:
     Attributes:
         url: Official address.
         name: Name to keep it under.
-        sha256: Checksum in hexadecimal, or its first digits where no more is published; empty if none is known.
+        sha256: Checksum in hexadecimal; empty if none is known.
         member: The part of the set that it holds, if each part is a file of its own.
     """
 
@@ -134,8 +134,14 @@ SETS: dict[str, NamedSet] = {
         licence="CC0",
         units="kcal/mol, angstrom",
         split="950 + 50 of the 1,000 training frames of a split; tested on its 1,000 test frames (--split 1 to 5)",
-        # first digits of the checksum as published in the package load-atoms
-        sources=(Source("https://figshare.com/ndownloader/files/23950376", "rmd17.tar.bz2", "cddeea2ec2c4"),),
+        # doi 10.6084/m9.figshare.12672038.v3; the package load-atoms publishes the same first twelve digits
+        sources=(
+            Source(
+                "https://figshare.com/ndownloader/files/23950376",
+                "rmd17.tar.bz2",
+                "cddeea2ec2c4b22a9de16a9a65a3eeedac5b29da9c99c20bbff0153912bf922b",
+            ),
+        ),
         form="rmd17",
         members=_RMD17,
         frames={f"{m}_{part}.xyz": 1000 for m in _RMD17 for part in ("train", "test")},
