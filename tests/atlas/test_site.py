@@ -119,10 +119,12 @@ def test_pages_fit_their_width_and_show_mathematics(site, page):
 def test_navigation_and_search(site, page):
     page.goto((site / "index.html").as_uri())
     page.locator(".grid a", has_text="2").first.click()
-    assert page.url.endswith("coupling-0-2-2.html")
+    page.wait_for_url("**/coupling-0-2-2.html")  # a click returns before the next page and its script are there
     page.locator("a[rel=next]").click()
+    page.wait_for_url("**/coupling-1-0-1.html")
     assert page.locator("h1").inner_text().startswith("Coupling (1, 0) → 1")
     page.get_by_role("link", name="cartalg atlas").click()
+    page.wait_for_url("**/index.html")
     search = page.get_by_label("Search the atlas")
     search.fill("2 1 2")
     assert page.locator("#results a").all_inner_texts() == ["Coupling (2, 1) → 2"]
