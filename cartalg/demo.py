@@ -12,12 +12,12 @@ from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_mom
 from ase.md.verlet import VelocityVerlet
 from rich.progress import Progress
 
+from cartalg.cli.terminal import counting
 from cartalg.data.frames import read_frames
 from cartalg.datasets import dataset_folder
 from cartalg.interfaces.ase import CartalgCalculator
 from cartalg.ops.kernels import KernelSet
 from cartalg.symbolic.render import render_projector
-from cartalg.terminal import counting
 from cartalg.train.dataset import read_numbers
 from cartalg.train.plots import energy_conservation
 from cartalg.train.run import train_run

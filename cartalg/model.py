@@ -23,7 +23,8 @@ from cartalg.nn.nonlinear import Gate, RMSNorm
 from cartalg.nn.repulsion import zbl_energy
 from cartalg.ops import Backend, Edges, open_kernels
 from cartalg.ops.functional import resolve
-from cartalg.symbolic.coupling import Irrep, irreps_up_to
+from cartalg.symbolic.coupling import irreps_up_to
+from cartalg.symbolic.irreps import Irrep
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ LAYERS = [
     {"cartalg.symbolic"},
     {"cartalg_codegen"},
     {"cartalg_kernels"},
-    {"cartalg.ops", "cartalg.architecture"},
+    {"cartalg.ops", "cartalg.architecture", "cartalg.cli.terminal"},
     {"cartalg.data.frames", "cartalg.data.graphs", "cartalg.data.statistics", "cartalg.data"},
     {"cartalg.nn"},
     {"cartalg.model"},

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cartalg.nn.linear import block_slices
 from cartalg.ops import pack, unpack
 from cartalg.ops.kernels import KernelSet
-from cartalg.symbolic.coupling import Irrep
+from cartalg.symbolic.irreps import Irrep
 from cartalg.symbolic.reducible import decompose
 from cartalg_codegen.names import tensor_kernel_name
 

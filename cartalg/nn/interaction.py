@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from cartalg.nn.linear import ChannelLinear, PathLinear
 from cartalg.nn.radial import RadialWeights
 from cartalg.ops import Edges, KernelSet, convolution, convolution_of_weights, product
-from cartalg.symbolic.coupling import Irrep
+from cartalg.symbolic.irreps import Irrep
 
 
 def _irreps(listing: list[list[int]]) -> tuple[Irrep, ...]:

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from cartalg.symbolic.coupling import Irrep
+from cartalg.symbolic.irreps import Irrep
 
 
 def block_slices(irreps: tuple[Irrep, ...]) -> dict[Irrep, slice]:

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from cartalg.nn.linear import block_slices, key
 from cartalg.ops import couple, open_kernels
-from cartalg.symbolic.coupling import Irrep, coupling
+from cartalg.symbolic.coupling import coupling
+from cartalg.symbolic.irreps import Irrep
 
 
 class RMSNorm(nn.Module):

@@ -19,6 +19,7 @@ from sympy import QQ
 
 from cartalg.symbolic.basis import basis_polynomials, harmonic_polynomials, squared_norms, to_sympy
 from cartalg.symbolic.formulas import Formula, coupling_formula
+from cartalg.symbolic.irreps import Irrep, Irreps
 from cartalg.symbolic.polynomials import (
     AXES,
     RING,
@@ -33,8 +34,6 @@ from cartalg.symbolic.polynomials import (
     multinomial,
 )
 
-#: (l, p): rank and parity of an irreducible representation of O(3); p = +1 or -1 is the sign under inversion.
-Irrep = tuple[int, int]
 Entries = dict[tuple[int, int, int], Rational]
 Normalization = Literal["harmonic", "orthonormal"]
 
@@ -206,8 +205,7 @@ def irreps_up_to(max_rank: int, full_parity: bool = False) -> tuple[Irrep, ...]:
     Raises:
         ValueError: If the rank is negative or not an integer.
     """
-    natural = tuple((rank, (-1) ** rank) for rank in range(check_rank(max_rank, "max_rank") + 1))
-    return natural + tuple((rank, -p) for rank, p in natural) if full_parity else natural
+    return (Irreps.full(max_rank) if full_parity else Irreps.natural(max_rank)).irreps
 
 
 def paths(

@@ -9,7 +9,8 @@ from functools import cache, cached_property
 from math import factorial
 
 from cartalg.symbolic.basis import harmonic_polynomials
-from cartalg.symbolic.coupling import Irrep, coupling, irreps_up_to, paths
+from cartalg.symbolic.coupling import coupling, irreps_up_to, paths
+from cartalg.symbolic.irreps import Irrep
 from cartalg.symbolic.polynomials import double_factorial
 from cartalg_codegen.derive import Implicit
 from cartalg_codegen.program import Assign, Program, Ref, Slot, Term, live, statement

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cartalg.symbolic.coupling import Irrep, irreps_up_to
+from cartalg.symbolic.coupling import irreps_up_to
+from cartalg.symbolic.irreps import Irrep
 from cartalg.symbolic.polynomials import check_rank
 from cartalg_codegen import tensors
 from cartalg_codegen.forms import Convolution, Product

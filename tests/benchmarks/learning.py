@@ -14,7 +14,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import yaml
 
-from cartalg.terminal import progress_bar
+from cartalg.cli.terminal import progress_bar
 from cartalg.train.run import train_run
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"

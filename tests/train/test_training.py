@@ -98,7 +98,7 @@ def test_a_killed_run_goes_on_exactly(data_folder, make_config, tmp_path, optimi
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
     def command(out):
-        return [sys.executable, "-m", "cartalg.cli", "train", config, "--data-dir", data_folder, "--output", out]
+        return [sys.executable, "-m", "cartalg", "train", config, "--data-dir", data_folder, "--output", out]
 
     subprocess.run(command(tmp_path / "whole"), env=environment, check=True, capture_output=True)
     process = subprocess.Popen(command(tmp_path / "cut"), env=environment, stderr=subprocess.DEVNULL)

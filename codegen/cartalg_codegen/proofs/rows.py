@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from cartalg.symbolic.basis import harmonic_polynomials
-from cartalg.symbolic.coupling import Irrep, coupling
+from cartalg.symbolic.coupling import coupling
 from cartalg.symbolic.formulas import rational
+from cartalg.symbolic.irreps import Irrep
 from cartalg.symbolic.reducible import decompose
 from cartalg.symbolic.rotation import generator
 from cartalg_codegen.forms import fraction, label_of, offsets

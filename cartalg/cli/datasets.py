@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from cartalg.cli.terminal import console, progress_bar, user_errors
 from cartalg.datasets.registry import SETS
-from cartalg.terminal import console, progress_bar, user_errors
 
 data_app = typer.Typer(help="Named data sets: list them, get them.", no_args_is_help=True, rich_markup_mode="markdown")
 

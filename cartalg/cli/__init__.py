@@ -1,0 +1,30 @@
+"""The command line: each module holds the commands of one area."""
+
+from typing import Annotated
+
+import typer
+
+from cartalg import __version__
+from cartalg.cli import kernels, potential
+from cartalg.cli.datasets import data_app
+from cartalg.cli.inspect import inspect_app
+from cartalg.cli.terminal import console
+
+app = typer.Typer(
+    help="Irreducible Cartesian tensors: exact rules, generated kernels, a potential to train and run.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+app.add_typer(inspect_app, name="inspect")
+for command in (kernels.generate, kernels.prove, kernels.atlas, potential.train, potential.evaluate, potential.demo):
+    app.command()(command)
+app.add_typer(data_app, name="data")
+
+
+@app.callback(invoke_without_command=True)
+def main(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    """Common options."""
+    if version:
+        console.print(f"cartalg {__version__}")
+        raise typer.Exit

@@ -1,0 +1,111 @@
+"""`cartalg inspect`: exact rules on the terminal."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from cartalg.cli.terminal import console, user_errors
+
+inspect_app = typer.Typer(help="Print exact rules: projectors, harmonics, couplings.", no_args_is_help=True)
+RANKS = {"ignore_unknown_options": True}  # -1 is a (bad) rank, not an option
+
+FormatOption = Annotated[str, typer.Option("--format", help="unicode, latex, mathml, json or sympy")]
+
+
+def _ranks(*values: str) -> list[int] | None:
+    """Whole numbers, or None where every rank is a letter: the formula of any rank."""
+    if all(value.isalpha() or value.rstrip("123").isalpha() for value in values):
+        return None
+    try:
+        return [int(value) for value in values]
+    except ValueError:
+        raise ValueError(f"a rank is a whole number from 0 up, or l for any rank; got {' '.join(values)}") from None
+
+
+def _print_kernel(operations: int, text: str) -> None:
+    """The forward function of an emitted kernel, with its operation count."""
+    from cartalg_codegen.text import function_source
+
+    print(f"\nKernel: {operations} multiplications and additions a channel\n")
+    print(function_source(text, "forward"))
+
+
+@inspect_app.command("projector", context_settings=RANKS)
+def inspect_projector(rank: str, form: FormatOption = "unicode") -> None:
+    """The traceless projector of a rank, e.g. `cartalg inspect projector 3`; of any rank: `inspect projector l`."""
+    from cartalg.symbolic.render import render_general, render_projector
+    from cartalg_codegen.numba_printer import row_kernel
+    from cartalg_codegen.tensors import projection
+
+    with user_errors():
+        ranks = _ranks(rank)
+        print(render_projector(*ranks, form) if ranks else render_general("projector", form))  # type: ignore
+        if ranks and form == "unicode" and 1 <= ranks[0] <= 4:
+            program = projection(ranks[0])
+            _print_kernel(program.operations, row_kernel(program, "forward"))
+
+
+@inspect_app.command("harmonic", context_settings=RANKS)
+def inspect_harmonic(rank: str, form: FormatOption = "unicode") -> None:
+    """The Cartesian harmonic of a rank, e.g. `cartalg inspect harmonic 2 --format latex`; any rank: `harmonic l`."""
+    from cartalg.symbolic.render import render_general, render_harmonic
+    from cartalg_codegen.emit import harmonics_kernel
+
+    with user_errors():
+        ranks = _ranks(rank)
+        print(render_harmonic(*ranks, form) if ranks else render_general("harmonic", form))  # type: ignore
+        if ranks and ranks[0] and form == "unicode":
+            kernel = harmonics_kernel(ranks[0])
+            _print_kernel(kernel.facts["operations"]["forward"], kernel.texts["numba"])
+
+
+@inspect_app.command("coupling", context_settings=RANKS)
+def inspect_coupling(l1: str, l2: str, l3: str, form: FormatOption = "unicode") -> None:
+    """The coupling (L1, L2) -> L3 with its kernel: `cartalg inspect coupling 2 1 2`.
+
+    Formats for other programs: `--format json`, `--format sympy`. Of any ranks: `cartalg inspect coupling l1 l2 l3`.
+    """
+    from cartalg.symbolic.render import render_coupling, render_general
+    from cartalg_codegen.emit import coupling_kernel
+
+    with user_errors():
+        ranks = _ranks(l1, l2, l3)
+        if ranks is None:
+            print("\n".join(render_general(kind, form) for kind in ("coupling", "odd coupling")))  # type: ignore
+            return
+        print(render_coupling(*ranks, form))  # type: ignore
+        if form == "unicode":
+            kernel = coupling_kernel(*ranks)
+            _print_kernel(kernel.facts["operations"]["forward"], kernel.texts["numba"])
+
+
+@inspect_app.command("tensor")
+def inspect_tensor(formula: str, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """Irreducible parts of a Cartesian tensor with index symmetry, e.g. `cartalg inspect tensor ijkl=jikl=klij`."""
+    from cartalg.symbolic.render import render_tensor
+
+    with user_errors():
+        print(render_tensor(formula, "json" if as_json else "unicode"))
+
+
+@inspect_app.command("operations")
+def inspect_operations(max_rank: int = 6) -> None:
+    """Multiply-adds of the edge convolution as rank grows, e.g. `cartalg inspect operations --max-rank 8`."""
+    from cartalg_codegen import plan
+    from cartalg_codegen.counts import counts
+
+    with user_errors():
+        if not 1 <= max_rank <= 8:
+            raise ValueError(f"max_rank must lie in 1..8, got {max_rank}")
+        table = Table(title="Edge convolution, hidden rank = edge rank, natural parity: multiply-adds")
+        for column in ("rank", "paths", "ours", "sparse CG", "3^l", "radial", "shared"):
+            table.add_column(column, justify="right")
+        for rank in range(1, max_rank + 1):
+            c = counts(plan.convolution("even", rank, rank))
+            table.add_row(*map(str, (rank, c.paths, c.ours, c.sparse, c.dense, c.radial, c.shared)))
+        console.print(table)
+        console.print(
+            "Of one edge and channel: the emitted kernel; nonzero real Clebsch-Gordan coefficients; full Cartesian\n"
+            "tensors; radial weights in ours. Shared: couplings times harmonics, made once an edge for all channels."
+        )
