@@ -15,6 +15,7 @@ from rich.progress import Progress
 from cartalg.cli.terminal import counting
 from cartalg.data.frames import read_frames
 from cartalg.datasets import dataset_folder
+from cartalg.files import write_file
 from cartalg.interfaces.ase import CartalgCalculator
 from cartalg.ops.kernels import KernelSet
 from cartalg.symbolic.render import render_projector
@@ -57,7 +58,7 @@ def run_demo(
     if quick:
         config["training"]["epochs"] = 2
     path = output / "config.yaml"
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    write_file(path, yaml.safe_dump(config, sort_keys=False))
     say("[bold]3. Train on acetamide, PBE/def2-SVP, 300-1000 K[/bold]")
     clock = time.perf_counter()
     results = train_run(path, output / "run", folder, True, "auto", bar)
@@ -73,7 +74,7 @@ def run_demo(
     say(f"   total energy stays within {deviation:.2g} meV/atom of its start\n")
 
     report = output / "report.md"
-    report.write_text(_report(results, minutes, steps, deviation, count))
+    write_file(report, _report(results, minutes, steps, deviation, count))
     total = (time.perf_counter() - started) / 60
     say(f"Report with plots: {report} ({total:.1f} minutes in all)")
 

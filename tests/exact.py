@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from cartalg.ops.kernels import shipped_folder
+from cartalg.files import shipped_folder
 from cartalg_codegen.proofs import exact
 
 

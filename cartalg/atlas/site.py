@@ -17,6 +17,7 @@ from pygments.lexers import PythonLexer
 
 from cartalg import __version__
 from cartalg.atlas.pictures import sparsity, surface
+from cartalg.files import write_file
 from cartalg.symbolic.basis import basis_polynomials, cartesian_harmonic, squared_norms, to_sympy
 from cartalg.symbolic.coupling import Coupling, coupling
 from cartalg.symbolic.formulas import (
@@ -31,7 +32,6 @@ from cartalg.symbolic.polynomials import check_rank
 from cartalg.symbolic.reducible import Decomposition, decompose
 from cartalg.symbolic.render import mathml
 from cartalg_codegen import emit, tensors
-from cartalg_codegen.files import write_file
 from cartalg_codegen.names import encoded, tensor_kernel_name
 from cartalg_codegen.proofs.report import CLAIMS, Row
 from cartalg_codegen.text import function_source

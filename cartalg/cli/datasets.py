@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from cartalg.cli.terminal import console, progress_bar, user_errors
+from cartalg.cli.terminal import console, needs, progress_bar, user_errors
 from cartalg.datasets.registry import SETS
 
 data_app = typer.Typer(help="Named data sets: list them, get them.", no_args_is_help=True, rich_markup_mode="markdown")
@@ -28,6 +28,7 @@ def list_sets() -> None:
 
 
 @data_app.command("get")
+@needs("train", "cartalg data get")
 def get_set(
     name: Annotated[str, typer.Argument(help="One of `cartalg data list`.")],
     to: Annotated[Path | None, typer.Option(help="Folder to make; by default one of that name, here.")] = None,

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from cartalg.cli.terminal import console, counting, errors, progress_bar, user_errors
+from cartalg.cli.terminal import console, counting, errors, needs, progress_bar, user_errors
 
 if TYPE_CHECKING:
     from cartalg_codegen.proofs.report import Row
@@ -33,14 +33,14 @@ def generate(
 
     `cartalg generate --check` proves that the library's own set is what the rules give.
     """
-    from cartalg.ops.kernels import KernelSet, shipped_folder
+    from cartalg.files import shipped_folder
     from cartalg_codegen import emit
 
     with user_errors():
         folder = out or shipped_folder()
         rank, names, chosen = max_rank, tuple(also or ()), tuple(only or ())
         if (folder / emit.MANIFEST).is_file():  # by default what the folder holds, anew
-            manifest = KernelSet(folder).manifest
+            manifest = json.loads((folder / emit.MANIFEST).read_bytes())
             rank = manifest["max_rank"] if rank is None else rank
             names = tuple(manifest.get("also", ())) if also is None else names
             chosen = tuple(manifest.get("only", ())) if only is None else chosen
@@ -76,8 +76,7 @@ def prove(
     Emitted source is run on polynomials over Q, so that it is equal to the closed form, equivariant, and its derivative
     functions are its derivatives. Exit code 1 names every kernel that is not what its rule says.
     """
-    from cartalg.ops.kernels import shipped_folder
-    from cartalg_codegen.files import write_file
+    from cartalg.files import shipped_folder, write_file
     from cartalg_codegen.proofs import report as proofs
 
     with user_errors():
@@ -93,6 +92,7 @@ def prove(
         _stop_unless_proved(rows)
 
 
+@needs("atlas", "cartalg atlas")
 def atlas(
     max_rank: Annotated[int, typer.Option(help="Highest rank.")] = 4,
     out: Annotated[Path, typer.Option(help="Folder of the site.")] = Path("site"),
@@ -102,7 +102,7 @@ def atlas(
     `cartalg atlas --max-rank 4 --out site` and open site/index.html: no server and no network are needed.
     """
     from cartalg.atlas.site import build
-    from cartalg.ops.kernels import shipped_folder
+    from cartalg.files import shipped_folder
     from cartalg_codegen.proofs import report
 
     with user_errors(), progress_bar() as bar:

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from cartalg.cli.terminal import console, progress_bar, user_errors
+from cartalg.cli.terminal import console, needs, progress_bar, user_errors
 
 
+@needs("train", "cartalg train")
 def train(
     config: Annotated[Path, typer.Argument(help="YAML configuration.")],
     output: Annotated[Path, typer.Option(help="Folder of the run.")],
@@ -33,10 +34,11 @@ def train(
     """
     from cartalg.train.run import train_run
 
-    with user_errors(), progress_bar() as bar:
+    with user_errors(), progress_bar(computes=True) as bar:
         train_run(config, output, data_dir, restart, backend, bar)
 
 
+@needs("train", "cartalg evaluate")
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Model file or folder of a run.")],
     file: Annotated[Path, typer.Argument(help="Labelled frames, extended XYZ.")],
@@ -55,7 +57,7 @@ def evaluate(
     from cartalg.data.frames import Keys
     from cartalg.train.run import evaluate_file
 
-    with user_errors(), progress_bar() as bar:
+    with user_errors(), progress_bar(computes=True) as bar:
         keys = Keys(energy_key, forces_key, stress_key)
         result, path, count = evaluate_file(model, file, keys, numbers, plot, backend, bar)
     if as_json:
@@ -83,6 +85,7 @@ def errors_table(result: dict[str, float], title: str) -> Table:
     return table
 
 
+@needs("train", "cartalg demo")
 def demo(
     output: Annotated[Path, typer.Option(help="Folder for the model, plots and report.")] = Path("demo"),
     quick: Annotated[bool, typer.Option("--quick", help="Two epochs and 20 fs: only to see that it runs.")] = False,
@@ -91,5 +94,5 @@ def demo(
     from cartalg.demo import run_demo
 
     say: Callable[[str], None] = lambda text: console.print(text, highlight=False, soft_wrap=True)  # noqa: E731
-    with user_errors(), progress_bar() as bar:
+    with user_errors(), progress_bar(computes=True) as bar:
         run_demo(output, quick, bar, say, lambda result, title: console.print(errors_table(result, title)))

@@ -3,13 +3,34 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from cartalg.extras import MissingExtra, require
+
 console, errors = Console(), Console(stderr=True)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def needs(extra: str, command: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let a command run only where an extra is installed; elsewhere one line says how to install it."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def run(*arguments: P.args, **options: P.kwargs) -> R:
+            with user_errors():
+                require(extra, command)
+            return function(*arguments, **options)
+
+        return run
+
+    return decorate
 
 
 @contextmanager
@@ -20,16 +41,18 @@ def user_errors() -> Iterator[None]:
     except BrokenPipeError:  # the reader, `head` say, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
-    except (ValueError, LookupError, OSError, FloatingPointError, RuntimeError) as error:
+    except (ValueError, LookupError, OSError, FloatingPointError, RuntimeError, MissingExtra) as error:
         errors.print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
 
 
 @contextmanager
-def progress_bar() -> Iterator[Progress]:
-    """The progress bar of every command, on standard error; it has a line for kernels while they are compiled."""
-    from cartalg.ops.operators import announcing
+def progress_bar(computes: bool = False) -> Iterator[Progress]:
+    """The progress bar of every command, on standard error.
 
+    Args:
+        computes: The command calls kernels: it needs cartalg[torch], and has a line for them while they are compiled.
+    """
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
@@ -40,9 +63,15 @@ def progress_bar() -> Iterator[Progress]:
         TextColumn("{task.fields[note]}"),
         console=errors if os.environ.get("RANK", "0") == "0" else Console(quiet=True),  # one of several speaks
     )
-    compiling = bar.add_task("compiling, once", total=None, visible=False, note="")
-    with bar, announcing(lambda kernel: bar.update(compiling, note=kernel, visible=bool(kernel))):
+    with bar, _compilation_shown(bar) if computes else nullcontext():
         yield bar
+
+
+def _compilation_shown(bar: Progress) -> AbstractContextManager[None]:
+    from cartalg.ops.operators import announcing
+
+    compiling = bar.add_task("compiling, once", total=None, visible=False, note="")
+    return announcing(lambda kernel: bar.update(compiling, note=kernel, visible=bool(kernel)))
 
 
 def counting(bar: Progress, description: str) -> Callable[[str, int, int], None]:

@@ -1,1 +1,5 @@
 """Frames and labels from extended XYZ, neighbour graphs, statistics, batches."""
+
+from cartalg.extras import require
+
+require("train", "cartalg.data")

@@ -16,6 +16,7 @@ from cartalg import __version__
 from cartalg.data.frames import DataError
 from cartalg.datasets.convert import READERS
 from cartalg.datasets.registry import SETS, NamedSet, Source
+from cartalg.files import write_file
 
 SOURCE_FILE = "SOURCE.json"
 
@@ -82,7 +83,7 @@ def get(
             "obtained": datetime.now(UTC).isoformat(timespec="seconds"),
             "cartalg": __version__,
         }
-        (made / SOURCE_FILE).write_text(json.dumps(facts, indent=1) + "\n")
+        write_file(made / SOURCE_FILE, json.dumps(facts, indent=1) + "\n")
         made.chmod(0o755)
         made.replace(target)
     return sorted(target.iterdir())

@@ -1,5 +1,10 @@
 """Generated kernels in use: one interface, backends chosen explicitly or `auto`."""
 
+# ruff: noqa: E402
+from cartalg.extras import require
+
+require("torch", "cartalg.ops")
+
 from cartalg.ops import operators as operators
 from cartalg.ops.edges import Edges
 from cartalg.ops.functional import convolution, convolution_of_weights, couple, harmonics, product

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from cartalg.files import shipped_folder
+
 MANIFEST = "manifest.json"
 
 
@@ -96,14 +98,6 @@ class KernelSet:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, KernelSet) and (self.folder, self.digest) == (other.folder, other.digest)
-
-
-def shipped_folder() -> Path:
-    """The folder of the package `cartalg_kernels`."""
-    spec = importlib.util.find_spec("cartalg_kernels")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("the package cartalg_kernels is missing: reinstall cartalg, or run `make generate`")
-    return Path(spec.origin).parent
 
 
 @cache

@@ -1,1 +1,5 @@
 """Training and evaluation of a potential, in plain Torch."""
+
+from cartalg.extras import require
+
+require("train", "cartalg.train")

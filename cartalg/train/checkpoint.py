@@ -1,11 +1,9 @@
 """Model files and checkpoints: one safetensors file each, its description as JSON in the header. Nothing is unpickled.
 
-A file is written beside its place and renamed, so that what is there is always whole.
+A file is written whole: what is there was never half of one.
 """
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from cartalg.files import whole
 from cartalg.model import Potential
 
 MODEL_FILE = "model.safetensors"
@@ -27,18 +26,10 @@ class CheckpointError(ValueError):
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
-    """Write tensors and a JSON description whole: to a temporary file, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=path.suffix)
-    os.close(handle)
-    try:
-        content = {k: v.detach().contiguous().clone() for k, v in tensors.items()}
+    """Write tensors and a JSON description, whole."""
+    content = {k: v.detach().contiguous().clone() for k, v in tensors.items()}
+    with whole(path) as temporary:
         save_file(content, temporary, metadata={HEADER: json.dumps({"format": FORMAT, **description})})
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -1,6 +1,5 @@
 """Pictures of a run: learning curve, parity plot, energy conservation."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from cartalg.files import whole
 from cartalg.train.metrics import UNITS, Comparison
 
 BLUE, ORANGE, GREY = "#1f5fa8", "#d9731a", "#777777"
@@ -19,10 +19,9 @@ LABELS = {"energy_per_atom": "energy", "forces": "force component", "stress": "s
 
 
 def _save(figure: Figure, path: Path) -> None:
-    temporary = path.with_name(f".writing-{path.name}")
-    figure.savefig(temporary, dpi=150)
+    with whole(path) as temporary:
+        figure.savefig(temporary, dpi=150)
     plt.close(figure)
-    os.replace(temporary, path)
 
 
 def learning_curve(rows: Sequence[dict[str, float]], path: Path) -> None:

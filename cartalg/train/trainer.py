@@ -17,6 +17,7 @@ from tensorboardX import SummaryWriter
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from cartalg.files import write_file
 from cartalg.model import Potential
 from cartalg.train.checkpoint import (
     CHECKPOINT_FILE,
@@ -32,7 +33,6 @@ from cartalg.train.loss import entries, loss_terms, mean_loss, penalty
 from cartalg.train.metrics import compare
 from cartalg.train.optimizers import make_optimizer, put_together, tensors_and_rest
 from cartalg.train.world import World
-from cartalg_codegen.files import write_file
 
 METRICS_FILE = "metrics.csv"
 

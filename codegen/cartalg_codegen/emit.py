@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cartalg.files import write_file
 from cartalg.symbolic.reducible import decompose
 from cartalg_codegen import convolution_numba, convolution_torch, linear, numba_printer, plan, tensors, torch_printer
 from cartalg_codegen.derive import gradient, tangent
-from cartalg_codegen.files import write_file
 from cartalg_codegen.forms import harmonic_squared_norm, harmonics, pair
 from cartalg_codegen.names import tensor_kernel_name
 from cartalg_codegen.program import Program, degree

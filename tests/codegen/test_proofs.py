@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cartalg.cli import app
-from cartalg.ops.kernels import shipped_folder
+from cartalg.files import shipped_folder
 from cartalg_codegen import emit
 from cartalg_codegen.proofs import report as prove
 from cartalg_codegen.proofs.identities import Space, Sparse, gradient, tangent

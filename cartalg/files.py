@@ -1,0 +1,44 @@
+"""Files: written whole, and where the library's own kernels are."""
+
+import importlib.util
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path`, with its suffix, that takes its place at the end of the block.
+
+    Folders are made as needed; a failure leaves what was there, and no temporary file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a file whole: `whole` with its content at hand. Text is written as UTF-8, lines as they are."""
+    with whole(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def shipped_folder() -> Path:
+    """The folder of the package `cartalg_kernels`, not imported for that.
+
+    Raises:
+        ModuleNotFoundError: If it is not installed.
+    """
+    spec = importlib.util.find_spec("cartalg_kernels")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("the package cartalg_kernels is missing: reinstall cartalg, or run `make generate`")
+    return Path(spec.origin).parent
