@@ -19,10 +19,10 @@ from cartalg import __version__
 from cartalg.atlas.pictures import sparsity, surface
 from cartalg.files import write_file
 from cartalg.symbolic.basis import basis_polynomials, cartesian_harmonic, squared_norms, to_sympy
+from cartalg.symbolic.contraction import Contraction, CouplingKind, contraction_constant
 from cartalg.symbolic.coupling import Coupling, coupling
 from cartalg.symbolic.formulas import (
     GENERAL,
-    contraction_constant,
     contraction_formula,
     coupling_formula,
     harmonic_formula,
@@ -94,6 +94,7 @@ def _pages(max_rank: int, rows: list[Row]) -> Iterator[Page]:
     environment = Environment(
         loader=PackageLoader("cartalg.atlas"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    environment.filters["kind"] = lambda ranks: Contraction(*ranks).kind.value
     environment.filters["math"] = lambda latex: Markup(mathml(latex))
     environment.filters["code"] = lambda text: Markup(highlight(text, PythonLexer(), HtmlFormatter()))
     environment.globals |= {"version": __version__, "max_rank": max_rank, "claims": CLAIMS}
@@ -168,7 +169,7 @@ def _coupling_facts(rule: Coupling, proofs: dict[str, list[Row]]) -> dict[str, A
         (k - rule.l3, a - rule.l1, b - rule.l2, sp.latex(to_sympy(c)), sp.latex(to_sympy(c) * factor))
         for (k, a, b), c in rule.entries.items()
     ]
-    odd = "odd " if rule.odd else ""
+    general = "levi-civita " if rule.kind is CouplingKind.LEVI_CIVITA else ""
     name = "coupling_{}_{}_{}".format(*ranks)
     return {
         "rule": rule,
@@ -177,7 +178,7 @@ def _coupling_facts(rule: Coupling, proofs: dict[str, list[Row]]) -> dict[str, A
         "explicit": coupling_formula(*ranks).latex(),
         "constant": sp.latex(contraction_constant(*ranks)),
         "orthonormal": sp.latex(factor),
-        "general": [*_split(f"{odd}coupling"), *_split(f"{odd}orthonormal")],
+        "general": [*_split(f"{general}coupling"), *_split(f"{general}orthonormal")],
         "entries": entries,
         "size": (2 * rule.l1 + 1) * (2 * rule.l2 + 1) * (2 * rule.l3 + 1),
         "picture": Markup(sparsity(rule)),
@@ -220,8 +221,8 @@ def _search_entries(max_rank: int) -> Iterator[list[str]]:
     for rank in range(max_rank + 1):
         yield [f"rank {rank} projector harmonic basis l={rank}", f"Rank {rank}", f"rank-{rank}.html"]
     for l1, l2, l3 in _triples(max_rank):
-        kind = "odd axial levi-civita" if (l1 + l2 + l3) % 2 else "even"
-        words = f"coupling {l1} {l2} {l3} {l1}{l2}{l3} ({l1},{l2})->{l3} {kind}"
+        kind = Contraction(l1, l2, l3).kind
+        words = f"coupling {l1} {l2} {l3} {l1}{l2}{l3} ({l1},{l2})->{l3} {kind.value}"
         yield [words, f"Coupling ({l1}, {l2}) → {l3}", f"coupling-{l1}-{l2}-{l3}.html"]
     for formula, example in EXAMPLES.items():
         yield [

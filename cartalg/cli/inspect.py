@@ -72,7 +72,7 @@ def inspect_coupling(l1: str, l2: str, l3: str, form: FormatOption = "unicode") 
     with user_errors():
         ranks = _ranks(l1, l2, l3)
         if ranks is None:
-            print("\n".join(render_general(kind, form) for kind in ("coupling", "odd coupling")))  # type: ignore
+            print("\n".join(render_general(kind, form) for kind in ("coupling", "levi-civita coupling")))  # type: ignore
             return
         print(render_coupling(*ranks, form))  # type: ignore
         if form == "unicode":

@@ -1,14 +1,14 @@
 r"""Couplings of two irreducible Cartesian tensors to a third, for every triple that the triangle rule allows.
 
 .. math::
-    \text{even } (k = (l_1+l_2-l_3)/2): \quad & P_{l_3} \, a_{I J} b_{I K} \\
-    \text{odd } (k = (l_1+l_2-l_3-1)/2): \quad & P_{l_3} \, \epsilon_{i p q}\, a_{p I J} b_{q I K}
+    \text{contraction } (k = (l_1+l_2-l_3)/2): \quad & P_{l_3} \, a_{I J} b_{I K} \\
+    \text{Levi-Civita } (k = (l_1+l_2-l_3-1)/2): \quad & P_{l_3} \, \epsilon_{i p q}\, a_{p I J} b_{q I K}
 
 with I a k-fold index, computed on polynomials: contraction with an index is a derivative. [docs/theory.md, eqs. 10-13]
-Source: Zaverkin et al. 2024 (arXiv:2405.14253) (even); Coope, Snider & McCourt 1965 (odd).
+Source: Zaverkin et al. 2024 (arXiv:2405.14253) (contractions); Coope, Snider & McCourt 1965 (Levi-Civita).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from math import factorial
@@ -18,6 +18,7 @@ import sympy as sp
 from sympy import QQ
 
 from cartalg.symbolic.basis import basis_polynomials, harmonic_polynomials, squared_norms, to_sympy
+from cartalg.symbolic.contraction import Contraction, CouplingKind
 from cartalg.symbolic.formulas import Formula, coupling_formula
 from cartalg.symbolic.irreps import Irrep, Irreps
 from cartalg.symbolic.polynomials import (
@@ -27,7 +28,6 @@ from cartalg.symbolic.polynomials import (
     Rational,
     X,
     Y,
-    check_rank,
     contraction,
     derivative,
     multi_indices,
@@ -54,9 +54,9 @@ class Coupling:
     orthonormal_squared: Rational
 
     @property
-    def odd(self) -> bool:
-        """True for a Levi-Civita coupling, whose output has parity -p1 p2 relative to (-1)^l3 of natural tensors."""
-        return (self.l1 + self.l2 + self.l3) % 2 == 1
+    def kind(self) -> CouplingKind:
+        """A contraction, or a Levi-Civita coupling: of natural tensors the one is natural, the other axial."""
+        return Contraction(self.l1, self.l2, self.l3).kind
 
     @property
     def formula(self) -> Formula:
@@ -86,10 +86,10 @@ class Coupling:
 
 
 def coupling(l1: int, l2: int, l3: int) -> Coupling:
-    """Derive the coupling (l1, l2) -> l3, even or odd, exactly.
+    """Derive the coupling (l1, l2) -> l3, of either kind, exactly.
 
-    Harmonic normalisation: an even coupling of T_l1(n) and T_l2(n) is T_l3(n); an odd one of T_l1(n) and T_l2(n') is,
-    to first order in n'-n, the derivative of T_l3 at n along n x n' (so (1,1)->1 is the cross product).
+    Harmonic normalisation: a contraction of T_l1(n) and T_l2(n) is T_l3(n); the Levi-Civita coupling of T_l1(n) and
+    T_l2(n') is, to first order in n'-n, the derivative of T_l3 at n along n x n' (so (1,1)->1 is the cross product).
 
     Args:
         l1, l2, l3: Ranks of the two inputs and of the output.
@@ -97,36 +97,30 @@ def coupling(l1: int, l2: int, l3: int) -> Coupling:
         ValueError: If a rank is not a non-negative integer, or |l1-l2| <= l3 <= l1+l2 does not hold.
     Source: docs/theory.md, eqs. 10-13; Zaverkin et al. 2024 (arXiv:2405.14253).
     """
-    for name, rank in (("l1", l1), ("l2", l2), ("l3", l3)):
-        check_rank(rank, name)
-    if not abs(l1 - l2) <= l3 <= l1 + l2:
-        raise ValueError(
-            f"no coupling ({l1}, {l2}) -> {l3}: l3 must lie between |l1-l2| = {abs(l1 - l2)} and l1+l2 = {l1 + l2}"
-        )
+    Contraction(l1, l2, l3)  # checks the ranks
     return _derive(l1, l2, l3)
 
 
 @cache
 def _derive(l1: int, l2: int, l3: int) -> Coupling:
-    if (
-        l1 < l2
-    ):  # The mirrored coupling is the transpose: with a sign if odd, for the Levi-Civita symbol is antisymmetric.
+    shape = Contraction(l1, l2, l3)
+    if l1 < l2:  # the mirrored coupling is the transpose, with a sign where the Levi-Civita symbol is in it
         mirror = _derive(l2, l1, l3)
         entries = {(k, a, b): c for (k, b, a), c in mirror.entries.items()}
-        scale = _harmonic_scale(l1, l2, l3, entries)
+        scale = _harmonic_scale(shape, entries)
         return Coupling(l1, l2, l3, {i: scale * c for i, c in sorted(entries.items())}, mirror.orthonormal_squared)
     outputs, norms3 = basis_polynomials(l3), squared_norms(l3)
     entries = {}
-    left = [_contracted_derivatives(p, l1, l2, l3) for p in basis_polynomials(l1)]
-    right = [_contracted_derivatives(p, l1, l2, l3) for p in basis_polynomials(l2)]
+    left = [_contracted_derivatives(p, shape) for p in basis_polynomials(l1)]
+    right = [_contracted_derivatives(p, shape) for p in basis_polynomials(l2)]
     for a, first in enumerate(left):
         for b, second in enumerate(right):
-            product = _combine(first, second, odd=(l1 + l2 + l3) % 2 == 1)
+            product = _combine(first, second, shape.kind)
             for k, output in enumerate(outputs):
                 value = contraction(output, product) / norms3[k]
                 if value:
                     entries[k, a, b] = value
-    scale = _harmonic_scale(l1, l2, l3, entries)
+    scale = _harmonic_scale(shape, entries)
     entries = {i: scale * c for i, c in sorted(entries.items())}
     return Coupling(l1, l2, l3, entries, (2 * l3 + 1) / _frobenius_squared(l1, l2, l3, entries))
 
@@ -134,7 +128,7 @@ def _derive(l1: int, l2: int, l3: int) -> Coupling:
 def contraction_scale(l1: int, l2: int, l3: int) -> Rational:
     """The constant in front of P[..] in the harmonic normalisation, measured on an entry.
 
-    `cartalg.symbolic.formulas.contraction_constant` is its closed form; proofs compare the two.
+    `cartalg.symbolic.contraction.contraction_constant` is its closed form; proofs compare the two.
 
     Args:
         l1, l2, l3: Ranks; P[..] is the plain projected contraction.
@@ -142,35 +136,33 @@ def contraction_scale(l1: int, l2: int, l3: int) -> Rational:
         ValueError: As `coupling`.
     Source: docs/theory.md, eq. 26.
     """
-    rule = coupling(l1, l2, l3)
+    rule, shape = coupling(l1, l2, l3), Contraction(l1, l2, l3)
     (k, a, b), value = next(iter(rule.entries.items()))
-    first = _contracted_derivatives(basis_polynomials(l1)[a], l1, l2, l3)
-    second = _contracted_derivatives(basis_polynomials(l2)[b], l1, l2, l3)
-    product = _combine(first, second, rule.odd)
-    order = (l1 + l2 - l3 + rule.odd) // 2  # derivatives taken of each factor
+    first = _contracted_derivatives(basis_polynomials(l1)[a], shape)
+    second = _contracted_derivatives(basis_polynomials(l2)[b], shape)
+    product = _combine(first, second, shape.kind)
+    order = shape.pairs + shape.epsilon  # derivatives taken of each factor
     falling = QQ(factorial(l1) * factorial(l2), factorial(l1 - order) * factorial(l2 - order))
     plain = contraction(basis_polynomials(l3)[k], product) / squared_norms(l3)[k] / falling
     return value / plain
 
 
-def _contracted_derivatives(p: Polynomial, l1: int, l2: int, l3: int) -> list[tuple[int, list[Polynomial]]]:
-    """For each k-fold multi-index I its multiplicity and d_I p; in an odd coupling the three d_i d_I p."""
-    odd = (l1 + l2 + l3) % 2
-    k = (l1 + l2 - l3 - odd) // 2
+def _contracted_derivatives(p: Polynomial, shape: Contraction) -> list[tuple[int, list[Polynomial]]]:
+    """For each k-fold multi-index I its multiplicity and d_I p; in a Levi-Civita coupling the three d_i d_I p."""
     terms = []
-    for index in multi_indices(k):
+    for index in multi_indices(shape.pairs):
         q = derivative(p, index)
-        terms.append((multinomial(index), [q.diff(axis) for axis in AXES] if odd else [q]))
+        terms.append((multinomial(index), [q.diff(axis) for axis in AXES] if shape.epsilon else [q]))
     return terms
 
 
 def _combine(
-    first: list[tuple[int, list[Polynomial]]], second: list[tuple[int, list[Polynomial]]], odd: bool
+    first: list[tuple[int, list[Polynomial]]], second: list[tuple[int, list[Polynomial]]], kind: CouplingKind
 ) -> Polynomial:
-    """Sum over contracted indices; the odd coupling adds x_i eps_ijk between the two factors."""
+    """Sum over contracted indices; the Levi-Civita coupling has x_i eps_ijk between the two factors."""
     total = RING(0)
     for (multiplicity, u), (_, v) in zip(first, second, strict=True):
-        if odd:
+        if kind is CouplingKind.LEVI_CIVITA:
             cross = (u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0])
             total += multiplicity * sum((axis * c for axis, c in zip(AXES, cross, strict=True)), RING(0))
         else:
@@ -178,9 +170,10 @@ def _combine(
     return total
 
 
-def _harmonic_scale(l1: int, l2: int, l3: int, entries: Entries) -> Rational:
+def _harmonic_scale(shape: Contraction, entries: Entries) -> Rational:
     """Factor that brings raw entries to the harmonic normalisation, read off at n = z [docs/theory.md, eq. 12]."""
-    if (l1 + l2 + l3) % 2 == 0:
+    l1, l2, l3 = shape.l1, shape.l2, shape.l3
+    if shape.kind is CouplingKind.CONTRACTION:
         pole = [_at_pole(harmonic_polynomials(rank)[rank]) for rank in (l1, l2, l3)]
         return pole[2] / (entries[l3, l1, l2] * pole[0] * pole[1])
     first = _at_pole(harmonic_polynomials(l1)[l1])
@@ -209,14 +202,16 @@ def irreps_up_to(max_rank: int, full_parity: bool = False) -> tuple[Irrep, ...]:
 
 
 def paths(
-    left: tuple[Irrep, ...], right: tuple[Irrep, ...], outputs: tuple[Irrep, ...]
+    left: Iterable[Irrep] | Irreps, right: Iterable[Irrep] | Irreps, outputs: Iterable[Irrep] | Irreps
 ) -> Iterator[tuple[Irrep, Irrep, Irrep]]:
     """Every coupling left x right -> outputs that rank and parity allow, ordered by output, left, right.
 
-    Parity is multiplicative: p3 = p1 p2. Natural-parity inputs reach natural outputs by even couplings only.
+    Parity is multiplicative: p3 = p1 p2, so natural tensors reach natural ones by contractions only. Each irrep counts
+    as often as it is listed; multiplicities are left aside.
     """
-    for out in outputs:
-        for first in left:
-            for second in right:
-                if abs(first[0] - second[0]) <= out[0] <= first[0] + second[0] and out[1] == first[1] * second[1]:
+    firsts, seconds, outs = (Irreps(irreps).irreps for irreps in (left, right, outputs))
+    for out in outs:
+        for first in firsts:
+            for second in seconds:
+                if out in first.couples(second):
                     yield first, second, out

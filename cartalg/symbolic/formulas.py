@@ -9,7 +9,9 @@ from fractions import Fraction
 
 import sympy as sp
 
+from cartalg.symbolic.contraction import Contraction, contraction_constant
 from cartalg.symbolic.polynomials import check_rank
+from cartalg.symbolic.polynomials import rational as rational
 
 #: Free indices, and indices that are summed over.
 FREE, SUMMED = "ijklmnopuvwabcdefgh", "stuvwxyz"
@@ -127,47 +129,24 @@ def _harmonic(rank: int, constant: Fraction, name: str) -> Formula:
     return Formula(Factor(name, FREE[:rank]), constant, tuple(summands))
 
 
-@dataclass(frozen=True)
-class Contraction:
-    """What a coupling contracts: k index pairs, p free indices of a, q of b, and whether epsilon joins them."""
-
-    l1: int
-    l2: int
-    l3: int
-
-    @property
-    def odd(self) -> int:
-        """1 for a Levi-Civita coupling, else 0."""
-        return (self.l1 + self.l2 + self.l3) % 2
-
-    @property
-    def k(self) -> int:
-        """Contracted pairs."""
-        return (self.l1 + self.l2 - self.l3 - self.odd) // 2
-
-    @property
-    def free(self) -> tuple[int, int]:
-        """Free indices of a and of b."""
-        return self.l1 - self.k - self.odd, self.l2 - self.k - self.odd
-
-    def factors(self, m: int = 0) -> list[Factor]:
-        """delta^m [epsilon] a b with k + m contractions."""
-        p, q = self.free
-        summed, start = SUMMED[: self.k + m], 2 * m
-        result = _deltas(m)
-        if self.odd:
-            result.append(Factor("epsilon", FREE[start] + "qr"))
-            start += 1
-        lead = ("q", "r") if self.odd else ("", "")
-        result.append(Factor("a", lead[0] + summed + FREE[start : start + p - m]))
-        result.append(Factor("b", lead[1] + summed + FREE[start + p - m : start + p + q - 2 * m]))
-        return result
+def _joined_factors(shape: Contraction, m: int = 0) -> list[Factor]:
+    """delta^m [epsilon] a b with k + m contractions."""
+    p, q = shape.free
+    summed, start = SUMMED[: shape.pairs + m], 2 * m
+    result = _deltas(m)
+    if shape.epsilon:
+        result.append(Factor("epsilon", FREE[start] + "qr"))
+        start += 1
+    lead = ("q", "r") if shape.epsilon else ("", "")
+    result.append(Factor("a", lead[0] + summed + FREE[start : start + p - m]))
+    result.append(Factor("b", lead[1] + summed + FREE[start + p - m : start + p + q - 2 * m]))
+    return result
 
 
 def contraction_formula(l1: int, l2: int, l3: int) -> Formula:
     """T = c P[a b]: the coupling as a projected contraction [docs/theory.md, eqs. 10, 11, 26]."""
     shape = Contraction(l1, l2, l3)
-    inside = (Factor(f"P^{{({l3})}}"), Factor("["), *shape.factors(), Factor("]"))
+    inside = (Factor(f"P^{{({l3})}}"), Factor("["), *_joined_factors(shape), Factor("]"))
     constant = rational(contraction_constant(l1, l2, l3))
     return Formula(Factor("T", FREE[:l3]), constant, (Summand(Fraction(1), inside, False),))
 
@@ -183,58 +162,8 @@ def coupling_formula(l1: int, l2: int, l3: int) -> Formula:
     summands = []
     for m in range(min(p, q) + 1):
         several = _assignments(l3, m, p - m, q - m) > 1
-        summands.append(Summand(2**m * _trace_coefficient(l3, m), tuple(shape.factors(m)), several))
+        summands.append(Summand(2**m * _trace_coefficient(l3, m), tuple(_joined_factors(shape, m)), several))
     return Formula(Factor("T", FREE[:l3]), constant, tuple(summands))
-
-
-def rational(value: sp.Expr) -> Fraction:
-    """A SymPy rational as a Fraction."""
-    return Fraction(int(sp.Rational(value).p), int(sp.Rational(value).q))
-
-
-def contraction_constant(l1, l2, l3, odd: int | None = None) -> sp.Expr:  # type: ignore[no-untyped-def]
-    r"""The constant c in T_l3 = c P[a . b] of the harmonic normalisation, for ranks that are integers or symbols.
-
-    .. math:: c = \frac{l_1!\, l_2!\, (2l_3-1)!!}{h!\,(2k-1)!!\,(2a-1)!!\,(2b-1)!!},\qquad h = \tfrac{l_1+l_2+l_3}2
-
-    with k = h-l3 contracted pairs, a = h-l2 and b = h-l1 free indices; an odd coupling has l3 (l3+1) on top,
-    2k+1, 2a+1, 2b+1 below, and h = (l1+l2+l3+1)/2.
-
-    Args:
-        odd: 1 for the Levi-Civita coupling; needed for symbols only.
-    Source: docs/theory.md, eq. 26.
-    """
-    f, ff, (h, k, a, b), odd = _parts(l1, l2, l3, odd)
-    top = f(l1) * f(l2) * ff(2 * l3 - 1) * (l3 * (l3 + 1) if odd else 1)
-    shift = 1 if odd else -1
-    return top / (f(h) * ff(2 * k + shift) * ff(2 * a + shift) * ff(2 * b + shift))
-
-
-def orthonormal_constant(l1, l2, l3, odd: int | None = None) -> sp.Expr:  # type: ignore[no-untyped-def]
-    r"""Square of the factor from the harmonic to the orthonormal normalisation, closed in the three ranks.
-
-    .. math:: q = (2l_3+1)\, \frac{(J-2l_1)!\,(J-2l_2)!\,(J-2l_3)!}{(J+1)!}
-              \left(\frac{h!}{k!\,a!\,b!}\right)^2 \frac{A_{l_1} A_{l_2}}{A_{l_3}}, \qquad A_l = \frac{(2l-1)!!}{l!}
-
-    J = l1+l2+l3; k, a, b, h as in `contraction_constant` (h = (J+1)/2 if odd); odd couplings have 4/(l3 (l3+1))^2 more.
-
-    Source: docs/theory.md, eq. 27.
-    """
-    f, ff, (h, k, a, b), odd = _parts(l1, l2, l3, odd)
-    total = l1 + l2 + l3
-    value = (2 * l3 + 1) * f(total - 2 * l1) * f(total - 2 * l2) * f(total - 2 * l3) / f(total + 1)
-    value *= (f(h) / (f(k) * f(a) * f(b))) ** 2
-    value *= ff(2 * l1 - 1) * ff(2 * l2 - 1) * f(l3) / (f(l1) * f(l2) * ff(2 * l3 - 1))
-    return value * (sp.Integer(4) / (l3 * (l3 + 1)) ** 2 if odd else 1)
-
-
-def _parts(l1, l2, l3, odd):  # type: ignore[no-untyped-def]
-    if odd is None:
-        odd = (l1 + l2 + l3) % 2
-    l1, l2, l3 = (sp.sympify(rank) for rank in (l1, l2, l3))
-    total = l1 + l2 + l3
-    k, a, b = ((total - 2 * rank - odd) / 2 for rank in (l3, l1, l2))
-    return sp.factorial, sp.factorial2, ((total + odd) / 2, k, a, b), odd
 
 
 #: Formulas of any rank l, as (LaTeX, text).
@@ -255,15 +184,15 @@ GENERAL = {
         r" \left\{ \delta^m\, (x \overset{k+m}{\cdot} y) \right\}"
         r",\quad h = \tfrac{l_1+l_2+l_3}{2},\; k = h-l_3,\; b = h-l_1,\; a = h-l_2",
         "T = l1! l2! (2l3−1)!! / (h! (2k−1)!! (2a−1)!! (2b−1)!!) a! b!/l3! Σ_m (−2)^m (2l3−2m−1)!!/(2l3−1)!!"
-        " {δ^m (x ·^(k+m) y)},  h = (l1+l2+l3)/2, k = h−l3, a = h−l2, b = h−l1  (even)",
+        " {δ^m (x ·^(k+m) y)},  h = (l1+l2+l3)/2, k = h−l3, a = h−l2, b = h−l1",
     ),
-    "odd coupling": (
+    "levi-civita coupling": (
         r"T_{i_1 \cdots i_{l_3}} = \frac{l_1!\, l_2!\,(2l_3-1)!!\; l_3(l_3+1)}{h!\,(2k+1)!!\,(2a+1)!!\,(2b+1)!!}\;"
         r"\frac{a!\,b!}{l_3!} \sum_{m} (-2)^m \frac{(2l_3-2m-1)!!}{(2l_3-1)!!}"
         r" \left\{ \delta^m\, \epsilon\, (x \overset{k+m}{\cdot} y) \right\}"
         r",\quad h = \tfrac{l_1+l_2+l_3+1}{2},\; k = h-1-l_3,\; b = h-1-l_1,\; a = h-1-l_2",
         "T = l1! l2! (2l3−1)!! l3 (l3+1) / (h! (2k+1)!! (2a+1)!! (2b+1)!!) a! b!/l3! Σ_m (−2)^m (2l3−2m−1)!!/(2l3−1)!!"
-        " {δ^m ε (x ·^(k+m) y)},  h = (l1+l2+l3+1)/2, k = h−1−l3, a = h−1−l2, b = h−1−l1  (odd)",
+        " {δ^m ε (x ·^(k+m) y)},  h = (l1+l2+l3+1)/2, k = h−1−l3, a = h−1−l2, b = h−1−l1",
     ),
     "orthonormal": (
         r"q = (2l_3+1)\, \frac{(J-2l_1)!\,(J-2l_2)!\,(J-2l_3)!}{(J+1)!} \left( \frac{h!}{k!\,a!\,b!} \right)^2"
@@ -271,7 +200,7 @@ GENERAL = {
         "q = (2l3+1) (J−2l1)! (J−2l2)! (J−2l3)!/(J+1)! (h!/(k! a! b!))² A(l1) A(l2)/A(l3),"
         "  J = l1+l2+l3, A(l) = (2l−1)!!/l!",
     ),
-    "odd orthonormal": (
+    "levi-civita orthonormal": (
         r"q = \frac{4\,(2l_3+1)}{l_3^2 (l_3+1)^2}\, \frac{(J-2l_1)!\,(J-2l_2)!\,(J-2l_3)!}{(J+1)!}"
         r" \left( \frac{h!}{k!\,a!\,b!} \right)^2 \frac{A_{l_1} A_{l_2}}{A_{l_3}}",
         "q = 4 (2l3+1)/(l3 (l3+1))² (J−2l1)! (J−2l2)! (J−2l3)!/(J+1)! (h!/(k! a! b!))² A(l1) A(l2)/A(l3),"

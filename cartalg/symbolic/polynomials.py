@@ -5,9 +5,11 @@ derivatives (contraction with one index) and the Laplacian (a trace) are then op
 Source: docs/theory.md, eqs. 1-3.
 """
 
+from fractions import Fraction
 from math import factorial
 from typing import Any
 
+import sympy as sp
 from sympy import QQ, ring
 
 #: The ring Q[x, y, z] and its generators; elements are sparse, with python-flint coefficients where it is installed.
@@ -30,6 +32,11 @@ def check_rank(rank: int, name: str = "rank") -> int:
     if not isinstance(rank, int) or isinstance(rank, bool) or rank < 0:
         raise ValueError(f"{name} must be a non-negative integer, got {rank!r}")
     return rank
+
+
+def rational(value: Any) -> Fraction:
+    """A SymPy rational as a Fraction."""
+    return Fraction(int(sp.Rational(value).p), int(sp.Rational(value).q))
 
 
 def double_factorial(n: int) -> int:

@@ -16,8 +16,8 @@ from cartalg.symbolic.basis import (
     squared_norms,
     to_sympy,
 )
+from cartalg.symbolic.contraction import CouplingKind, contraction_constant, orthonormal_constant
 from cartalg.symbolic.coupling import Coupling, contraction_scale, coupling
-from cartalg.symbolic.formulas import contraction_constant, orthonormal_constant
 from cartalg.symbolic.polynomials import RADIUS_SQUARED, contraction, laplacian
 from cartalg.symbolic.projector import detrace
 from cartalg.symbolic.reducible import decompose, parse_formula
@@ -88,14 +88,14 @@ def prove_equivariant(rule: Coupling) -> None:
 
 
 def prove_harmonic(rule: Coupling) -> None:
-    """An even coupling of T_l1 and T_l2 of one vector is r^2k T_l3, k contractions; an odd one is zero."""
+    """A contraction of T_l1 and T_l2 of one vector is r^2k T_l3, k index pairs; a Levi-Civita coupling is zero."""
     first, second = harmonic_polynomials(rule.l1), harmonic_polynomials(rule.l2)
     power = (rule.l1 + rule.l2 - rule.l3) // 2
     for k, expected in enumerate(harmonic_polynomials(rule.l3)):
         total = sum(
             (c * first[a] * second[b] for (out, a, b), c in rule.entries.items() if out == k), RADIUS_SQUARED * 0
         )
-        wanted = RADIUS_SQUARED * 0 if rule.odd else expected * RADIUS_SQUARED**power
+        wanted = RADIUS_SQUARED * 0 if rule.kind is CouplingKind.LEVI_CIVITA else expected * RADIUS_SQUARED**power
         _require(total == wanted, f"coupling ({rule.l1}, {rule.l2}) -> {rule.l3}: harmonic normalisation fails")
 
 

@@ -17,6 +17,7 @@ import sympy as sp
 
 from cartalg.symbolic.basis import full_tensor_matrix, squared_norms, to_sympy
 from cartalg.symbolic.coupling import coupling
+from cartalg.symbolic.irreps import Irrep
 
 MAX_TENSOR_RANK = 8
 #: A permutation of indices and its sign.
@@ -108,9 +109,9 @@ class Decomposition:
     parts: tuple[Part, ...]
 
     @property
-    def irreps(self) -> tuple[tuple[int, int], ...]:
-        """(l, p) of each part for a polar tensor: p = (-1)^n, whatever l."""
-        return tuple((part.rank, (-1) ** self.order) for part in self.parts)
+    def irreps(self) -> tuple[Irrep, ...]:
+        """The irrep of each part, in order, of a tensor made of vectors: p = (-1)^n, whatever l."""
+        return tuple(Irrep(part.rank, (-1) ** self.order) for part in self.parts)
 
     @property
     def dimension(self) -> int:

@@ -7,10 +7,10 @@ import sympy as sp
 from latex2mathml.converter import convert
 
 from cartalg.symbolic.basis import basis_polynomials, cartesian_harmonic, squared_norms, to_sympy
+from cartalg.symbolic.contraction import CouplingKind, contraction_constant
 from cartalg.symbolic.coupling import Coupling, coupling
 from cartalg.symbolic.formulas import (
     GENERAL,
-    contraction_constant,
     contraction_formula,
     coupling_formula,
     harmonic_formula,
@@ -26,7 +26,7 @@ _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def render_general(kind: str, form: Format) -> str:
-    """The formula of any rank, for "projector", "harmonic", "coupling" or "odd coupling".
+    """The formula of any rank, for "projector", "harmonic", "coupling" or "levi-civita coupling".
 
     Raises:
         ValueError: For a format that has none (json, sympy) or an unknown kind.
@@ -95,17 +95,16 @@ def render_coupling(l1: int, l2: int, l3: int, form: Format) -> str:
     if form == "mathml":
         return mathml(latex)
     _known(form)
-    kind = "odd (axial): Levi-Civita contraction" if rule.odd else "even: contraction"
-    general = "odd " if rule.odd else ""
+    general = "levi-civita " if rule.kind is CouplingKind.LEVI_CIVITA else ""
     factor = sp.sqrt(to_sympy(rule.orthonormal_squared))
     lines = [
-        f"Coupling ({l1}, {l2}) → {l3}, {kind}",
+        f"Coupling ({l1}, {l2}) → {l3}: {rule.kind.word}",
         "",
         f"  {contraction_formula(l1, l2, l3).unicode()}",
         f"  {coupling_formula(l1, l2, l3).unicode()}",
         "",
         "  braces: the sum over distinct index assignments; repeated indices are summed",
-        f"  parity p₃ = p₁ p₂: two polar tensors give {'an axial' if rule.odd else 'a polar'} one",
+        f"  parity p₃ = p₁ p₂: two natural tensors give {'an axial' if general else 'a natural'} one",
         f"  orthonormal = harmonic × √q = harmonic × {pretty(factor)}",
         "",
         "  for any ranks:",
@@ -184,7 +183,7 @@ def _coupling_json(rule: Coupling) -> dict[str, Any]:
         "l1": rule.l1,
         "l2": rule.l2,
         "l3": rule.l3,
-        "type": "odd" if rule.odd else "even",
+        "type": rule.kind.value,
         "normalization": "harmonic",
         "contraction_constant": str(contraction_constant(rule.l1, rule.l2, rule.l3)),
         "orthonormal_squared": str(rule.orthonormal_squared),

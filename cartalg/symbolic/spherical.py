@@ -169,7 +169,7 @@ def wigner_3j(l1: int, l2: int, l3: int, m1: int, m2: int, m3: int) -> sp.Expr:
 def recoupling(l1: int, l2: int, l3: int, total: int, l12: int, l23: int) -> sp.Expr:
     r"""Overlap of ((l1 l2) l12, l3) L with (l1, (l2 l3) l23) L, orthonormal couplings, exact.
 
-    Nothing but the 6j symbol, whatever couplings are odd (compared with SymPy's to rank 2, all of them):
+    Nothing but the 6j symbol, whatever the kinds of the couplings (compared with SymPy's to rank 2, all of them):
 
     .. math:: (-1)^{l_1+l_2+l_3+L} \sqrt{(2l_{12}+1)(2l_{23}+1)}
               \begin{Bmatrix} l_1 & l_2 & l_{12} \\ l_3 & L & l_{23} \end{Bmatrix}

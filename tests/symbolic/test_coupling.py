@@ -4,7 +4,7 @@ import time
 import pytest
 import sympy as sp
 
-from cartalg.symbolic import coupling, irreps_up_to, paths
+from cartalg.symbolic import CouplingKind, Irreps, coupling, paths
 from cartalg.symbolic.basis import squared_norms, to_sympy
 from cartalg.symbolic.coupling import Coupling
 from cartalg.symbolic.proofs import ProofError, prove_complete, prove_coupling, prove_equivariant
@@ -82,12 +82,21 @@ def test_unknown_normalisation():
 
 
 def test_parity_is_multiplicative():
-    full = irreps_up_to(2, full_parity=True)
+    full = Irreps.full(2)
     assert len(full) == 6
-    for left, right, out in paths(full, irreps_up_to(2), full):
-        assert out[1] == left[1] * right[1]
-    natural = irreps_up_to(3)
-    assert sum(1 for _ in paths(irreps_up_to(2), natural, natural)) == 17
+    found = list(paths(full, Irreps.natural(2), full))
+    assert found
+    for left, right, out in found:
+        assert out.p == left.p * right.p
+    natural = Irreps.natural(3)
+    assert sum(1 for _ in paths(Irreps.natural(2), natural, natural)) == 17
+
+
+def test_natural_tensors_reach_natural_ones_by_contractions_and_axial_ones_by_levi_civita_couplings():
+    natural = Irreps.natural(3)
+    for left, right, out in paths(natural, natural, Irreps.full(3)):
+        kind = coupling(left.l, right.l, out.l).kind
+        assert kind == (CouplingKind.CONTRACTION if out.natural else CouplingKind.LEVI_CIVITA)
 
 
 def test_all_couplings_to_rank_6_are_quick():

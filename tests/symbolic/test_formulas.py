@@ -9,12 +9,11 @@ import sympy as sp
 
 from cartalg.symbolic import cartesian_harmonic, coupling, projector
 from cartalg.symbolic.basis import full_tensor_matrix
+from cartalg.symbolic.contraction import CouplingKind, contraction_constant, orthonormal_constant
 from cartalg.symbolic.formulas import (
     FREE,
-    contraction_constant,
     coupling_formula,
     harmonic_formula,
-    orthonormal_constant,
     projector_formula,
 )
 from cartalg.symbolic.proofs import ProofError, prove_constants
@@ -112,8 +111,8 @@ def test_a_wrong_constant_is_found(monkeypatch):
 def test_constants_of_symbols():
     l1, l2, l3 = sp.symbols("l1 l2 l3")
     values = {l1: 3, l2: 2, l3: 1}
-    assert contraction_constant(l1, l2, l3, odd=0).subs(values) == contraction_constant(3, 2, 1)
-    assert orthonormal_constant(l1, l2, l3, odd=0).subs(values) == orthonormal_constant(3, 2, 1)
+    assert contraction_constant(l1, l2, l3, CouplingKind.CONTRACTION).subs(values) == contraction_constant(3, 2, 1)
+    assert orthonormal_constant(l1, l2, l3, CouplingKind.CONTRACTION).subs(values) == orthonormal_constant(3, 2, 1)
 
 
 def test_notebooks_show_formulas():

@@ -52,7 +52,11 @@ def test_sympy_source_is_the_rule():
 
 @pytest.mark.parametrize(
     "text",
-    [render_projector(4, "mathml"), render_coupling(2, 1, 2, "mathml"), render_general("odd coupling", "mathml")],
+    [
+        render_projector(4, "mathml"),
+        render_coupling(2, 1, 2, "mathml"),
+        render_general("levi-civita coupling", "mathml"),
+    ],
 )
 def test_mathml_is_well_formed_and_has_no_raw_latex(text):
     root = ElementTree.fromstring(html.unescape(text))
@@ -62,7 +66,7 @@ def test_mathml_is_well_formed_and_has_no_raw_latex(text):
 
 def test_formulas_of_any_rank():
     assert "Σ" in render_general("projector", "unicode")
-    assert r"\epsilon" in render_general("odd coupling", "latex")
+    assert r"\epsilon" in render_general("levi-civita coupling", "latex")
     with pytest.raises(ValueError, match="no json format"):
         render_general("harmonic", "json")
     with pytest.raises(ValueError, match="exists for"):

@@ -1,0 +1,114 @@
+r"""What a coupling contracts, from its three ranks alone, and its constants in closed form.
+
+A coupling is a *contraction*, of k index pairs, or a *Levi-Civita* coupling, where the Levi-Civita symbol joins one
+more index of each tensor. Source: docs/theory.md, eqs. 10, 11, 26, 27.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import sympy as sp
+
+from cartalg.symbolic.polynomials import check_rank
+
+
+class CouplingKind(StrEnum):
+    """Which of the two couplings a triple of ranks has: by the parity of their sum."""
+
+    CONTRACTION = "contraction"
+    LEVI_CIVITA = "levi-civita"
+
+    @property
+    def word(self) -> str:
+        """As it is written in a text."""
+        return "contraction" if self is CouplingKind.CONTRACTION else "Levi-Civita"
+
+
+@dataclass(frozen=True)
+class Contraction:
+    """The index pattern of the coupling (l1, l2) -> l3.
+
+    Raises:
+        ValueError: If a rank is not a non-negative integer, or |l1-l2| <= l3 <= l1+l2 does not hold.
+    """
+
+    l1: int
+    l2: int
+    l3: int
+
+    def __post_init__(self) -> None:
+        for name, rank in (("l1", self.l1), ("l2", self.l2), ("l3", self.l3)):
+            check_rank(rank, name)
+        low, high = abs(self.l1 - self.l2), self.l1 + self.l2
+        if not low <= self.l3 <= high:
+            raise ValueError(
+                f"no coupling ({self.l1}, {self.l2}) -> {self.l3}: l3 must lie between |l1-l2| = {low} "
+                f"and l1+l2 = {high}"
+            )
+
+    @property
+    def kind(self) -> CouplingKind:
+        """Contraction where l1+l2+l3 is even; Levi-Civita, axial of natural tensors, where it is odd."""
+        odd = (self.l1 + self.l2 + self.l3) % 2
+        return CouplingKind.LEVI_CIVITA if odd else CouplingKind.CONTRACTION
+
+    @property
+    def epsilon(self) -> int:
+        """Number of Levi-Civita symbols: 0 or 1."""
+        return int(self.kind is CouplingKind.LEVI_CIVITA)
+
+    @property
+    def pairs(self) -> int:
+        """Index pairs that are contracted, k."""
+        return (self.l1 + self.l2 - self.l3 - self.epsilon) // 2
+
+    @property
+    def free(self) -> tuple[int, int]:
+        """Free indices of the first and of the second tensor."""
+        return self.l1 - self.pairs - self.epsilon, self.l2 - self.pairs - self.epsilon
+
+
+def contraction_constant(l1, l2, l3, kind: CouplingKind | None = None) -> sp.Expr:  # type: ignore[no-untyped-def]
+    r"""The constant c in T_l3 = c P[a . b] of the harmonic normalisation, for ranks that are integers or symbols.
+
+    .. math:: c = \frac{l_1!\, l_2!\, (2l_3-1)!!}{h!\,(2k-1)!!\,(2a-1)!!\,(2b-1)!!},\qquad h = \tfrac{l_1+l_2+l_3}2
+
+    with k = h-l3 contracted pairs, a = h-l2 and b = h-l1 free indices; a Levi-Civita coupling has l3 (l3+1) on top,
+    2k+1, 2a+1, 2b+1 below, and h = (l1+l2+l3+1)/2.
+
+    Args:
+        kind: Needed for symbols only.
+    Source: docs/theory.md, eq. 26.
+    """
+    h, (k, a, b), epsilon = _parts(l1, l2, l3, kind)
+    f, ff = sp.factorial, sp.factorial2
+    top = f(l1) * f(l2) * ff(2 * l3 - 1) * (l3 * (l3 + 1) if epsilon else 1)
+    shift = 1 if epsilon else -1
+    return top / (f(h) * ff(2 * k + shift) * ff(2 * a + shift) * ff(2 * b + shift))
+
+
+def orthonormal_constant(l1, l2, l3, kind: CouplingKind | None = None) -> sp.Expr:  # type: ignore[no-untyped-def]
+    r"""Square of the factor from the harmonic to the orthonormal normalisation, closed in the three ranks.
+
+    .. math:: q = (2l_3+1)\, \frac{(J-2l_1)!\,(J-2l_2)!\,(J-2l_3)!}{(J+1)!}
+              \left(\frac{h!}{k!\,a!\,b!}\right)^2 \frac{A_{l_1} A_{l_2}}{A_{l_3}}, \qquad A_l = \frac{(2l-1)!!}{l!}
+
+    J = l1+l2+l3; k, a, b, h as in `contraction_constant`; Levi-Civita couplings have 4/(l3 (l3+1))^2 more.
+
+    Source: docs/theory.md, eq. 27.
+    """
+    h, (k, a, b), epsilon = _parts(l1, l2, l3, kind)
+    f, ff = sp.factorial, sp.factorial2
+    total = l1 + l2 + l3
+    value = (2 * l3 + 1) * f(total - 2 * l1) * f(total - 2 * l2) * f(total - 2 * l3) / f(total + 1)
+    value *= (f(h) / (f(k) * f(a) * f(b))) ** 2
+    value *= ff(2 * l1 - 1) * ff(2 * l2 - 1) * f(l3) / (f(l1) * f(l2) * ff(2 * l3 - 1))
+    return value * (sp.Integer(4) / (l3 * (l3 + 1)) ** 2 if epsilon else 1)
+
+
+def _parts(l1, l2, l3, kind):  # type: ignore[no-untyped-def]
+    """h, (k, a, b) and the number of Levi-Civita symbols."""
+    epsilon = (l1 + l2 + l3) % 2 if kind is None else int(kind is CouplingKind.LEVI_CIVITA)
+    l1, l2, l3 = (sp.sympify(rank) for rank in (l1, l2, l3))
+    total = l1 + l2 + l3
+    return (total + epsilon) / 2, tuple((total - 2 * rank - epsilon) / 2 for rank in (l3, l2, l1)), epsilon
