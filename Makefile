@@ -4,16 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help env demo test check generate bench figures clean
+.PHONY: help env demo test check test-all generate bench figures wheel clean
 
 help:
 	@echo "make demo      the whole pipeline on shipped data, with plots and a report in demo/"
 	@echo "make test      environment, lint, format, types, staleness of generated/, all tests"
 	@echo "make check     the same without making the environment first"
+	@echo "make test-all  everything, with the long campaign: all kernels compiled, proofs to rank 4"
 	@echo "make env       only the environment, .venv"
 	@echo "make generate  derive the rules and write generated/ anew"
 	@echo "make bench     time kernels and the potential beside their peers, on this machine"
 	@echo "make figures   roofline, growth with rank and radial knots, into docs/images"
+	@echo "make wheel     dist/, from the sources alone: nothing of an older build gets in"
 
 env: $(STAMP)
 
@@ -32,7 +34,16 @@ check:
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/cartalg generate --check
-	$(BIN)/pytest --numprocesses 2
+	$(BIN)/pytest --numprocesses 2 $(PYTEST_FLAGS)
+
+test-all: env
+	$(MAKE) check PYTEST_FLAGS="-m ''"
+	$(BIN)/cartalg prove --max-rank 4
+
+wheel: env
+	rm -rf build dist *.egg-info
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	rm -rf build
 
 generate: env
 	$(BIN)/cartalg generate
@@ -44,4 +55,4 @@ figures: env
 	$(BIN)/python tests/benchmarks/figures.py roofline growth knots
 
 clean:
-	rm -rf $(VENV) build *.egg-info demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,12 +1,15 @@
 """The documentation is true: the tutorial runs, and every equation that is cited exists."""
 
 import re
+import shlex
 from pathlib import Path
 
 import nbformat
 import pytest
+import typer
 from nbclient import NotebookClient
 
+from cartalg.cli import app
 from cartalg.ops import KernelSet
 from cartalg.train.config import load_config
 
@@ -43,3 +46,38 @@ def test_every_example_is_a_valid_run(path):
     for name in {n for pair in config.model.kernel_names() for n in pair}:
         KernelSet().facts(name)
     assert str(path.relative_to(ROOT)) in path.read_text()
+
+
+def commands():
+    """Command lines of the documents, docstrings and examples, without prompts and remarks."""
+    places = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.yaml")]
+    places += [*(ROOT / "cartalg").rglob("*.py"), *(ROOT / "Makefile",)]
+    for path in sorted(places):
+        text = re.sub(r"\\\n\s*", " ", path.read_text())
+        found = re.findall(r"^(?: {4}|#? ?)(?:\$ )?cartalg ([a-z].*)$", text, re.MULTILINE)
+        found += re.findall(r"`(?:.*-m )?cartalg ([a-z][^`]*)`", text) + re.findall(r"\$\(BIN\)/cartalg (.*)", text)
+        for line in dict.fromkeys(found):
+            words = re.sub(r"\bR\b", "4", line.split("  #")[0].split(" | ")[0].strip())
+            if ".." not in words.split() and "{" not in words:
+                yield pytest.param(words, id=f"{path.name}: {words}")
+
+
+COMMANDS = list(commands())
+
+
+def test_commands_are_found():
+    assert len(COMMANDS) > 30
+    assert {"README.md", "Makefile", "CONTRIBUTING.md"} - {p.id.split(":")[0] for p in COMMANDS} == {"CONTRIBUTING.md"}
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_in_the_documents_can_be_typed(line):
+    """It is parsed, not run: the command and its options exist, and have the values they need."""
+    words, command, context = shlex.split(line), typer.main.get_command(app), None
+    while isinstance(command, typer.core.TyperGroup):
+        context = command.make_context("cartalg", [], parent=context, resilient_parsing=True)
+        if not words:
+            return
+        _, command, words = command.resolve_command(context, words)
+    if words:
+        command.make_context(command.name, words, parent=context)
