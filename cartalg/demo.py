@@ -18,7 +18,8 @@ from cartalg.datasets import dataset_folder
 from cartalg.files import write_file
 from cartalg.interfaces.ase import CartalgCalculator
 from cartalg.ops.kernels import KernelSet
-from cartalg.symbolic.render import render_projector
+from cartalg.render import render
+from cartalg.render.objects import describe_projector
 from cartalg.train.dataset import read_numbers
 from cartalg.train.plots import energy_conservation
 from cartalg.train.run import train_run
@@ -51,7 +52,7 @@ def run_demo(
     say(f"   {count} emitted files are what the rules give\n")
 
     say("[bold]2. A projector, exactly[/bold]")
-    say(render_projector(3, "unicode") + "\n")
+    say(render(describe_projector(3)) + "\n")
 
     folder = dataset_folder()
     config = yaml.safe_load((folder / "config.yaml").read_text())

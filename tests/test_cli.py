@@ -24,7 +24,7 @@ def test_inspect_prints_formula_table_count_and_kernel():
         assert "def forward(" in text
     assert "(P x)_ij = xi xj − 1/3 δij r²" in run("inspect", "projector", "2").stdout
     assert "2x0 + 2x2 + 1x4" in run("inspect", "tensor", "ijkl=jikl=klij").stdout
-    assert json.loads(run("inspect", "tensor", "ij=ji", "--json").stdout)["dimension"] == 6
+    assert json.loads(run("inspect", "tensor", "ij=ji", "--format", "json").stdout)["dimension"] == 6
     for arguments in (("projector", "l"), ("harmonic", "l"), ("coupling", "l1", "l2", "l3")):
         assert "Σ" in run("inspect", *arguments).stdout
 

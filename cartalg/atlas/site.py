@@ -5,6 +5,7 @@ rules -> pages (Jinja2 templates, MathML)      emitted kernels -> source      pr
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,15 @@ from pygments.lexers import PythonLexer
 from cartalg import __version__
 from cartalg.atlas.pictures import sparsity, surface
 from cartalg.files import write_file
+from cartalg.render.formats import mathml
 from cartalg.symbolic.basis import basis_polynomials, cartesian_harmonic, squared_norms, to_sympy
-from cartalg.symbolic.contraction import Contraction, CouplingKind, contraction_constant
+from cartalg.symbolic.contraction import Contraction, contraction_constant
 from cartalg.symbolic.coupling import Coupling, coupling
-from cartalg.symbolic.formulas import (
-    GENERAL,
-    contraction_formula,
-    coupling_formula,
-    harmonic_formula,
-    projector_formula,
-)
+from cartalg.symbolic.formulas import contraction_formula, coupling_formula, harmonic_formula, projector_formula
+from cartalg.symbolic.general import general_formulas
+from cartalg.symbolic.notation import Exact, Node
 from cartalg.symbolic.polynomials import check_rank
 from cartalg.symbolic.reducible import Decomposition, decompose
-from cartalg.symbolic.render import mathml
 from cartalg_codegen import emit, tensors
 from cartalg_codegen.names import encoded, tensor_kernel_name
 from cartalg_codegen.proofs.report import CLAIMS, Row
@@ -95,7 +92,9 @@ def _pages(max_rank: int, rows: list[Row]) -> Iterator[Page]:
         loader=PackageLoader("cartalg.atlas"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["kind"] = lambda ranks: Contraction(*ranks).kind.value
-    environment.filters["math"] = lambda latex: Markup(mathml(latex))
+    environment.filters["math"] = lambda formula: Markup(mathml.expression(_formula(formula)))
+    environment.filters["alone"] = lambda equation: replace(equation, where=())
+    environment.filters["meaning"] = lambda equation: Markup(mathml.meaning(equation))
     environment.filters["code"] = lambda text: Markup(highlight(text, PythonLexer(), HtmlFormatter()))
     environment.globals |= {"version": __version__, "max_rank": max_rank, "claims": CLAIMS}
     proofs: dict[str, list[Row]] = {}
@@ -123,7 +122,7 @@ def _pages(max_rank: int, rows: list[Row]) -> Iterator[Page]:
     for formula in tensors.USUAL:
         file = f"tensor-{encoded(formula)}.html"
         yield page(file, "tensor.html", lambda f=formula: _tensor_facts(decompose(f), proofs))  # type: ignore[misc]
-    yield page("general.html", "general.html", lambda: {"general": {k: _split(k) for k in GENERAL}})
+    yield page("general.html", "general.html", lambda: {"general": general_formulas()})
     yield page("proofs.html", "proofs.html", lambda: {"rows": rows, "failed": [r for r in rows if r.failure]})
     index = {"triples": triples, "examples": EXAMPLES, "encoded": encoded, "rows": rows}
     yield page("index.html", "index.html", lambda: index)
@@ -141,18 +140,18 @@ def _rank_facts(rank: int, triples: list[tuple[int, int, int]], proofs: dict[str
     basis = [
         {
             "m": m - rank,
-            "norm": sp.latex(to_sympy(n)),
-            "polynomial": sp.latex(sp.factor_terms(p.as_expr())),
-            "harmonic": sp.latex(sp.factor_terms(column[m])),
-            "spherical": sp.latex(sp.sqrt(to_sympy(n))),
+            "norm": to_sympy(n),
+            "polynomial": sp.factor_terms(p.as_expr()),
+            "harmonic": sp.factor_terms(column[m]),
+            "spherical": sp.sqrt(to_sympy(n)),
         }
         for m, (p, n) in enumerate(zip(basis_polynomials(rank), squared_norms(rank), strict=True))
     ]
     kernel = emit.harmonics_kernel(rank) if rank else None
     return {
         "rank": rank,
-        "projector": projector_formula(rank).latex(),
-        "harmonic": harmonic_formula(rank).latex(),
+        "projector": projector_formula(rank),
+        "harmonic": harmonic_formula(rank),
         "basis": basis,
         "couplings": [t for t in triples if rank in t],
         "operations": kernel.facts["operations"] if kernel else {},
@@ -166,19 +165,18 @@ def _coupling_facts(rule: Coupling, proofs: dict[str, list[Row]]) -> dict[str, A
     kernel = emit.coupling_kernel(*ranks)
     factor = rule.scale("orthonormal")
     entries = [
-        (k - rule.l3, a - rule.l1, b - rule.l2, sp.latex(to_sympy(c)), sp.latex(to_sympy(c) * factor))
+        (k - rule.l3, a - rule.l1, b - rule.l2, to_sympy(c), to_sympy(c) * factor)
         for (k, a, b), c in rule.entries.items()
     ]
-    general = "levi-civita " if rule.kind is CouplingKind.LEVI_CIVITA else ""
-    name = "coupling_{}_{}_{}".format(*ranks)
+    name, general = "coupling_{}_{}_{}".format(*ranks), general_formulas()
     return {
         "rule": rule,
         "ranks": ranks,
-        "contraction": contraction_formula(*ranks).latex(),
-        "explicit": coupling_formula(*ranks).latex(),
-        "constant": sp.latex(contraction_constant(*ranks)),
-        "orthonormal": sp.latex(factor),
-        "general": [*_split(f"{general}coupling"), *_split(f"{general}orthonormal")],
+        "contraction": contraction_formula(*ranks),
+        "explicit": coupling_formula(*ranks),
+        "constant": contraction_constant(*ranks),
+        "orthonormal": factor,
+        "general": [general[f"{rule.kind} {what}"].equation for what in ("coupling", "orthonormal")],
         "entries": entries,
         "size": (2 * rule.l1 + 1) * (2 * rule.l2 + 1) * (2 * rule.l3 + 1),
         "picture": Markup(sparsity(rule)),
@@ -194,8 +192,8 @@ def _tensor_facts(found: Decomposition, proofs: dict[str, list[Row]]) -> dict[st
     parts = [
         {
             "rank": part.rank,
-            "norm": sp.latex(part.squared_norm),
-            "paths": [("→".join(map(str, path)), sp.latex(c)) for path, c in part.paths.items()],
+            "norm": part.squared_norm,
+            "paths": [("→".join(map(str, path)), c) for path, c in part.paths.items()],
             "entries": int((part.embedding != 0).sum()),
         }
         for part in found.parts
@@ -211,9 +209,8 @@ def _tensor_facts(found: Decomposition, proofs: dict[str, list[Row]]) -> dict[st
     }
 
 
-def _split(name: str) -> list[str]:
-    """A formula of any rank and, by itself, what its letters mean."""
-    return GENERAL[name][0].split(r",\quad ")
+def _formula(value: Node | sp.Expr) -> Node:
+    return value if isinstance(value, Node) else Exact(value)
 
 
 def _search_entries(max_rank: int) -> Iterator[list[str]]:

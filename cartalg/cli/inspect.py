@@ -6,11 +6,12 @@ import typer
 from rich.table import Table
 
 from cartalg.cli.terminal import console, user_errors
+from cartalg.render import formats, render
 
 inspect_app = typer.Typer(help="Print exact rules: projectors, harmonics, couplings.", no_args_is_help=True)
 RANKS = {"ignore_unknown_options": True}  # -1 is a (bad) rank, not an option
 
-FormatOption = Annotated[str, typer.Option("--format", help="unicode, latex, mathml, json or sympy")]
+FormatOption = Annotated[str, typer.Option("--format", help=", ".join(formats()))]
 
 
 def _ranks(*values: str) -> list[int] | None:
@@ -34,13 +35,13 @@ def _print_kernel(operations: int, text: str) -> None:
 @inspect_app.command("projector", context_settings=RANKS)
 def inspect_projector(rank: str, form: FormatOption = "unicode") -> None:
     """The traceless projector of a rank, e.g. `cartalg inspect projector 3`; of any rank: `inspect projector l`."""
-    from cartalg.symbolic.render import render_general, render_projector
+    from cartalg.render.objects import describe_general, describe_projector
     from cartalg_codegen.numba_printer import row_kernel
     from cartalg_codegen.tensors import projection
 
     with user_errors():
         ranks = _ranks(rank)
-        print(render_projector(*ranks, form) if ranks else render_general("projector", form))  # type: ignore
+        print(render(describe_projector(*ranks) if ranks else describe_general("projector"), form))
         if ranks and form == "unicode" and 1 <= ranks[0] <= 4:
             program = projection(ranks[0])
             _print_kernel(program.operations, row_kernel(program, "forward"))
@@ -49,12 +50,12 @@ def inspect_projector(rank: str, form: FormatOption = "unicode") -> None:
 @inspect_app.command("harmonic", context_settings=RANKS)
 def inspect_harmonic(rank: str, form: FormatOption = "unicode") -> None:
     """The Cartesian harmonic of a rank, e.g. `cartalg inspect harmonic 2 --format latex`; any rank: `harmonic l`."""
-    from cartalg.symbolic.render import render_general, render_harmonic
+    from cartalg.render.objects import describe_general, describe_harmonic
     from cartalg_codegen.emit import harmonics_kernel
 
     with user_errors():
         ranks = _ranks(rank)
-        print(render_harmonic(*ranks, form) if ranks else render_general("harmonic", form))  # type: ignore
+        print(render(describe_harmonic(*ranks) if ranks else describe_general("harmonic"), form))
         if ranks and ranks[0] and form == "unicode":
             kernel = harmonics_kernel(ranks[0])
             _print_kernel(kernel.facts["operations"]["forward"], kernel.texts["numba"])
@@ -64,29 +65,30 @@ def inspect_harmonic(rank: str, form: FormatOption = "unicode") -> None:
 def inspect_coupling(l1: str, l2: str, l3: str, form: FormatOption = "unicode") -> None:
     """The coupling (L1, L2) -> L3 with its kernel: `cartalg inspect coupling 2 1 2`.
 
-    Formats for other programs: `--format json`, `--format sympy`. Of any ranks: `cartalg inspect coupling l1 l2 l3`.
+    For other programs: `--format json`, `--format sympy`. Of any ranks: `cartalg inspect coupling l1 l2 l3`.
     """
-    from cartalg.symbolic.render import render_coupling, render_general
+    from cartalg.render.objects import describe_coupling, describe_general
+    from cartalg.symbolic.contraction import CouplingKind
     from cartalg_codegen.emit import coupling_kernel
 
     with user_errors():
         ranks = _ranks(l1, l2, l3)
         if ranks is None:
-            print("\n".join(render_general(kind, form) for kind in ("coupling", "levi-civita coupling")))  # type: ignore
+            print("\n".join(render(describe_general(f"{kind} coupling"), form) for kind in CouplingKind))
             return
-        print(render_coupling(*ranks, form))  # type: ignore
+        print(render(describe_coupling(*ranks), form))
         if form == "unicode":
             kernel = coupling_kernel(*ranks)
             _print_kernel(kernel.facts["operations"]["forward"], kernel.texts["numba"])
 
 
 @inspect_app.command("tensor")
-def inspect_tensor(formula: str, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+def inspect_tensor(formula: str, form: FormatOption = "unicode") -> None:
     """Irreducible parts of a Cartesian tensor with index symmetry, e.g. `cartalg inspect tensor ijkl=jikl=klij`."""
-    from cartalg.symbolic.render import render_tensor
+    from cartalg.render.objects import describe_tensor
 
     with user_errors():
-        print(render_tensor(formula, "json" if as_json else "unicode"))
+        print(render(describe_tensor(formula), form))
 
 
 @inspect_app.command("operations")

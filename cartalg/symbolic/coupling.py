@@ -19,8 +19,9 @@ from sympy import QQ
 
 from cartalg.symbolic.basis import basis_polynomials, harmonic_polynomials, squared_norms, to_sympy
 from cartalg.symbolic.contraction import Contraction, CouplingKind
-from cartalg.symbolic.formulas import Formula, coupling_formula
+from cartalg.symbolic.formulas import coupling_formula
 from cartalg.symbolic.irreps import Irrep, Irreps
+from cartalg.symbolic.notation import Equation
 from cartalg.symbolic.polynomials import (
     AXES,
     RING,
@@ -59,12 +60,9 @@ class Coupling:
         return Contraction(self.l1, self.l2, self.l3).kind
 
     @property
-    def formula(self) -> Formula:
+    def formula(self) -> Equation:
         """The coupling in index notation, written out with Kronecker deltas [docs/theory.md, eq. 25]."""
         return coupling_formula(self.l1, self.l2, self.l3)
-
-    def _repr_latex_(self) -> str:
-        return self.formula._repr_latex_()
 
     def scale(self, normalization: Normalization) -> sp.Expr:
         """The exact factor on `entries` for a normalisation: 1, or the square root of a rational.

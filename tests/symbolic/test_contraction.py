@@ -1,0 +1,32 @@
+"""Constants of couplings, closed in the ranks."""
+
+import itertools
+
+import pytest
+import sympy as sp
+
+from cartalg.symbolic import coupling
+from cartalg.symbolic.contraction import CouplingKind, contraction_constant, orthonormal_constant
+from cartalg.symbolic.proofs import ProofError, prove_constants
+
+
+@pytest.mark.parametrize("triple", list(itertools.product(range(7), repeat=3)), ids=str)
+def test_constants_are_closed_in_the_ranks(triple):
+    l1, l2, l3 = triple
+    if abs(l1 - l2) <= l3 <= l1 + l2:
+        prove_constants(coupling(*triple))
+
+
+def test_a_wrong_constant_is_found(monkeypatch):
+    from cartalg.symbolic import proofs
+
+    monkeypatch.setattr(proofs, "contraction_constant", lambda *ranks: contraction_constant(*ranks) + 1)
+    with pytest.raises(ProofError, match="constants"):
+        prove_constants(coupling(2, 2, 2))
+
+
+def test_constants_of_symbols():
+    l1, l2, l3 = sp.symbols("l1 l2 l3")
+    values = {l1: 3, l2: 2, l3: 1}
+    assert contraction_constant(l1, l2, l3, CouplingKind.CONTRACTION).subs(values) == contraction_constant(3, 2, 1)
+    assert orthonormal_constant(l1, l2, l3, CouplingKind.CONTRACTION).subs(values) == orthonormal_constant(3, 2, 1)
