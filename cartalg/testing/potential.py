@@ -87,11 +87,11 @@ class PotentialContract:
         """Numbers of the right shape that depend on the frame: a potential of zeros would pass all that follows."""
         for one, other in ((self.molecule(potential), cluster(potential.elements, seed=1)), self.frames(potential)):
             first, second = potential([one, other])
-            assert np.isfinite(first.energy)
-            assert first.forces.shape == (len(one), 3)
-            assert np.isfinite(first.forces).all()
-            assert abs(first.forces).max() > 100 * self.tolerance.identity
-            assert abs(first.energy - second.energy) > 100 * self.tolerance.identity
+            assert first.forces.shape == (len(one), 3), f"forces have shape {first.forces.shape}, not {(len(one), 3)}"
+            assert np.isfinite(first.energy), "the energy is not finite"
+            assert np.isfinite(first.forces).all(), "a force is not finite"
+            assert abs(first.forces).max() > 100 * self.tolerance.identity, "all forces are zero"
+            assert abs(first.energy - second.energy) > 100 * self.tolerance.identity, "two frames have one energy"
 
     def test_the_same_frames_give_the_same_answers_and_stay_as_they_are(self, potential: Subject) -> None:
         """Nothing is kept from one call that changes the next."""
@@ -101,8 +101,8 @@ class PotentialContract:
         potential([turned(frames[0], TURNS[1])])
         for answer, again, atoms, before in zip(first, potential(frames), frames, kept, strict=True):
             self.same(again, answer, "computed again")
-            assert np.array_equal(atoms.positions, before.positions)
-            assert np.array_equal(atoms.cell, before.cell)
+            assert np.array_equal(atoms.positions, before.positions), "the frame was moved"
+            assert np.array_equal(atoms.cell, before.cell), "the cell was changed"
 
     def test_forces_are_minus_the_gradient(self, potential: Subject) -> None:
         """Along each coordinate of two atoms, and along random directions of all."""
@@ -220,10 +220,10 @@ class PotentialContract:
         for symbol in potential.elements:
             wide = Atoms(symbol, cell=np.eye(3) * 2.5 * potential.cutoff, pbc=True)
             lone, boxed = potential([Atoms(symbol), wide])
-            assert np.isfinite(lone.energy)
-            assert (lone.forces == 0).all()
+            assert np.isfinite(lone.energy), f"energy of {symbol} alone is not finite"
+            assert (lone.forces == 0).all(), f"a force on {symbol} alone"
             self.close(boxed.energy, lone.energy, f"energy of {symbol} in a wide cell")
-            assert (boxed.forces == 0).all()
+            assert (boxed.forces == 0).all(), f"a force on {symbol} in a wide cell"
 
     def test_a_supercell_is_as_many_cells(self, potential: Subject) -> None:
         """Images of atoms are neighbours like any others, also their own."""
@@ -241,7 +241,7 @@ class PotentialContract:
         slab.pbc = (True, True, False)
         for frame in (atoms, slab):
             jumps = random.integers(-3, 4, (len(frame), 3)) * frame.pbc
-            assert jumps.any()
+            assert jumps.any(), "no atom leaves the cell"
             plain, found = potential([frame, moved(frame, jumps @ frame.cell.array)])
             self.same(found, plain, "with atoms outside the cell")
             wrapped = frame.copy()

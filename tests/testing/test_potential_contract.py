@@ -93,36 +93,37 @@ class TestPairs(PotentialContract):
 
 
 TESTS = [name for name in vars(PotentialContract) if name.startswith("test_")]
+#: The fault, the test that sees it, and what it says.
 FAULTS = {
-    "zero": "energies_and_forces_are_there_and_differ",
-    "memory": "the_same_frames_give_the_same_answers_and_stay_as_they_are",
-    "wrapping": "the_same_frames_give_the_same_answers_and_stay_as_they_are",
-    "force factor": "forces_are_minus_the_gradient",
-    "stress sign": "the_stress_is_the_strain_derivative",
-    "signed volume": "the_stress_is_the_strain_derivative",
-    "axis": "rotations_and_reflections",
-    "handed": "rotations_and_reflections",
-    "field": "translations",
-    "order": "permutations",
-    "leak": "a_batch_is_its_frames_one_by_one",
-    "kink": "two_atoms_part_smoothly_at_the_cutoff",
-    "jump": "nothing_jumps_when_an_atom_crosses_the_cutoff",
-    "tail": "pieces_far_apart_do_not_feel_each_other",
-    "lone": "isolated_atoms_have_an_energy_and_no_force",
-    "one image": "a_supercell_is_as_many_cells",
-    "no images": "atoms_may_stand_outside_their_cell",
+    "zero": ("energies_and_forces_are_there_and_differ", "all forces are zero"),
+    "memory": ("the_same_frames_give_the_same_answers_and_stay_as_they_are", "energy, computed again"),
+    "wrapping": ("the_same_frames_give_the_same_answers_and_stay_as_they_are", "the frame was moved"),
+    "force factor": ("forces_are_minus_the_gradient", "slope of the energy: relative error"),
+    "stress sign": ("the_stress_is_the_strain_derivative", "strain 00"),
+    "signed volume": ("the_stress_is_the_strain_derivative", "strain 00"),
+    "axis": ("rotations_and_reflections", r"energy, under the rotation \(1, 2, -1, 3\)"),
+    "handed": ("rotations_and_reflections", "energy, under the rotation .* with the inversion"),
+    "field": ("translations", "energy, moved"),
+    "order": ("permutations", "energy, permuted"),
+    "leak": ("a_batch_is_its_frames_one_by_one", "energy, in a batch"),
+    "kink": ("two_atoms_part_smoothly_at_the_cutoff", "energy of .* at the cutoff"),
+    "jump": ("nothing_jumps_when_an_atom_crosses_the_cutoff", "energy of .* across the cutoff"),
+    "tail": ("pieces_far_apart_do_not_feel_each_other", "energy, .* angstrom apart"),
+    "lone": ("isolated_atoms_have_an_energy_and_no_force", "a force on C alone"),
+    "one image": ("a_supercell_is_as_many_cells", "energy, in a supercell"),
+    "no images": ("atoms_may_stand_outside_their_cell", "energy, with atoms outside the cell"),
 }
 
 
-@pytest.mark.parametrize(("fault", "test"), FAULTS.items())
-def test_each_fault_is_seen(fault, test):
+@pytest.mark.parametrize(("fault", "test", "says"), [(fault, *seen) for fault, seen in FAULTS.items()])
+def test_each_fault_is_seen(fault, test, says):
     assert f"test_{test}" in TESTS
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match=says):
         getattr(PotentialContract(), f"test_{test}")(Pairs(fault))
 
 
 def test_each_test_sees_a_fault():
-    seen = {f"test_{name}" for name in FAULTS.values()}
+    seen = {f"test_{name}" for name, _ in FAULTS.values()}
     with pytest.raises(AssertionError, match="sum of the forces"):  # the one that a fault of another test's shows too
         PotentialContract().test_forces_and_torques_add_up_to_zero(Pairs("field"))
     assert set(TESTS) - seen == {"test_forces_and_torques_add_up_to_zero"}

@@ -234,7 +234,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(CheckpointError, match="not written by cartalg"):
         load_model(tmp_path / "other.safetensors")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"no file .*none\.safetensors"):
         load_model(tmp_path / "none.safetensors")
 
 
