@@ -4,7 +4,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from cartalg.quantities import QUANTITIES, Quantity
 from cartalg.symbolic.reducible import decompose
+
+#: Names that a calculator's results have already.
+TAKEN = {*(q.name for q in QUANTITIES), "energies", "free_energy"}
 
 
 class TensorProperty(BaseModel):
@@ -29,7 +33,7 @@ class TensorProperty(BaseModel):
     @field_validator("name")
     @classmethod
     def _free(cls, name: str) -> str:
-        if name in ("energy", "forces", "stress", "energies", "free_energy"):
+        if name in TAKEN:
             raise ValueError("is predicted anyway; choose another name")
         return name
 
@@ -37,6 +41,11 @@ class TensorProperty(BaseModel):
     def order(self) -> int:
         """Number of indices."""
         return len(self.tensor.partition("=")[0])
+
+    @property
+    def quantity(self) -> Quantity:
+        """Its row in the table of quantities: unit as in the files."""
+        return Quantity(self.name, self.order, atomic=self.per == "atom", key=self.key)
 
 
 class ModelConfig(BaseModel):
@@ -83,6 +92,11 @@ class ModelConfig(BaseModel):
         if len(set(names)) != len(names):
             raise ValueError(f"properties must have different names, got {', '.join(names)}")
         return self
+
+    @property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """All that the model predicts."""
+        return (*QUANTITIES, *(p.quantity for p in self.properties))
 
     @property
     def _last_rank(self) -> int:

@@ -13,14 +13,14 @@ from ase.md.verlet import VelocityVerlet
 from rich.progress import Progress
 
 from cartalg.cli.terminal import counting
-from cartalg.data.frames import read_frames
+from cartalg.data.frames import read_frames, read_numbers
 from cartalg.datasets import dataset_folder
 from cartalg.files import write_file
 from cartalg.interfaces.ase import CartalgCalculator
 from cartalg.ops.kernels import KernelSet
+from cartalg.quantities import QUANTITIES
 from cartalg.render import render
 from cartalg.render.objects import describe_projector
-from cartalg.train.dataset import read_numbers
 from cartalg.train.plots import energy_conservation
 from cartalg.train.run import train_run
 from cartalg_codegen import emit
@@ -122,6 +122,13 @@ def run_dynamics(output: Path, folder: Path, steps: int, bar: Progress) -> float
 
 def _report(results: dict[str, dict[str, float]], minutes: float, steps: int, deviation: float, count: int) -> str:
     test = results["test"]
+    reports = [r for q in QUANTITIES for r in q.reports if r.unit and r.key("mae") in test]
+    rows = [
+        f"| {r.title} ({r.unit.report}) | {test[r.key('mae')]:.3g} | {test[r.key('rmse')]:.3g} |"
+        for r in reports
+        if r.unit
+    ]
+    table = "\n".join(rows)
     return f"""# cartalg demonstration
 
 * {count} emitted kernel files are exactly what the symbolic rules give.
@@ -129,9 +136,7 @@ def _report(results: dict[str, dict[str, float]], minutes: float, steps: int, de
 
 | held-out frames | MAE | RMSE |
 |---|---|---|
-| energy (meV) | {test["energy_mae_meV"]:.2f} | {test["energy_rmse_meV"]:.2f} |
-| energy (meV/atom) | {test["energy_per_atom_mae_meV_per_atom"]:.3f} | {test["energy_per_atom_rmse_meV_per_atom"]:.3f} |
-| forces (meV/Å) | {test["forces_mae_meV_per_A"]:.1f} | {test["forces_rmse_meV_per_A"]:.1f} |
+{table}
 
 ![parity](run/parity_test.png)
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 #: alone, for their `__init__`, which is run whenever a module of theirs is imported.
 LAYERS = (
     {"cartalg", "cartalg_codegen", "cartalg_kernels"},
-    {"cartalg.extras", "cartalg.files"},
+    {"cartalg.extras", "cartalg.files", "cartalg.quantities"},
     {"cartalg.symbolic"},
     {"cartalg.render"},
     {"cartalg_codegen.program", "cartalg_codegen.names"},
@@ -80,7 +80,6 @@ EINSUM = {
 #: Where a file is written otherwise than in a block `with whole(path)`, and why.
 WRITERS = {
     "cartalg.files": "the place itself",
-    "cartalg.train.trainer": "one line is added to metrics.csv after each epoch; half a line is dropped at a restart",
     "cartalg.datasets.fetch": "into a folder aside, renamed when all in it is there and checked",
     "cartalg.datasets.acetamide.make_acetamide": "run by hand, once",
     "cartalg.atlas.pictures": "a picture into memory",

@@ -1,14 +1,36 @@
 """`cartalg train`, `cartalg evaluate`, `cartalg demo`: the potential."""
 
+import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from cartalg.cli.terminal import console, needs, progress_bar, user_errors
+from cartalg.quantities import QUANTITIES, Quantity
+
+
+def key_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option --NAME-key for each quantity of the table; it gets them as `keys`, by name."""
+    names = [quantity.name for quantity in QUANTITIES]
+
+    @wraps(command)
+    def run(**options: Any) -> None:
+        command(keys={name: options.pop(f"{name}_key") for name in names}, **options)
+
+    parameters = [p for p in inspect.signature(command).parameters.values() if p.name != "keys"]
+    for name in names:
+        option = Annotated[str | None, typer.Option(help=f"Name of the {name} in the file.")]
+        parameters.append(
+            inspect.Parameter(f"{name}_key", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
+        )
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    return run
 
 
 @needs("train", "cartalg train")
@@ -39,49 +61,44 @@ def train(
 
 
 @needs("train", "cartalg evaluate")
+@key_options
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Model file or folder of a run.")],
     file: Annotated[Path, typer.Argument(help="Labelled frames, extended XYZ.")],
+    keys: Mapping[str, str | None],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, units in the key names.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Parity plot; by default beside the model.")] = None,
     numbers: Annotated[Path | None, typer.Option(help="Text file of frame numbers to use.")] = None,
-    energy_key: str | None = None,
-    forces_key: str | None = None,
-    stress_key: str | None = None,
     backend: Annotated[str, typer.Option(help="auto, numba or torch")] = "auto",
 ) -> None:
-    """Errors of a model on labelled frames: MAE and RMSE of energy, energy per atom, forces, stress.
+    """Errors of a model on labelled frames: MAE and RMSE of energy, energy per atom, forces, stress, tensors.
 
     `cartalg evaluate runs/acac test_300K.xyz --json`
     """
-    from cartalg.data.frames import Keys
     from cartalg.train.run import evaluate_file
 
     with user_errors(), progress_bar(computes=True) as bar:
-        keys = Keys(energy_key, forces_key, stress_key)
-        result, path, count = evaluate_file(model, file, keys, numbers, plot, backend, bar)
+        found = evaluate_file(model, file, keys, numbers, plot, backend, bar)
+    result = found.comparison.errors()
     if as_json:
-        print(json.dumps({"frames": count, **result}, indent=2))
+        print(json.dumps({"frames": found.frames, **result}, indent=2))
         return
-    console.print(errors_table(result, f"{file.name}, {count} frames"))
-    console.print(f"parity plot: {path}", highlight=False, soft_wrap=True)
+    console.print(errors_table(result, f"{file.name}, {found.frames} frames", found.comparison.quantities))
+    console.print(f"parity plot: {found.plot}", highlight=False, soft_wrap=True)
 
 
-def errors_table(result: dict[str, float], title: str) -> Table:
+def errors_table(errors: Mapping[str, float], title: str, quantities: Sequence[Quantity] = QUANTITIES) -> Table:
     """MAE and RMSE as a table."""
-    from cartalg.train.metrics import UNIT_SUFFIX, UNITS
-
     table = Table(title=title)
     for column, side in (("", "left"), ("MAE", "right"), ("RMSE", "right"), ("unit", "left")):
         table.add_column(column, justify=side)  # type: ignore
-    for quantity, (unit, _) in UNITS.items():
-        mae = result.get(f"{quantity}_mae_{UNIT_SUFFIX[quantity]}")
-        rmse = result.get(f"{quantity}_rmse_{UNIT_SUFFIX[quantity]}")
-        if mae is not None and rmse is not None:
-            table.add_row(quantity.replace("_", " "), f"{mae:.3g}", f"{rmse:.3g}", unit)
-    for name in (key.removesuffix("_relative_rmse_percent") for key in result if key.endswith("relative_rmse_percent")):
-        relative = f"as in the file; RMSE {result[f'{name}_relative_rmse_percent']:.3g} % of the spread"
-        table.add_row(name, f"{result[f'{name}_mae']:.3g}", f"{result[f'{name}_rmse']:.3g}", relative)
+    for report in (report for quantity in quantities for report in quantity.reports):
+        if report.key("mae") in errors:
+            unit = report.unit.report if report.unit else ""
+            if not unit:
+                unit = f"as in the file; RMSE {errors[report.headline[0]]:.3g} % of the spread"
+            mae, rmse = (f"{errors[report.key(measure)]:.3g}" for measure in ("mae", "rmse"))
+            table.add_row(report.title, mae, rmse, unit)
     return table
 
 

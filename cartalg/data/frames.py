@@ -1,11 +1,11 @@
 """Labelled frames from extended XYZ (or any format ASE reads): checked, complete, nothing dropped in silence.
 
-Labels are looked for under the keys given, then ``REF_energy``/``REF_forces``/``REF_stress``, then plain names and the
-calculator that ASE attaches. Units: eV, eV/angstrom, eV/angstrom^3 with ASE's stress sign (tension positive).
+What labels there are, their names and shapes are in `cartalg.quantities`. Units: eV, eV/angstrom, eV/angstrom^3 with
+ASE's stress sign (tension positive); of tensor properties, the file's.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ import numpy as np
 from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
 
-from cartalg.data.sequences import Chosen
+from cartalg.data.lazy import Subset
+from cartalg.quantities import QUANTITIES, Quantity
 
 ISOLATED = {"isolatedatom", "isolated_atom", "isolated atom"}
 
@@ -25,56 +26,37 @@ class DataError(ValueError):
 
 
 @dataclass(frozen=True)
-class TensorLabel:
-    """A tensor among the labels: its name, number of indices, whether each atom has one, and its name in the file."""
-
-    name: str
-    order: int
-    atomic: bool = False
-    key: str | None = None
-
-
-@dataclass(frozen=True)
-class Keys:
-    """Names of the labels in the file; None means the usual names."""
-
-    energy: str | None = None
-    forces: str | None = None
-    stress: str | None = None
-    tensors: tuple[TensorLabel, ...] = ()
-
-
-@dataclass(frozen=True)
 class Frame:
     """One configuration with its labels.
 
     Attributes:
         atoms: Positions in angstrom, cell, periodicity.
-        energy: eV, or None.
-        forces: eV/angstrom, shape [atoms, 3], or None.
-        stress: eV/angstrom^3, shape [3, 3], tension positive, or None.
+        labels: By the quantity's name, float64 [rows, 3, ..]: one row, or one for each atom; only those that are there.
         source: File and frame number, for messages.
         isolated: True for a single atom that gives an element's reference energy.
         weight: Of this frame in a loss.
-        tensors: Tensor labels by name, shape [1, 3, ..] or, if atomic, [atoms, 3, ..], in the file's units.
     """
 
     atoms: Atoms
-    energy: float | None
-    forces: np.ndarray[Any, Any] | None
-    stress: np.ndarray[Any, Any] | None
-    source: str
+    labels: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    source: str = "frame"
     isolated: bool = False
     weight: float = 1.0
-    tensors: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+
+    @property
+    def energy(self) -> float | None:
+        """eV, or None: what shifts of elements are made of."""
+        return float(self.labels["energy"][0]) if "energy" in self.labels else None
 
 
-def read_frames(path: str | Path, keys: Keys | None = None, numbers: Sequence[int] | None = None) -> list[Frame]:
+def read_frames(
+    path: str | Path, quantities: Sequence[Quantity] = QUANTITIES, numbers: Sequence[int] | None = None
+) -> list[Frame]:
     """Read every frame of a file, with labels where there are any.
 
     Args:
         path: Extended XYZ, gzipped or not, or another format that ASE reads.
-        keys: Names of the labels; by default the usual ones.
+        quantities: Labels to look for, each under its own key or the usual ones.
         numbers: Frame numbers to keep, in this order; by default all.
     Raises:
         FileNotFoundError: If there is no such file.
@@ -94,113 +76,101 @@ def read_frames(path: str | Path, keys: Keys | None = None, numbers: Sequence[in
     wrong = [n for n in chosen if not 0 <= n < len(images)]
     if wrong:
         raise DataError(f"{path}: frame {wrong[0]} asked for, but the file has frames 0 to {len(images) - 1}")
-    return [to_frame(images[n], keys or Keys(), f"{path}, frame {n}") for n in chosen]
+    return [to_frame(images[n], quantities, f"{path}, frame {n}") for n in chosen]
 
 
-def to_frame(atoms: Atoms, keys: Keys | None = None, source: str = "frame") -> Frame:
+def read_numbers(path: Path) -> list[int]:
+    """Frame numbers, one a line. Raises DataError for a line that is no number, FileNotFoundError for no file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}")
+    numbers = []
+    for place, line in enumerate(path.read_text().split("\n"), start=1):
+        if line.strip():
+            if not line.strip().isdigit():
+                raise DataError(f"{path}, line {place}: {line.strip()!r} is not a frame number")
+            numbers.append(int(line))
+    return numbers
+
+
+def to_frame(atoms: Atoms, quantities: Sequence[Quantity] = QUANTITIES, source: str = "frame") -> Frame:
     """Take the labels of an ASE object and check them. Raises DataError; shapes and units as in `Frame`."""
-    keys = keys or Keys()
     if len(atoms) == 0:
         raise DataError(f"{source}: has no atoms")
     if not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
         raise DataError(f"{source}: positions or cell are not finite")
-    energy = _label(atoms, "energy", keys.energy, source)
-    forces = _label(atoms, "forces", keys.forces, source)
-    stress = _label(atoms, "stress", keys.stress, source)
-    if energy is not None:
-        if np.size(energy) != 1:
-            raise DataError(f"{source}: energy must be one number, got shape {np.shape(energy)}")
-        energy = float(np.reshape(energy, ()))
-    if forces is not None:
-        forces = np.array(forces, dtype=float)
-        if forces.shape != (len(atoms), 3):
-            raise DataError(f"{source}: forces must have shape ({len(atoms)}, 3), got {forces.shape}")
-    if stress is not None:
-        stress = _full_stress(np.array(stress, dtype=float), source)
-    for name, value in (("energy", energy), ("forces", forces), ("stress", stress)):
-        if value is not None and not np.isfinite(value).all():
-            raise DataError(f"{source}: {name} is not finite; remove the frame or the label")
+    labels = {q.name: label for q in quantities if (label := read_label(atoms, q, source)) is not None}
     kind = str(atoms.info.get("config_type", "")).lower()
     isolated = kind in ISOLATED
     if isolated and len(atoms) != 1:
         raise DataError(f"{source}: config_type={kind} but {len(atoms)} atoms; an isolated atom is one atom")
     plain = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    tensors = {label.name: value for label in keys.tensors if (value := _tensor(atoms, label, source)) is not None}
-    return Frame(plain, energy, forces, stress, source, isolated, tensors=tensors)
+    return Frame(plain, labels, source, isolated)
 
 
-def _tensor(atoms: Atoms, label: TensorLabel, source: str) -> np.ndarray[Any, Any] | None:
-    """A tensor label with its full shape, or None if the frame has none."""
-    raw = _label(atoms, label.name, label.key, source, atomic=label.atomic)
+def read_label(atoms: Atoms, quantity: Quantity, source: str = "frame") -> np.ndarray[Any, Any] | None:
+    """One label of an ASE object, float64 with its full shape, or None if there is none. Raises DataError."""
+    raw, name, shape = _raw(atoms, quantity, source), quantity.name, quantity.shape(len(atoms))
     if raw is None:
         return None
-    shape = (len(atoms) if label.atomic else 1, *[3] * label.order)
     value = np.array(raw, dtype=float)
-    if value.size != int(np.prod(shape)):
+    if quantity.symmetric:
+        value = _from_voigt(value, name, source)
+    if value.size != math.prod(shape) or (quantity.atomic and value.shape[:1] != shape[:1]):
         raise DataError(
-            f"{source}: {label.name} must have {int(np.prod(shape))} numbers, shape {shape}, got {value.size}"
+            f"{source}: {name} must have {math.prod(shape)} numbers, shape {shape}, got shape {value.shape}"
         )
     if not np.isfinite(value).all():
-        raise DataError(f"{source}: {label.name} is not finite; remove the frame or the label")
+        raise DataError(f"{source}: {name} is not finite; remove the frame or the label")
     return value.reshape(shape)
 
 
-def _label(atoms: Atoms, name: str, key: str | None, source: str, atomic: bool = False) -> Any:
-    """The raw label, or None if there is none under any of the usual names."""
-    stores: list[dict[str, Any]] = [atoms.arrays if name == "forces" or atomic else atoms.info]
+def _raw(atoms: Atoms, quantity: Quantity, source: str) -> Any:
+    """The label as it is stored, or None if there is none under any of the usual names."""
+    name, key = quantity.name, quantity.key
+    store = atoms.arrays if quantity.atomic else atoms.info
     results = getattr(atoms.calc, "results", {}) if atoms.calc is not None else {}
     if key is not None:
-        for store in (*stores, results):
-            if key in store:
-                return store[key]
-        known = sorted({*atoms.info, *atoms.arrays, *results} - {"numbers", "positions"})
-        raise DataError(f"{source}: no {name} under the key {key!r}; the frame has {', '.join(known) or 'no labels'}")
-    for candidate in (f"REF_{name}", name):
-        for store in stores:
-            if candidate in store:
-                return store[candidate]
-    return results.get(name)
+        if key not in store and key not in results:
+            known = sorted({*atoms.info, *atoms.arrays, *results} - {"numbers", "positions"})
+            labels = ", ".join(known) or "no labels"
+            raise DataError(f"{source}: no {name} under the key {key!r}; the frame has {labels}")
+        return store[key] if key in store else results[key]
+    return store.get(f"REF_{name}", store.get(name, results.get(name)))
 
 
-def _full_stress(stress: np.ndarray[Any, Any], source: str) -> np.ndarray[Any, Any]:
-    """Stress as [3, 3] from six Voigt components (ASE's order xx yy zz yz xz xy), nine numbers or a matrix."""
-    if stress.shape == (6,):
-        return np.asarray(voigt_6_to_full_3x3_stress(stress))
-    if stress.size == 9:
-        full = stress.reshape(3, 3)
-        if not np.allclose(full, full.T, atol=1e-4 + 1e-3 * float(np.abs(full).max())):
-            raise DataError(f"{source}: stress is not symmetric")
+def _from_voigt(value: np.ndarray[Any, Any], name: str, source: str) -> np.ndarray[Any, Any]:
+    """A symmetric tensor as [3, 3] from six components in ASE's order xx yy zz yz xz xy, nine numbers or a matrix."""
+    if value.shape == (6,):
+        return np.asarray(voigt_6_to_full_3x3_stress(value))
+    if value.size == 9:
+        full = value.reshape(3, 3)
+        if not np.allclose(full, full.T, atol=1e-4 + 1e-3 * float(np.abs(full).max()), equal_nan=True):
+            raise DataError(f"{source}: {name} is not symmetric")
         return (full + full.T) / 2
-    raise DataError(f"{source}: stress must have 6 or 9 components, got shape {stress.shape}")
+    raise DataError(f"{source}: {name} must have 6 or 9 components, got shape {value.shape}")
 
 
-def require_labels(
-    frames: Sequence[Frame], energy: bool, forces: bool, stress: bool, tensors: Sequence[str] = ()
-) -> None:
-    """Make sure that labels which the loss needs are there.
+def require_labels(frames: Iterable[Frame], quantities: Iterable[Quantity]) -> None:
+    """Make sure that labels which a loss needs are there: in every frame, or in one, as the quantity says.
 
     Raises:
-        DataError: Naming the first frame without one. A missing label is never taken for zero.
+        DataError: Naming the quantity, the first frame without it, and what to do. A missing label is never taken
+            for zero.
     """
-    found: set[str] = set()
+    missing, first = {q.name: q for q in quantities}, None
     for frame in frames:
-        for name, needed in (("energy", energy), ("forces", forces)):
-            if needed and getattr(frame, name) is None:
-                raise DataError(
-                    f"{frame.source}: no {name}; looked under REF_{name}, {name} and the attached calculator. "
-                    f"Name the key with `{name}_key`, or set the loss weight of {name} to 0"
-                )
-        found |= frame.tensors.keys()
-        if frame.stress is not None:
-            found.add("stress")
-    for name in tensors:
-        if name not in found:
-            raise DataError(
-                f"{frames[0].source}: no {name} in this or any other frame; looked under REF_{name} and {name}. "
-                "Name the key with `key` in model.properties, or set its weight in training.property_weights to 0"
-            )
-    if stress and "stress" not in found:
-        raise DataError(f"{frames[0].source}: no stress in this or any other frame; set the loss weight of stress to 0")
+        first = first or frame
+        for quantity in [q for q in missing.values() if q.every_frame and q.name not in frame.labels]:
+            raise DataError(f"{frame.source}: no {quantity.name}; {_looked_for(quantity)}")
+        missing = {name: q for name, q in missing.items() if q.every_frame or name not in frame.labels}
+    for quantity in missing.values():
+        if first is not None and not quantity.every_frame:
+            raise DataError(f"{first.source}: no {quantity.name} in this or any other frame; {_looked_for(quantity)}")
+
+
+def _looked_for(quantity: Quantity) -> str:
+    usual = f"REF_{quantity.name}, {quantity.name} and the attached calculator"
+    return f"looked under {quantity.key or usual}; {quantity.remedy}"
 
 
 def split_isolated(
@@ -231,4 +201,4 @@ def split_isolated(
         if symbol in energies and not math.isclose(energies[symbol], frame.energy, abs_tol=1e-6):
             raise DataError(f"{frame.source}: a second, different energy for the isolated {symbol} atom")
         energies[symbol] = frame.energy
-    return Chosen(frames, others), energies
+    return Subset(frames, others), energies

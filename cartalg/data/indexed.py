@@ -1,7 +1,7 @@
 """Frames that stay on the disk: an index of where each begins. For sets larger than memory."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -9,19 +9,20 @@ from pathlib import Path
 import ase.io
 import numpy as np
 
-from cartalg.data.frames import DataError, Frame, Keys, to_frame
-from cartalg.data.sequences import Lazy
+from cartalg.data.frames import DataError, Frame, to_frame
+from cartalg.data.lazy import MapDataset
+from cartalg.quantities import QUANTITIES, Quantity
 
 #: Frames read last are kept, for a batch asks for a frame and for its graph.
 KEPT = 64
 
 
-class IndexedFile(Lazy[Frame]):
+class IndexedFile(MapDataset[Frame]):
     """The frames of an extended XYZ file, each read when asked for; in memory there are 16 bytes a frame.
 
     Args:
         path: The file, not compressed.
-        keys: Names of the labels.
+        quantities: Labels to look for.
         weight: Of each frame in a loss.
         progress: Called with the number of bytes indexed and of all bytes.
     Raises:
@@ -32,7 +33,7 @@ class IndexedFile(Lazy[Frame]):
     def __init__(
         self,
         path: Path,
-        keys: Keys | None = None,
+        quantities: Sequence[Quantity] = QUANTITIES,
         weight: float = 1.0,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
@@ -40,7 +41,7 @@ class IndexedFile(Lazy[Frame]):
             raise FileNotFoundError(f"no file {path}")
         if path.suffix not in (".xyz", ".extxyz"):
             raise DataError(f"{path}: only plain extended XYZ (.xyz, .extxyz) can be indexed; convert or unpack it")
-        self.path, self.keys, self.weight = path, keys or Keys(), weight
+        self.path, self.quantities, self.weight = path, quantities, weight
         self.starts, self.atoms = self._index(progress)
         self._cached = lru_cache(maxsize=KEPT)(self._read)
 
@@ -85,4 +86,4 @@ class IndexedFile(Lazy[Frame]):
             atoms = ase.io.read(io.StringIO(text.decode()), format="extxyz")
         except Exception as error:  # ASE raises many kinds for a damaged frame
             raise DataError(f"{source}: cannot be read, is it malformed? ASE says: {error}") from error
-        return replace(to_frame(atoms, self.keys, source), weight=self.weight)
+        return replace(to_frame(atoms, self.quantities, source), weight=self.weight)

@@ -86,9 +86,9 @@ def gather(
         compositions.add(frame, frame.energy)
         atoms += len(graph.species)
         edges += len(graph.vectors)
-        if frame.forces is not None:
-            squares += float((frame.forces**2).sum())
-            components += frame.forces.size
+        if "forces" in frame.labels:
+            squares += float((frame.labels["forces"] ** 2).sum())
+            components += frame.labels["forces"].size
     if isolated is None and not compositions:
         shifts = dict.fromkeys(elements, 0.0)
     else:

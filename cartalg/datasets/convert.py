@@ -6,23 +6,28 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import numpy as np
 from ase import Atoms, units
 
 from cartalg.data.frames import DataError
+from cartalg.quantities import find
 
 KCAL = units.kcal / units.mol
 Files = Iterator[tuple[str, Iterator[Atoms]]]
 
 
-def labelled(atoms: Atoms, energy: float, forces: np.ndarray, stress: np.ndarray | None = None) -> Atoms:
-    """A frame with its labels under the plain keys: eV, eV/angstrom, eV/angstrom^3 as [3, 3] with ASE's sign."""
-    atoms.info["energy"] = float(energy)
-    atoms.arrays["forces"] = np.asarray(forces, dtype=float)
-    if stress is not None:
-        atoms.info["stress"] = np.asarray(stress, dtype=float)
+def labelled(atoms: Atoms, **labels: Any) -> Atoms:
+    """A frame with its labels under the plain keys: eV, eV/angstrom, eV/angstrom^3 as [3, 3] with ASE's sign.
+
+    Those that are None are left out. Raises LookupError for a name that is not in the table of quantities.
+    """
+    for name, value in labels.items():
+        if value is not None:
+            quantity, array = find(name), np.asarray(value, dtype=float)
+            (atoms.arrays if quantity.atomic else atoms.info)[name] = array if quantity.order else float(array)
     return atoms
 
 
@@ -51,7 +56,9 @@ def read_rmd17(path: Path, members: Sequence[str], split: int) -> Files:
             arrays = np.load(io.BytesIO(content(f"rmd17_{molecule}.npz")), allow_pickle=False)
             z, positions, energies, forces = (arrays[k] for k in ("nuclear_charges", "coords", "energies", "forces"))
             for part, chosen in numbers.items():
-                frames = (labelled(Atoms(z, positions[n]), energies[n] * KCAL, forces[n] * KCAL) for n in chosen)
+                frames = (
+                    labelled(Atoms(z, positions[n]), energy=energies[n] * KCAL, forces=forces[n] * KCAL) for n in chosen
+                )
                 yield f"{molecule}_{part}.xyz", frames
 
 
@@ -72,7 +79,7 @@ def _md22_frames(stream: io.TextIOWrapper, source: str) -> Iterator[Atoms]:
         if energy is None or "forces" not in found:
             raise DataError(f"{source}, frame {number}: no energy or no forces; is it a file of MD22?")
         plain = Atoms(atoms.numbers, atoms.positions)
-        yield labelled(plain, float(energy) * KCAL, found["forces"] * KCAL)
+        yield labelled(plain, energy=float(energy) * KCAL, forces=found["forces"] * KCAL)
 
 
 def read_vasp_json(path: Path, members: Sequence[str], split: int) -> Files:
@@ -97,7 +104,7 @@ def _vasp_frames(entries: list[dict]) -> Iterator[Atoms]:  # type: ignore[type-a
         )
         atoms.info["group"] = entry["group"]
         stress = -0.1 * units.GPa * symmetric(*outputs["stress"])
-        yield labelled(atoms, outputs["energy"], outputs["forces"], stress)
+        yield labelled(atoms, energy=outputs["energy"], forces=outputs["forces"], stress=stress)
 
 
 def read_mtp_cfg(path: Path, members: Sequence[str], split: int) -> Files:
@@ -155,7 +162,8 @@ def mtp_frames(lines: io.TextIOBase, elements: Sequence[str], source: str) -> It
         stress = None
         if plus is not None and cell:
             stress = -symmetric(*(plus[k] for k in ("xx", "yy", "zz", "xy", "yz", "xz"))) / atoms.get_volume()
-        yield labelled(atoms, energy, np.stack([table[f"f{axis}"] for axis in "xyz"], 1), stress)
+        forces = np.stack([table[f"f{axis}"] for axis in "xyz"], 1)
+        yield labelled(atoms, energy=energy, forces=forces, stress=stress)
 
 
 READERS: dict[str, Callable[[Path, Sequence[str], int], Files]] = {

@@ -12,21 +12,20 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from cartalg.data.graphs import Graph, Pairs, build_graph, find_pairs, move_graph
 from cartalg.model import Potential, Prediction
+from cartalg.quantities import QUANTITIES, Quantity, request
 from cartalg.train.checkpoint import load_committee
 
 
-def _properties(prediction: Prediction, graph: Graph) -> dict[str, Any]:
+def _results(prediction: Prediction, graph: Graph, quantities: Sequence[Quantity]) -> dict[str, np.ndarray[Any, Any]]:
     """What one model says of a single frame, under ASE's names."""
-    found: dict[str, Any] = {
-        "energy": float(prediction.energy[0]),
-        "energies": prediction.atomic_energies.numpy(),
-        "forces": prediction.forces.double().detach().numpy(),  # type: ignore[union-attr]
-    }
-    for name, values in prediction.properties.items():
-        found[name] = (values[0] if len(values) == 1 else values).double().numpy()
-    if prediction.virial is not None:
-        stress = prediction.virial[0].double().detach().numpy() / float(graph.volume[0])
-        found["stress"] = full_3x3_to_voigt_6_stress(stress)
+    found = {"energies": prediction.atomic_energies.detach().numpy()}
+    for quantity in quantities:
+        predicted = quantity.predicted(prediction, graph)
+        if predicted is None:  # a row of the table that this model has no head for
+            continue
+        values = predicted.detach().double().numpy()
+        values = values if quantity.atomic else values[0]
+        found[quantity.name] = full_3x3_to_voigt_6_stress(values) if quantity.symmetric else values
     return found
 
 
@@ -50,7 +49,7 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
         PropertyNotImplementedError: If a stress is asked of a system that is not periodic along all three axes.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress"]
+    implemented_properties: ClassVar[list[str]] = [*(q.name for q in QUANTITIES), "free_energy", "energies"]
 
     def __init__(
         self,
@@ -80,15 +79,18 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
     ) -> None:
         """Compute what is asked for; ASE calls this."""
         super().calculate(atoms, properties, system_changes)
-        properties = properties or ["energy", "forces"]
         system = self.atoms
-        if "stress" in properties and not np.all(system.pbc):
-            raise PropertyNotImplementedError(
-                f"stress needs a cell that is periodic along all three axes; pbc is {system.pbc.tolist()}"
-            )
+        periodic = bool(np.all(system.pbc))
+        for quantity in self.model.config.quantities:
+            if quantity.per_volume and quantity.name in (properties or ()) and not periodic:
+                raise PropertyNotImplementedError(
+                    f"{quantity.name} needs a cell that is periodic along all three axes; pbc is {system.pbc.tolist()}"
+                )
         graph = self._graph_of(system)
-        wants_stress = bool(np.all(system.pbc))
-        found = [_properties(m(graph, forces=True, virial=wants_stress, properties=True), graph) for m in self.models]
+        found = []
+        for model in self.models:
+            wanted = [q for q in model.config.quantities if periodic or not q.per_volume]
+            found.append(_results(model(graph, **request(wanted)), graph, wanted))
         self.results = {name: np.mean([f[name] for f in found], axis=0) for name in found[0]}
         self.results["energy"] = self.results["free_energy"] = float(self.results["energy"])
         if len(found) > 1:

@@ -1,35 +1,55 @@
 """The training configuration: one YAML file, every key checked."""
 
 import difflib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from cartalg.architecture import ModelConfig
-from cartalg.data.frames import Keys, TensorLabel
+from cartalg.quantities import QUANTITIES, Quantity
 
 
 class ConfigError(ValueError):
     """A configuration that cannot be used; the message names the key and what to do."""
 
 
-class TrainingSet(BaseModel):
-    """One of several files to train on."""
+class Section(BaseModel):
+    """A part of a configuration: unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _with_each(ending: str, annotation: Any, setting: Callable[[Quantity], Any]) -> Any:
+    """A section with a key for each quantity of the table: energy_weight, forces_weight, .."""
+    fields: dict[str, Any] = {f"{q.name}_{ending}": (annotation, setting(q)) for q in QUANTITIES}
+    return create_model(f"WithEach{ending.capitalize()}", __base__=Section, **fields)
+
+
+if TYPE_CHECKING:  # which sees only what is written out
+    Keys = Section
+    Weights = Section
+    Changes = Section
+else:
+    Keys = _with_each("key", str | None, lambda q: Field(None, description=f"of the {q.name} in the files"))
+    Weights = _with_each("weight", float, lambda q: Field(q.weight, ge=0, description=f"on {q.compared.title}"))
+    Changes = _with_each("weight", float | None, lambda q: Field(None, ge=0))
+
+
+class TrainingSet(Section):
+    """One of several files to train on."""
 
     file: str
     count: int | None = Field(None, ge=1, description="use this many frames, drawn with the seed; by default all")
     weight: float = Field(1.0, gt=0, description="of each frame in the loss")
 
 
-class DataConfig(BaseModel):
+class DataConfig(Keys):
     """Where the frames are. Paths are relative to --data-dir, or else to the configuration file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     train: str | tuple[TrainingSet, ...] = Field(description="file of training frames, or several with their weights")
     valid: str | None = Field(None, description="file of validation frames; without one they are taken from `train`")
@@ -49,9 +69,6 @@ class DataConfig(BaseModel):
     shifts: Literal["auto", "fit", "isolated"] = Field(
         "auto", description="energy of each element: of isolated atoms, fitted by least squares, or the first if given"
     )
-    energy_key: str | None = None
-    forces_key: str | None = None
-    stress_key: str | None = None
 
     @model_validator(mode="after")
     def _one_validation_set(self) -> "DataConfig":
@@ -77,30 +94,14 @@ class DataConfig(BaseModel):
         return (TrainingSet(file=self.train),) if isinstance(self.train, str) else self.train
 
 
-@dataclass(frozen=True)
-class LossWeights:
-    """Weights of the loss terms at one epoch."""
-
-    energy: float
-    forces: float
-    stress: float
-
-
-class Stage(BaseModel):
+class Stage(Changes):
     """Loss weights that change when an epoch has begun; what is not given stays."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     epoch: int = Field(ge=1, description="first epoch of the stage, counted from 0")
-    energy_weight: float | None = Field(None, ge=0)
-    forces_weight: float | None = Field(None, ge=0)
-    stress_weight: float | None = Field(None, ge=0)
 
 
-class TrainingConfig(BaseModel):
+class TrainingConfig(Weights):
     """How the model is trained. Loss: weighted means over energies per atom, force components and stress."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     epochs: int = Field(100, ge=1)
     batch_size: int = Field(10, ge=1, description="frames a step")
@@ -117,9 +118,6 @@ class TrainingConfig(BaseModel):
     clip_norm: float = Field(10.0, gt=0, description="largest gradient norm")
     loss: Literal["mse", "mae", "huber"] = Field("mse", description="squares, magnitudes, or squares up to huber_delta")
     huber_delta: float = Field(0.01, gt=0, description="in eV/atom, eV/A and eV/A^3")
-    energy_weight: float = Field(1.0, ge=0, description="on energies per atom")
-    forces_weight: float = Field(10.0, ge=0, description="on force components")
-    stress_weight: float = Field(0.0, ge=0, description="on stress components")
     property_weights: dict[str, float] = Field({}, description="on each tensor property, by name; 1 if not given")
     stages: tuple[Stage, ...] = Field((), description="other loss weights from some epoch on")
     early_stopping: int | None = Field(None, ge=1, description="stop after so many epochs without a better model")
@@ -139,31 +137,18 @@ class TrainingConfig(BaseModel):
             )
         return self
 
-    def weights_at(self, epoch: int) -> LossWeights:
-        """Loss weights of an epoch, counted from 0."""
-        now = {"energy": self.energy_weight, "forces": self.forces_weight, "stress": self.stress_weight}
-        for stage in self.stages:
-            if stage.epoch <= epoch:
-                given = {name: getattr(stage, f"{name}_weight") for name in now}
-                now |= {name: value for name, value in given.items() if value is not None}
-        return LossWeights(**now)
-
-    @property
-    def learns(self) -> tuple[bool, bool, bool]:
-        """Whether energies, forces and stresses are in the loss at any epoch."""
-        every = [self.weights_at(epoch) for epoch in (0, *(stage.epoch for stage in self.stages))]
-        return any(w.energy for w in every), any(w.forces for w in every), any(w.stress for w in every)
+    def weights_at(self, epoch: int, quantities: tuple[Quantity, ...]) -> dict[Quantity, float]:
+        """Weight of each quantity in the loss at an epoch, counted from 0."""
+        weights, reached = {}, [self, *(stage for stage in self.stages if stage.epoch <= epoch)]
+        for quantity in quantities:
+            given = [getattr(section, f"{quantity.name}_weight", None) for section in reached]
+            weights[quantity] = self.property_weights.get(quantity.name, quantity.weight)
+            weights[quantity] = next((w for w in reversed(given) if w is not None), weights[quantity])
+        return weights
 
 
-def tensor_labels(model: ModelConfig) -> tuple[TensorLabel, ...]:
-    """The labels of the tensors that a model predicts."""
-    return tuple(TensorLabel(p.name, p.order, p.per == "atom", p.key) for p in model.properties)
-
-
-class Config(BaseModel):
+class Config(Section):
     """A whole training run."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: DataConfig
     model: ModelConfig = ModelConfig()
@@ -171,19 +156,31 @@ class Config(BaseModel):
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> "Config":
-        names, weights = [p.name for p in self.model.properties], self.training.property_weights
-        unknown = [name for name in weights if name not in names]
+        names = [p.name for p in self.model.properties]
+        unknown = [name for name in self.training.property_weights if name not in names]
         if unknown:
             raise ValueError(f"training.property_weights names {unknown[0]}, which is not in model.properties")
-        if not any(self.training.learns) and not any(weights.get(name, 1) for name in names):
-            raise ValueError("at least one of energy_weight, forces_weight, stress_weight must be above 0")
+        if not self.learned:
+            weights = ", ".join(f"{q.name}_weight" for q in QUANTITIES)
+            raise ValueError(f"at least one of {weights} must be above 0")
         return self
 
+    @cached_property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """All labels of the run with their keys in the files."""
+        keys = {q.name: getattr(self.data, f"{q.name}_key") for q in QUANTITIES}
+        return tuple(replace(q, key=keys.get(q.name) or q.key) for q in self.model.quantities)
+
     @property
-    def keys(self) -> Keys:
-        """Names of all labels in the files."""
-        data = self.data
-        return Keys(data.energy_key, data.forces_key, data.stress_key, tensor_labels(self.model))
+    def learned(self) -> tuple[Quantity, ...]:
+        """The quantities that are in the loss at any epoch."""
+        starts = (0, *(stage.epoch for stage in self.training.stages))
+        weights = [self.weights_at(epoch) for epoch in starts]
+        return tuple(q for q in self.quantities if any(w[q] for w in weights))
+
+    def weights_at(self, epoch: int) -> dict[Quantity, float]:
+        """Weight of each quantity in the loss at an epoch, counted from 0."""
+        return self.training.weights_at(epoch, self.quantities)
 
 
 def load_config(path: str | Path) -> Config:
@@ -236,3 +233,11 @@ def _explain(item: Any) -> str:
     if item["type"] == "missing":
         return f"missing key {place}"
     return f"{place}: {item['msg']}, got {item['input']!r}"
+
+
+def differing_keys(old: Any, new: Any, place: str = "") -> list[str]:
+    """Dotted names of configuration entries that differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = sorted({*old, *new})
+        return [d for n in names for d in differing_keys(old.get(n), new.get(n), f"{place}.{n}".strip("."))]
+    return [] if old == new else [place]

@@ -1,12 +1,16 @@
-"""The loss: weighted differences of energies per atom, force components and stress components."""
+"""The loss: a weighted mean for each quantity, of differences of energies per atom, force components, stress .."""
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
+from cartalg.data.dataset import Labels
 from cartalg.data.graphs import Graph
 from cartalg.model import Prediction
-from cartalg.train.config import LossWeights, TrainingConfig
-from cartalg.train.dataset import Labels
+from cartalg.quantities import Quantity
+from cartalg.train.config import TrainingConfig
+from cartalg.train.metrics import Comparison
 
 
 def penalty(difference: Tensor, settings: TrainingConfig) -> Tensor:
@@ -21,7 +25,11 @@ def penalty(difference: Tensor, settings: TrainingConfig) -> Tensor:
 
 
 def loss_terms(
-    prediction: Prediction, labels: Labels, graph: Graph, weights: LossWeights, settings: TrainingConfig
+    prediction: Prediction,
+    labels: Labels,
+    graph: Graph,
+    weights: Mapping[Quantity, float],
+    settings: TrainingConfig,
 ) -> dict[str, tuple[Tensor, int]]:
     """Each term of the loss as (weighted sum over labelled entries, their number); `mean_loss` is the sum of the means.
 
@@ -30,38 +38,23 @@ def loss_terms(
 
     Args:
         prediction: Of the batch, differentiable.
-        labels: eV, eV/angstrom, eV/angstrom^3; tensors in their own units.
+        labels: Of the batch, in the quantities' units.
         graph: The batch.
-        weights: Of energy per atom, forces and stress, as they are at this epoch.
-        settings: Kind of loss, and the weights of tensors.
+        weights: Of each quantity at this epoch.
+        settings: Kind of loss.
     """
-    own, terms = labels.weight, {}
-
-    def add(name: str, weight: float, difference: Tensor, each: Tensor) -> None:
-        if weight:
-            each = each.to(difference.dtype).reshape(-1, *[1] * (difference.ndim - 1))
-            terms[name] = (weight * (each * penalty(difference, settings)).sum(), difference.numel())
-
-    has = labels.has_energy
-    add("energy", weights.energy, ((prediction.energy - labels.energy) / graph.atoms_per_frame)[has], own[has])
-    if prediction.forces is not None:
-        has = labels.has_forces[graph.frame]
-        forces = labels.forces.to(prediction.forces.dtype)
-        add("forces", weights.forces, (prediction.forces - forces)[has], own[graph.frame][has])
-    if prediction.virial is not None:
-        has = labels.has_stress
-        add(
-            "stress",
-            weights.stress,
-            prediction.virial[has] / graph.volume[has, None, None] - labels.stress[has],
-            own[has],
-        )
-    for name, predicted in prediction.properties.items():
-        values, has = labels.tensors.get(name, (predicted[:0], torch.zeros(graph.n_frames, dtype=torch.bool)))
-        frames = torch.arange(graph.n_frames) if len(predicted) == graph.n_frames else graph.frame
-        rows = has[frames]
-        weight = settings.property_weights.get(name, 1.0)
-        add(name, weight, predicted[rows] - values.to(predicted.dtype), own[frames][rows])
+    terms = {}
+    for quantity, weight in weights.items():
+        rows = quantity.rows(labels.has[quantity.name], graph)
+        predicted = quantity.predicted(prediction, graph, rows) if weight else None
+        if predicted is None:
+            continue
+        difference = predicted - labels.values[quantity.name].to(predicted.dtype)
+        if quantity.per_atom:
+            difference = difference / graph.atoms_per_frame[rows].reshape(-1, *[1] * quantity.order)
+        own = labels.weight[graph.frame] if quantity.atomic else labels.weight
+        each = own[rows].to(difference.dtype).reshape(-1, *[1] * quantity.order)
+        terms[quantity.name] = (weight * (each * penalty(difference, settings)).sum(), difference.numel())
     return terms
 
 
@@ -74,3 +67,13 @@ def mean_loss(terms: dict[str, tuple[Tensor, int]], counts: Tensor) -> Tensor:
     """The sum of the terms' means, each over so many entries [terms]: of this batch, or of all processes'."""
     sums = torch.stack([total.double() for total, _ in terms.values()])
     return (sums / counts.clamp(min=1)).sum()
+
+
+def validation_loss(comparison: Comparison, weights: Mapping[Quantity, float], settings: TrainingConfig) -> float:
+    """The same of compared values, each of a frame with weight one: what selects the best model."""
+    total = 0.0
+    for quantity, weight in weights.items():
+        if weight and quantity.compared in comparison.values:
+            reference, predicted = map(torch.from_numpy, comparison.values[quantity.compared].pair())
+            total += weight * float(penalty(predicted - reference, settings).mean())
+    return total

@@ -4,21 +4,19 @@ Plain Torch rather than a training framework: the loop is this page, and nothing
 accelerators) would make it shorter. Averaged weights, optimiser and clipping are Torch's own.
 """
 
-import csv
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from tensorboardX import SummaryWriter
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from cartalg.files import write_file
+from cartalg.data.dataset import Dataset
 from cartalg.model import Potential
+from cartalg.quantities import Quantity, request
 from cartalg.train.checkpoint import (
     CHECKPOINT_FILE,
     MODEL_FILE,
@@ -27,14 +25,12 @@ from cartalg.train.checkpoint import (
     save_model,
     write_tensors,
 )
-from cartalg.train.config import Config, LossWeights
-from cartalg.train.dataset import Dataset
-from cartalg.train.loss import entries, loss_terms, mean_loss, penalty
+from cartalg.train.config import Config, differing_keys, parse_config
+from cartalg.train.distributed import ProcessGroup
+from cartalg.train.loss import entries, loss_terms, mean_loss, validation_loss
 from cartalg.train.metrics import compare
 from cartalg.train.optimizers import make_optimizer, put_together, tensors_and_rest
-from cartalg.train.world import World
-
-METRICS_FILE = "metrics.csv"
+from cartalg.train.records import METRICS_FILE, append_metrics, truncate_metrics
 
 
 @dataclass
@@ -54,14 +50,20 @@ class Trainer:
         model: The potential, initialised.
         train, valid: Data.
         output: Folder for metrics, checkpoint and best model.
-        world: This process among several; by default alone.
+        group: This process among several; by default alone.
     """
 
     def __init__(
-        self, config: Config, model: Potential, train: Dataset, valid: Dataset, output: Path, world: World | None = None
+        self,
+        config: Config,
+        model: Potential,
+        train: Dataset,
+        valid: Dataset,
+        output: Path,
+        group: ProcessGroup | None = None,
     ) -> None:
         self.config, self.model, self.train_set, self.valid_set, self.output = config, model, train, valid, output
-        self.world = world or World()
+        self.group = group or ProcessGroup()
         settings = config.training
         self.optimizer = make_optimizer(model.parameters(), settings)
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
@@ -93,7 +95,7 @@ class Trainer:
         """
         self.output.mkdir(parents=True, exist_ok=True)
         board = None
-        if self.world.first:
+        if self.group.first:
             truncate_metrics(self.output / METRICS_FILE, self.state.epoch)
             board = SummaryWriter(str(self.output / "tensorboard"), purge_step=self.state.epoch + 1)
         patience = self.config.training.early_stopping
@@ -101,9 +103,9 @@ class Trainer:
             if patience and self.state.epoch - self.state.best_epoch >= patience:
                 break
             train_loss = self._epoch(epoch, on_step)
-            weights = self.config.training.weights_at(epoch)
+            weights = self.config.weights_at(epoch)
             row = {"epoch": float(epoch + 1), "train_loss": train_loss, **self._validate(weights)}
-            if epoch and weights != self.config.training.weights_at(epoch - 1):
+            if epoch and weights != self.config.weights_at(epoch - 1):
                 self.state.best_loss = math.inf  # a new stage: losses before it measure something else
             row["learning_rate"] = self.learning_rate((epoch + 1) * self.steps_per_epoch)
             self.state.epoch = epoch + 1
@@ -123,7 +125,7 @@ class Trainer:
 
     def _epoch(self, epoch: int, on_step: Callable[[], None]) -> float:
         settings = self.config.training
-        weights = settings.weights_at(epoch)
+        weights = self.config.weights_at(epoch)
         self.model.train()
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.train_set), generator=generator).tolist()
@@ -133,49 +135,41 @@ class Trainer:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.learning_rate(epoch * self.steps_per_epoch + number)
             self.optimizer.zero_grad(set_to_none=True)
-            value = self._gradients(self.world.share(chosen), weights)
+            value = self._gradients(self.group.shard(chosen), weights)
             if not math.isfinite(value):
                 raise FloatingPointError(
                     f"the loss is not finite in epoch {epoch + 1}; lower training.learning_rate or check the labels"
                 )
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
-            if self.world.first:
+            if self.group.first:
                 self.optimizer.step()
-            self.world.take_first(self.model.parameters())
+            self.group.broadcast(self.model.parameters())
             self.average.update_parameters(self.model)
             total += value * len(chosen)
             on_step()
         return total / len(order)
 
-    def _gradients(self, chosen: list[int], weights: LossWeights) -> float:
+    def _gradients(self, chosen: list[int], weights: dict[Quantity, float]) -> float:
         """Set the gradients of the loss of a batch, of which this process has these frames; the batch's loss."""
         parameters = list(self.model.parameters())
-        wanted = {"forces": weights.forces > 0, "virial": weights.stress > 0}
+        wanted = request(quantity for quantity, weight in weights.items() if weight)
         # a process may be without a frame in a last, small batch: it then adds nothing to a frame's terms
         graph, labels = self.train_set.batch(chosen or [0])
-        prediction = self.model(graph, **wanted, training=True, properties=True)
+        prediction = self.model(graph, **wanted, training=True)
         terms = loss_terms(prediction, labels, graph, weights, self.config.training)
         share = 1 if chosen else 0
         terms = {name: (share * total, share * count) for name, (total, count) in terms.items()}
-        value = mean_loss(terms, self.world.sum(entries(terms)))
+        value = mean_loss(terms, self.group.all_reduce(entries(terms)))
         value.backward(inputs=parameters)  # no gradient of positions
-        self.world.sum_gradients(parameters)
-        return float(self.world.sum(value.detach()))
+        self.group.all_reduce_gradients(parameters)
+        return float(self.group.all_reduce(value.detach()))
 
-    def _validate(self, weights: LossWeights) -> dict[str, float]:
+    def _validate(self, weights: dict[Quantity, float]) -> dict[str, float]:
         """Errors of the averaged weights on the validation frames, and the loss that selects the best model."""
-        settings, dataset = self.config.training, self.valid_set
-        result = compare(self.best_model, dataset.frames, dataset.graphs, settings.batch_size)
-        total = 0.0
-        terms = {"energy_per_atom": weights.energy, "forces": weights.forces, "stress": weights.stress}
-        for quantity, weight in terms.items():
-            if quantity in result.reference:
-                reference, predicted = (torch.from_numpy(values) for values in result.pair(quantity))
-                total += weight * float(penalty(predicted - reference, settings).mean())
-        for name, values in result.tensors.items():
-            reference, predicted = (torch.from_numpy(v) for v in values.pair())
-            total += settings.property_weights.get(name, 1.0) * float(penalty(predicted - reference, settings).mean())
-        return {"valid_loss": total, **{f"valid_{k}": v for k, v in result.errors().items()}}
+        settings = self.config.training
+        result = compare(self.best_model, self.valid_set, settings.batch_size)
+        loss = validation_loss(result, weights, settings)
+        return {"valid_loss": loss, **{f"valid_{k}": v for k, v in result.errors().items()}}
 
     def save(self) -> None:
         """Write the whole state: weights, average, optimiser, place in the run."""
@@ -200,12 +194,15 @@ class Trainer:
         """
         path = self.output / CHECKPOINT_FILE
         tensors, description = read_tensors(path)
-        differing = differing_keys(description["config"], self.config.model_dump(mode="json"))
+        # read as a configuration is: an older checkpoint lacks newer keys, which then have their defaults
+        stored = parse_config(description["config"], str(path))
+        differing = differing_keys(stored.model_dump(mode="json"), self.config.model_dump(mode="json"))
         if differing:
             raise CheckpointError(
                 f"{path}: belongs to a run with another {', '.join(differing)}; choose a new --output, or --restart"
             )
-        if self.model.description() != description["model"]:
+        known = {**description["model"], "config": stored.model.model_dump(mode="json")}
+        if self.model.description() != known:
             raise CheckpointError(f"{path}: the training data have changed since; choose a new --output, or --restart")
 
         def part(prefix: str) -> dict[str, Tensor]:
@@ -217,44 +214,3 @@ class Trainer:
         torch.set_rng_state(tensors["random"])
         progress = description["progress"]
         self.state = Progress(progress["epoch"], float(progress["best_loss"]), progress["best_epoch"])
-
-
-def differing_keys(old: Any, new: Any, place: str = "") -> list[str]:
-    """Dotted names of configuration entries that differ."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        names = sorted({*old, *new})
-        return [d for n in names for d in differing_keys(old.get(n), new.get(n), f"{place}.{n}".strip("."))]
-    return [] if old == new else [place]
-
-
-def append_metrics(path: Path, row: dict[str, float]) -> None:
-    """Add one line to the CSV of metrics; its columns are those of the first line."""
-    new = not path.exists()
-    with path.open("a", newline="") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow({k: f"{v:.8g}" for k, v in row.items()})
-
-
-def read_metrics(path: Path) -> list[dict[str, float]]:
-    """Rows of the CSV of metrics."""
-    with path.open(newline="") as stream:
-        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
-
-
-def truncate_metrics(path: Path, epoch: int) -> None:
-    """Drop lines of epochs after the checkpoint: a run that was killed writes them anew."""
-    if not path.exists():
-        return
-    lines = path.read_text().splitlines(keepends=True)
-    kept = lines[:1] + [line for line in lines[1:] if line.endswith("\n") and float(line.split(",")[0]) <= epoch]
-    if epoch:
-        write_file(path, "".join(kept))
-    else:
-        path.unlink()
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole."""
-    write_file(path, json.dumps(value, indent=2) + "\n")

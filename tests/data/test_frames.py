@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -6,9 +8,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 from ase.io import write
 
-from cartalg.data.frames import DataError, Keys, read_frames, require_labels, split_isolated, to_frame
+from cartalg.data.frames import DataError, read_frames, read_numbers, require_labels, split_isolated, to_frame
 from cartalg.data.graphs import build_graph, find_pairs
 from cartalg.data.statistics import Compositions, element_shifts, gather
+from cartalg.quantities import QUANTITIES, find
 
 
 def water(**info):
@@ -23,7 +26,7 @@ FORCES = np.arange(9.0).reshape(3, 3) / 7
 @pytest.mark.parametrize("style", ["plain", "REF_", "calculator", "own keys"])
 def test_labels_are_found(tmp_path, style):
     atoms = water()
-    keys = None
+    quantities = QUANTITIES
     if style == "calculator":
         atoms.calc = SinglePointCalculator(atoms, energy=-3.0, forces=FORCES)
         frame = to_frame(atoms)
@@ -34,10 +37,11 @@ def test_labels_are_found(tmp_path, style):
         atoms.info[names[0]] = -3.0
         atoms.arrays[names[1]] = FORCES
         write(tmp_path / "a.xyz", atoms, format="extxyz")
-        keys = Keys(*names) if style == "own keys" else None
-        (frame,) = read_frames(tmp_path / "a.xyz", keys)
+        if style == "own keys":
+            quantities = [replace(find(q), key=key) for q, key in zip(("energy", "forces"), names, strict=True)]
+        (frame,) = read_frames(tmp_path / "a.xyz", quantities)
     assert frame.energy == -3.0
-    np.testing.assert_allclose(frame.forces, FORCES, atol=1e-8)
+    np.testing.assert_allclose(frame.labels["forces"], FORCES, atol=1e-8)
 
 
 def test_ref_labels_win_over_plain_ones():
@@ -49,22 +53,28 @@ def test_a_constraint_does_not_zero_reference_forces(tmp_path):
     atoms = water()
     atoms.calc = SinglePointCalculator(atoms, energy=-3.0, forces=FORCES)
     atoms.set_constraint(FixAtoms([0, 1]))
-    np.testing.assert_array_equal(to_frame(atoms).forces, FORCES)
+    np.testing.assert_array_equal(to_frame(atoms).labels["forces"], FORCES)
     write(tmp_path / "a.xyz", atoms, format="extxyz")
     (frame,) = read_frames(tmp_path / "a.xyz")
-    np.testing.assert_allclose(frame.forces, FORCES, atol=1e-8)
+    np.testing.assert_allclose(frame.labels["forces"], FORCES, atol=1e-8)
 
 
 def test_missing_labels_are_an_error_never_zeros():
     frames = [to_frame(water(energy=1.0), source="a.xyz, frame 0"), to_frame(water(), source="a.xyz, frame 1")]
-    with pytest.raises(DataError, match="frame 1: no energy"):
-        require_labels(frames, True, False, False)
-    with pytest.raises(DataError, match="frame 0: no forces"):
-        require_labels(frames, False, True, False)
-    with pytest.raises(DataError, match="no stress"):
-        require_labels(frames, False, False, True)
+    for name, message in (
+        (
+            "energy",
+            r"frame 1: no energy; looked under REF_energy, energy and .*data\.energy_key.*training\.energy_weight",
+        ),
+        ("forces", "frame 0: no forces"),
+        ("stress", "frame 0: no stress in this or any other frame"),
+    ):
+        with pytest.raises(DataError, match=message):
+            require_labels(frames, [find(name)])
+    require_labels(frames[:1], [find("energy")])
+    require_labels([frames[0], to_frame(water(stress=np.ones(6)))], [find("stress")])
     with pytest.raises(DataError, match="'dft_e'; the frame has energy"):
-        to_frame(water(energy=1.0), Keys(energy="dft_e"))
+        to_frame(water(energy=1.0), [replace(find("energy"), key="dft_e")])
 
 
 def test_bad_labels_are_named():
@@ -74,6 +84,8 @@ def test_bad_labels_are_named():
     atoms.arrays["forces"] = np.full((3, 3), np.inf)
     with pytest.raises(DataError, match="forces is not finite"):
         to_frame(atoms)
+    with pytest.raises(DataError, match="energy must have 1 numbers"):
+        to_frame(water(energy=np.zeros(2)))
     with pytest.raises(DataError, match="stress must have 6 or 9"):
         to_frame(water(stress=np.zeros(5)))
     with pytest.raises(DataError, match="not symmetric"):
@@ -81,18 +93,23 @@ def test_bad_labels_are_named():
     atoms = water()
     atoms.calc = SinglePointCalculator(atoms, energy=0.0)
     atoms.calc.results["forces"] = np.zeros((2, 3))
-    with pytest.raises(DataError, match=r"must have shape \(3, 3\)"):
+    with pytest.raises(DataError, match=r"forces must have 9 numbers, shape \(3, 3\), got shape \(2, 3\)"):
         to_frame(atoms)
+    carbon_dioxide = molecule("CO")
+    carbon_dioxide.calc = SinglePointCalculator(carbon_dioxide)
+    carbon_dioxide.calc.results["forces"] = np.zeros((3, 2))  # as many numbers, but transposed
+    with pytest.raises(DataError, match=r"shape \(2, 3\), got shape \(3, 2\)"):
+        to_frame(carbon_dioxide)
     atoms = water()
     atoms.positions[0, 0] = np.nan
-    with pytest.raises(DataError, match="not finite"):
+    with pytest.raises(DataError, match="positions or cell are not finite"):
         to_frame(atoms)
 
 
 def test_stress_from_voigt_or_matrix():
-    voigt = to_frame(water(stress=np.array([1.0, 2, 3, 4, 5, 6]))).stress
-    np.testing.assert_array_equal(voigt, [[1, 6, 5], [6, 2, 4], [5, 4, 3]])
-    np.testing.assert_array_equal(to_frame(water(stress=voigt.ravel())).stress, voigt)
+    (matrix,) = to_frame(water(stress=np.array([1.0, 2, 3, 4, 5, 6]))).labels["stress"]
+    np.testing.assert_array_equal(matrix, [[1, 6, 5], [6, 2, 4], [5, 4, 3]])
+    np.testing.assert_array_equal(to_frame(water(stress=matrix.ravel())).labels["stress"], [matrix])
 
 
 @pytest.mark.parametrize("cut", [1, 2, 4])
@@ -115,6 +132,11 @@ def test_missing_empty_and_out_of_range(tmp_path):
     write(tmp_path / "a.xyz", water(), format="extxyz")
     with pytest.raises(DataError, match="frames 0 to 0"):
         read_frames(tmp_path / "a.xyz", numbers=[3])
+    (tmp_path / "numbers.txt").write_text("3\n\n 12\n")
+    assert read_numbers(tmp_path / "numbers.txt") == [3, 12]
+    (tmp_path / "numbers.txt").write_text("3\n-1\n")
+    with pytest.raises(DataError, match=r"numbers\.txt, line 2: '-1' is not a frame number"):
+        read_numbers(tmp_path / "numbers.txt")
 
 
 def compositions(frames, elements):
@@ -156,10 +178,10 @@ def test_bad_geometry_is_named():
         build_graph(Atoms("H2", [[0, 0, 0], [0, 0, 0]]), 3.0, ("H",))
     flat = bulk("Cu")
     flat.set_cell([[1, 0, 0], [2, 0, 0], [0, 0, 1]])
-    with pytest.raises(DataError, match="singular"):
+    with pytest.raises(DataError, match=r"singular, but pbc is \[True, True, True\]"):
         find_pairs(flat, 3.0)
     with pytest.raises(DataError, match="singular"):
         find_pairs(Atoms("H", pbc=True), 3.0)
     broken = Atoms("H2", [[0, 0, 0], [0, 0, np.nan]])
-    with pytest.raises(DataError, match="not finite"):
+    with pytest.raises(DataError, match="positions or cell are not finite"):
         find_pairs(broken, 3.0)

@@ -9,7 +9,7 @@ from ase.io import write
 
 from cartalg.data.frames import DataError, Frame, read_frames, split_isolated
 from cartalg.data.indexed import KEPT, IndexedFile
-from cartalg.data.sequences import Chosen, Joined, Made
+from cartalg.data.lazy import ConcatDataset, LazyDataset, Subset
 
 
 def frames(count):
@@ -29,7 +29,7 @@ def test_each_frame_as_if_the_file_were_read_whole(tmp_path):
         assert indexed[n].energy == whole[n].energy
         assert indexed[n].source == whole[n].source
         assert indexed[n].weight == 2.0
-        np.testing.assert_array_equal(indexed[n].forces, whole[n].forces)
+        np.testing.assert_array_equal(indexed[n].labels["forces"], whole[n].labels["forces"])
         np.testing.assert_array_equal(indexed[n].atoms.positions, whole[n].atoms.positions)
     assert [f.energy for f in indexed[2:5]] == [2, 3, 4]
     with pytest.raises(IndexError, match="10"):
@@ -80,15 +80,18 @@ def test_isolated_atoms_are_found_without_reading_the_rest(tmp_path):
         read.append(n)
         return indexed[n]
 
-    others, energies = split_isolated(Made(note, 6), indexed.atoms)
+    others, energies = split_isolated(LazyDataset(note, 6), indexed.atoms)
     assert energies == {"H": -13.0}
     assert len(others) == 5
     assert read == [5]
 
 
 def test_parts_and_unions():
-    joined = Joined([[0, 1], [], Chosen("abcd", [3, 1])])
+    joined = ConcatDataset([[0, 1], [], Subset("abcd", [3, 1])])
     assert list(joined) == [0, 1, "d", "b"]
     assert joined[-1] == "b"
     assert joined[1:3] == [1, "d"]
-    assert len(Joined([])) == 0
+    assert [len(ConcatDataset([])), len(LazyDataset(str, 3))] == [0, 3]
+    assert LazyDataset(str, 3)[::-1] == ["2", "1", "0"]
+    with pytest.raises(IndexError):
+        Subset("abcd", [3, 1])[2]

@@ -139,7 +139,7 @@ def test_rmd17_in_electronvolts_by_its_split(run, server, tmp_path):
     for frame, number in zip(frames, (5, 0, 2), strict=True):
         expected = ethanol(number)
         assert frame.energy == pytest.approx(expected.get_potential_energy())
-        np.testing.assert_allclose(frame.forces, expected.get_forces(), atol=1e-7)
+        np.testing.assert_allclose(frame.labels["forces"], expected.get_forces(), atol=1e-7)
         np.testing.assert_allclose(frame.atoms.positions, expected.positions, atol=1e-7)
     origin = json.loads((target / "SOURCE.json").read_text())
     assert origin["licence"] == "CC0"
@@ -238,7 +238,9 @@ def test_vasp_stress_becomes_ases(tmp_path, run, monkeypatch):
     assert result.exit_code == 0, result.output
     (frame,) = read_frames(tmp_path / "out" / "test.xyz")
     kbar = units.GPa / 10
-    np.testing.assert_allclose(frame.stress, -kbar * np.array([[10, 4, 6], [4, 20, 5], [6, 5, 30]]), rtol=1e-6)
+    np.testing.assert_allclose(
+        frame.labels["stress"], [-kbar * np.array([[10, 4, 6], [4, 20, 5], [6, 5, 30]])], rtol=1e-6
+    )
     assert frame.energy == -10.5
     assert read(tmp_path / "out" / "train.xyz", 0).info["group"] == "Mo"
 

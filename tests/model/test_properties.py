@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from cartalg.architecture import ModelConfig, TensorProperty
 from cartalg.cli import app
-from cartalg.data.frames import DataError, Keys, TensorLabel, to_frame
+from cartalg.data.frames import DataError, to_frame
 from cartalg.data.graphs import build_graph, collate
 from cartalg.interfaces.ase import CartalgCalculator
 from cartalg.model import Potential
@@ -116,10 +116,10 @@ def test_what_cannot_be_predicted_is_explained():
     atoms = molecule("H2O")
     atoms.info["alpha"] = np.ones(6)
     with pytest.raises(DataError, match="alpha must have 9 numbers"):
-        to_frame(atoms, Keys(tensors=(TensorLabel("alpha", 2),)))
+        to_frame(atoms, [TensorProperty(name="alpha", tensor="ij=ji").quantity])
     atoms.info["alpha"] = np.full(9, np.nan)
     with pytest.raises(DataError, match="alpha is not finite"):
-        to_frame(atoms, Keys(tensors=(TensorLabel("alpha", 2),)))
+        to_frame(atoms, [TensorProperty(name="alpha", tensor="ij=ji").quantity])
 
 
 def labelled(n):

@@ -16,14 +16,16 @@ from ase.io import read, write
 from typer.testing import CliRunner
 
 from cartalg.cli import app
+from cartalg.data.dataset import Dataset
 from cartalg.data.frames import DataError
 from cartalg.interfaces.ase import CartalgCalculator
 from cartalg.model import Potential
-from cartalg.train.checkpoint import CheckpointError, load_model, read_tensors, save_model
-from cartalg.train.config import ConfigError, LossWeights, TrainingConfig, load_config, parse_config
-from cartalg.train.dataset import Dataset, load_split
+from cartalg.train.checkpoint import CheckpointError, load_model, read_tensors, save_model, write_tensors
+from cartalg.train.config import ConfigError, TrainingConfig, load_config, parse_config
 from cartalg.train.loss import entries, loss_terms, mean_loss, penalty
-from cartalg.train.run import refit_shifts
+from cartalg.train.records import append_metrics, read_metrics, truncate_metrics
+from cartalg.train.split import load_split
+from cartalg.train.start import initial_model, refit_shifts
 
 BASE = {"data": {"train": "a.xyz"}}
 
@@ -241,9 +243,6 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
 def test_isolated_atoms_or_a_fit_give_the_shifts(data_folder, make_config, tmp_path):
     from ase import Atoms
 
-    from cartalg.train.dataset import Dataset
-    from cartalg.train.run import initial_model
-
     atoms = [Atoms(s, info={"energy": e}) for s, e in (("H", -10.0), ("C", -30.0), ("O", -60.0))]
     write(tmp_path / "isolated.xyz", atoms, format="extxyz")
 
@@ -271,11 +270,15 @@ def test_losses_are_what_they_say():
 
 def test_loss_weights_change_with_the_epoch():
     stages = ({"epoch": 3, "energy_weight": 7.0}, {"epoch": 5, "forces_weight": 0.0, "stress_weight": 2.0})
-    settings = TrainingConfig(epochs=9, energy_weight=1, forces_weight=4, stages=stages)
-    assert settings.weights_at(2) == LossWeights(1, 4, 0)
-    assert settings.weights_at(4) == LossWeights(7, 4, 0)
-    assert settings.weights_at(8) == LossWeights(7, 0, 2)
-    assert settings.learns == (True, True, True)
+    properties = [{"name": "dipole", "tensor": "i"}, {"name": "alpha", "tensor": "ij=ji"}]
+    training = {"epochs": 9, "energy_weight": 1, "forces_weight": 4, "property_weights": {"alpha": 3}, "stages": stages}
+    config = parse_config({**BASE, "model": {"properties": properties}, "training": training}, "config.yaml")
+    weights = [{q.name: w for q, w in config.weights_at(epoch).items()} for epoch in (2, 4, 8)]
+    assert weights[0] == {"energy": 1, "forces": 4, "stress": 0, "dipole": 1, "alpha": 3}
+    assert weights[1] == weights[0] | {"energy": 7}
+    assert weights[2] == weights[1] | {"forces": 0, "stress": 2}
+    assert [q.name for q in config.learned] == ["energy", "forces", "stress", "dipole", "alpha"]
+    assert [q.name for q in parse_config(BASE, "config.yaml").learned] == ["energy", "forces"]
     with pytest.raises(ConfigError, match="stages must begin one after the other, before epoch 9"):
         parse_config({**BASE, "training": {"epochs": 9, "stages": [{"epoch": 9}]}}, "config.yaml")
     with pytest.raises(ConfigError, match=r"unknown key training\.stages"):
@@ -294,12 +297,47 @@ def test_frames_of_several_files_with_weights_of_their_own(data_folder, make_con
     graph, labels = dataset.batch(range(len(split.train)))
     p = model(graph, training=True)
     settings = TrainingConfig()
-    terms = loss_terms(p, labels, graph, LossWeights(1, 0, 0), settings)
+    energy, forces, _ = dataset.quantities
+    terms = loss_terms(p, labels, graph, {energy: 1.0, forces: 0.0}, settings)
+    assert list(terms) == ["energy"]
     whole = mean_loss(terms, entries(terms))
-    difference = (p.energy - labels.energy) / graph.atoms_per_frame
+    difference = (p.energy - labels.values["energy"]) / graph.atoms_per_frame
     assert whole.item() == pytest.approx((labels.weight * difference**2).mean().item())
     with pytest.raises(ConfigError, match="its own count"):
         parse_config({"data": {"train": [{"file": "a"}], "train_count": 3}}, "config")
+
+
+def test_metrics_keep_their_columns_and_lose_later_epochs(tmp_path):
+    path = tmp_path / "metrics.csv"
+    append_metrics(path, {"epoch": 1.0, "a": 0.1, "b": 2.0})
+    append_metrics(path, {"epoch": 2.0, "b": 3.0, "a": 0.2})  # another order
+    append_metrics(path, {"epoch": 3.0, "a": 0.3, "b": 4.0})
+    assert [(r["a"], r["b"]) for r in read_metrics(path)] == [(0.1, 2.0), (0.2, 3.0), (0.3, 4.0)]
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"4,0.")  # half a line, from a version that appended
+    truncate_metrics(path, 3)
+    assert path.read_bytes() == whole
+    truncate_metrics(path, 2)
+    assert [r["epoch"] for r in read_metrics(path)] == [1, 2]
+    truncate_metrics(path, 0)
+    assert not path.exists()
+
+
+def test_a_checkpoint_without_newer_keys_goes_on(data_folder, make_config, tmp_path):
+    """What an older version did not write has the default that it had then."""
+    out, config = tmp_path / "run", make_config(training={"epochs": 2})
+    assert run("train", config, "--data-dir", data_folder, "--output", out).exit_code == 0
+    tensors, description = read_tensors(out / "checkpoint.safetensors")
+    for section, key in (("training", "stages"), ("model", "zbl"), ("data", "stress_key")):
+        del description["config"][section][key]
+    del description["model"]["config"]["zbl"]
+    write_tensors(out / "checkpoint.safetensors", tensors, description)
+    assert "going on from epoch 2" in run("train", config, "--data-dir", data_folder, "--output", out).stderr
+    description["config"]["training"]["seed"] = 7
+    write_tensors(out / "checkpoint.safetensors", tensors, description)
+    again = run("train", config, "--data-dir", data_folder, "--output", out)
+    assert again.exit_code == 1
+    assert "another training.seed" in " ".join(again.stderr.split())
 
 
 def test_training_stops_when_nothing_gets_better(data_folder, make_config, tmp_path):
@@ -351,7 +389,7 @@ def test_energies_end_without_an_offset(data_folder, make_config, tmp_path):
     model = load_model(out)
     dataset = Dataset.build(split.train, 3.0, model.elements)
     graph, labels = dataset.batch(range(len(split.train)))
-    errors = (model(graph).energy - labels.energy).numpy()
+    errors = (model(graph).energy - labels.values["energy"]).numpy()
     counts = np.array([[f.atoms.get_chemical_symbols().count(e) for e in model.elements] for f in split.train])
     np.testing.assert_allclose(counts.T @ errors, 0, atol=1e-4 * abs(errors).max() * len(errors))
     before = model.shifts.clone()

@@ -14,15 +14,15 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class World:
-    """This process among those of the run."""
+class ProcessGroup:
+    """The processes of a run, and this one among them: `torch.distributed` without a special case for one process."""
 
     rank: int = 0
     size: int = 1
 
     @classmethod
-    def join(cls) -> "World":
-        """The world that the launcher's environment describes; gloo on CPUs. One process if there is no launcher."""
+    def join(cls) -> "ProcessGroup":
+        """The group that the launcher's environment describes; gloo on CPUs. One process if there is no launcher."""
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
         if not dist.is_initialized():
@@ -34,27 +34,27 @@ class World:
         """Whether this process writes and speaks."""
         return self.rank == 0
 
-    def share(self, numbers: list[int]) -> list[int]:
+    def shard(self, numbers: list[int]) -> list[int]:
         """This process's part of a batch."""
         return numbers[self.rank :: self.size]
 
-    def sum(self, values: Tensor) -> Tensor:
+    def all_reduce(self, values: Tensor) -> Tensor:
         """The sum over all processes, in every process."""
         if self.size > 1:
             dist.all_reduce(values)
         return values
 
-    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
+    def all_reduce_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Replace each gradient by the sum over processes; one that is missing counts as zero."""
         if self.size == 1:
             return
         present = list(parameters)
         flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten().double() for p in present])
-        self.sum(flat)
+        self.all_reduce(flat)
         for p, part in zip(present, flat.split([p.numel() for p in present]), strict=True):
             p.grad = part.reshape(p.shape).to(p.dtype)
 
-    def take_first(self, parameters: Iterable[Tensor]) -> None:
+    def broadcast(self, parameters: Iterable[Tensor]) -> None:
         """Replace the parameters by those of the first process."""
         if self.size == 1:
             return
@@ -65,7 +65,7 @@ class World:
             for p, part in zip(present, flat.split([p.numel() for p in present]), strict=True):
                 p.copy_(part.reshape(p.shape))
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until every process is here."""
         if self.size > 1:
             dist.barrier()

@@ -1,4 +1,8 @@
-"""Sequences whose items are made when asked for: parts, unions and functions of others, none of them a copy."""
+"""Data sets whose items are made when asked for: subsets, concatenations and functions of numbers, none of them a copy.
+
+Map-style data sets in the sense of `torch.utils.data`, whose `Subset` and `ConcatDataset` are not used because they
+neither slice nor iterate, refuse lists to a type checker, and cannot be empty.
+"""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -10,8 +14,8 @@ import numpy as np
 Item = TypeVar("Item")
 
 
-class Lazy(Sequence[Item]):
-    """A sequence whose items are made when asked for: `item` and a length."""
+class MapDataset(Sequence[Item]):
+    """What a data set needs: `item` and a length. Numbers from the end, slices and iteration follow."""
 
     def item(self, number: int) -> Item:
         """The item of that number, from 0."""
@@ -32,37 +36,37 @@ class Lazy(Sequence[Item]):
         return (self.item(n) for n in range(len(self)))
 
 
-class Chosen(Lazy[Item]):
-    """Items of another sequence, by number."""
+class Subset(MapDataset[Item]):
+    """Items of another data set, by number."""
 
-    def __init__(self, items: Sequence[Item], numbers: Sequence[int]) -> None:
-        self.items, self.numbers = items, np.array(numbers, dtype=np.int64)
+    def __init__(self, dataset: Sequence[Item], indices: Sequence[int]) -> None:
+        self.dataset, self.indices = dataset, np.array(indices, dtype=np.int64)
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self.indices)
 
     def item(self, number: int) -> Item:
         """The chosen item of that number."""
-        return self.items[int(self.numbers[number])]
+        return self.dataset[int(self.indices[number])]
 
 
-class Joined(Lazy[Item]):
-    """Sequences one after the other."""
+class ConcatDataset(MapDataset[Item]):
+    """Data sets one after the other."""
 
-    def __init__(self, parts: Sequence[Sequence[Item]]) -> None:
-        self.parts = parts
-        self.ends = list(accumulate(len(p) for p in parts))
+    def __init__(self, datasets: Sequence[Sequence[Item]]) -> None:
+        self.datasets = datasets
+        self.cumulative_sizes = list(accumulate(len(d) for d in datasets))
 
     def __len__(self) -> int:
-        return self.ends[-1] if self.ends else 0
+        return self.cumulative_sizes[-1] if self.cumulative_sizes else 0
 
     def item(self, number: int) -> Item:
         """The item of that number, counted through all parts."""
-        part = bisect_right(self.ends, number)
-        return self.parts[part][number - (self.ends[part - 1] if part else 0)]
+        part = bisect_right(self.cumulative_sizes, number)
+        return self.datasets[part][number - (self.cumulative_sizes[part - 1] if part else 0)]
 
 
-class Made(Lazy[Item]):
+class LazyDataset(MapDataset[Item]):
     """Results of a function of whole numbers below a count, made when asked for."""
 
     def __init__(self, make: Callable[[int], Item], count: int) -> None:
