@@ -5,6 +5,7 @@
 Both return straight-line programs with exact coefficients. Source: docs/theory.md, eqs. 16-18.
 """
 
+from dataclasses import replace
 from fractions import Fraction
 
 from cartalg_codegen.program import Assign, Program, Ref, Slot, live, propagate_zeros, statement
@@ -18,35 +19,33 @@ def gradient(
     wrt: tuple[str, ...],
     name: str,
     summary: str,
-    cotangent: str = "g",
     implicit: Implicit | None = None,
 ) -> Program:
-    """Derive dPhi/d(slot) for each input slot in `wrt`, where Phi = sum_k g_k out_k.
+    """Derive dPhi/d(slot) for each input slot in `wrt`, where Phi = sum over outputs and k of g_k out_k.
 
     Args:
-        program: A program with one output slot.
-        wrt: Names of input slots; the gradient of slot ``x`` is output slot ``d_x``.
+        program: Any program.
+        wrt: Names of input slots; the gradient of slot ``x`` is output slot ``d_x``, in the place of ``x``.
         name, summary: Of the new program.
-        cotangent: Name of the new input slot.
         implicit: Inputs that depend on others, with their partial derivatives.
+    Returns:
+        A program with a new input for each output: ``g`` for ``out``, and ``d_y`` for any other name ``y``.
     Raises:
-        ValueError: If a name in `wrt` is no input, or there is more than one output slot.
+        ValueError: If a name in `wrt` is no input.
     """
     inputs = {s.name: s for s in program.inputs}
     unknown = [w for w in wrt if w not in inputs]
-    if unknown or len(program.outputs) != 1:
-        raise ValueError(f"{program.name}: cannot differentiate with respect to {unknown or 'several outputs'}")
-    (output,) = program.outputs
+    if unknown:
+        raise ValueError(f"{program.name}: cannot differentiate with respect to {', '.join(unknown)}: no input")
+    outputs_of = {s.name for s in program.outputs}
 
     def adjoint(ref: Ref) -> Ref:
-        if ref.slot == output.name:
-            return Ref(cotangent, ref.index)
-        return Ref(f"d_{ref.slot}", ref.index)
+        return Ref("g" if ref.slot == "out" else f"d_{ref.slot}", ref.index)
 
     contributions: dict[Ref, list[tuple[Fraction, tuple[Ref, ...]]]] = {}
     temporaries = []
     for assign in reversed(program.body):
-        if assign.target.slot != output.name:
+        if assign.target.slot not in outputs_of:
             temporaries.append(assign.target)
         for term in assign.terms:
             for position, factor in enumerate(term.factors):
@@ -57,15 +56,16 @@ def gradient(
         temporaries.append(dependent)
         for to, coefficient, factors in partials:
             contributions.setdefault(to, []).append((coefficient, (*factors, adjoint(dependent))))
-    forward = [a for a in program.body if a.target.slot != output.name]
+    forward = [a for a in program.body if a.target.slot not in outputs_of]
     backward = [statement(adjoint(t), contributions.get(t, [])) for t in temporaries]
-    outputs = tuple(Slot(f"d_{w}", inputs[w].size, inputs[w].lane) for w in wrt)
+    outputs = tuple(inputs[w].derived("d_") for w in wrt)
     for w in wrt:
         refs = [Ref(w, i) for i in range(inputs[w].size)]
         backward += [statement(adjoint(r), contributions.get(r, [])) for r in refs]
     body = live(propagate_zeros([*forward, *backward], outputs), outputs)
-    new_inputs = (*program.inputs, Slot(cotangent, output.size, output.lane))
-    return Program(name, summary, new_inputs, outputs, body)
+    cotangents = tuple(replace(s, name="g") if s.name == "out" else s.derived("d_") for s in program.outputs)
+    titles = {**program.titles, **{f"d_{slot}": f"gradient to {title}" for slot, title in program.titles.items()}}
+    return Program(name, summary, (*program.inputs, *cotangents), outputs, body, titles)
 
 
 def tangent(
@@ -103,8 +103,25 @@ def tangent(
         ]
         moving.add(assign.target)
         body.append(statement(Ref(f"t_{assign.target.slot}", assign.target.index), terms))
-    outputs = tuple(Slot(f"t_{s.name}", s.size, s.lane) for s in program.outputs)
+    outputs = tuple(s.derived("t_") for s in program.outputs)
     outputs += tuple(s for s in program.outputs if s.name in primal)
-    inputs = (*program.inputs, *(Slot(f"t_{s.name}", s.size, s.lane) for s in program.inputs if s.name in wrt))
+    inputs = (*program.inputs, *(s.derived("t_") for s in program.inputs if s.name in wrt))
     final = live(propagate_zeros(body, outputs), outputs)
-    return Program(name, summary, inputs, outputs, final)
+    titles = {**program.titles, **{f"t_{slot}": title for slot, title in program.titles.items()}}
+    return Program(name, summary, inputs, outputs, final, titles)
+
+
+def derivatives(forward: Program, moving: tuple[str, ...], parameter: str | None = None) -> tuple[Program, ...]:
+    """All stages of a kernel: what first and second derivatives need of it [docs/theory.md, eqs. 16-18].
+
+    Args:
+        forward: The kernel's program.
+        moving: Slots that move in a second derivative.
+        parameter: A slot whose gradient sums over rows; the stages that have it end in its name.
+    """
+    programs = [forward, tangent(forward, moving, "forward_tangent", f"Tangent of: {forward.summary}")]
+    for suffix, wrt in (("", moving), *([(f"_{parameter}", (*moving, parameter))] if parameter else [])):
+        gradients = f"Gradient to {', '.join(wrt)} of: {forward.summary}"
+        backward = gradient(forward, wrt, f"backward{suffix}", gradients)
+        programs += [backward, tangent(backward, moving, f"backward_tangent{suffix}", f"Tangent of: {gradients}")]
+    return tuple(programs)

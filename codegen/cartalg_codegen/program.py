@@ -6,7 +6,8 @@ value for all channels, so as an output it is a sum over channels.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -36,6 +37,17 @@ class Assign:
     terms: tuple[Term, ...]
 
 
+class Where(StrEnum):
+    """What a slot has a row for: where a kernel reads and writes it, whatever its loops are."""
+
+    ROW = "row"  #: each row that the kernel works through
+    SPECIES = "species"  #: each element; the row says which
+    SENDER = "sender"  #: atom j of an edge i <- j
+    RECEIVER = "receiver"  #: atom i of it
+    EDGE = "edge"  #: the edge itself
+    KNOT = "knot"  #: each knot of a radial table; the edge's length says which
+
+
 @dataclass(frozen=True)
 class Slot:
     """A named argument with `size` components; `lane` says whether it has a channel axis."""
@@ -43,11 +55,16 @@ class Slot:
     name: str
     size: int
     lane: bool = True
+    where: Where = Where.ROW
 
     @property
     def base(self) -> str:
         """Name of the slot that a gradient ``d_x``, tangent ``t_x`` or ``t_d_x`` belongs to."""
         return self.name.removeprefix("t_").removeprefix("d_")
+
+    def derived(self, prefix: str) -> "Slot":
+        """The slot of a gradient (``"d_"``) or tangent (``"t_"``): the same numbers in the same place."""
+        return replace(self, name=prefix + self.name)
 
 
 @dataclass(frozen=True)
@@ -59,6 +76,7 @@ class Program:
         summary: One line for the emitted docstring.
         inputs, outputs: Argument slots. Every component of every output is set exactly once.
         body: Statements in the order of the mathematics.
+        titles: What an intermediate is, by the name of its slot: a comment in the emitted file.
     """
 
     name: str
@@ -66,6 +84,7 @@ class Program:
     inputs: tuple[Slot, ...]
     outputs: tuple[Slot, ...]
     body: tuple[Assign, ...]
+    titles: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         known = {Ref(s.name, i) for s in self.inputs for i in range(s.size)}
@@ -80,6 +99,23 @@ class Program:
         unset = [Ref(s.name, i) for s in self.outputs for i in range(s.size) if Ref(s.name, i) not in known]
         if unset:
             raise ValueError(f"{self.name}: output {unset[0]} is never set")
+
+    @property
+    def read(self) -> frozenset[Ref]:
+        """Everything that some statement uses."""
+        return frozenset(factor for assign in self.body for term in assign.terms for factor in term.factors)
+
+    @property
+    def uniform(self) -> tuple[Assign, ...]:
+        """Statements of intermediates that are the same for all channels, for they read uniform slots alone."""
+        known = {Ref(s.name, i) for s in self.inputs if not s.lane for i in range(s.size)}
+        outputs = {s.name for s in self.outputs}
+        found = []
+        for assign in self.body:
+            if assign.target.slot not in outputs and all(f in known for t in assign.terms for f in t.factors):
+                known.add(assign.target)
+                found.append(assign)
+        return tuple(found)
 
     @property
     def operations(self) -> int:

@@ -53,7 +53,9 @@ def wrap(line: str) -> list[str]:
     if " += " in target:
         target, operator, rest = line.strip().partition(" += ")
         value = rest
-    inner = textwrap.wrap(value, WIDTH - len(indent) - 4, break_long_words=False, break_on_hyphens=False)
+    whole = value.replace(" * ", "\xa0*\xa0")  # lines break between summands, not inside a product
+    inner = textwrap.wrap(whole, WIDTH - len(indent) - 4, break_long_words=False, break_on_hyphens=False)
+    inner = [part.replace("\xa0", " ") for part in inner]
     return [f"{indent}{target}{operator}(", *(f"{indent}    {part}" for part in inner), f"{indent})"]
 
 

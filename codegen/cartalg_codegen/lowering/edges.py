@@ -1,0 +1,146 @@
+"""The parts of a convolution that do not depend on it: what an edge gives to all channels, and messages.
+
+Edges of one atom are treated a few at a time. First what all channels share is done for them, edges side by side; then, message
+after message and channel after channel, the edges are in the innermost loop: what belongs to the atom stays in registers, and no
+array of all edges with channels is ever written.
+"""
+
+from collections.abc import Callable
+
+from cartalg_codegen.lowering.rows import titled
+from cartalg_codegen.program import Assign, Program, Ref, Slot, Where
+from cartalg_codegen.specs.edge import SPLINES, EdgeSpec
+from cartalg_codegen.specs.message import MessageSpec
+from cartalg_codegen.tree import Array, Axis, Dim, Expr, Function, Item, Let, Loop, Module, Node, Sum, Var, names
+
+#: Edges of one atom that are treated together. Fewer load the atom's rows more often, more overflow the L1 cache.
+CHUNK = 16
+N, C, COUNT, FIRST, THREAD, KNOT = names("n c count first thread k0")
+OWN, OTHER, X_AT, OUT_AT, PATHS, PATH = names("own theirs x_at out_at paths path")
+
+
+def lower_edge(spec: EdgeSpec) -> Module:
+    """Splines and harmonics of a chunk of edges; arrays are [component, edge], the loop over edges is contiguous."""
+    return Module(tuple(_edge_function(program) for program in spec.programs))
+
+
+def _edge_function(program: Program) -> Function:
+    slots = (*program.inputs, *program.outputs)
+
+    def place(ref: Ref) -> Var | Item:
+        known = ref.slot in {s.name for s in slots}
+        return Var("per_knot") if ref.slot == "per_knot" else Array(ref.slot)[ref.index, N] if known else Var(str(ref))
+
+    body: list[tuple[str, Node]] = [(a.target.slot, Let(place(a.target), Sum(a.terms, place))) for a in program.body]
+    loop = Loop(Axis.EDGES, N, COUNT, tuple(titled(program, body)))
+    parameters = ("count", *(s.name for s in slots))
+    return Function(program.name, program.summary, parameters, (loop,), program.outputs[0].name)
+
+
+def lower_message(spec: MessageSpec) -> Module:
+    """All stages of a message."""
+    return Module(tuple(_message_function(spec, program) for program in spec.programs))
+
+
+def message_parameters(program: Program) -> tuple[str, ...]:
+    """Parameters of an emitted message, from what it reads and writes; a driver passes variables of these names.
+
+    count edges with their knots and the rows of their other atoms; `own` the row of the atom; then the message's places: x_at first
+    row in x, out_at first row in out, `paths` the distance of rows in out, `path` its column of the table.
+    """
+    slots = (*program.inputs, *program.outputs)
+    bases = {s.base for s in slots}
+    scalars = ["count", "own", "x_at", "out_at", "paths", *(["path"] if "table" in bases else [])]
+    parts = [s.name for s in program.outputs if s.where is Where.EDGE]
+    scalars += ["first"] if parts else []
+    scalars += ["thread"] if any(s.where is Where.KNOT for s in program.outputs) else []
+    scratch = list(dict.fromkeys(a.target.slot for a in program.uniform))
+    sums = list(dict.fromkeys(_sum_array(s) for s in program.outputs if s.where is Where.EDGE))
+    rest = [s.name for s in slots if s.name not in parts]
+    return (*scalars, "knot", "other", *scratch, *rest, *sums)
+
+
+def uniform_sizes(program: Program) -> dict[str, int]:
+    """Rows of the scratch arrays that hold what all channels share."""
+    sizes: dict[str, int] = {}
+    for assign in program.uniform:
+        sizes[assign.target.slot] = max(sizes.get(assign.target.slot, 0), assign.target.index + 1)
+    return sizes
+
+
+def _sum_array(slot: Slot) -> str:
+    """Sums over channels of gradients to the edge: splines first, then harmonics, in one array."""
+    return "t_d_edge" if slot.name.startswith("t_") else "d_edge"
+
+
+def _message_function(spec: MessageSpec, program: Program) -> Function:
+    place = _places(spec, program)
+    shared = {a.target.slot for a in program.uniform}
+    outputs = {s.name: s for s in program.outputs}
+    owner = owner_of(program)
+    own = [s for s in (*program.inputs, *program.outputs) if s.where is owner]
+
+    def read(ref: Ref) -> Expr:
+        uniform = ref.slot in shared or any(s.name == ref.slot and not s.lane for s in program.inputs)
+        return place(ref) if uniform else Var(str(ref))
+
+    def local(slots: list[Slot]) -> list[Node]:
+        refs = [Ref(s.name, i) for s in slots for i in range(s.size)]
+        return [Let(Var(str(r)), place(r)) for r in refs if r in program.read or r.slot in outputs]
+
+    def statement(assign: Assign) -> Let:
+        slot = outputs.get(assign.target.slot)
+        if slot is None:
+            return Let(Var(str(assign.target)), Sum(assign.terms, read))
+        target = Var(str(assign.target)) if slot.where is owner else place(assign.target)
+        return Let(target, Sum(assign.terms, read), add=True)
+
+    uniform = [a for a in program.uniform if a.terms]
+    body: list[Node] = []
+    if uniform:
+        nodes: list[tuple[str, Node]] = [(a.target.slot, Let(place(a.target), Sum(a.terms, read))) for a in uniform]
+        body += [Loop(Axis.EDGES, N, COUNT, tuple(titled(program, nodes)))]
+    mine, offset = Var("mine"), X_AT if owner is Where.SENDER else OUT_AT
+    body.append(Let(mine, OWN + offset))
+    messages = [a for a in program.body if a.target.slot not in shared and a.terms]
+    others = [s for s in program.inputs if s.lane and s.where is not owner]
+    each: list[Node] = [
+        *([Let(KNOT, Array("knot")[N])] if any(s.base == "table" for s in (*others, *program.outputs)) else []),
+        Let(OTHER, Array("other")[N] + (OUT_AT if owner is Where.SENDER else X_AT)),
+        *local(others),
+        *titled(program, [(a.target.slot, statement(a)) for a in messages]),
+    ]
+    after = [Let(place(Ref(s.name, i)), Var(f"{s.name}{i}")) for s in own if s.name in outputs for i in range(s.size)]
+    inner = (*local(own), Loop(Axis.EDGES, N, COUNT, tuple(each)), *after)
+    body.append(Loop(Axis.LANES, C, Dim("x", 1), inner))
+    return Function(program.name, program.summary, message_parameters(program), tuple(body), "x", inline=True)
+
+
+def owner_of(program: Program) -> Where:
+    """The side of an edge whose rows a function writes; its loop runs over the atoms of that side."""
+    return Where.RECEIVER if any(s.where is Where.RECEIVER for s in program.outputs) else Where.SENDER
+
+
+def _places(spec: MessageSpec, program: Program) -> Callable[[Ref], Item]:
+    """Where each number of a message stands."""
+    slots, owner = {s.name: s for s in (*program.inputs, *program.outputs)}, owner_of(program)
+    mine, starts = Var("mine"), {"s": 0, "y": spec.l2**2}
+
+    def place(ref: Ref) -> Item:
+        slot = slots.get(ref.slot)
+        if slot is None:  # what all channels share
+            return Array(ref.slot)[ref.index, N]
+        row = mine if slot.where is owner else OTHER
+        if slot.where is Where.SENDER:
+            return Array(slot.name)[row + ref.index, C]
+        if slot.where is Where.RECEIVER:
+            return Array(slot.name)[row + PATHS * ref.index, C]
+        if slot.where is Where.KNOT:
+            thread = (THREAD,) if slot in program.outputs else ()
+            return Array(slot.name)[(*thread, KNOT + ref.index, PATH, C)]
+        if slot in program.outputs:
+            at = ref.index + (starts["y"] + SPLINES if slot.base == "y" else 0)
+            return Array(_sum_array(slot))[FIRST + N, at]
+        return Array(slot.name)[starts[slot.base] + ref.index, N]
+
+    return place

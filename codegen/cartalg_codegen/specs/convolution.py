@@ -1,0 +1,180 @@
+"""The edge convolution: messages of neighbours, summed, paths kept apart."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+from cartalg.symbolic.coupling import paths
+from cartalg.symbolic.irreps import Irrep, Irreps
+from cartalg_codegen.program import Where
+from cartalg_codegen.specs.base import Argument, KernelSpec, Stage, Transforms
+from cartalg_codegen.specs.edge import EdgeSpec
+from cartalg_codegen.specs.harmonics import squared_norm
+from cartalg_codegen.specs.message import MessageSpec
+from cartalg_codegen.specs.rules import orthonormal_squared
+
+#: natural: parity (-1)^l only; full: both parities of every rank.
+Parity = Literal["natural", "full"]
+
+
+def irreps_of(parity: Parity, max_rank: int) -> Irreps:
+    """Irreps to a rank. Raises ValueError for a bad rank or parity."""
+    if parity not in ("natural", "full"):
+        raise ValueError(f"parity must be 'natural' or 'full', got {parity!r}")
+    return Irreps.full(max_rank) if parity == "full" else Irreps.natural(max_rank)
+
+
+class Path(NamedTuple):
+    """One path of a convolution, with its places in the arrays.
+
+    Attributes:
+        left, edge, out: Irreps that are coupled.
+        index: Among all paths; its place in the radial table.
+        left_offset: First component of `left` in x.
+        out_offset, out_stride: First row in out, and the distance of its components.
+        orthonormal_squared: Square of the factor to the orthonormal normalisation.
+        edge_squared_norm: Full contraction of the edge's harmonic with itself.
+    """
+
+    left: Irrep
+    edge: Irrep
+    out: Irrep
+    index: int
+    left_offset: int
+    out_offset: int
+    out_stride: int
+    orthonormal_squared: Fraction
+    edge_squared_norm: Fraction
+
+    @property
+    def message(self) -> MessageSpec:
+        """What the path does on one edge."""
+        return MessageSpec(self.left.l, self.edge.l, self.out.l)
+
+    def __str__(self) -> str:
+        return f"({self.left}, {self.edge}) -> {self.out}"
+
+
+@dataclass(frozen=True)
+class ConvolutionSpec(KernelSpec):
+    """Node features to rank `hidden` x edge harmonics to rank `edge` -> separate paths to rank `edge`.
+
+    Rows of an output irrep with P paths are ordered [component, path], so that the channel mixing that follows is one matrix
+    product over path and channel.
+    """
+
+    kind: ClassVar[str] = "convolution"
+    arguments: ClassVar = (
+        Argument("x", "feature", Where.SENDER),
+        Argument("vectors", "geometry", Where.EDGE, lanes=False),
+        Argument("table", "parameter", Where.KNOT),
+        Argument("out", "out", Where.RECEIVER),
+    )
+    index: ClassVar = {
+        "step": "float",
+        "row_ptr": "Tensor",
+        "sender": "Tensor",
+        "receiver": "Tensor",
+        "col_ptr": "Tensor",
+        "col_edge": "Tensor",
+    }
+    source: ClassVar[str] = "codegen/cartalg_codegen/specs/convolution.py"
+
+    parity: Parity
+    hidden: int
+    edge: int
+
+    def __post_init__(self) -> None:
+        irreps_of(self.parity, max(self.hidden, self.edge))
+
+    @property
+    def name(self) -> str:
+        return f"convolution_{self.parity}_h{self.hidden}_e{self.edge}"
+
+    @classmethod
+    def parse(cls, name: str) -> Self | None:
+        match = re.fullmatch(r"convolution_(natural|full)_h(\d+)_e(\d+)", name)
+        return cls(match[1], int(match[2]), int(match[3])) if match else None  # type: ignore[arg-type]
+
+    @property
+    def rank(self) -> int:
+        return max(self.hidden, self.edge)
+
+    @property
+    def rule(self) -> str:
+        listed = ", ".join(map(str, self.paths))
+        return (
+            "out_i = sum over edges i <- j of w_p(r) C_p x_j T(n), v = r n, paths kept apart   [docs/theory.md, eq. 14]; "
+            f"{len(self.paths)} paths: {listed}"
+        )
+
+    @property
+    def layout(self) -> str:
+        return (
+            f"x [senders, {self.left.dim}, channels], {self.left} -> out [receivers, {self.outputs.dim}, channels], "
+            f"{self.outputs}, rows [component, path]; edges in CSR order"
+        )
+
+    @classmethod
+    def _stage(cls, name: str, reads: tuple[str, ...], writes: tuple[str, ...]) -> Stage:
+        """Gradients run over senders, for what a call writes belongs to one thread."""
+        backward = "g" in reads
+        index = ("step", "col_ptr", "col_edge", "receiver") if backward else ("step", "row_ptr", "sender")
+        scratch: tuple[str, ...] = ()
+        if "d_vectors" in writes:
+            scratch = ("d_edge",)
+        if "t_d_vectors" in writes:
+            scratch = ("d_edge", "t_d_edge")
+        return Stage(name, reads, writes, scratch, index, "col_ptr" if backward else "row_ptr")
+
+    @property
+    def left(self) -> Irreps:
+        """Irreps of the node features."""
+        return irreps_of(self.parity, self.hidden)
+
+    @property
+    def harmonics(self) -> EdgeSpec:
+        """The edge's part of the work."""
+        return EdgeSpec(self.edge)
+
+    @cached_property
+    def paths(self) -> tuple[Path, ...]:
+        """All paths, ordered by output irrep."""
+        outputs = irreps_of(self.parity, self.edge)
+        triples = list(paths(self.left.irreps, Irreps.natural(self.edge).irreps, outputs.irreps))
+        counts = {out: sum(t[2] == out for t in triples) for out in outputs.irreps}
+        starts = dict(zip(counts, Irreps((n, out) for out, n in counts.items()).slices, strict=True))
+        seen, result = dict.fromkeys(counts, 0), []
+        for index, (left, edge, out) in enumerate(triples):
+            place, norm = starts[out].start + seen[out], orthonormal_squared(left.l, edge.l, out.l)
+            at = self.left.slice_of(left).start
+            result.append(Path(left, edge, out, index, at, place, counts[out], norm, squared_norm(edge.l)))
+            seen[out] += 1
+        return tuple(result)
+
+    @property
+    def outputs(self) -> Irreps:
+        """Irreps that paths lead to, each with the number of its paths."""
+        reached = dict.fromkeys(p.out for p in self.paths)
+        return Irreps((sum(p.out == out for p in self.paths), out) for out in reached)
+
+    def transforms(self, argument: str) -> Transforms:
+        return {"x": self.left, "vectors": 1, "table": None, "out": self.outputs}[argument]
+
+    def components(self, argument: str) -> int:
+        return len(self.paths) if argument == "table" else super().components(argument)
+
+    def closed_form(self, inputs: Mapping[str, Sequence[Any]]) -> list[Any]:
+        """The rows of one edge: x of its sender, s and y of the edge, table [knot, path] of its four knots."""
+        rows: list[Any] = [Fraction(0)] * self.outputs.dim
+        for path in self.paths:
+            x = inputs["x"][path.left_offset : path.left_offset + path.left.dim]
+            y = inputs["y"][path.edge.l**2 : (path.edge.l + 1) ** 2]
+            table = [knot[path.index] for knot in inputs["table"]]
+            values = path.message.closed_form({"x": x, "y": y, "s": inputs["s"], "table": table})
+            for k, value in enumerate(values):
+                rows[path.out_offset + k * path.out_stride] = value
+        return rows

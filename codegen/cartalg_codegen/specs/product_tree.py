@@ -1,0 +1,184 @@
+"""Statements of a product basis: pair products once, their weighted sums coupled with the features again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, NamedTuple, Self
+
+from cartalg.symbolic.coupling import paths
+from cartalg.symbolic.irreps import Irrep, Irreps
+from cartalg_codegen.program import Assign, Program, Ref, Slot, Where, live, statement
+from cartalg_codegen.specs.rules import coupling_entries, orthonormal_squared
+
+Terms = list[tuple[Fraction, tuple[Ref, ...]]]
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A weight of the product basis.
+
+    Attributes:
+        order: Number of factors A in all.
+        label: What it multiplies, as a tree of couplings: ((A1o A1o)2e A1o)1o.
+        out: Irrep of that.
+        orthonormal_squared: Square of the factor that makes the couplings of the label orthonormal.
+    """
+
+    order: int
+    label: str
+    out: Irrep
+    orthonormal_squared: Fraction
+
+    @property
+    def is_term(self) -> bool:
+        """Whether it multiplies a term of the output; otherwise a triple inside the trees of order 4."""
+        return self.order < 4 or self.label.startswith("((A A A)")
+
+    def to_json(self) -> dict[str, Any]:
+        """For a manifest."""
+        norm = str(self.orthonormal_squared)
+        return {"order": self.order, "label": self.label, "out": str(self.out), "orthonormal_squared": norm}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """From a manifest."""
+        norm = Fraction(data["orthonormal_squared"])
+        return cls(int(data["order"]), data["label"], Irrep.parse(data["out"]), norm)
+
+
+class Term(NamedTuple):
+    """A product that weights multiply: its irrep, label, squared normalisation and components."""
+
+    irrep: Irrep
+    label: str
+    norm: Fraction
+    refs: list[Ref]
+
+
+class ProductTree:
+    """The program of one product basis and its weights.
+
+    Args:
+        features, outputs, intermediates: Irreps of A, of the result, and of what stands between.
+        correlation: Highest number of factors.
+        ordered: Keep A x B and B x A apart.
+    """
+
+    def __init__(
+        self, features: Irreps, outputs: Irreps, intermediates: Irreps, correlation: int, ordered: bool
+    ) -> None:
+        self.features, self.outputs, self.intermediates = features, outputs, intermediates
+        self.ordered = ordered
+        self.weights: list[Weight] = []
+        self._body: list[Assign] = []
+        self._titles: dict[str, str] = {"out": "sum over weights", "a": "features", "w": "weights"}
+        self._sums: dict[Ref, Terms] = {}
+        self._singles = [
+            Term(irrep, f"A{irrep}", Fraction(1), [Ref("a", i) for i in range(place.start, place.stop)])
+            for irrep, place in zip(features.irreps, features.slices, strict=True)
+        ]
+        self._add(1, self._singles)
+        if correlation >= 2:
+            pairs = self._pairs()
+            self._add(2, pairs)
+            if correlation >= 3:
+                self._triples(pairs)
+            if correlation >= 4:
+                self._quadruples(pairs)
+        final = [statement(ref, self._sums.get(ref, [])) for irrep in outputs.irreps for ref in self._out(irrep)]
+        slots = Slot("a", features.dim), Slot("w", len(self.weights), True, Where.SPECIES)
+        out, summary = (Slot("out", outputs.dim),), f"Product basis to correlation {correlation}."
+        self.program = Program("forward", summary, slots, out, live([*self._body, *final], out), self._titles)
+
+    def _out(self, irrep: Irrep) -> list[Ref]:
+        place = self.outputs.slice_of(irrep)
+        return [Ref("out", i) for i in range(place.start, place.stop)]
+
+    def _add(self, order: int, terms: Sequence[Term]) -> None:
+        """Weighted terms of the output."""
+        for term in terms:
+            if term.irrep in self.outputs:
+                weight = self._weight(order, term.label, term.irrep, term.norm)
+                for target, ref in zip(self._out(term.irrep), term.refs, strict=True):
+                    self._sums.setdefault(target, []).append((Fraction(1), (weight, ref)))
+
+    def _pairs(self) -> list[Term]:
+        """Every nonzero pair product A x A, each unordered pair once."""
+        result: list[Term] = []
+        for i, first in enumerate(self._singles):
+            for second in self._singles[0 if self.ordered else i :]:
+                for left, right, out in paths((first.irrep,), (second.irrep,), self.intermediates.irreps):
+                    if left == right and (left.l + right.l + out.l) % 2:
+                        continue  # A x A is symmetric, a Levi-Civita coupling antisymmetric
+                    label = f"({first.label} {second.label}){out}"
+                    refs = self._named(f"A{left}A{right}_{out}_", label, out)
+                    self._couple(first, second, out, refs)
+                    result.append(Term(out, label, orthonormal_squared(left.l, right.l, out.l), refs))
+        return result
+
+    def _coupled_pairs(self, order: int, pairs: list[Term], targets: Irreps) -> list[tuple[Term, Term, Irrep]]:
+        """(weighted sum of the pairs of one irrep, A, output): each coupling has weights of its own."""
+        mids = [m for m in self.intermediates.irreps if any(p.irrep == m for p in pairs)]
+        found = []
+        for mid, feature, out in paths(tuple(mids), self.features.irreps, targets.irreps):
+            outer = orthonormal_squared(mid.l, feature.l, out.l)
+            members = [p for p in pairs if p.irrep == mid]
+            weights = [
+                self._weight(order, f"({p.label} A{feature}){out}", out, p.norm * outer) for p in members
+            ]
+            what = f"weighted (A A){mid}, to couple with A{feature} to {out}"
+            mixed = self._named(f"mix{order}_{mid}A{feature}_{out}_", what, mid)
+            for m, ref in enumerate(mixed):
+                terms = [(Fraction(1), (w, p.refs[m])) for w, p in zip(weights, members, strict=True)]
+                self._body.append(statement(ref, terms))
+            single = next(s for s in self._singles if s.irrep == feature)
+            found.append((Term(mid, "", Fraction(1), mixed), single, out))
+        return found
+
+    def _triples(self, pairs: list[Term]) -> None:
+        """Order 3, straight into the outputs."""
+        for mixed, feature, out in self._coupled_pairs(3, pairs, self.outputs):
+            self._couple_into(mixed, feature, out)
+
+    def _quadruples(self, pairs: list[Term]) -> None:
+        """Triple products of every intermediate irrep, with weights of their own, coupled with A once more."""
+        found: dict[Irrep, list[list[Ref]]] = {}
+        for mixed, feature, out in self._coupled_pairs(4, pairs, self.intermediates):
+            label = f"(weighted (A A){mixed.irrep} A{feature.irrep}){out}"
+            refs = self._named(f"AA{mixed.irrep}A{feature.irrep}_{out}_", label, out)
+            self._couple(mixed, feature, out, refs)
+            found.setdefault(out, []).append(refs)
+        triples = {}
+        for irrep, members in found.items():
+            refs = self._named(f"AAA_{irrep}_", f"(A A A){irrep}", irrep)
+            for k, ref in enumerate(refs):
+                self._body.append(statement(ref, [(Fraction(1), (m[k],)) for m in members]))
+            triples[irrep] = refs
+        for mid, feature, out in paths(tuple(triples), self.features.irreps, self.outputs.irreps):
+            label = f"((A A A){mid} A{feature}){out}"
+            weight = self._weight(4, label, out, orthonormal_squared(mid.l, feature.l, out.l))
+            mixed = self._named(f"mixAAA_{mid}A{feature}_{out}_", f"weighted (A A A){mid}, to couple with A{feature} to {out}", mid)
+            for ref, triple in zip(mixed, triples[mid], strict=True):
+                self._body.append(statement(ref, [(Fraction(1), (weight, triple))]))
+            single = next(s for s in self._singles if s.irrep == feature)
+            self._couple_into(Term(mid, label, Fraction(1), mixed), single, out)
+
+    def _weight(self, order: int, label: str, out: Irrep, norm: Fraction) -> Ref:
+        self.weights.append(Weight(order, label, out, norm))
+        return Ref("w", len(self.weights) - 1)
+
+    def _named(self, name: str, title: str, irrep: Irrep) -> list[Ref]:
+        """Components of an intermediate that has a name and says what it is."""
+        self._titles[name] = title
+        return [Ref(name, k) for k in range(irrep.dim)]
+
+    def _couple(self, left: Term, right: Term, out: Irrep, targets: list[Ref]) -> None:
+        terms: list[Terms] = [[] for _ in targets]
+        for k, a, b, c in coupling_entries(left.irrep.l, right.irrep.l, out.l):
+            terms[k].append((c, (left.refs[a], right.refs[b])))
+        self._body += [statement(ref, t) for ref, t in zip(targets, terms, strict=True)]
+
+    def _couple_into(self, left: Term, right: Term, out: Irrep) -> None:
+        targets = self._out(out)
+        for k, a, b, c in coupling_entries(left.irrep.l, right.irrep.l, out.l):
+            self._sums.setdefault(targets[k], []).append((c, (left.refs[a], right.refs[b])))
