@@ -5,20 +5,21 @@ from cartalg.extras import require
 
 require("torch", "cartalg.ops")
 
-from cartalg.ops import operators as operators
+from cartalg.ops.calls import bind
 from cartalg.ops.edges import Edges
-from cartalg.ops.functional import convolution, convolution_of_weights, couple, harmonics, product
-from cartalg.ops.kernels import Backend, KernelNotFound, KernelSet, open_kernels
+from cartalg.ops.functions import convolution, convolution_of_weights, couple, evaluate, harmonics, product
+from cartalg.ops.kernel_sets import KernelNotFound, KernelSet, open_kernels
 from cartalg.ops.tensors import pack, unpack
 
 __all__ = [
-    "Backend",
     "Edges",
     "KernelNotFound",
     "KernelSet",
+    "bind",
     "convolution",
     "convolution_of_weights",
     "couple",
+    "evaluate",
     "harmonics",
     "open_kernels",
     "pack",

@@ -24,6 +24,12 @@ class Edges:
     col_ptr: Tensor
     col_edge: Tensor
 
+    @property
+    def index(self) -> dict[str, Tensor]:
+        """The arrays by the names that kernels give them, in the order of an operator's arguments."""
+        names = ("row_ptr", "sender", "receiver", "col_ptr", "col_edge")
+        return {name: getattr(self, name) for name in names}
+
     @classmethod
     def build(cls, sender: Tensor, receiver: Tensor, n_senders: int, n_receivers: int) -> "Edges":
         """Index edges that are already sorted by receiver.

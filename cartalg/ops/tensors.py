@@ -2,10 +2,9 @@
 
 from torch import Tensor
 
-from cartalg.ops.functional import check, resolve
-from cartalg.ops.kernels import Backend, KernelSet, open_kernels
-from cartalg.ops.operators import TENSORS, apply
-from cartalg_codegen.names import tensor_kernel_name
+from cartalg.ops.functions import check, evaluate
+from cartalg.ops.kernel_sets import KernelSet, open_kernels
+from cartalg_codegen.specs import PackSpec, UnpackSpec
 
 
 def pack(tensor: Tensor, formula: str, *, backend: str = "auto", kernels: KernelSet | None = None) -> Tensor:
@@ -23,11 +22,12 @@ def pack(tensor: Tensor, formula: str, *, backend: str = "auto", kernels: Kernel
         KernelNotFound: If the set has no kernel for this formula.
     Source: docs/theory.md, eqs. 34-36.
     """
-    order = len(formula.partition("=")[0])
+    spec = PackSpec(formula)
+    order = spec.order
     if tensor.ndim != order + 2 or set(tensor.shape[1:-1]) != {3}:
         shape = ", ".join(["n", *["3"] * order, "channels"])
         raise ValueError(f"pack: tensors {formula} must have shape [{shape}], got {list(tensor.shape)}")
-    return _run("pack", tensor.reshape(tensor.shape[0], 3**order, tensor.shape[-1]), formula, backend, kernels)
+    return _run(spec, tensor.reshape(tensor.shape[0], 3**order, tensor.shape[-1]), backend, kernels)
 
 
 def unpack(packed: Tensor, formula: str, *, backend: str = "auto", kernels: KernelSet | None = None) -> Tensor:
@@ -43,18 +43,15 @@ def unpack(packed: Tensor, formula: str, *, backend: str = "auto", kernels: Kern
         KernelNotFound: If the set has no kernel for this formula.
     Source: docs/theory.md, eq. 34.
     """
-    order = len(formula.partition("=")[0])
-    flat = _run("unpack", packed, formula, backend, kernels)
-    return flat.reshape(flat.shape[0], *[3] * order, flat.shape[-1])
+    spec = UnpackSpec(formula)
+    flat = _run(spec, packed, backend, kernels)
+    return flat.reshape(flat.shape[0], *[3] * spec.order, flat.shape[-1])
 
 
-def _run(kind: str, tensor: Tensor, formula: str, backend: str, kernels: KernelSet | None) -> Tensor:
-    check(kind, {"tensor": (tensor, 3)})
-    kernels = kernels or open_kernels()
-    name = tensor_kernel_name(kind, formula)
-    size = kernels.facts(name)["sizes"][0]
+def _run(spec: PackSpec | UnpackSpec, tensor: Tensor, backend: str, kernels: KernelSet | None) -> Tensor:
+    check(spec.kind, {"tensor": (tensor, 3)})
+    spec = (kernels or open_kernels()).get(spec)
+    size = spec.components("t")
     if tensor.shape[1] != size:
-        raise ValueError(f"{kind}: {formula} has {size} components, got shape {list(tensor.shape)}")
-    if resolve(backend, tensor) is Backend.NUMBA:
-        return apply(TENSORS, "forward", str(kernels.folder), name, tensor.contiguous())
-    return kernels.module(name, Backend.TORCH).forward(tensor)
+        raise ValueError(f"{spec.kind}: {spec.symmetry} has {size} components, got shape {list(tensor.shape)}")
+    return evaluate(spec, tensor, backend=backend, kernels=kernels)

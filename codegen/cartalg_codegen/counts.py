@@ -1,4 +1,4 @@
-"""Multiply-adds of one edge and channel in the edge convolution, beside the ways that other codes contract.
+"""Operations: of emitted functions, counted on their loops, and of the edge convolution beside the ways that other codes contract.
 
 The convolution contracts couplings with the edge's harmonics first, once for all channels, into matrices of which it
 keeps each distinct entry once; what is left for a channel is one multiply-add for each nonzero matrix entry. Counted
@@ -6,9 +6,34 @@ beside it: one for each nonzero Clebsch-Gordan coefficient between real spherica
 Cartesian tensors of 3^l components over shared indices.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
-from cartalg_codegen.forms import SPLINES, Convolution
+from cartalg_codegen.lowering import lower
+from cartalg_codegen.specs import ConvolutionSpec, KernelSpec, parse
+from cartalg_codegen.specs.edge import SPLINES
+from cartalg_codegen.tree import Function, Invoke, counted, walk
+
+
+def operations(spec: KernelSpec) -> dict[str, int]:
+    """Multiplications and additions of each emitted function, by what repeats them: ``"forward, per row and channel"``.
+
+    What it calls is included. Address arithmetic and the bookkeeping of edges are not counted.
+    """
+    module = lower(spec)
+    callees = {i.alias: _function(parse(i.module), i.function) for i in module.imports}
+    found = {}
+    for function in module.functions:
+        total = Counter(counted(function))
+        for node, _ in walk(function.body):
+            if isinstance(node, Invoke):
+                total.update(counted(callees[node.function]))
+        found.update({f"{function.name}, per {axis}": number for axis, number in sorted(total.items())})
+    return found
+
+
+def _function(spec: KernelSpec, name: str) -> Function:
+    return next(f for f in lower(spec).functions if f.name == name)
 
 
 @dataclass(frozen=True)
@@ -18,7 +43,7 @@ class Counts:
     Attributes:
         paths: Number of paths.
         ours: Nonzero matrix entries.
-        shared: Distinct matrix entries, made once an edge.
+        shared: Distinct matrix entries of each path, made once an edge.
         sparse: Nonzero real Clebsch-Gordan coefficients.
         dense: Contraction of 3^l components.
         radial: Interpolating and applying the radial weights, in ours.
@@ -47,15 +72,15 @@ def clebsch_gordan_entries(l1: int, l2: int, l3: int) -> int:
     return count
 
 
-def counts(convolution: Convolution) -> Counts:
+def counts(convolution: ConvolutionSpec) -> Counts:
     """Counts of one convolution."""
-    ours = sparse = dense = radial = 0
-    for p in convolution.paths:
-        l1, l2, l3 = p.left[0], p.edge[0], p.out[0]
-        program = convolution.message(p)
+    ours = shared = sparse = dense = radial = 0
+    for path in convolution.paths:
+        l1, l2, l3 = path.message.ranks
+        program = path.message.forward()
         ours += sum(len(a.terms) for a in program.body if a.target.slot == "out")
+        shared += len(program.uniform)
         radial += SPLINES + 2 * l1 + 1
         sparse += clebsch_gordan_entries(l1, l2, l3)
         dense += 3 ** (l1 + l2 - (l1 + l2 - l3) // 2)
-    shared = len(convolution.matrices().body)
     return Counts(len(convolution.paths), ours, shared, sparse, dense, radial)

@@ -64,7 +64,7 @@ def gradient(
         backward += [statement(adjoint(r), contributions.get(r, [])) for r in refs]
     body = live(propagate_zeros([*forward, *backward], outputs), outputs)
     cotangents = tuple(replace(s, name="g") if s.name == "out" else s.derived("d_") for s in program.outputs)
-    titles = {**program.titles, **{f"d_{slot}": f"gradient to {title}" for slot, title in program.titles.items()}}
+    titles = {**program.titles, **{f"d_{slot}": "gradients" for slot in program.titles}}
     return Program(name, summary, (*program.inputs, *cotangents), outputs, body, titles)
 
 

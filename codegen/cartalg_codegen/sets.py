@@ -1,150 +1,79 @@
-"""Which kernels a kernel set holds, and the names under which the library asks for them."""
+"""Which kernels a kernel set holds."""
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Self
 
-from cartalg.symbolic.coupling import irreps_up_to
-from cartalg.symbolic.irreps import Irrep
 from cartalg.symbolic.polynomials import check_rank
-from cartalg_codegen import tensors
-from cartalg_codegen.forms import Convolution, Product
+from cartalg_codegen.specs import (
+    ConvolutionSpec,
+    CouplingSpec,
+    HarmonicsSpec,
+    KernelSpec,
+    LinearSpec,
+    PackSpec,
+    ProductSpec,
+    UnpackSpec,
+    parse,
+)
 
-#: even: natural parity only; full: both parities of every rank.
-Parity = Literal["even", "full"]
-#: limited: intermediates are the features' own irreps (the paper's symmetric product); complete: all that the features
-#: can reach; ordered: limited, with weights of their own for A x B and B x A (the paper's full product).
-Basis = Literal["limited", "complete", "ordered"]
-
-
-def harmonics_name(max_rank: int) -> str:
-    """File name of the Cartesian harmonics to `max_rank`."""
-    return f"harmonics_l{max_rank}"
-
-
-def coupling_name(l1: int, l2: int, l3: int) -> str:
-    """File name of one pair coupling."""
-    return f"coupling_{l1}_{l2}_{l3}"
-
-
-def convolution_name(parity: Parity, hidden: int, edge: int) -> str:
-    """File name of an edge convolution of features to rank `hidden` with harmonics to rank `edge`."""
-    return f"convolution_{parity}_h{hidden}_e{edge}"
-
-
-def product_name(parity: Parity, basis: Basis, features: int, outputs: int, correlation: int) -> str:
-    """File name of a product basis."""
-    return f"product_{parity}_{basis}_a{features}_o{outputs}_n{correlation}"
-
-
-def convolution(parity: Parity, hidden: int, edge: int) -> Convolution:
-    """The convolution behind `convolution_name`: its outputs reach rank `edge`."""
-    full = parity == "full"
-    return Convolution(irreps_up_to(hidden, full), edge, irreps_up_to(edge, full))
-
-
-def product(parity: Parity, basis: Basis, features: int, outputs: int, correlation: int) -> Product:
-    """The product behind `product_name`."""
-    full = parity == "full"
-    return Product(
-        irreps_up_to(features, full), irreps_up_to(outputs, full), correlation, basis == "complete", basis == "ordered"
-    )
+#: Vector, matrices, dipole derivatives and piezoelectricity, hyperpolarizability, elasticity: in every kernel set.
+SYMMETRIES = ("i", "ij", "ij=ji", "ij=-ji", "ijk", "ijk=ikj", "ijk=jik=ikj", "ijkl=jikl=klij")
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Everything a kernel set of one maximum rank holds; `also` names convolutions and products beyond the usual."""
+class Set:
+    """Everything that a kernel set of one maximum rank holds.
+
+    Attributes:
+        max_rank: Highest rank of any tensor, at least 1.
+        also: Names of kernels beyond the usual.
+        only: Names of the kernels to hold and no others, with the parts that they import; by default all.
+    """
 
     max_rank: int
     also: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if check_rank(self.max_rank, "max_rank") < 1:
             raise ValueError("max_rank must be at least 1")
-        for name in self.also:
-            self._parse(name)
+        for name in (*self.also, *self.only):
+            rank = parse(name).rank
+            if rank > self.max_rank:
+                raise ValueError(f"{name} needs rank {rank}; raise max_rank, which is {self.max_rank}")
 
-    def _parse(self, name: str) -> tuple[Any, ...]:
-        """The parameters that a kernel name stands for. Raises ValueError for a name that no kernel can have."""
-        if (tensor := tensors.named_formula(name)) is not None:
-            return tensor
-        match = re.fullmatch(r"convolution_(even|full)_h(\d+)_e(\d+)", name)
-        if match is None:
-            match = re.fullmatch(r"product_(even|full)_(limited|complete|ordered)_a(\d+)_o(\d+)_n([1-4])", name)
-        if match is None:
-            raise ValueError(
-                f"no kernel can be named {name!r}; names are convolution_<even|full>_h<rank>_e<rank> and "
-                "product_<even|full>_<limited|complete|ordered>_a<rank>_o<rank>_n<1..4>, pack_<formula> and "
-                "unpack_<formula> with an index formula like ij_ji (ij=ji) or ij_Mji (ij=-ji)"
-            )
-        values = tuple(int(v) if v.isdigit() else v for v in match.groups())
-        ranks = [v for v in values if isinstance(v, int)][:2]
-        if max(ranks) > self.max_rank:
-            raise ValueError(f"{name} needs rank {max(ranks)}; raise max_rank, which is {self.max_rank}")
-        return values
+    def to_json(self) -> dict[str, Any]:
+        """For a manifest."""
+        return {"max_rank": self.max_rank, "also": sorted(set(self.also)), "only": sorted(set(self.only))}
 
-    def _others(self, kind: str, usual: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-        named = [self._parse(n) for n in sorted(set(self.also)) if n.startswith(f"{kind}_")]
-        return [n for n in named if n not in usual]
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """From a manifest."""
+        return cls(data["max_rank"], tuple(data["also"]), tuple(data["only"]))
 
-    @property
-    def ranks(self) -> tuple[int, ...]:
-        """0..max_rank."""
-        return tuple(range(self.max_rank + 1))
+    def specs(self) -> tuple[KernelSpec, ...]:
+        """Every kernel, each once, parts before what imports them."""
+        named = [parse(name) for name in sorted({*self.only} or {*self.also})]
+        wanted = named if self.only else [*self.usual(), *named]
+        return tuple(dict.fromkeys(part for spec in wanted for part in (*spec.parts, spec)))
 
-    def harmonics(self) -> range:
-        """Maximum ranks of the harmonics: they are small, so to rank 6 in every set."""
-        return range(1, max(self.max_rank, 6) + 1)
-
-    def couplings(self) -> Iterator[tuple[int, int, int]]:
-        """Every (l1, l2, l3) within the maximum rank that the triangle rule allows."""
-        for l1 in self.ranks:
-            for l2 in self.ranks:
-                for l3 in range(abs(l1 - l2), min(l1 + l2, self.max_rank) + 1):
-                    yield l1, l2, l3
-
-    def convolutions(self) -> list[tuple[Any, ...]]:
-        """(parity, hidden, edge) of every convolution."""
-        usual = list(self._usual_convolutions())
-        return usual + self._others("convolution", usual)
-
-    def products(self) -> list[tuple[Any, ...]]:
-        """(parity, basis, features, outputs, correlation) of every product."""
-        usual = list(self._usual_products())
-        return usual + self._others("product", usual)
-
-    def tensors(self) -> list[tuple[Any, ...]]:
-        """(pack or unpack, index formula) of every tensor kernel; whatever the maximum rank."""
-        usual = [(kind, formula) for formula in tensors.USUAL for kind in ("pack", "unpack")]
-        named = [tensors.named_formula(name) for name in sorted(set(self.also))]
-        return usual + [n for n in named if n is not None and n not in usual]
-
-    def _usual_convolutions(self) -> Iterator[tuple[Any, ...]]:
-        """Natural parity: every hidden <= edge rank. Both parities: hidden rank 1 and 2."""
-        for edge in self.ranks[1:]:
-            for hidden in range(edge + 1):
-                yield "even", hidden, edge
-            for hidden in range(1, min(edge, 2) + 1):
-                yield "full", hidden, edge
-
-    def _usual_products(self) -> Iterator[tuple[Any, ...]]:
-        """Natural parity: correlation 1-3 at every rank, 4 to rank 2; complete, both parities to 2; ordered to 3."""
-        for features in self.ranks[1:]:
+    def usual(self) -> Iterator[KernelSpec]:
+        """What models and networks of this rank use most."""
+        ranks = range(self.max_rank + 1)
+        yield from (HarmonicsSpec(rank) for rank in range(1, max(self.max_rank, 6) + 1))  # small
+        yield from (
+            CouplingSpec(l1, l2, l3)
+            for l1 in ranks
+            for l2 in ranks
+            for l3 in range(abs(l1 - l2), min(l1 + l2, self.max_rank) + 1)
+        )
+        yield LinearSpec()
+        for edge in ranks[1:]:
+            yield from (ConvolutionSpec("natural", hidden, edge) for hidden in range(edge + 1))
+        for symmetry in SYMMETRIES:
+            yield PackSpec(symmetry)
+            yield UnpackSpec(symmetry)
+        for features in ranks[1:]:
             for outputs in range(min(features, 2) + 1):
-                for correlation in (1, 2, 3):
-                    yield "even", "limited", features, outputs, correlation
-                if features <= 3:
-                    yield "even", "ordered", features, outputs, 3
-            if features <= 2:
-                for outputs in (0, 1):
-                    yield "even", "limited", features, outputs, 4
-                    yield "even", "complete", features, outputs, 2
-                    yield "even", "complete", features, outputs, 3
-                    for correlation in (1, 2, 3) if features == 1 else (1, 2):
-                        yield "full", "limited", features, outputs, correlation
-
-
-def layout(irreps: tuple[Irrep, ...]) -> list[list[int]]:
-    """Irreps as JSON: [[l, p], ..]."""
-    return [list(irrep) for irrep in irreps]
+                yield from (ProductSpec("natural", "limited", features, outputs, n) for n in (1, 2, 3))

@@ -161,6 +161,13 @@ class Let(Node):
 
 
 @dataclass(frozen=True)
+class Loads(Node):
+    """Local variables set to elements of arrays."""
+
+    items: tuple[tuple[Var, Item], ...]
+
+
+@dataclass(frozen=True)
 class Scratch(Node):
     """A new array of numbers (``real``), or of integers."""
 
@@ -220,7 +227,6 @@ class Function:
 
     Attributes:
         precision: The array whose precision constants take.
-        lane_arrays: Arrays whose last axis is channels.
         inline: Made a part of whatever calls it.
     """
 
@@ -263,15 +269,12 @@ def walk(nodes: tuple[Node, ...], axes: tuple[Axis, ...] = ()) -> Iterator[tuple
             yield from walk(node.body, axes)
 
 
-def operations(function: Function) -> dict[str, int]:
-    """Multiplications and additions of the sums in a function, by the innermost axis that repeats them."""
+def counted(function: Function) -> dict[str, int]:
+    """Multiplications and additions of the sums in a function, by what repeats them: ``"edge"``, ``"row and channel"``."""
     counts: dict[str, int] = {}
     for node, axes in walk(function.body):
         if isinstance(node, Let) and isinstance(node.value, Sum):
-            lanes, axis = Axis.LANES in axes, next((a for a in reversed(axes) if a is not Axis.LANES), Axis.ROWS)
-            key = f"{axis} and channel" if lanes else str(axis)
+            axis = next((a for a in reversed(axes) if a is not Axis.LANES), Axis.ROWS)
+            key = str(axis).removesuffix("s") + (" and channel" if Axis.LANES in axes else "")
             counts[key] = counts.get(key, 0) + count_operations(node.value.terms) + (node.add and bool(node.value.terms))
     return {key: count for key, count in counts.items() if count}
-
-
-ZERO = Sum((Term(Fraction(0), ()),))

@@ -1,10 +1,13 @@
 """From a specification to loops: what backends print whose kernels are loops over rows, atoms, edges and channels."""
 
+from functools import lru_cache
+
 from cartalg_codegen.lowering import convolution, edges, linear, rows
 from cartalg_codegen.specs import ConvolutionSpec, EdgeSpec, KernelSpec, LinearSpec, MessageSpec, RowSpec
 from cartalg_codegen.tree import Module
 
 
+@lru_cache(maxsize=512)
 def lower(spec: KernelSpec) -> Module:
     """The functions of a kernel. Raises TypeError for a kind of kernel that has no loops yet."""
     match spec:

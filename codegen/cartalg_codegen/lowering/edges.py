@@ -11,7 +11,7 @@ from cartalg_codegen.lowering.rows import titled
 from cartalg_codegen.program import Assign, Program, Ref, Slot, Where
 from cartalg_codegen.specs.edge import SPLINES, EdgeSpec
 from cartalg_codegen.specs.message import MessageSpec
-from cartalg_codegen.tree import Array, Axis, Dim, Expr, Function, Item, Let, Loop, Module, Node, Sum, Var, names
+from cartalg_codegen.tree import Array, Axis, Dim, Expr, Function, Item, Let, Loads, Loop, Module, Node, Sum, Var, names
 
 #: Edges of one atom that are treated together. Fewer load the atom's rows more often, more overflow the L1 cache.
 CHUNK = 16
@@ -85,8 +85,9 @@ def _message_function(spec: MessageSpec, program: Program) -> Function:
         return place(ref) if uniform else Var(str(ref))
 
     def local(slots: list[Slot]) -> list[Node]:
-        refs = [Ref(s.name, i) for s in slots for i in range(s.size)]
-        return [Let(Var(str(r)), place(r)) for r in refs if r in program.read or r.slot in outputs]
+        refs = [[Ref(s.name, i) for i in range(s.size)] for s in slots]
+        used = [[r for r in of_slot if r in program.read or r.slot in outputs] for of_slot in refs]
+        return [Loads(tuple((Var(str(r)), place(r)) for r in of_slot)) for of_slot in used if of_slot]
 
     def statement(assign: Assign) -> Let:
         slot = outputs.get(assign.target.slot)
@@ -113,7 +114,7 @@ def _message_function(spec: MessageSpec, program: Program) -> Function:
     after = [Let(place(Ref(s.name, i)), Var(f"{s.name}{i}")) for s in own if s.name in outputs for i in range(s.size)]
     inner = (*local(own), Loop(Axis.EDGES, N, COUNT, tuple(each)), *after)
     body.append(Loop(Axis.LANES, C, Dim("x", 1), inner))
-    return Function(program.name, program.summary, message_parameters(program), tuple(body), "x", inline=True)
+    return Function(program.name, program.summary, message_parameters(program), tuple(body), "s", inline=True)
 
 
 def owner_of(program: Program) -> Where:

@@ -4,9 +4,11 @@ Arrays are [row, component, channel], or [row, component] without channels. A pa
 rows; its gradient is [thread, species, component, channel], added to. No two arguments of a call may overlap in memory.
 """
 
+from collections.abc import Callable
+
 from cartalg_codegen.program import Assign, Program, Ref, Slot, Where
 from cartalg_codegen.specs.base import RowSpec
-from cartalg_codegen.tree import Array, Axis, Dim, Function, Item, Let, Loop, Module, Node, Section, Sum, Var
+from cartalg_codegen.tree import Array, Axis, Dim, Function, Item, Let, Loads, Loop, Module, Node, Section, Sum, Var
 
 N, C, SPECIES = Var("n"), Var("c"), Var("z")
 
@@ -45,10 +47,14 @@ def place(slot: Slot, component: int) -> Item:
     return Array(slot.name)[(N, component, C) if slot.lane else (N, component)]
 
 
-def loads(program: Program, wanted) -> list[Node]:  # type: ignore[no-untyped-def]
+def loads(program: Program, wanted: Callable[[Slot], bool]) -> list[Node]:
     """Components of input slots that are read, as local variables."""
-    refs = [(s, i) for s in program.inputs if wanted(s) for i in range(s.size)]
-    return [Let(Var(str(Ref(s.name, i))), place(s, i)) for s, i in refs if Ref(s.name, i) in program.read]
+    found = []
+    for slot in program.inputs:
+        refs = [Ref(slot.name, i) for i in range(slot.size) if wanted(slot)]
+        items = tuple((Var(str(ref)), place(slot, ref.index)) for ref in refs if ref in program.read)
+        found += [Loads(items)] if items else []
+    return found
 
 
 def statements(program: Program, body: tuple[Assign, ...]) -> list[Node]:

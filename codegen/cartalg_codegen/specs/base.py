@@ -7,7 +7,7 @@ are slow to derive are kept in the manifest of a kernel set, from which `KernelS
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar, Literal, Self
 
 from cartalg.symbolic.irreps import Irreps
@@ -22,12 +22,16 @@ Transforms = Irreps | int | None
 
 @dataclass(frozen=True)
 class Argument:
-    """An array that a kernel reads or writes: [rows, components, channels], without channels if it has no lanes."""
+    """An array that a kernel reads or writes: [rows, components, channels], without channels if it has no lanes.
+
+    `flat`: emitted functions that loop take it as [rows x components, channels].
+    """
 
     name: str
     role: Role
     where: Where = Where.ROW
     lanes: bool = True
+    flat: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ class KernelSpec(ABC):
     index: ClassVar[Mapping[str, str]] = {}
     #: Attributes that the manifest keeps, for they are slow to derive.
     kept: ClassVar[tuple[str, ...]] = ()
+    #: Called by other kernels alone, which import its functions.
+    part: ClassVar[bool] = False
     #: Where the rule stands.
     source: ClassVar[str]
 
@@ -125,6 +131,14 @@ class KernelSpec(ABC):
         return next(iter(cls.named("parameter")), None)
 
     @classmethod
+    @cache
+    def roles(cls, stage: str) -> dict[str, Argument]:
+        """The argument that each array of a stage belongs to, scratch aside, in order."""
+        about = cls.stages()[stage]
+        return {name: cls.argument(name) for name in (*about.reads, *about.writes)}
+
+    @classmethod
+    @cache
     def stages(cls) -> dict[str, Stage]:
         """The functions of an emitted file, by name."""
         moving, parameter = cls.named("feature", "geometry"), cls.parameter()
@@ -143,6 +157,11 @@ class KernelSpec(ABC):
     def _stage(cls, name: str, reads: tuple[str, ...], writes: tuple[str, ...]) -> Stage:
         return Stage(name, reads, writes, index=tuple(cls.index))
 
+    @property
+    def parts(self) -> tuple["KernelSpec", ...]:
+        """Kernels whose functions its file imports."""
+        return ()
+
     @abstractmethod
     def transforms(self, argument: str) -> Transforms:
         """How an argument transforms under O(3)."""
@@ -153,6 +172,10 @@ class KernelSpec(ABC):
         if how is None:
             raise ValueError(f"{self.name}: the components of {argument} follow from no representation")
         return 3**how if isinstance(how, int) else how.dim
+
+    def scratch_size(self, array: str) -> int:
+        """Numbers of a scratch array for each row that a thread treats at once."""
+        raise ValueError(f"{self.name} needs no scratch array {array}")
 
     @abstractmethod
     def closed_form(self, inputs: Mapping[str, Sequence[Any]]) -> list[Any]:

@@ -68,10 +68,10 @@ class ConvolutionSpec(KernelSpec):
 
     kind: ClassVar[str] = "convolution"
     arguments: ClassVar = (
-        Argument("x", "feature", Where.SENDER),
+        Argument("x", "feature", Where.SENDER, flat=True),
         Argument("vectors", "geometry", Where.EDGE, lanes=False),
         Argument("table", "parameter", Where.KNOT),
-        Argument("out", "out", Where.RECEIVER),
+        Argument("out", "out", Where.RECEIVER, flat=True),
     )
     index: ClassVar = {
         "step": "float",
@@ -140,6 +140,10 @@ class ConvolutionSpec(KernelSpec):
         """The edge's part of the work."""
         return EdgeSpec(self.edge)
 
+    @property
+    def parts(self) -> tuple[KernelSpec, ...]:
+        return (self.harmonics, *dict.fromkeys(p.message for p in self.paths))
+
     @cached_property
     def paths(self) -> tuple[Path, ...]:
         """All paths, ordered by output irrep."""
@@ -166,6 +170,10 @@ class ConvolutionSpec(KernelSpec):
 
     def components(self, argument: str) -> int:
         return len(self.paths) if argument == "table" else super().components(argument)
+
+    def scratch_size(self, array: str) -> int:
+        """Gradients to splines and harmonics of an edge."""
+        return sum(self.harmonics.components(name) for name in ("s", "y"))
 
     def closed_form(self, inputs: Mapping[str, Sequence[Any]]) -> list[Any]:
         """The rows of one edge: x of its sender, s and y of the edge, table [knot, path] of its four knots."""

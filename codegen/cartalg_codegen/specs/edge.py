@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar, Self
 
 from cartalg.symbolic.irreps import Irreps
@@ -42,6 +42,7 @@ class EdgeSpec(KernelSpec):
         Argument("s", "out", Where.EDGE, lanes=False),
         Argument("y", "out", Where.EDGE, lanes=False),
     )
+    part: ClassVar[bool] = True
     source: ClassVar[str] = "codegen/cartalg_codegen/specs/edge.py"
 
     edge: int
@@ -68,6 +69,7 @@ class EdgeSpec(KernelSpec):
         return f"v [3, edges] -> s [{SPLINES}, edges], y [{self.components('y')}, edges], {self.transforms('y')}"
 
     @classmethod
+    @cache
     def stages(cls) -> dict[str, Stage]:
         read = ("v", "inverse", "below", "per_knot")
         return {

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from typing import Any, ClassVar, Self
 
 from cartalg_codegen.specs.base import Argument, KernelSpec, Stage, Transforms
@@ -17,7 +18,7 @@ class LinearSpec(KernelSpec):
     """out[n, o + k] = sum_q x[n, a + k s + q] weight[w + q] for each line of a layout."""
 
     kind: ClassVar[str] = "linear"
-    arguments: ClassVar = (Argument("x", "feature", lanes=False), Argument("weight", "parameter"), Argument("out", "out"))
+    arguments: ClassVar = (Argument("x", "feature", lanes=False), Argument("weight", "parameter"), Argument("out", "out", flat=True))
     source: ClassVar[str] = "codegen/cartalg_codegen/lowering/linear.py"
 
     @property
@@ -44,6 +45,7 @@ class LinearSpec(KernelSpec):
         )
 
     @classmethod
+    @cache
     def stages(cls) -> dict[str, Stage]:
         return {"forward": Stage("forward", ("x", "weight"), ("out",), index=("layout",))}
 

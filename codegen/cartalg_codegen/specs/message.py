@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar, Self
 
 from cartalg.symbolic.coupling import coupling
@@ -31,6 +31,7 @@ class MessageSpec(KernelSpec):
         Argument("table", "parameter", Where.KNOT),
         Argument("out", "out", Where.RECEIVER),
     )
+    part: ClassVar[bool] = True
     source: ClassVar[str] = "codegen/cartalg_codegen/specs/message.py"
 
     l1: int
@@ -71,6 +72,7 @@ class MessageSpec(KernelSpec):
         return f"x {x} rows from x_at, y {y} rows from {self.l2**2}, out {out} rows from out_at, `paths` apart"
 
     @classmethod
+    @cache
     def stages(cls) -> dict[str, Stage]:
         moving = ("t_x", "t_s", "t_y")
         read = ("x", "s", "y", "table")

@@ -28,7 +28,7 @@ class _TensorSpec(RowSpec):
 
     arguments: ClassVar = (Argument("t", "feature"), Argument("out", "out"))
     source: ClassVar[str] = "cartalg/symbolic/reducible.py"
-    kept: ClassVar = ("parts",)
+    kept: ClassVar = ("irreps",)
 
     symmetry: str
 
@@ -56,12 +56,12 @@ class _TensorSpec(RowSpec):
         return decompose(self.symmetry)
 
     @cached_property
-    def parts(self) -> Irreps:
+    def irreps(self) -> Irreps:
         """The irreducible parts, in order."""
         return Irreps(Irrep(rank, parity) for rank, parity in self.decomposition.irreps)
 
     def _encode(self, name: str) -> Any:
-        return str(self.parts)
+        return str(self.irreps)
 
     @classmethod
     def _decode(cls, name: str, value: Any) -> Any:
@@ -69,7 +69,7 @@ class _TensorSpec(RowSpec):
 
     @property
     def layout(self) -> str:
-        full, packed = f"[n, 3^{self.order}, channels], row-major", f"[n, {self.parts.dim}, channels], parts {self.parts}"
+        full, packed = f"[n, 3^{self.order}, channels], row-major", f"[n, {self.irreps.dim}, channels], parts {self.irreps}"
         return f"t {full} -> out {packed}" if self.transforms("t") == self.order else f"t {packed} -> out {full}"
 
     def forward(self) -> Program:
@@ -93,7 +93,7 @@ class PackSpec(_TensorSpec):
         return f"parts of T, {self.symmetry}   [docs/theory.md, eqs. 34-36]"
 
     def transforms(self, argument: str) -> Transforms:
-        return self.order if argument == "t" else self.parts
+        return self.order if argument == "t" else self.irreps
 
     def _matrix(self) -> sp.Matrix:
         return self.decomposition.packing
@@ -110,7 +110,7 @@ class UnpackSpec(_TensorSpec):
         return f"T from its parts, {self.symmetry}   [docs/theory.md, eqs. 34-36]"
 
     def transforms(self, argument: str) -> Transforms:
-        return self.parts if argument == "t" else self.order
+        return self.irreps if argument == "t" else self.order
 
     def _matrix(self) -> sp.Matrix:
         return self.decomposition.unpacking

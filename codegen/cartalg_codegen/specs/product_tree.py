@@ -55,6 +55,11 @@ class Term(NamedTuple):
     refs: list[Ref]
 
 
+def short(irrep: Irrep) -> str:
+    """An irrep in the name of a variable: its rank, x behind it if it is axial."""
+    return f"{irrep.l}{'x' if irrep.axial else ''}"
+
+
 class ProductTree:
     """The program of one product basis and its weights.
 
@@ -111,7 +116,7 @@ class ProductTree:
                     if left == right and (left.l + right.l + out.l) % 2:
                         continue  # A x A is symmetric, a Levi-Civita coupling antisymmetric
                     label = f"({first.label} {second.label}){out}"
-                    refs = self._named(f"A{left}A{right}_{out}_", label, out)
+                    refs = self._named(f"A{short(left)}A{short(right)}_{short(out)}_", label, out)
                     self._couple(first, second, out, refs)
                     result.append(Term(out, label, orthonormal_squared(left.l, right.l, out.l), refs))
         return result
@@ -126,8 +131,9 @@ class ProductTree:
             weights = [
                 self._weight(order, f"({p.label} A{feature}){out}", out, p.norm * outer) for p in members
             ]
-            what = f"weighted (A A){mid}, to couple with A{feature} to {out}"
-            mixed = self._named(f"mix{order}_{mid}A{feature}_{out}_", what, mid)
+            what = f"weighted (A A){mid}, for ((A A){mid} A{feature}){out}"
+            name = f"M{'' if order == 3 else order}_{short(mid)}A{short(feature)}_{short(out)}_"
+            mixed = self._named(name, what, mid)
             for m, ref in enumerate(mixed):
                 terms = [(Fraction(1), (w, p.refs[m])) for w, p in zip(weights, members, strict=True)]
                 self._body.append(statement(ref, terms))
@@ -145,19 +151,21 @@ class ProductTree:
         found: dict[Irrep, list[list[Ref]]] = {}
         for mixed, feature, out in self._coupled_pairs(4, pairs, self.intermediates):
             label = f"(weighted (A A){mixed.irrep} A{feature.irrep}){out}"
-            refs = self._named(f"AA{mixed.irrep}A{feature.irrep}_{out}_", label, out)
+            name = f"AA{short(mixed.irrep)}A{short(feature.irrep)}_{short(out)}_"
+            refs = self._named(name, label, out)
             self._couple(mixed, feature, out, refs)
             found.setdefault(out, []).append(refs)
         triples = {}
         for irrep, members in found.items():
-            refs = self._named(f"AAA_{irrep}_", f"(A A A){irrep}", irrep)
+            refs = self._named(f"AAA_{short(irrep)}_", f"(A A A){irrep}", irrep)
             for k, ref in enumerate(refs):
                 self._body.append(statement(ref, [(Fraction(1), (m[k],)) for m in members]))
             triples[irrep] = refs
         for mid, feature, out in paths(tuple(triples), self.features.irreps, self.outputs.irreps):
             label = f"((A A A){mid} A{feature}){out}"
             weight = self._weight(4, label, out, orthonormal_squared(mid.l, feature.l, out.l))
-            mixed = self._named(f"mixAAA_{mid}A{feature}_{out}_", f"weighted (A A A){mid}, to couple with A{feature} to {out}", mid)
+            name = f"MAAA_{short(mid)}A{short(feature)}_{short(out)}_"
+            mixed = self._named(name, f"weighted (A A A){mid}, for ((A A A){mid} A{feature}){out}", mid)
             for ref, triple in zip(mixed, triples[mid], strict=True):
                 self._body.append(statement(ref, [(Fraction(1), (weight, triple))]))
             single = next(s for s in self._singles if s.irrep == feature)

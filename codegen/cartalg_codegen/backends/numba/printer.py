@@ -10,17 +10,19 @@ from fractions import Fraction
 from cartalg_codegen.lowering import lower
 from cartalg_codegen.program import Ref
 from cartalg_codegen.specs import KernelSpec
-from cartalg_codegen.text import constant_name, expression, literal, wrap
+from cartalg_codegen.text import WIDTH, constant_name, expression, fill, literal, wrap
 from cartalg_codegen.tree import (
     Apply,
     Dim,
     Expr,
     Function,
     If,
+    Import,
     Int,
     Invoke,
     Item,
     Let,
+    Loads,
     Loop,
     Module,
     Node,
@@ -34,35 +36,46 @@ from cartalg_codegen.tree import (
 )
 
 OPTIONS = 'nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}'
+#: Lines beyond which a file is divided.
+LONG = 2000
 #: How tightly an operator binds.
 PRECEDENCE = {"and": 0, "<": 1, "+": 2, "-": 2, "*": 3, "/": 3, "//": 3, "%": 3}
 FUNCTIONS = {"real": "real", "int": "int", "min": "min", "sqrt": "np.sqrt"}
 
 
-def module(spec: KernelSpec) -> str:
-    """The emitted file below its header."""
-    return print_module(lower(spec))
+def modules(spec: KernelSpec) -> dict[str, str]:
+    """The emitted file below its header; a long one with a file for each of its functions, which it imports."""
+    tree = lower(spec)
+    text = print_module(tree)
+    if text.count("\n") <= LONG:
+        return {"": text}
+    imports = [Import(spec.kind, f"{spec.name}__{f.name}", f.name, f.name) for f in tree.functions]
+    parts = {f.name: print_module(Module((f,), tree.imports)) for f in tree.functions}
+    return {"": print_module(Module((), tuple(imports))), **parts}
 
 
 def print_module(tree: Module) -> str:
     """Imports, then functions."""
     bodies = [print_function(f) for f in tree.functions]
     lines = ["import numpy as np"] if any("np." in body for body in bodies) else []
-    lines += ["from numba import njit"]
+    lines += ["from numba import njit"] if tree.functions else []
     if tree.imports:
-        lines += [""]
+        lines += [""] if lines else []
         for kind, name in dict.fromkeys((i.kind, i.module) for i in tree.imports):
             wanted = [i for i in tree.imports if i.module == name]
-            listed = ", ".join(i.function if i.function == i.alias else f"{i.function} as {i.alias}" for i in wanted)
-            lines += wrap_import(f"from ..{kind}.{name} import ", listed)
-    return "\n".join(lines) + "\n\n\n" + "\n\n".join(bodies)
+            shown = [i.function if i.function == i.alias else f"{i.function} as {i.alias}" for i in wanted]
+            head = f"from ..{kind}.{name} import "
+            one = head + ", ".join(shown)
+            lines += [one] if len(one) <= WIDTH else [f"{head}(", *(f"    {n}," for n in shown), ")"]
+    return "\n".join(lines) + "\n" + "".join(f"\n\n{body}" for body in bodies)
 
 
-def wrap_import(head: str, names: str) -> list[str]:
-    """An import, in parentheses if it is long."""
-    if len(head + names) <= 118:
-        return [head + names]
-    return [f"{head}(", *(f"    {name}," for name in names.split(", ")), ")"]
+def listed(head: str, names: list[str], tail: str, indent: str) -> list[str]:
+    """Names between a head and a tail, on lines of their own if one line can't hold them."""
+    if len(line := head + ", ".join(names) + tail) <= WIDTH:
+        return [line]
+    inner = textwrap.wrap(", ".join(names) + ",", WIDTH - len(indent) - 4)
+    return [head, *(f"{indent}    {part}" for part in inner), indent + tail]
 
 
 def print_function(function: Function) -> str:
@@ -70,14 +83,11 @@ def print_function(function: Function) -> str:
     printer = _Printer(function.precision)
     body = printer.block(function.body, 1)
     options = f"{OPTIONS}, forceinline=True" if function.inline else OPTIONS
-    head = f"def {function.name}({', '.join(function.parameters)}):"
-    if len(head) > 118:
-        listed = textwrap.wrap(", ".join(function.parameters) + ",", 114)
-        head = "\n".join([f"def {function.name}(", *(f"    {line}" for line in listed), "):"])
-    lines = [f"@njit({options})", *head.split("\n"), f'    """{function.summary}"""']
+    head = listed(f"def {function.name}(", list(function.parameters), "):", "")
+    lines = [f"@njit({options})", *head, f'    """{function.summary}"""']
     if printer.real or printer.constants:
         lines.append(f"    real = {function.precision}.dtype.type")
-    lines += [f"    {constant_name(v)} = real({literal(v).strip('()')})" for v in sorted(printer.constants)]
+    lines += fill([f"{constant_name(v)} = real({literal(v).strip('()')})" for v in sorted(printer.constants)], "    ")
     return "\n".join([*lines, *body]) + "\n"
 
 
@@ -99,6 +109,8 @@ class _Printer:
         match node:
             case Let():
                 return wrap(f"{indent}{text(node.target)} {'+=' if node.add else '='} {text(node.value)}")
+            case Loads():
+                return fill([f"{text(name)} = {text(item)}" for name, item in node.items], indent)
             case Loop():
                 start = "" if node.start == Int(0) and node.step == 1 else f"{text(node.start)}, "
                 step = "" if node.step == 1 else f", {node.step}"
@@ -112,7 +124,7 @@ class _Printer:
             case Section():
                 return [f"{indent}# {node.title}", *self.block(node.body, depth)]
             case Invoke():
-                return wrap(f"{indent}{node.function}({', '.join(map(text, node.arguments))})")
+                return listed(f"{indent}{node.function}(", list(map(text, node.arguments)), ")", indent)
             case Scratch():
                 shape = ", ".join(map(text, node.shape))
                 kind = "np.int64" if node.integers else f"{self.precision}.dtype"

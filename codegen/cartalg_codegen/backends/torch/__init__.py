@@ -1,0 +1,1 @@
+"""Torch on any device: vectorised code that autograd differentiates to any order; the reference."""

@@ -8,26 +8,26 @@ from fractions import Fraction
 from cartalg_codegen.program import Program, Ref, Slot, Where
 from cartalg_codegen.specs import ConvolutionSpec, EdgeSpec, KernelSpec, LinearSpec, MessageSpec, RowSpec
 from cartalg_codegen.specs.edge import SPLINES
-from cartalg_codegen.text import expression, literal, wrap
+from cartalg_codegen.text import expression, fill, literal, wrap
 
 
-def module(spec: KernelSpec) -> str | None:
-    """The emitted file below its header; None where Torch has an operation of its own.
+def modules(spec: KernelSpec) -> dict[str, str]:
+    """The emitted file below its header; none where Torch has an operation of its own.
 
     Raises:
         TypeError: For a kind of kernel that has no Torch form yet.
     """
     match spec:
         case RowSpec():
-            return "import torch\n\n\n" + function(spec.programs[0])
+            return {"": "import torch\n\n\n" + function(spec.programs[0])}
         case EdgeSpec():
-            return "import torch\n\n\n" + function(spec.programs[0])
+            return {"": "import torch\n\n\n" + function(spec.programs[0])}
         case MessageSpec():
-            return "import torch\n\n\n" + function(spec.forward(interpolated=False))
+            return {"": "import torch\n\n\n" + function(spec.forward(interpolated=False))}
         case ConvolutionSpec():
-            return convolution(spec)
+            return {"": convolution(spec)}
         case LinearSpec():
-            return None  # a matrix product
+            return {}  # a matrix product
     raise TypeError(f"{type(spec).__name__} has no form in Torch: give it one in backends/torch/printer.py")
 
 
@@ -45,10 +45,9 @@ def function(program: Program) -> str:
         if slot in of_species:
             source = f"{slot.name}_rows"
             lines.append(f"    {source} = {slot.name}[species]")
-        for i in range(slot.size):
-            if Ref(slot.name, i) in program.read:
-                index = f"[..., {i}, :]" if slot.lane else (f"[..., {i}, None]" if lanes else f"[..., {i}]")
-                lines.append(f"    {slot.name}{i} = {source}{index}")
+        index = "[..., {i}, :]" if slot.lane else ("[..., {i}, None]" if lanes else "[..., {i}]")
+        used = [i for i in range(slot.size) if Ref(slot.name, i) in program.read]
+        lines += fill([f"{slot.name}{i} = {source}{index.format(i=i)}" for i in used], "    ")
     zero, title = _zero(program), ""
     for assign in program.body:
         if (new := program.titles.get(assign.target.slot, "")) != title:

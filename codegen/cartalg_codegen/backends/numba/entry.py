@@ -11,9 +11,17 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.core.compiler_lock import global_compiler_lock
-from numba.np.arrayobj import make_array, populate_array
+
+from cartalg_codegen.backends.numba.private import (
+    Callee,
+    alloca_once,
+    finish_library,
+    for_range,
+    global_compiler_lock,
+    make_array,
+    new_library,
+    populate_array,
+)
 
 WORD = ir.IntType(64)
 INDEX = ir.IntType(32)
@@ -36,8 +44,7 @@ def build(compiled: Any, kinds: Sequence[types.Type], columns: Sequence[int], op
         columns: For each, 0, or where lanes are rows the number of columns, negative if the array is written.
         openmp: The runtime whose thread numbers ``cartalg_region`` asks for.
     """
-    library = compiled.target_context.codegen().create_library("cartalg_entry")
-    module = library.create_ir_module("cartalg_entry")
+    library, module = new_library(compiled, "cartalg_entry")
     block = ir.Function(module, ir.FunctionType(ir.VoidType(), [WORD.as_pointer(), WORD, WORD]), "cartalg_block")
     builder = ir.IRBuilder(block.append_basic_block())
     words, thread, threads = block.args
@@ -45,7 +52,7 @@ def build(compiled: Any, kinds: Sequence[types.Type], columns: Sequence[int], op
     rows, _ = read(), read()
     start = builder.sdiv(builder.mul(rows, thread), threads)
     stop = builder.sdiv(builder.mul(rows, builder.add(thread, number(1))), threads)
-    call = _Call(compiled, kinds, builder, words)
+    call = Callee(compiled, [types.int64] * 3 + list(kinds), builder, builder.gep(words, [number(1)]))
     if any(columns):
         _call_on_blocks(call, kinds, columns, read, start, stop, thread)
     else:
@@ -70,8 +77,7 @@ def build(compiled: Any, kinds: Sequence[types.Type], columns: Sequence[int], op
         numbers.append(builder.zext(builder.call(builder.inttoptr(number(place), kind), []), WORD))
     builder.call(block, [region.args[0], *numbers])
     builder.ret_void()
-    library.add_ir_module(module)
-    library.finalize()
+    finish_library(library, module)
     return library
 
 
@@ -85,25 +91,6 @@ class _Words:
         value = self._builder.load(self._builder.gep(self._words, [number(self._position)]))
         self._position += 1
         return value
-
-
-class _Call:
-    """Calls the compiled function at its address, by Numba's calling convention; a failure is noted in word 1."""
-
-    def __init__(self, compiled: Any, kinds: Sequence[types.Type], builder: Any, words: Any) -> None:
-        self.context, self.builder, self._words = compiled.target_context, builder, words
-        signature = [types.int64] * 3 + list(kinds)
-        function_type = self.context.call_conv.get_function_type(types.none, signature)
-        address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
-        self._callee = builder.inttoptr(number(address), function_type.as_pointer())
-        self._packer = self.context.get_arg_packer(signature)
-        self._places = [cgutils.alloca_once(builder, function_type.args[i].pointee) for i in (0, 1)]
-
-    def __call__(self, values: Sequence[Any]) -> None:
-        builder = self.builder
-        status = builder.call(self._callee, [*self._places, *self._packer.as_arguments(builder, values)])
-        with builder.if_then(builder.icmp_signed("!=", status, ir.Constant(status.type, 0))):
-            builder.store(number(1), builder.gep(self._words, [number(1)]))
 
 
 def _array(context: Any, builder: Any, kind: types.Array, address: Any, shape: Sequence[Any]) -> Any:
@@ -121,7 +108,7 @@ def _array(context: Any, builder: Any, kind: types.Array, address: Any, shape: S
 
 
 def _call_on_blocks(
-    call: _Call, kinds: Sequence[types.Type], columns: Sequence[int], read: Callable[[], Any], start: Any, stop: Any,
+    call: Callee, kinds: Sequence[types.Type], columns: Sequence[int], read: Callable[[], Any], start: Any, stop: Any,
     thread: Any,
 ) -> None:  # fmt: skip
     """Rows start..stop, in groups of blocks of `width` rows that are transposed into lanes and back."""
@@ -131,16 +118,16 @@ def _call_on_blocks(
     for count in columns:
         arrays.append(builder.inttoptr(read(), element.as_pointer()))
         read(), read()  # the shape, known
-        scratch.append(cgutils.alloca_once(builder, ir.ArrayType(element, BLOCKS * abs(count) * width)))
+        scratch.append(alloca_once(builder, ir.ArrayType(element, BLOCKS * abs(count) * width)))
     blocks = builder.sdiv(builder.add(builder.sub(stop, start), number(width - 1)), number(width))
     groups = builder.sdiv(builder.add(blocks, number(BLOCKS - 1)), number(BLOCKS))
-    with cgutils.for_range(builder, groups) as group:
+    with for_range(builder, groups) as group:
         first = builder.mul(group.index, number(BLOCKS))
         left = builder.sub(blocks, first)
         size = builder.select(builder.icmp_signed("<", left, number(BLOCKS)), left, number(BLOCKS))
 
         def each_block(move: Callable[..., None], writes: bool) -> None:
-            with cgutils.for_range(builder, size) as block:
+            with for_range(builder, size) as block:
                 row = builder.add(start, builder.mul(builder.add(first, block.index), number(width)))
                 for array, lanes, count in zip(arrays, scratch, columns, strict=True):
                     if (count < 0) == writes:

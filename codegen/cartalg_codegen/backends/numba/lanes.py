@@ -11,12 +11,17 @@ from typing import Any, ClassVar
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.core.typeconv import Conversion
-from numba.core.typing import signature
-from numba.core.typing.templates import AbstractTemplate, infer_global
 from numba.extending import lower_builtin, lower_cast, models, register_model
-from numba.np.arrayobj import make_array
+
+from cartalg_codegen.backends.numba.private import (
+    AbstractTemplate,
+    Conversion,
+    get_or_insert_function,
+    infer_global,
+    make_array,
+    signature,
+    unpack_tuple,
+)
 
 #: Bytes of the widest vector that is used: 16 float32 or 8 float64.
 VECTOR_BYTES = 64
@@ -67,9 +72,9 @@ register_model(LanesArray)(models.ArrayModel)
 def _address(context: Any, builder: Any, kind: LanesArray, value: Any, index_type: Any, index: Any) -> Any:
     """Pointer to one element. Numba's own indexing tests the sign of every index: twice the time of a message."""
     array = make_array(kind)(context, builder, value)
-    indices = cgutils.unpack_tuple(builder, index, len(index_type))
+    indices = unpack_tuple(builder, index, len(index_type))
     indices = [context.cast(builder, i, t, types.intp) for i, t in zip(indices, index_type.types, strict=True)]
-    sizes = cgutils.unpack_tuple(builder, array.shape, kind.ndim)
+    sizes = unpack_tuple(builder, array.shape, kind.ndim)
     place = indices[0]
     for size, i in zip(sizes[1:], indices[1:], strict=True):
         place = builder.add(builder.mul(place, size, flags=("nsw",)), i, flags=("nsw",))
@@ -108,7 +113,7 @@ def _spread(context: Any, builder: Any, source: Any, target: Lanes, value: Any) 
 def _sum(context: Any, builder: Any, source: Lanes, target: Any, value: Any) -> Any:
     element = value.type.element
     name = f"llvm.vector.reduce.fadd.v{source.width}f{source.element.bitwidth}"
-    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(element, [element, value.type]), name)
+    function = get_or_insert_function(builder.module, ir.FunctionType(element, [element, value.type]), name)
     total = builder.call(function, [ir.Constant(element, -0.0), value], fastmath=("reassoc", "nsz"))
     return context.cast(builder, total, source.element, target)
 
