@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from cartalg.quantities import QUANTITIES, Quantity
 from cartalg.symbolic.reducible import decompose
+from cartalg_codegen.specs import ConvolutionSpec, ProductSpec
 
 #: Names that a calculator's results have already.
 TAKEN = {*(q.name for q in QUANTITIES), "energies", "free_energy"}
@@ -59,7 +60,9 @@ class ModelConfig(BaseModel):
     hidden_rank: int = Field(1, ge=0, description="highest rank of the features passed between layers")
     edge_rank: int = Field(2, ge=1, description="highest rank of the edge harmonics and of the product basis' input")
     correlation: int = Field(3, ge=1, le=4, description="body order of the product basis: 1 to 4 factors")
-    parity: Literal["even", "full"] = Field("even", description="natural parity only, or both parities of each rank")
+    parity: Literal["natural", "full"] = Field(
+        "natural", description="irreps of natural parity only, or both parities of each rank"
+    )
     product: Literal["limited", "complete", "ordered"] = Field(
         "limited",
         description="product basis: limited to the features' own irreps (the paper's symmetric product), complete, or "
@@ -103,17 +106,20 @@ class ModelConfig(BaseModel):
         """Highest rank that the last layer must give: of any part of a property."""
         return max((part.rank for p in self.properties for part in decompose(p.tensor).parts), default=0)
 
-    def kernel_names(self) -> list[tuple[str, str]]:
-        """(convolution, product) kernel of each layer."""
-        names = []
+    @field_validator("parity", mode="before")
+    @classmethod
+    def _renamed(cls, parity: str) -> str:
+        return "natural" if parity == "even" else parity  # as files before version 0.2 call it
+
+    def kernel_specs(self) -> list[tuple[ConvolutionSpec, ProductSpec]]:
+        """The convolution and the product of each layer."""
+        found = []
         for layer in range(self.layers):
-            first, last = layer == 0, layer == self.layers - 1
-            convolution = (
-                f"convolution_even_h0_e{self.edge_rank}"
-                if first or self.hidden_rank == 0
-                else f"convolution_{self.parity}_h{self.hidden_rank}_e{self.edge_rank}"
+            scalar = layer == 0 or self.hidden_rank == 0
+            out = self._last_rank if layer == self.layers - 1 else self.hidden_rank
+            convolution = ConvolutionSpec(
+                "natural" if scalar else self.parity, 0 if scalar else self.hidden_rank, self.edge_rank
             )
-            out = self._last_rank if last else self.hidden_rank
-            product = f"product_{self.parity}_{self.product}_a{self.edge_rank}_o{out}_n{self.correlation}"
-            names.append((convolution, product))
-        return names
+            product = ProductSpec(self.parity, self.product, self.edge_rank, out, self.correlation)
+            found.append((convolution, product))
+        return found

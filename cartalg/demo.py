@@ -17,7 +17,7 @@ from cartalg.data.frames import read_frames, read_numbers
 from cartalg.datasets import dataset_folder
 from cartalg.files import write_file
 from cartalg.interfaces.ase import CartalgCalculator
-from cartalg.ops.kernels import KernelSet
+from cartalg.ops import KernelSet
 from cartalg.quantities import QUANTITIES
 from cartalg.render import render
 from cartalg.render.objects import describe_projector
@@ -83,7 +83,7 @@ def run_demo(
 def check_kernels(bar: Progress) -> int:
     """Regenerate the library's kernels in memory and compare: number of files. Raises RuntimeError on a difference."""
     kernels = KernelSet()
-    files = emit.render(kernels.max_rank, counting(bar, "deriving"), tuple(kernels.manifest["also"]))
+    files = emit.render(kernels.manifest.chosen, counting(bar, "deriving"))
     differences = emit.differences(files, kernels.folder)
     if differences:
         raise RuntimeError(f"kernels are not current ({differences[0]}, ..): run `cartalg generate`")

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from cartalg.data.graphs import Graph
 from cartalg.nn.interaction import Interaction
 from cartalg.nn.linear import ChannelLinear, PathLinear, block_slices, key
-from cartalg.ops.kernels import KernelSet
-from cartalg.ops.native import Argument, lane_width
-from cartalg.ops.operators import CONVOLUTION, PRODUCT, Family, bind, launch, thread_count
+from cartalg.ops import KernelSet, bind
+from cartalg.ops.autograd import thread_count
+from cartalg_codegen.specs import ConvolutionSpec, LinearSpec, ProductSpec
 
 Call = Callable[[], object]
 
@@ -78,7 +78,7 @@ class _Layer:
 
     def __init__(self, interaction: Interaction, readout: Tensor) -> None:
         convolution, product, residual = interaction.convolution, interaction.product, interaction.residual
-        self.convolution, self.product = convolution.name, product.name
+        self.convolution, self.product = convolution.spec, product.spec
         self.step = convolution.radial.step
         self.table = convolution.radial.table().detach().contiguous()
         self.up = _channel_mix(convolution.up)
@@ -112,7 +112,7 @@ class Engine:
         layers: Sequence[tuple[Interaction, Tensor]],
         last_readout: nn.Sequential,
     ) -> None:
-        self.folder = str(kernels.folder)
+        self.kernels = kernels
         self.embedding = embedding.detach()
         self.layers = [_Layer(interaction, readout) for interaction, readout in layers]
         hidden, last = last_readout[0], last_readout[-1]
@@ -124,18 +124,16 @@ class Engine:
 
     def _linear(self, mix: _Mix, x: Tensor, out: Tensor, back: bool = False, add: bool = False) -> Call:
         """out = x mixed, or the gradient of that."""
-        atoms, _, channels = out.shape
+        atoms = len(out)
         weight, layout = (mix.transposed, mix.back) if back else (mix.weight, mix.layout)
         layout = layout.clone()
         layout[:, -1] = int(add)
-        width = lane_width(channels, out.dtype)
-        arguments = [
-            Argument(layout, tuple(layout.shape)),
-            Argument(x, (atoms, x.shape[1] * x.shape[2])),
-            Argument(weight, tuple(weight.shape), True),
-            Argument(out, (atoms * out.shape[1], channels), True),
-        ]
-        return bind(self.folder, "linear", "forward", atoms, arguments, width, self.threads)
+        tensors = {
+            "x": x.view(atoms, x.shape[1] * x.shape[2]),
+            "weight": weight,
+            "out": out,
+        }
+        return bind(self.kernels, LinearSpec(), "forward", {"layout": layout}, tensors, self.threads)
 
     def _prepare(self, graph: Graph) -> None:
         """Buffers and calls for a graph of this size and order."""
@@ -143,7 +141,7 @@ class Engine:
         atoms, channels = len(species), self.embedding.shape[1]
         self.threads = thread_count(atoms)
         self.vectors, self.d_vectors = new(graph.vectors.shape), [new(graph.vectors.shape) for _ in self.layers]
-        self._index = (edges.row_ptr, edges.sender, edges.receiver, edges.col_ptr, edges.col_edge)
+        self._index = edges.index
         largest = (max(k.rows for k in self.layers) * channels, max(k.features * k.latent for k in self.layers))
         self._shared = [new(atoms * n) for n in largest]
         self.forward_calls: list[Call] = []
@@ -177,14 +175,14 @@ class Engine:
         )
         weights_of = layer.of(species)
         scale, residual, scaled = layer.element_scale[species], zeros(layer.outputs), zeros(layer.outputs)
-        convolved = [("x", x), ("vectors", self.vectors), ("table", layer.table)]
-        multiplied = [("a", a), ("w", layer.weights)]
+        convolved = {"x": x, "vectors": self.vectors, "table": layer.table}
+        multiplied = {"a": a, "w": layer.weights}
 
-        def kernel(family: Family, stage: str, inputs: list[tuple[str, Tensor]], *outputs: tuple[str, Tensor]) -> Call:
-            name, index = (
-                (layer.product, (weights_of,)) if family is PRODUCT else (layer.convolution, (layer.step, *self._index))
-            )
-            return launch(family, stage, self.folder, name, index, inputs, outputs, self.threads)
+        def kernel(spec: ConvolutionSpec | ProductSpec, stage: str, **tensors: Tensor) -> Call:
+            product = isinstance(spec, ProductSpec)
+            index = {"species": weights_of} if product else {"step": layer.step, **self._index}
+            reads = multiplied if product else convolved
+            return bind(self.kernels, spec, stage, index, {**reads, **tensors}, self.threads)
 
         of_input: list[Call] = [
             self._linear(layer.up, h, x),
@@ -197,18 +195,18 @@ class Engine:
             of_input = []
         self.forward_calls += [
             *of_input,
-            kernel(CONVOLUTION, "forward", convolved, ("out", rows)),
+            kernel(layer.convolution, "forward", out=rows),
             self._linear(layer.mix, rows, a),
-            kernel(PRODUCT, "forward", multiplied, ("out", b)),
+            kernel(layer.product, "forward", out=b),
             partial(out.copy_, scaled),
             self._linear(layer.linear, b, out, add=True),
         ]
         d_x, scaled_g = torch.empty_like(x), torch.empty_like(out)
         backward = [
             self._linear(layer.linear, g_out, g_b, back=True),
-            kernel(PRODUCT, "backward", [*multiplied, ("out", g_b)], ("a", d_a)),
+            kernel(layer.product, "backward", g=g_b, d_a=d_a),
             self._linear(layer.mix, d_a, rows, back=True),
-            kernel(CONVOLUTION, "backward", [*convolved, ("out", rows)], ("x", d_x), ("vectors", self.d_vectors[n])),
+            kernel(layer.convolution, "backward", g=rows, d_x=d_x, d_vectors=self.d_vectors[n]),
         ]
         if g_h is not None:
             backward += [

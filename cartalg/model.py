@@ -21,8 +21,8 @@ from cartalg.nn.heads import TensorHead
 from cartalg.nn.interaction import EdgeConvolution, Interaction, ProductBasis, Residual
 from cartalg.nn.nonlinear import Gate, RMSNorm
 from cartalg.nn.repulsion import zbl_energy
-from cartalg.ops import Backend, Edges, open_kernels
-from cartalg.ops.functional import resolve
+from cartalg.ops import Edges, open_kernels
+from cartalg.ops.functions import resolve
 from cartalg.symbolic.coupling import irreps_up_to
 from cartalg.symbolic.irreps import Irrep
 
@@ -97,7 +97,7 @@ class Potential(nn.Module):
         outputs: list[tuple[Irrep, ...]] = []
         incoming = irreps_up_to(0)
         features = irreps_up_to(config.edge_rank, full)
-        for convolution_name, product_name in config.kernel_names():
+        for convolution_name, product_name in config.kernel_specs():
             own = count if config.element_weights else 1
             product = ProductBasis(kernels, product_name, own, latent, channels)
             convolution = EdgeConvolution(
@@ -244,7 +244,7 @@ class Potential(nn.Module):
 
     def _engine_serves(self, graph: Graph) -> bool:
         """Whether the engine computes this model: Numba kernels, tabulated radial weights, nothing between layers."""
-        numba = resolve(self.backend, self.embedding, graph.vectors) is Backend.NUMBA
+        numba = not resolve(self.backend, self.embedding, graph.vectors).autograd
         plain = self.config.radial_mode == "table" and not (self.config.gate or self.config.norm)
         return numba and plain
 

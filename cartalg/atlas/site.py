@@ -28,9 +28,12 @@ from cartalg.symbolic.general import general_formulas
 from cartalg.symbolic.notation import Exact, Node
 from cartalg.symbolic.polynomials import check_rank
 from cartalg.symbolic.reducible import Decomposition, decompose
-from cartalg_codegen import emit, tensors
-from cartalg_codegen.names import encoded, tensor_kernel_name
+from cartalg_codegen.backends import BACKENDS
+from cartalg_codegen.counts import operations
 from cartalg_codegen.proofs.report import CLAIMS, Row
+from cartalg_codegen.sets import SYMMETRIES
+from cartalg_codegen.specs import CouplingSpec, HarmonicsSpec, KernelSpec, PackSpec, UnpackSpec
+from cartalg_codegen.specs.pack import encoded
 from cartalg_codegen.text import function_source
 
 STATIC = Path(__file__).parent / "static"
@@ -119,7 +122,7 @@ def _pages(max_rank: int, rows: list[Row]) -> Iterator[Page]:
             "coupling.html",
             lambda ranks=ranks, around=around: {**_coupling_facts(coupling(*ranks), proofs), **around},  # type: ignore
         )
-    for formula in tensors.USUAL:
+    for formula in SYMMETRIES:
         file = f"tensor-{encoded(formula)}.html"
         yield page(file, "tensor.html", lambda f=formula: _tensor_facts(decompose(f), proofs))  # type: ignore[misc]
     yield page("general.html", "general.html", lambda: {"general": general_formulas()})
@@ -147,22 +150,22 @@ def _rank_facts(rank: int, triples: list[tuple[int, int, int]], proofs: dict[str
         }
         for m, (p, n) in enumerate(zip(basis_polynomials(rank), squared_norms(rank), strict=True))
     ]
-    kernel = emit.harmonics_kernel(rank) if rank else None
+    kernel = HarmonicsSpec(rank) if rank else None
     return {
         "rank": rank,
         "projector": projector_formula(rank),
         "harmonic": harmonic_formula(rank),
         "basis": basis,
         "couplings": [t for t in triples if rank in t],
-        "operations": kernel.facts["operations"] if kernel else {},
-        "source": function_source(kernel.texts["numba"], "forward") if kernel else "",
+        "operations": operations(kernel) if kernel else {},
+        "source": _source(kernel, "forward") if kernel else "",
         "proofs": [*proofs.get(f"rank {rank}: basis, projector, harmonic", ()), *proofs.get(f"harmonics_l{rank}", ())],
     }
 
 
 def _coupling_facts(rule: Coupling, proofs: dict[str, list[Row]]) -> dict[str, Any]:
     ranks = (rule.l1, rule.l2, rule.l3)
-    kernel = emit.coupling_kernel(*ranks)
+    kernel = CouplingSpec(*ranks)
     factor = rule.scale("orthonormal")
     entries = [
         (k - rule.l3, a - rule.l1, b - rule.l2, to_sympy(c), to_sympy(c) * factor)
@@ -180,15 +183,15 @@ def _coupling_facts(rule: Coupling, proofs: dict[str, list[Row]]) -> dict[str, A
         "entries": entries,
         "size": (2 * rule.l1 + 1) * (2 * rule.l2 + 1) * (2 * rule.l3 + 1),
         "picture": Markup(sparsity(rule)),
-        "operations": kernel.facts["operations"],
-        "sources": {b: function_source(kernel.texts[b], "forward") for b in emit.BACKENDS},
-        "backward": function_source(kernel.texts["numba"], "backward"),
+        "operations": operations(kernel),
+        "sources": {name: _source(kernel, "forward", name) for name in BACKENDS},
+        "backward": _source(kernel, "backward"),
         "proofs": [*proofs.get("({}, {}) -> {}".format(*ranks), ()), *proofs.get(name, ())],
     }
 
 
 def _tensor_facts(found: Decomposition, proofs: dict[str, list[Row]]) -> dict[str, Any]:
-    kernel = emit.tensor_kernel("pack", found.formula)
+    kernel = PackSpec(found.formula)
     parts = [
         {
             "rank": part.rank,
@@ -198,15 +201,21 @@ def _tensor_facts(found: Decomposition, proofs: dict[str, list[Row]]) -> dict[st
         }
         for part in found.parts
     ]
-    names = (f"tensors {found.formula}", *(tensor_kernel_name(kind, found.formula) for kind in ("pack", "unpack")))
+    names = (f"tensors {found.formula}", *(kind(found.formula).name for kind in (PackSpec, UnpackSpec)))
     return {
         "found": found,
         "example": EXAMPLES[found.formula],
         "parts": parts,
-        "operations": kernel.facts["operations"],
-        "source": function_source(kernel.texts["numba"], "forward"),
+        "operations": operations(kernel),
+        "source": _source(kernel, "forward"),
         "proofs": [row for name in names for row in proofs.get(name, ())],
     }
+
+
+def _source(kernel: KernelSpec, function: str, backend: str = "numba") -> str:
+    """One function of a kernel, as it is emitted."""
+    (text,) = BACKENDS[backend].print(kernel).values()
+    return function_source(text, function)
 
 
 def _formula(value: Node | sp.Expr) -> Node:

@@ -1,12 +1,15 @@
 """`cartalg inspect`: exact rules on the terminal."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from cartalg.cli.terminal import console, user_errors
 from cartalg.render import formats, render
+
+if TYPE_CHECKING:
+    from cartalg_codegen.program import Program
 
 inspect_app = typer.Typer(help="Print exact rules: projectors, harmonics, couplings.", no_args_is_help=True)
 RANKS = {"ignore_unknown_options": True}  # -1 is a (bad) rank, not an option
@@ -24,41 +27,40 @@ def _ranks(*values: str) -> list[int] | None:
         raise ValueError(f"a rank is a whole number from 0 up, or l for any rank; got {' '.join(values)}") from None
 
 
-def _print_kernel(operations: int, text: str) -> None:
-    """The forward function of an emitted kernel, with its operation count."""
+def _print_kernel(program: "Program") -> None:
+    """A kernel's forward function as it is emitted, with its operation count."""
+    from cartalg_codegen.backends.numba.printer import print_function
+    from cartalg_codegen.lowering.rows import function
     from cartalg_codegen.text import function_source
 
-    print(f"\nKernel: {operations} multiplications and additions a channel\n")
-    print(function_source(text, "forward"))
+    print(f"\nKernel: {program.operations} multiplications and additions a channel\n")
+    print(function_source(print_function(function(program)), program.name))
 
 
 @inspect_app.command("projector", context_settings=RANKS)
 def inspect_projector(rank: str, form: FormatOption = "unicode") -> None:
     """The traceless projector of a rank, e.g. `cartalg inspect projector 3`; of any rank: `inspect projector l`."""
     from cartalg.render.objects import describe_general, describe_projector
-    from cartalg_codegen.numba_printer import row_kernel
-    from cartalg_codegen.tensors import projection
+    from cartalg_codegen.specs.pack import projection
 
     with user_errors():
         ranks = _ranks(rank)
         print(render(describe_projector(*ranks) if ranks else describe_general("projector"), form))
         if ranks and form == "unicode" and 1 <= ranks[0] <= 4:
-            program = projection(ranks[0])
-            _print_kernel(program.operations, row_kernel(program, "forward"))
+            _print_kernel(projection(ranks[0]))
 
 
 @inspect_app.command("harmonic", context_settings=RANKS)
 def inspect_harmonic(rank: str, form: FormatOption = "unicode") -> None:
     """The Cartesian harmonic of a rank, e.g. `cartalg inspect harmonic 2 --format latex`; any rank: `harmonic l`."""
     from cartalg.render.objects import describe_general, describe_harmonic
-    from cartalg_codegen.emit import harmonics_kernel
+    from cartalg_codegen.specs import HarmonicsSpec
 
     with user_errors():
         ranks = _ranks(rank)
         print(render(describe_harmonic(*ranks) if ranks else describe_general("harmonic"), form))
         if ranks and ranks[0] and form == "unicode":
-            kernel = harmonics_kernel(ranks[0])
-            _print_kernel(kernel.facts["operations"]["forward"], kernel.texts["numba"])
+            _print_kernel(HarmonicsSpec(ranks[0]).forward())
 
 
 @inspect_app.command("coupling", context_settings=RANKS)
@@ -69,7 +71,7 @@ def inspect_coupling(l1: str, l2: str, l3: str, form: FormatOption = "unicode") 
     """
     from cartalg.render.objects import describe_coupling, describe_general
     from cartalg.symbolic.contraction import CouplingKind
-    from cartalg_codegen.emit import coupling_kernel
+    from cartalg_codegen.specs import CouplingSpec
 
     with user_errors():
         ranks = _ranks(l1, l2, l3)
@@ -78,8 +80,7 @@ def inspect_coupling(l1: str, l2: str, l3: str, form: FormatOption = "unicode") 
             return
         print(render(describe_coupling(*ranks), form))
         if form == "unicode":
-            kernel = coupling_kernel(*ranks)
-            _print_kernel(kernel.facts["operations"]["forward"], kernel.texts["numba"])
+            _print_kernel(CouplingSpec(*ranks).forward())
 
 
 @inspect_app.command("tensor")
@@ -94,8 +95,8 @@ def inspect_tensor(formula: str, form: FormatOption = "unicode") -> None:
 @inspect_app.command("operations")
 def inspect_operations(max_rank: int = 6) -> None:
     """Multiply-adds of the edge convolution as rank grows, e.g. `cartalg inspect operations --max-rank 8`."""
-    from cartalg_codegen import plan
     from cartalg_codegen.counts import counts
+    from cartalg_codegen.specs import ConvolutionSpec
 
     with user_errors():
         if not 1 <= max_rank <= 8:
@@ -104,7 +105,7 @@ def inspect_operations(max_rank: int = 6) -> None:
         for column in ("rank", "paths", "ours", "sparse CG", "3^l", "radial", "shared"):
             table.add_column(column, justify="right")
         for rank in range(1, max_rank + 1):
-            c = counts(plan.convolution("even", rank, rank))
+            c = counts(ConvolutionSpec("natural", rank, rank))
             table.add_row(*map(str, (rank, c.paths, c.ours, c.sparse, c.dense, c.radial, c.shared)))
         console.print(table)
         console.print(

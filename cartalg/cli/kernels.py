@@ -27,25 +27,29 @@ def generate(
     `cartalg generate --max-rank 4 --out kernels4` makes a set of your own: name it as `kernels: kernels4` in a
     configuration, or open it with `cartalg.ops.KernelSet("kernels4")`.
 
-    `cartalg generate --also product_even_limited_a3_o3_n3 --out mine` adds a kernel that an error message asked for.
+    `cartalg generate --also product_natural_limited_a3_o3_n3 --out mine` adds a kernel beyond the usual ones.
 
-    `cartalg generate --max-rank 6 --only harmonics_l6 --only convolution_even_h6_e6 --out six` emits just these.
+    `cartalg generate --only harmonics_l6 --only convolution_natural_h6_e6 --out six` emits just these.
 
     `cartalg generate --check` proves that the library's own set is what the rules give.
     """
     from cartalg.files import shipped_folder
     from cartalg_codegen import emit
+    from cartalg_codegen.sets import Set
+    from cartalg_codegen.specs import parse
 
     with user_errors():
         folder = out or shipped_folder()
-        rank, names, chosen = max_rank, tuple(also or ()), tuple(only or ())
+        known = Set(3)
         if (folder / emit.MANIFEST).is_file():  # by default what the folder holds, anew
-            manifest = json.loads((folder / emit.MANIFEST).read_bytes())
-            rank = manifest["max_rank"] if rank is None else rank
-            names = tuple(manifest.get("also", ())) if also is None else names
-            chosen = tuple(manifest.get("only", ())) if only is None else chosen
+            known = Set.from_json(json.loads((folder / emit.MANIFEST).read_bytes()))
+        names = known.also if also is None else tuple(also)
+        chosen = known.only if only is None else tuple(only)
+        rank = (
+            max([known.max_rank, *(parse(name).rank for name in (*names, *chosen))]) if max_rank is None else max_rank
+        )
         with progress_bar() as bar:
-            files = emit.render(3 if rank is None else rank, counting(bar, "deriving"), names, chosen)
+            files = emit.render(Set(rank, names, chosen), counting(bar, "deriving"))
         if check:
             differences = emit.differences(files, folder)
             for line in differences:

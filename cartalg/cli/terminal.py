@@ -1,9 +1,10 @@
 """What every command shares: output, one-line errors, the progress bar."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -14,6 +15,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from cartalg.extras import MissingExtra, require
 
+#: Where backends say which kernel they compile; an empty message when it is done.
+COMPILATION_LOG = "cartalg.compilation"
 console, errors = Console(), Console(stderr=True)
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -68,11 +71,24 @@ def progress_bar(computes: bool = False) -> Iterator[Progress]:
         yield bar
 
 
-def _compilation_shown(bar: Progress) -> AbstractContextManager[None]:
-    from cartalg.ops.operators import announcing
+@contextmanager
+def _compilation_shown(bar: Progress) -> Iterator[None]:
+    """A line with the kernel that is being compiled or loaded, as the log of the backends says."""
+    task, log = bar.add_task("compiling, once", total=None, visible=False, note=""), logging.getLogger(COMPILATION_LOG)
 
-    compiling = bar.add_task("compiling, once", total=None, visible=False, note="")
-    return announcing(lambda kernel: bar.update(compiling, note=kernel, visible=bool(kernel)))
+    class Shown(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            kernel = record.getMessage()
+            bar.update(task, note=kernel, visible=bool(kernel))
+
+    handler, level = Shown(), log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 def counting(bar: Progress, description: str) -> Callable[[str, int, int], None]:

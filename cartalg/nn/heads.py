@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from cartalg.nn.linear import block_slices
 from cartalg.ops import pack, unpack
-from cartalg.ops.kernels import KernelSet
+from cartalg.ops.kernel_sets import KernelSet
 from cartalg.symbolic.irreps import Irrep
 from cartalg.symbolic.reducible import decompose
-from cartalg_codegen.names import tensor_kernel_name
+from cartalg_codegen.specs import UnpackSpec
 
 
 class TensorHead(nn.Module):
@@ -46,7 +46,7 @@ class TensorHead(nn.Module):
     ) -> None:
         super().__init__()
         self.formula, self.kernels, self.backend = formula, kernels, backend
-        kernels.facts(tensor_kernel_name("unpack", formula))
+        kernels.get(UnpackSpec(formula))
         self.parts = decompose(formula)
         self.sources: list[list[tuple[int, slice]]] = []  # of each part: (layer, components)
         self.weight = nn.ParameterList()

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +10,7 @@ from cartalg.nn.linear import ChannelLinear, PathLinear
 from cartalg.nn.radial import RadialWeights
 from cartalg.ops import Edges, KernelSet, convolution, convolution_of_weights, product
 from cartalg.symbolic.irreps import Irrep
-
-
-def _irreps(listing: list[list[int]]) -> tuple[Irrep, ...]:
-    return tuple((rank, parity) for rank, parity in listing)
+from cartalg_codegen.specs import ConvolutionSpec, ProductSpec
 
 
 class EdgeConvolution(nn.Module):
@@ -22,7 +18,7 @@ class EdgeConvolution(nn.Module):
 
     Args:
         kernels: The kernel set.
-        name: Kernel name, ``convolution_..``.
+        spec: The kernel.
         channels: Channels of the features that are passed along edges.
         latent: Channels of the result, the input of the product basis.
         features: Irreps of the result.
@@ -35,7 +31,7 @@ class EdgeConvolution(nn.Module):
     def __init__(
         self,
         kernels: KernelSet,
-        name: str,
+        spec: ConvolutionSpec,
         channels: int,
         latent: int,
         features: tuple[Irrep, ...],
@@ -43,20 +39,16 @@ class EdgeConvolution(nn.Module):
         mean_neighbours: float,
     ) -> None:
         super().__init__()
-        self.kernels, self.name = kernels, name
+        self.kernels, self.spec = kernels, kernels.get(spec)
         self.scale = 1 / math.sqrt(max(mean_neighbours, 1.0))
-        facts = kernels.facts(name)
-        variances = [
-            Fraction(p["orthonormal_squared"]) * (2 * p["edge"][0] + 1) / Fraction(p["edge_squared_norm"])
-            for p in facts["paths"]
-        ]
+        paths = self.spec.paths
+        variances = [p.orthonormal_squared * p.edge.dim / p.edge_squared_norm for p in paths]
         scales = torch.tensor([math.sqrt(v) for v in variances], dtype=torch.float64)
         cutoff, n_bessel, hidden, intervals = radial
         self.radial = RadialWeights(cutoff, scales, channels, n_bessel, hidden, intervals)
-        counts = {
-            irrep: sum(1 for p in facts["paths"] if tuple(p["out"]) == irrep) for irrep in _irreps(facts["outputs"])
-        }
-        self.up = ChannelLinear(_irreps(facts["left"]), channels, channels, _irreps(facts["left"]))
+        counts = {term.irrep: term.mul for term in self.spec.outputs}
+        left = self.spec.left.irreps
+        self.up = ChannelLinear(left, channels, channels, left)
         self.mix = PathLinear(counts, channels, latent, features)
 
     def forward(self, h: Tensor, edges: Edges, vectors: Tensor, backend: str, direct: bool) -> Tensor:
@@ -64,10 +56,10 @@ class EdgeConvolution(nn.Module):
         x = self.up(h)
         if direct:
             weights = self.radial.direct(vectors.norm(dim=1))
-            paths = convolution_of_weights(self.name, edges, x, vectors, weights, kernels=self.kernels)
+            paths = convolution_of_weights(self.spec, edges, x, vectors, weights, kernels=self.kernels)
         else:
             table, step = self.radial.table(), self.radial.step
-            paths = convolution(self.name, edges, x, vectors, table, step, backend=backend, kernels=self.kernels)
+            paths = convolution(self.spec, edges, x, vectors, table, step, backend=backend, kernels=self.kernels)
         return self.mix(paths, self.scale)
 
 
@@ -76,7 +68,7 @@ class ProductBasis(nn.Module):
 
     Args:
         kernels: The kernel set.
-        name: Kernel name, ``product_..``.
+        spec: The kernel.
         n_species: Number of elements with weights of their own; 1 if all share them.
         latent, channels: Channels of the input, and of the result after a linear map.
     Raises:
@@ -85,14 +77,13 @@ class ProductBasis(nn.Module):
 
     weight_scale: Tensor
 
-    def __init__(self, kernels: KernelSet, name: str, n_species: int, latent: int, channels: int) -> None:
+    def __init__(self, kernels: KernelSet, spec: ProductSpec, n_species: int, latent: int, channels: int) -> None:
         super().__init__()
-        self.kernels, self.name = kernels, name
-        facts = kernels.facts(name)
-        self.features, self.outputs = _irreps(facts["features"]), _irreps(facts["outputs"])
-        listed = facts["weights"]
-        alike = [sum(1 for v in listed if (v["order"], v["out"]) == (w["order"], w["out"])) for w in listed]
-        scales = [math.sqrt(Fraction(w["orthonormal_squared"]) / n) for w, n in zip(listed, alike, strict=True)]
+        self.kernels, self.spec = kernels, kernels.get(spec)
+        self.features, self.outputs = self.spec.feature_irreps.irreps, self.spec.output_irreps.irreps
+        listed = self.spec.weights
+        alike = [sum((v.order, v.out) == (w.order, w.out) for v in listed) for w in listed]
+        scales = [math.sqrt(w.orthonormal_squared / n) for w, n in zip(listed, alike, strict=True)]
         self.weight = nn.Parameter(torch.randn(n_species, len(listed), latent))
         self.register_buffer("weight_scale", torch.tensor(scales, dtype=torch.float64), persistent=False)
         self.linear = ChannelLinear(self.outputs, latent, channels, self.outputs)
@@ -105,7 +96,7 @@ class ProductBasis(nn.Module):
         """species [atoms], a [atoms, components, latent] -> [atoms, output components, channels]."""
         species = self.of(species)
         weights = self.weight * self.weight_scale[:, None]
-        return self.linear(product(self.name, species, a, weights, backend=backend, kernels=self.kernels))
+        return self.linear(product(self.spec, species, a, weights, backend=backend, kernels=self.kernels))
 
 
 class Residual(nn.Module):

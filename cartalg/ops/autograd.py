@@ -1,7 +1,7 @@
 """Emitted stages as `torch.library` operators, with fake implementations and first and second derivatives.
 
-Every kernel file of a backend without autograd of its own holds the same functions. For a kernel F of features, geometry
-and a parameter theta:
+Every kernel file of a backend without autograd of its own holds the same functions. For a kernel F of features,
+geometry and a parameter theta:
 
     forward            F(theta)
     backward           d<g, F>/d(features, geometry)
@@ -27,9 +27,9 @@ from torch import Tensor
 from cartalg.ops.kernel_sets import open_kernels
 from cartalg.ops.private import transforms_are_active, will_run
 from cartalg_codegen.backends import BACKENDS
+from cartalg_codegen.program import Where
 from cartalg_codegen.specs import KINDS, KernelSpec, ProductSpec
 from cartalg_codegen.specs.base import Argument, base
-from cartalg_codegen.program import Where
 
 NAMESPACE = "cartalg"
 #: Below this many edges or atoms per thread a call is not worth sharing out.
@@ -96,11 +96,13 @@ class Operators:
     def _route(self, stage: str) -> tuple[Any, Callable[..., Any], Any]:
         """The operator, its implementation, and the same as an autograd function."""
         backward = self._backward_of(stage)
-        torch.library.register_autograd(
-            f"{NAMESPACE}::{self.name(stage)}", backward, setup_context=_save, lib=_library
-        )
+        torch.library.register_autograd(f"{NAMESPACE}::{self.name(stage)}", backward, setup_context=_save, lib=_library)
         implementation = partial(self._run, stage)
-        return getattr(getattr(torch.ops, NAMESPACE), self.name(stage)), implementation, _eager(implementation, backward)
+        return (
+            getattr(getattr(torch.ops, NAMESPACE), self.name(stage)),
+            implementation,
+            _eager(implementation, backward),
+        )
 
     def _run(self, stage: str, *args: Any) -> Any:
         kernels = open_kernels(args[0])

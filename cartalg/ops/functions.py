@@ -18,8 +18,8 @@ S = TypeVar("S", bound=KernelSpec)
 def resolve(backend: str, *tensors: Tensor) -> Backend:
     """The backend that a call runs on.
 
-    ``auto`` is the first that runs where the tensors are: numba on the CPU, torch elsewhere. A backend that is asked for
-    by name is used or the call fails: nothing falls back silently.
+    ``auto`` is the first that runs where the tensors are: numba on the CPU, torch elsewhere. A backend that is asked
+    for by name is used or the call fails: nothing falls back silently.
 
     Raises:
         ValueError: If the name is unknown.
@@ -38,7 +38,11 @@ def resolve(backend: str, *tensors: Tensor) -> Backend:
 
 
 def evaluate(
-    spec: KernelSpec, *tensors: Tensor, index: tuple[Tensor, ...] = (), backend: str = AUTO, kernels: KernelSet | None = None
+    spec: KernelSpec,
+    *tensors: Tensor,
+    index: tuple[Tensor, ...] = (),
+    backend: str = AUTO,
+    kernels: KernelSet | None = None,
 ) -> Tensor:
     """Any kernel that works row by row, differentiable: what the functions below call when shapes are checked.
 
@@ -148,7 +152,8 @@ def convolution(
     interpolated inside the kernel. Edges at or beyond the end of the table contribute nothing.
 
     Args:
-        kernel: The kernel, ``ConvolutionSpec(parity, hidden, edge)``, or its name ``convolution_<parity>_h<hidden>_e<edge>``.
+        kernel: The kernel, ``ConvolutionSpec(parity, hidden, edge)``, or its name
+            ``convolution_<parity>_h<hidden>_e<edge>``.
         edges: Edges sorted by receiver.
         x: Sender features, shape [senders, components, channels].
         vectors: Edge vectors r_j - r_i in angstrom, shape [edges, 3]. An edge of no length contributes nothing.
@@ -186,7 +191,13 @@ def convolution(
 
 
 def convolution_of_weights(
-    kernel: ConvolutionSpec | str, edges: Edges, x: Tensor, vectors: Tensor, w: Tensor, *, kernels: KernelSet | None = None
+    kernel: ConvolutionSpec | str,
+    edges: Edges,
+    x: Tensor,
+    vectors: Tensor,
+    w: Tensor,
+    *,
+    kernels: KernelSet | None = None,
 ) -> Tensor:
     """`convolution` with the radial weights of each edge given, w [edges, paths, channels]: the Torch reference.
 

@@ -65,7 +65,7 @@ class KernelSet:
             near = [k for k, known in self.manifest.kernels.items() if known.spec.kind == kind]
             raise KernelNotFound(
                 f"no kernel {name!r} in {self.folder} (max rank {self.max_rank}); it has {', '.join(near) or 'none'}. "
-                f"Emit it with `cartalg generate --only {name} --out DIR`, or a larger set with `--max-rank R --out DIR`, "
+                f"Emit it with `cartalg generate --only {name} --out DIR`, or a larger set with `--max-rank R`, "
                 "and point `kernels` at DIR."
             )
         return entry.spec
@@ -91,7 +91,9 @@ class KernelSet:
         """Import name: the shipped set's own, or one made of the content's hash for a folder of the user's."""
         if self.folder == shipped_folder():
             return "cartalg_kernels"
-        name = f"_cartalg_kernels_{self.digest[:16]}"  # by content, not by place: compiled code is cached under this name
+        name = (
+            f"_cartalg_kernels_{self.digest[:16]}"  # by content, not by place: compiled code is cached under this name
+        )
         if name not in sys.modules:
             file = self.folder / "__init__.py"
             spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=[str(self.folder)])

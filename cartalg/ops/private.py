@@ -1,6 +1,7 @@
 """Every interface of Torch that it does not promise to keep; nothing else in the library uses one.
 
-The versions that have them are bounded in pyproject.toml. `missing` names those that a version has not, which a test prints.
+The versions that have them are bounded in pyproject.toml. `missing` names those that a version has not, which a test
+prints.
 """
 
 from typing import Any

@@ -1,4 +1,5 @@
-"""Operations: of emitted functions, counted on their loops, and of the edge convolution beside the ways that other codes contract.
+"""Operations: of emitted functions, counted on their loops, and of the edge convolution beside the ways that other
+codes contract.
 
 The convolution contracts couplings with the edge's harmonics first, once for all channels, into matrices of which it
 keeps each distinct entry once; what is left for a channel is one multiply-add for each nonzero matrix entry. Counted

@@ -8,7 +8,7 @@ Both return straight-line programs with exact coefficients. Source: docs/theory.
 from dataclasses import replace
 from fractions import Fraction
 
-from cartalg_codegen.program import Assign, Program, Ref, Slot, live, propagate_zeros, statement
+from cartalg_codegen.program import Assign, Program, Ref, live, propagate_zeros, statement
 
 #: Inputs that are functions of other inputs: {input: partial derivatives, as (to which input, coefficient, factors)}.
 Implicit = dict[Ref, tuple[tuple[Ref, Fraction, tuple[Ref, ...]], ...]]

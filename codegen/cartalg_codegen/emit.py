@@ -113,7 +113,9 @@ def kernel_header(spec: KernelSpec, backend: Backend, part: str) -> str:
 def inputs_digest(spec: KernelSpec) -> str:
     """Of everything that the text is printed from: specification, coefficients, programs."""
     programs = getattr(spec, "programs", ())
-    inputs = json.dumps(spec.to_json(), sort_keys=True) + repr([(p.name, p.inputs, p.outputs, p.body) for p in programs])
+    inputs = json.dumps(spec.to_json(), sort_keys=True) + repr(
+        [(p.name, p.inputs, p.outputs, p.body) for p in programs]
+    )
     return hashlib.sha256(f"{GENERATOR}\n{inputs}".encode()).hexdigest()[:16]
 
 

@@ -6,7 +6,6 @@ Lowering (`cartalg_codegen.lowering`) turns programs into these trees; a backend
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from fractions import Fraction
 
 from cartalg_codegen.program import Ref, Term, count_operations
 
@@ -270,11 +269,13 @@ def walk(nodes: tuple[Node, ...], axes: tuple[Axis, ...] = ()) -> Iterator[tuple
 
 
 def counted(function: Function) -> dict[str, int]:
-    """Multiplications and additions of the sums in a function, by what repeats them: ``"edge"``, ``"row and channel"``."""
+    """Multiplications and additions of a function's sums, by what repeats them: ``"edge"``, ``"row and channel"``."""
     counts: dict[str, int] = {}
     for node, axes in walk(function.body):
         if isinstance(node, Let) and isinstance(node.value, Sum):
             axis = next((a for a in reversed(axes) if a is not Axis.LANES), Axis.ROWS)
             key = str(axis).removesuffix("s") + (" and channel" if Axis.LANES in axes else "")
-            counts[key] = counts.get(key, 0) + count_operations(node.value.terms) + (node.add and bool(node.value.terms))
+            counts[key] = (
+                counts.get(key, 0) + count_operations(node.value.terms) + (node.add and bool(node.value.terms))
+            )
     return {key: count for key, count in counts.items() if count}

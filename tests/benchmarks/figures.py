@@ -18,12 +18,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from ase.io import read
+from cartalg.ops.operators import CONVOLUTION, PRODUCT, launch
 
 from cartalg.architecture import ModelConfig
 from cartalg.data.graphs import build_graph, collate
 from cartalg.model import Potential
 from cartalg.ops import Edges, KernelSet, open_kernels
-from cartalg.ops.operators import CONVOLUTION, PRODUCT, launch
 from cartalg_codegen import emit, plan
 from cartalg_codegen.counts import counts
 

@@ -16,13 +16,13 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import torch
 import yaml
+from cartalg.ops.kernels import KernelNotFound, KernelSet
 
 from cartalg.architecture import ModelConfig
 from cartalg.cli.terminal import progress_bar
 from cartalg.data.frames import read_frames
 from cartalg.data.graphs import build_graph, collate
 from cartalg.model import Potential
-from cartalg.ops.kernels import KernelNotFound, KernelSet
 from cartalg.train.checkpoint import load_model
 from cartalg.train.run import train_run
 from cartalg_codegen import emit

@@ -4,11 +4,11 @@ import sys
 
 import pytest
 import torch
+from cartalg_codegen.forms import Product, pair
 
 from cartalg.ops import KernelNotFound, KernelSet, harmonics
 from cartalg_codegen import emit
 from cartalg_codegen.derive import gradient, tangent
-from cartalg_codegen.forms import Product, pair
 from cartalg_codegen.program import Program, Ref, Slot, evaluate, statement
 
 

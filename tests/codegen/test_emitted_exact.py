@@ -10,11 +10,11 @@ from functools import cache
 import numpy as np
 import pytest
 import sympy as sp
+from cartalg.ops.kernels import KernelSet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import exact
-from cartalg.ops.kernels import KernelSet
 from cartalg.symbolic.basis import harmonic_polynomials
 from cartalg.symbolic.coupling import coupling
 from cartalg.symbolic.rotation import packed_rotation, rational_rotation

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 import torch
-from torch.autograd import gradcheck, gradgradcheck
-
-from cartalg.ops import Backend, Edges, KernelNotFound, KernelSet, convolution, couple, harmonics, open_kernels, product
 from cartalg.ops.functional import resolve
 from cartalg.ops.native import lane_width
 from cartalg.ops.operators import HARMONICS, announcing, launch
+from torch.autograd import gradcheck, gradgradcheck
+
+from cartalg.ops import Backend, Edges, KernelNotFound, KernelSet, convolution, couple, harmonics, open_kernels, product
 
 F64 = torch.float64
 CONVOLUTIONS = ["convolution_even_h0_e2", "convolution_even_h1_e2", "convolution_full_h1_e1"]

@@ -1,10 +1,11 @@
-"""Backends: what prints a kernel, loads what was printed, and binds it to arrays. Each is a folder here and a line in BACKENDS.
+"""Backends: what prints a kernel, loads what was printed, and binds it to arrays. Each is a folder here and a line in
+BACKENDS.
 
 A folder `backends/<name>/` holds three modules, whatever the backend:
 
-    printer.py   modules(spec) -> texts of the emitted files, by the part of the kernel; none if the backend has no such kernel
-    loader.py    load(package, spec) -> the emitted functions, by stage, as attributes
-    binder.py    bind(functions, spec, stage, index, tensors, threads) -> a call that may be repeated
+    printer.py   modules(spec) -> texts of the emitted files, by the part of the kernel; none if the backend has no
+    such kernel loader.py    load(package, spec) -> the emitted functions, by stage, as attributes binder.py
+    bind(functions, spec, stage, index, tensors, threads) -> a call that may be repeated
 
 Printers know no arrays; loaders and binders are imported when a kernel runs (docs/extending.md).
 """
@@ -39,7 +40,7 @@ class Backend:
         return f"{self.name}_kernels/{spec.kind}/{name}{self.suffix}"
 
     def print(self, spec: KernelSpec) -> dict[str, str]:
-        """The emitted files below their headers, by part: "" is the kernel's own. None if the backend has no such kernel."""
+        """The emitted files below their headers, by part, "" for the kernel's own; none if there is no such kernel."""
         return self._part("printer").modules(spec)  # type: ignore[no-any-return]
 
     def load(self, package: str, spec: KernelSpec) -> Any:

@@ -1,13 +1,14 @@
-"""The loops of a convolution: over atoms, over chunks of their edges, and over paths, whose messages are functions of their own.
+"""The loops of a convolution: over atoms, over chunks of their edges, and over paths, whose messages are functions of
+their own.
 
-Forward functions run over receivers (CSR rows) and gradients over senders (the transposed CSR), so each row that is written belongs
-to one thread. Every function sets its results, but for the gradient to the table, to which each thread adds in a part of its own.
-An edge of no length, or at or beyond the end of the table, contributes nothing.
+Forward functions run over receivers (CSR rows) and gradients over senders (the transposed CSR), so each row that is
+written belongs to one thread. Every function sets its results, but for the gradient to the table, to which each
+thread adds in a part of its own. An edge of no length, or at or beyond the end of the table, contributes nothing.
 """
 
 from collections.abc import Iterator
 
-from cartalg_codegen.lowering.edges import CHUNK, COUNT, FIRST, N, THREAD, C, message_parameters, uniform_sizes
+from cartalg_codegen.lowering.edges import CHUNK, COUNT, FIRST, THREAD, C, N, message_parameters, uniform_sizes
 from cartalg_codegen.specs.base import Stage
 from cartalg_codegen.specs.convolution import ConvolutionSpec, Path
 from cartalg_codegen.specs.edge import SPLINES
@@ -35,7 +36,9 @@ from cartalg_codegen.tree import (
     real,
 )
 
-AT, LAST, E, RR, R, U, KNOTS, PER_KNOT, OWN, ROW, I = names("at last e rr inverse0 u intervals per_knot own row i")
+AT, LAST, E, RR, R, U, KNOTS, PER_KNOT, OWN, ROW, PART = names(
+    "at last e rr inverse0 u intervals per_knot own row part"
+)
 ATOM = Var("atom")
 
 
@@ -52,9 +55,7 @@ class _Driver:
         self.spec, self.stage = spec, stage
         self.moving, self.senders = "t_x" in stage.reads, stage.over == "col_ptr"
         self.vectors = next((w for w in stage.writes if w.endswith("d_vectors")), None)
-        self.programs = {
-            p.message: next(q for q in p.message.programs if q.name == stage.name) for p in spec.paths
-        }
+        self.programs = {p.message: next(q for q in p.message.programs if q.name == stage.name) for p in spec.paths}
         self.sizes = {"v": 3, "inverse": 1, "below": 1, "s": SPLINES, "y": spec.harmonics.components("y")}
         for program in self.programs.values():
             for name, size in uniform_sizes(program).items():
@@ -161,8 +162,8 @@ class _Driver:
     def _clear(self) -> list[Node]:
         """Sums over channels start at zero."""
         size = self.sizes["s"] + self.sizes["y"]
-        sums = tuple(Let(Array(name)[FIRST + N, I], real(0)) for name in self.stage.scratch)
-        return [Loop(Axis.EDGES, N, COUNT, (Loop(Axis.COMPONENTS, I, Int(size), sums),))] if sums else []
+        sums = tuple(Let(Array(name)[FIRST + N, PART], real(0)) for name in self.stage.scratch)
+        return [Loop(Axis.EDGES, N, COUNT, (Loop(Axis.COMPONENTS, PART, Int(size), sums),))] if sums else []
 
     def _message(self, path: Path) -> Invoke:
         places = {"x_at": path.left_offset, "out_at": path.out_offset, "paths": path.out_stride, "path": path.index}
@@ -178,11 +179,16 @@ class _Driver:
         for scratch in self.stage.scratch:
             prefix = scratch.removesuffix("edge")
             for name, start in (("s", 0), ("y", SPLINES)):
-                sums = Let(Array(prefix + name)[I, N], real(Array(scratch)[FIRST + N, I + start] if start else Array(scratch)[FIRST + N, I]))
-                nodes.append(Loop(Axis.COMPONENTS, I, Int(self.sizes[prefix + name]), (sums,)))
+                sums = Let(
+                    Array(prefix + name)[PART, N],
+                    real(Array(scratch)[FIRST + N, PART + start] if start else Array(scratch)[FIRST + N, PART]),
+                )
+                nodes.append(Loop(Axis.COMPONENTS, PART, Int(self.sizes[prefix + name]), (sums,)))
         result = "t_d_v" if self.moving else "d_v"
         gradient = self._call(
-            self._edge("edge_gradient"), ["v", "inverse", "below", "per_knot"], ["d_s", "d_y", "t_v", "t_d_s", "t_d_y", result]
+            self._edge("edge_gradient"),
+            ["v", "inverse", "below", "per_knot"],
+            ["d_s", "d_y", "t_v", "t_d_s", "t_d_y", result],
         )
         store = [Let(Array(self.vectors)[Array("place")[N], i], Array(result)[i, N]) for i in range(3)]
         return [

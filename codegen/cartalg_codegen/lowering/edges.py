@@ -1,8 +1,8 @@
 """The parts of a convolution that do not depend on it: what an edge gives to all channels, and messages.
 
-Edges of one atom are treated a few at a time. First what all channels share is done for them, edges side by side; then, message
-after message and channel after channel, the edges are in the innermost loop: what belongs to the atom stays in registers, and no
-array of all edges with channels is ever written.
+Edges of one atom are treated a few at a time. First what all channels share is done for them, edges side by side;
+then, message after message and channel after channel, the edges are in the innermost loop: what belongs to the atom
+stays in registers, and no array of all edges with channels is ever written.
 """
 
 from collections.abc import Callable
@@ -45,8 +45,9 @@ def lower_message(spec: MessageSpec) -> Module:
 def message_parameters(program: Program) -> tuple[str, ...]:
     """Parameters of an emitted message, from what it reads and writes; a driver passes variables of these names.
 
-    count edges with their knots and the rows of their other atoms; `own` the row of the atom; then the message's places: x_at first
-    row in x, out_at first row in out, `paths` the distance of rows in out, `path` its column of the table.
+    count edges with their knots and the rows of their other atoms; `own` the row of the atom; then the message's
+    places: x_at first row in x, out_at first row in out, `paths` the distance of rows in out, `path` its column of
+    the table.
     """
     slots = (*program.inputs, *program.outputs)
     bases = {s.base for s in slots}

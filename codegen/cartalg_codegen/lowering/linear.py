@@ -26,7 +26,7 @@ TILE = [(i, j) for i in range(ROWS) for j in range(LANES)]
 
 
 def lower(spec: LinearSpec) -> Module:
-    """The function. A tile at the edge repeats its last row or lane: it computes the same number twice and stores it twice."""
+    """The function. A tile at the edge repeats its last row or lane: it computes and stores the same number twice."""
     line, lanes, last, first, c0, q = names("line lanes last first c0 q")
     size, x_at, x_step, depth, _, out_at, out_rows, add = names(" ".join(COLUMNS))
     start, stop = names("start stop")

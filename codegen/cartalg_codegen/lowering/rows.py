@@ -1,7 +1,8 @@
 """Kernels that work row by row: a loop over rows, inside it one over channels, inside that the program.
 
-Arrays are [row, component, channel], or [row, component] without channels. A parameter [species, component, channel] is shared by
-rows; its gradient is [thread, species, component, channel], added to. No two arguments of a call may overlap in memory.
+Arrays are [row, component, channel], or [row, component] without channels. A parameter [species, component, channel]
+is shared by rows; its gradient is [thread, species, component, channel], added to. No two arguments of a call may
+overlap in memory.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,9 @@ N, C, SPECIES = Var("n"), Var("c"), Var("z")
 
 def lower(spec: RowSpec) -> Module:
     """All functions of a row kernel."""
-    return Module(tuple(function(program, ("species",) if "species" in spec.index else ()) for program in spec.programs))
+    return Module(
+        tuple(function(program, ("species",) if "species" in spec.index else ()) for program in spec.programs)
+    )
 
 
 def function(program: Program, index: tuple[str, ...] = ()) -> Function:
@@ -49,7 +52,7 @@ def place(slot: Slot, component: int) -> Item:
 
 def loads(program: Program, wanted: Callable[[Slot], bool]) -> list[Node]:
     """Components of input slots that are read, as local variables."""
-    found = []
+    found: list[Node] = []
     for slot in program.inputs:
         refs = [Ref(slot.name, i) for i in range(slot.size) if wanted(slot)]
         items = tuple((Var(str(ref)), place(slot, ref.index)) for ref in refs if ref in program.read)

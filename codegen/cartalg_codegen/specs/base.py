@@ -1,7 +1,8 @@
 """What a kernel is: the one description that emission, loading, proofs, operators and the model read.
 
-A specification is a few ranks; everything else follows from the exact rules and is derived when it is asked for. Numbers that
-are slow to derive are kept in the manifest of a kernel set, from which `KernelSpec.from_json` takes them.
+A specification is a few ranks; everything else follows from the exact rules and is derived when it is asked for.
+Numbers that are slow to derive are kept in the manifest of a kernel set, from which `KernelSpec.from_json` takes
+them.
 """
 
 from abc import ABC, abstractmethod
@@ -16,7 +17,8 @@ from cartalg_codegen.program import Program, Where
 
 #: feature and geometry: differentiable twice; parameter: summed over rows, differentiable; out: the result.
 Role = Literal["feature", "geometry", "parameter", "out"]
-#: How the components of an argument transform: packed irreps, a Cartesian tensor of some rank (row-major), or not at all.
+#: How the components of an argument transform: packed irreps, a Cartesian tensor of some rank (row-major), or not at
+#: all.
 Transforms = Irreps | int | None
 
 
@@ -179,7 +181,7 @@ class KernelSpec(ABC):
 
     @abstractmethod
     def closed_form(self, inputs: Mapping[str, Sequence[Any]]) -> list[Any]:
-        """The output of one row and channel from the rules alone, in any exact ring; no generated program is involved."""
+        """The output of one row and channel from the rules alone, in any exact ring; no program is involved."""
 
     def to_json(self) -> dict[str, Any]:
         """What a manifest says of the kernel: its ranks and the numbers that are slow to derive."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, Self
 
 from cartalg.symbolic.coupling import paths
 from cartalg.symbolic.irreps import Irrep, Irreps
@@ -27,7 +27,8 @@ def irreps_of(parity: Parity, max_rank: int) -> Irreps:
     return Irreps.full(max_rank) if parity == "full" else Irreps.natural(max_rank)
 
 
-class Path(NamedTuple):
+@dataclass(frozen=True)
+class Path:
     """One path of a convolution, with its places in the arrays.
 
     Attributes:
@@ -62,8 +63,8 @@ class Path(NamedTuple):
 class ConvolutionSpec(KernelSpec):
     """Node features to rank `hidden` x edge harmonics to rank `edge` -> separate paths to rank `edge`.
 
-    Rows of an output irrep with P paths are ordered [component, path], so that the channel mixing that follows is one matrix
-    product over path and channel.
+    Rows of an output irrep with P paths are ordered [component, path], so that the channel mixing that follows is one
+    matrix product over path and channel.
     """
 
     kind: ClassVar[str] = "convolution"
@@ -107,7 +108,8 @@ class ConvolutionSpec(KernelSpec):
     def rule(self) -> str:
         listed = ", ".join(map(str, self.paths))
         return (
-            "out_i = sum over edges i <- j of w_p(r) C_p x_j T(n), v = r n, paths kept apart   [docs/theory.md, eq. 14]; "
+            "out_i = sum over edges i <- j of w_p(r) C_p x_j T(n), v = r n, paths kept apart"
+            "   [docs/theory.md, eq. 14]; "
             f"{len(self.paths)} paths: {listed}"
         )
 
@@ -166,7 +168,8 @@ class ConvolutionSpec(KernelSpec):
         return Irreps((sum(p.out == out for p in self.paths), out) for out in reached)
 
     def transforms(self, argument: str) -> Transforms:
-        return {"x": self.left, "vectors": 1, "table": None, "out": self.outputs}[argument]
+        known: dict[str, Transforms] = {"x": self.left, "vectors": 1, "table": None, "out": self.outputs}
+        return known[argument]
 
     def components(self, argument: str) -> int:
         return len(self.paths) if argument == "table" else super().components(argument)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar, Self
 
+from cartalg.render.formats.unicode import lines
 from cartalg.symbolic.coupling import coupling
 from cartalg.symbolic.formulas import coupling_formula
 from cartalg.symbolic.irreps import Irrep, Irreps
@@ -56,7 +57,7 @@ class CouplingSpec(RowSpec):
 
     @property
     def formula(self) -> str:
-        return coupling_formula(*self.ranks).unicode()
+        return " ".join(lines(coupling_formula(*self.ranks)))
 
     @property
     def layout(self) -> str:
@@ -73,7 +74,9 @@ class CouplingSpec(RowSpec):
             terms[k].append((c, (Ref("a", a), Ref("b", b))))
         body = tuple(statement(Ref("out", k), t) for k, t in terms.items())
         inputs, output = (Slot("a", 2 * self.l1 + 1), Slot("b", 2 * self.l2 + 1)), Slot("out", 2 * self.l3 + 1)
-        return Program("forward", f"Couple rank {self.l1} and rank {self.l2} to rank {self.l3}.", inputs, (output,), body)
+        return Program(
+            "forward", f"Couple rank {self.l1} and rank {self.l2} to rank {self.l3}.", inputs, (output,), body
+        )
 
     def closed_form(self, inputs: Mapping[str, Sequence[Any]]) -> list[Any]:
         return couple(self.ranks, inputs["a"], inputs["b"])

@@ -17,9 +17,7 @@ from cartalg_codegen.specs.harmonics import HarmonicsSpec, harmonic
 SPLINES = 4
 #: inverse = 1/|v|: d inverse/dv_i = -inverse^3 v_i.
 INVERSE_LENGTH: Implicit = {
-    Ref("inverse", 0): tuple(
-        (Ref("v", i), Fraction(-1), (*(Ref("inverse", 0),) * 3, Ref("v", i))) for i in range(3)
-    )
+    Ref("inverse", 0): tuple((Ref("v", i), Fraction(-1), (*(Ref("inverse", 0),) * 3, Ref("v", i))) for i in range(3))
 }
 
 
@@ -94,7 +92,9 @@ class EdgeSpec(KernelSpec):
         backward = gradient(forward, ("v",), "edge_gradient", "Gradient to v.", INVERSE_LENGTH)
         return (
             forward,
-            tangent(forward, ("v",), "edge_tangent", "Tangents of s and y, and their values.", ("s", "y"), INVERSE_LENGTH),
+            tangent(
+                forward, ("v",), "edge_tangent", "Tangents of s and y, and their values.", ("s", "y"), INVERSE_LENGTH
+            ),
             backward,
             tangent(
                 backward,
@@ -119,10 +119,17 @@ class EdgeSpec(KernelSpec):
             terms = [(t.coefficient, tuple(Ref("unit", f.index) for f in t.factors)) for t in assign.terms]
             body.append(statement(Ref("y", assign.target.index), terms))
         inputs = tuple(
-            Slot(name, size, False, Where.EDGE) for name, size in (("v", 3), ("inverse", 1), ("below", 1), ("per_knot", 1))
+            Slot(name, size, False, Where.EDGE)
+            for name, size in (("v", 3), ("inverse", 1), ("below", 1), ("per_knot", 1))
         )
         outputs = tuple(Slot(name, self.components(name), False, Where.EDGE) for name in ("s", "y"))
-        titles = {"rr": "|v|^2", "f": "place between two knots, 0 to 1", "unit": "direction", "s": "splines", "y": "harmonics"}
+        titles = {
+            "rr": "|v|^2",
+            "f": "place between two knots, 0 to 1",
+            "unit": "direction",
+            "s": "splines",
+            "y": "harmonics",
+        }
         titles |= {"v": "the vector", "inverse": "1/|v|"}
         return Program("edge", "Splines and harmonics of edge vectors v.", inputs, outputs, tuple(body), titles)
 

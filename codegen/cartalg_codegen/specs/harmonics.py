@@ -49,7 +49,8 @@ class HarmonicsSpec(RowSpec):
 
     @property
     def layout(self) -> str:
-        return f"v [n, 3] -> out [n, {self.components('out')}], {self.transforms('out')}, m = -l..l, orthogonal rational basis"
+        irreps = Irreps.natural(self.max_rank)
+        return f"v [n, 3] -> out [n, {irreps.dim}], {irreps}, m = -l..l, orthogonal rational basis"
 
     def transforms(self, argument: str) -> Transforms:
         return 1 if argument == "v" else Irreps.natural(self.max_rank)

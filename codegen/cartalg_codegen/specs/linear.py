@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Self
 
 from cartalg_codegen.specs.base import Argument, KernelSpec, Stage, Transforms
 
-#: Columns of the layout array, a line for each irrep: components, start and step in x, numbers that are summed, start in
-#: weight, start in out, rows of an atom in out, and 1 to add to what out holds.
+#: Columns of the layout array, a line for each irrep: components, start and step in x, numbers that are summed, start
+#: in weight, start in out, rows of an atom in out, and 1 to add to what out holds.
 COLUMNS = ("size", "x_at", "x_step", "depth", "w_at", "out_at", "out_rows", "add")
 
 
@@ -18,7 +18,11 @@ class LinearSpec(KernelSpec):
     """out[n, o + k] = sum_q x[n, a + k s + q] weight[w + q] for each line of a layout."""
 
     kind: ClassVar[str] = "linear"
-    arguments: ClassVar = (Argument("x", "feature", lanes=False), Argument("weight", "parameter"), Argument("out", "out", flat=True))
+    arguments: ClassVar = (
+        Argument("x", "feature", lanes=False),
+        Argument("weight", "parameter"),
+        Argument("out", "out", flat=True),
+    )
     source: ClassVar[str] = "codegen/cartalg_codegen/lowering/linear.py"
 
     @property

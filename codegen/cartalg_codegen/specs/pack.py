@@ -69,7 +69,10 @@ class _TensorSpec(RowSpec):
 
     @property
     def layout(self) -> str:
-        full, packed = f"[n, 3^{self.order}, channels], row-major", f"[n, {self.irreps.dim}, channels], parts {self.irreps}"
+        full, packed = (
+            f"[n, 3^{self.order}, channels], row-major",
+            f"[n, {self.irreps.dim}, channels], parts {self.irreps}",
+        )
         return f"t {full} -> out {packed}" if self.transforms("t") == self.order else f"t {packed} -> out {full}"
 
     def forward(self) -> Program:

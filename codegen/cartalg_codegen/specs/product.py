@@ -165,9 +165,7 @@ class _Reader:
             ranks = (_irrep(first), _irrep(second), Irrep.parse(match[2]))
             if ranks[0].p * ranks[1].p != ranks[2].p:
                 raise ValueError(f"{self.spec.name}: the label {label!r} has the wrong parity")
-            self.trees[label] = couple(
-                (ranks[0].l, ranks[1].l, ranks[2].l), self.tree(first), self.tree(second)
-            )
+            self.trees[label] = couple((ranks[0].l, ranks[1].l, ranks[2].l), self.tree(first), self.tree(second))
         return self.trees[label]
 
 

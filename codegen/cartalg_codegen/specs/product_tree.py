@@ -102,7 +102,7 @@ class ProductTree:
     def _add(self, order: int, terms: Sequence[Term]) -> None:
         """Weighted terms of the output."""
         for term in terms:
-            if term.irrep in self.outputs:
+            if term.irrep in self.outputs.irreps:
                 weight = self._weight(order, term.label, term.irrep, term.norm)
                 for target, ref in zip(self._out(term.irrep), term.refs, strict=True):
                     self._sums.setdefault(target, []).append((Fraction(1), (weight, ref)))
@@ -128,9 +128,7 @@ class ProductTree:
         for mid, feature, out in paths(tuple(mids), self.features.irreps, targets.irreps):
             outer = orthonormal_squared(mid.l, feature.l, out.l)
             members = [p for p in pairs if p.irrep == mid]
-            weights = [
-                self._weight(order, f"({p.label} A{feature}){out}", out, p.norm * outer) for p in members
-            ]
+            weights = [self._weight(order, f"({p.label} A{feature}){out}", out, p.norm * outer) for p in members]
             what = f"weighted (A A){mid}, for ((A A){mid} A{feature}){out}"
             name = f"M{'' if order == 3 else order}_{short(mid)}A{short(feature)}_{short(out)}_"
             mixed = self._named(name, what, mid)
@@ -149,11 +147,11 @@ class ProductTree:
     def _quadruples(self, pairs: list[Term]) -> None:
         """Triple products of every intermediate irrep, with weights of their own, coupled with A once more."""
         found: dict[Irrep, list[list[Ref]]] = {}
-        for mixed, feature, out in self._coupled_pairs(4, pairs, self.intermediates):
-            label = f"(weighted (A A){mixed.irrep} A{feature.irrep}){out}"
-            name = f"AA{short(mixed.irrep)}A{short(feature.irrep)}_{short(out)}_"
+        for mixed, single, out in self._coupled_pairs(4, pairs, self.intermediates):
+            label = f"(weighted (A A){mixed.irrep} A{single.irrep}){out}"
+            name = f"AA{short(mixed.irrep)}A{short(single.irrep)}_{short(out)}_"
             refs = self._named(name, label, out)
-            self._couple(mixed, feature, out, refs)
+            self._couple(mixed, single, out, refs)
             found.setdefault(out, []).append(refs)
         triples = {}
         for irrep, members in found.items():
@@ -165,11 +163,11 @@ class ProductTree:
             label = f"((A A A){mid} A{feature}){out}"
             weight = self._weight(4, label, out, orthonormal_squared(mid.l, feature.l, out.l))
             name = f"MAAA_{short(mid)}A{short(feature)}_{short(out)}_"
-            mixed = self._named(name, f"weighted (A A A){mid}, for ((A A A){mid} A{feature}){out}", mid)
-            for ref, triple in zip(mixed, triples[mid], strict=True):
+            weighted = self._named(name, f"weighted (A A A){mid}, for ((A A A){mid} A{feature}){out}", mid)
+            for ref, triple in zip(weighted, triples[mid], strict=True):
                 self._body.append(statement(ref, [(Fraction(1), (weight, triple))]))
             single = next(s for s in self._singles if s.irrep == feature)
-            self._couple_into(Term(mid, label, Fraction(1), mixed), single, out)
+            self._couple_into(Term(mid, label, Fraction(1), weighted), single, out)
 
     def _weight(self, order: int, label: str, out: Irrep, norm: Fraction) -> Ref:
         self.weights.append(Weight(order, label, out, norm))

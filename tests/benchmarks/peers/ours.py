@@ -6,7 +6,8 @@ from cartalg.architecture import ModelConfig
 from cartalg.data.graphs import build_graph, collate
 from cartalg.interfaces.ase import CartalgCalculator
 from cartalg.model import Potential
-from cartalg.ops import Edges, convolution, couple, harmonics, open_kernels
+from cartalg.ops import Edges, convolution, couple, harmonics
+from cartalg_codegen.specs import ConvolutionSpec
 
 
 def potential(frames, setting, elements, cutoff):
@@ -37,17 +38,17 @@ def potential(frames, setting, elements, cutoff):
 
 def convolution_case(data):
     """The fused convolution from edge vectors, radial weights interpolated inside."""
-    name = "convolution_even_h2_e3"
+    spec = ConvolutionSpec("natural", 2, 3)
     sender, receiver, vectors, atoms, channels = data
     order = torch.argsort(receiver, stable=True)
     edges = Edges.build(sender[order], receiver[order], atoms, atoms)
-    paths = len(open_kernels().facts(name)["paths"])
+    paths = len(spec.paths)
     x = torch.randn(atoms, 9, channels, requires_grad=True)
     v = vectors[order].clone().requires_grad_()
     table = torch.randn(259, paths, channels)
 
     def forward():
-        return convolution(name, edges, x, v, table, 5 / 256)
+        return convolution(spec, edges, x, v, table, 5 / 256)
 
     return _pair(forward, (x, v))
 

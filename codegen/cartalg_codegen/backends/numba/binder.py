@@ -1,7 +1,8 @@
-"""A bound call of an emitted function: machine code for these types of arguments, and a block of words that describes them.
+"""A bound call of an emitted function: machine code for these types of arguments, and a block of words that describes
+them.
 
-An entry takes one block of 64-bit words that describes all arguments, splits the rows among the threads of a team, and calls the
-compiled function on each part (`entry` writes its machine code).
+An entry takes one block of 64-bit words that describes all arguments, splits the rows among the threads of a team,
+and calls the compiled function on each part (`entry` writes its machine code).
 """
 
 import ctypes
@@ -36,7 +37,8 @@ def lane_width(channels: int, dtype: torch.dtype) -> int:
 
 
 class Passed(NamedTuple):
-    """An array as an emitted function takes it: a contiguous tensor, its shape there, and whether its last axis is channels.
+    """An array as an emitted function takes it: a contiguous tensor, its shape there, and whether its last axis is
+    channels.
 
     Where a kernel has no channels, lanes are rows: `columns` is then the second size, negative if the array is written.
     """
@@ -163,7 +165,12 @@ def _rows(about: Stage, index: Mapping[str, Any], first: Tensor) -> int:
 
 
 def _entry(
-    functions: ModuleType, spec: KernelSpec, stage: str, dtype: torch.dtype, width: int, arguments: Sequence[Passed | float]
+    functions: ModuleType,
+    spec: KernelSpec,
+    stage: str,
+    dtype: torch.dtype,
+    width: int,
+    arguments: Sequence[Passed | float],
 ) -> Entry:
     """The compiled function of a kernel; the types of its arguments follow from the precision and the lane width."""
     entries: dict[tuple[str, torch.dtype, int], Entry] = functions.__dict__.setdefault("_entries", {})

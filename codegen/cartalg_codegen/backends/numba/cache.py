@@ -1,7 +1,7 @@
 """Where compiled kernels are kept: a cache that can never get in the way.
 
-It is keyed by the sources of the emitted file, of all that it imports and of the SIMD lanes, by the CPU and the versions. A cache
-that cannot be read or written is skipped: kernels are then compiled anew in each process.
+It is keyed by the sources of the emitted file, of all that it imports and of the SIMD lanes, by the CPU and the
+versions. A cache that cannot be read or written is skipped: kernels are then compiled anew in each process.
 """
 
 import hashlib
@@ -72,12 +72,15 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
 
     @classmethod
     def create(cls, py_func: Any, folder: Path) -> "KernelCache":
+        """The cache of one function."""
+
         class Impl(CompileResultCacheImpl):  # type: ignore[misc]
             _locator_classes = [_locator(folder)]
 
         return type("KernelCache", (cls,), {"_impl_class": Impl})(py_func)  # type: ignore[no-any-return]
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Machine code from the disk, None if there is none that can be used."""
         try:
             return super().load_overload(sig, target_context)
         except Exception:  # whatever is wrong with a cached file, compiling anew is right
@@ -86,5 +89,6 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep machine code, if the disk allows."""
         with suppress(OSError):
             super().save_overload(sig, data)

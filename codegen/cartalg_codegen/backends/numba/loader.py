@@ -1,4 +1,5 @@
-"""Emitted Numba files are plain `@njit` functions that work on their own. Here they get what makes them fast to run and to start.
+"""Emitted Numba files are plain `@njit` functions that work on their own. Here they get what makes them fast to run
+and to start.
 
 That is (1) the promise that array arguments do not overlap, without which LLVM does not vectorise (measured: 5x slower,
 docs/benchmarks.md), and (2) a cache of machine code on the disk.

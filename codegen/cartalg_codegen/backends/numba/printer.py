@@ -1,7 +1,8 @@
 """Kernels as Numba functions: the loops of `cartalg_codegen.lowering` in Python.
 
-An emitted function does rows start..stop, channel by channel in an inner loop. It releases the GIL, so callers share rows out to
-threads; `thread` says which part of a shared gradient a call adds to. No two arguments of a call may overlap in memory.
+An emitted function does rows start..stop, channel by channel in an inner loop. It releases the GIL, so callers share
+rows out to threads; `thread` says which part of a shared gradient a call adds to. No two arguments of a call may
+overlap in memory.
 """
 
 import textwrap

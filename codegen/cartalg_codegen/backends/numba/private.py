@@ -1,10 +1,11 @@
 """Every interface of Numba and llvmlite that they do not promise to keep; nothing else in the library uses one.
 
-The versions that have them are bounded in pyproject.toml. `missing` names those that a version has not, which a test prints.
+The versions that have them are bounded in pyproject.toml. `missing` names those that a version has not, which a test
+prints.
 """
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -51,7 +52,9 @@ def _get(name: str) -> Any:
 
 _lost = missing()
 if _lost:
-    raise ImportError(f"this Numba lacks {', '.join(_lost)}, which cartalg uses; install a version that pyproject.toml allows")
+    raise ImportError(
+        f"this Numba lacks {', '.join(_lost)}, which cartalg uses; install a version that pyproject.toml allows"
+    )
 (
     CompileResultCacheImpl,
     FunctionCache,
@@ -106,6 +109,7 @@ class Callee:
         self._places = [alloca_once(builder, function_type.args[i].pointee) for i in (0, 1)]
 
     def __call__(self, values: Sequence[Any]) -> None:
+        """Call it with LLVM values."""
         builder = self.builder
         status = builder.call(self._callee, [*self._places, *self._packer.as_arguments(builder, values)])
         with builder.if_then(builder.icmp_signed("!=", status, ir.Constant(status.type, 0))):
@@ -127,5 +131,3 @@ def finish_library(library: Any, module: ir.Module) -> None:
 def address_of(library: Any, name: str) -> ctypes.c_void_p:
     """Where a function of a library is."""
     return ctypes.c_void_p(library.get_pointer_to_function(name))
-
-

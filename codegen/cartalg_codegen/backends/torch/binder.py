@@ -24,7 +24,13 @@ def bind(
         raise NotImplementedError(f"{spec.name}: the torch backend emits no {stage}; differentiate forward instead")
     reads = [tensors[name] for name in spec.stages()[stage].reads]
     if "sender" in index:
-        arguments = [index["step"], index["sender"], index["receiver"], *reads, tensors["out"].new_zeros(tensors["out"].shape)]
+        arguments = [
+            index["step"],
+            index["sender"],
+            index["receiver"],
+            *reads,
+            tensors["out"].new_zeros(tensors["out"].shape),
+        ]
     else:
         arguments = [*index.values(), *reads]
     return lambda: tensors["out"].copy_(functions.forward(*arguments))

@@ -3,8 +3,6 @@
 Only `forward` is emitted: derivatives are autograd's.
 """
 
-from fractions import Fraction
-
 from cartalg_codegen.program import Program, Ref, Slot, Where
 from cartalg_codegen.specs import ConvolutionSpec, EdgeSpec, KernelSpec, LinearSpec, MessageSpec, RowSpec
 from cartalg_codegen.specs.edge import SPLINES
@@ -114,7 +112,7 @@ def lengths(vectors):
 
 
 def geometry(step, vectors, intervals):
-    """Splines and harmonics of each edge, and its knot; splines are 0 beyond the table, and where there is no length."""
+    """Splines and harmonics of each edge, and its knot; splines are 0 beyond the table and without a length."""
     some, v, length = lengths(vectors)
     below = (length.detach() / step).floor().clamp(max=intervals)
     inside = some * (below < intervals).to(vectors.dtype)
