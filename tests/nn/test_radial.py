@@ -1,6 +1,6 @@
 import pytest
 import torch
-from cartalg_codegen.forms import spline_pieces
+from cartalg_codegen.specs.edge import spline_pieces
 
 from cartalg.nn.radial import RadialWeights, bessel_basis, envelope, spline_matrix
 
