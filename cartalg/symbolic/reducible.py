@@ -147,8 +147,8 @@ def _embedding(path: tuple[int, ...]) -> tuple[np.ndarray, int, sp.Rational]:
     """Tensors [3, .., 3, 2l+1] of a path's components as integers over a denominator, and their squared norm g."""
     if len(path) == 1:
         matrix = full_tensor_matrix(path[0])
-        integers, denominator = _integers(np.array(matrix.tolist(), dtype=object))
-        return integers.reshape((3,) * path[0] + (-1,)), denominator, sp.Integer(1)
+        whole, denominator = integers(np.array(matrix.tolist(), dtype=object))
+        return whole.reshape((3,) * path[0] + (-1,)), denominator, sp.Integer(1)
     before, below, squared = _embedding(path[:-1])
     rank, out = path[-2], path[-1]
     rule = coupling(rank, 1, out)
@@ -157,7 +157,7 @@ def _embedding(path: tuple[int, ...]) -> tuple[np.ndarray, int, sp.Rational]:
     adjoint = np.full((2 * rank + 1, 3, 2 * out + 1), sp.Integer(0), dtype=object)
     for (k, a, b), c in rule.entries.items():
         adjoint[a, b, k] = to_sympy(c * n_out[k] / (n_in[a] * n_one[b]))
-    weights, over = _integers(adjoint)
+    weights, over = integers(adjoint)
     vector, _, _ = _embedding((1,))
     joined = np.einsum("...a,abk->...bk", before, weights)
     joined = np.moveaxis(np.einsum("...bk,ib->...ki", joined, vector), -1, -2)
@@ -171,7 +171,7 @@ def _reduced(tensor: np.ndarray, denominator: int) -> tuple[np.ndarray, int]:
     return tensor // common, denominator // common
 
 
-def _integers(values: np.ndarray) -> tuple[np.ndarray, int]:
+def integers(values: np.ndarray) -> tuple[np.ndarray, int]:
     """Rationals as Python integers over a common denominator."""
     flat = [sp.Rational(v) for v in values.reshape(-1)]
     denominator = lcm(*(int(v.q) for v in flat))

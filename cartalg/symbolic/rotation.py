@@ -6,7 +6,7 @@ import sympy as sp
 from sympy import QQ
 
 from cartalg.symbolic.basis import basis_polynomials, squared_norms, to_sympy
-from cartalg.symbolic.polynomials import AXES, RING, Polynomial, X, Y, Z, check_rank, contraction
+from cartalg.symbolic.polynomials import AXES, RING, X, Y, Z, check_rank, contraction
 
 
 def rational_rotation(quaternion: tuple[int, int, int, int], inversion: bool = False) -> sp.Matrix:
@@ -58,13 +58,12 @@ def packed_rotation(rank: int, matrix: sp.Matrix, parity: int | None = None) -> 
 
 
 def generator(rank: int, axis: int) -> list[list[Fraction]]:
-    """The so(3) generator (x cross nabla) about one axis on packed components: d/d(angle) of `packed_rotation` at 0."""
+    """The so(3) generator J about one axis on packed components: d/d(angle) of `packed_rotation` at angle 0.
+
+    On polynomials it is -(x cross nabla), for a tensor turns by p(R^T x). [J_x, J_y] = J_z, J^2 = -l(l+1).
+    """
     u, v = AXES[(axis + 1) % 3], AXES[(axis + 2) % 3]
-
-    def turn(p: Polynomial) -> Polynomial:
-        return v * p.diff(u) * -1 + u * p.diff(v)
-
     basis, norms = basis_polynomials(check_rank(rank)), squared_norms(rank)
-    images = [turn(p) for p in basis]
+    images = [v * p.diff(u) - u * p.diff(v) for p in basis]
     values = [[contraction(b, i) / n for i in images] for b, n in zip(basis, norms, strict=True)]
     return [[Fraction(int(c.numerator), int(c.denominator)) for c in row] for row in values]

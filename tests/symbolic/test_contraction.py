@@ -18,9 +18,9 @@ def test_constants_are_closed_in_the_ranks(triple):
 
 
 def test_a_wrong_constant_is_found(monkeypatch):
-    from cartalg.symbolic import proofs
+    from cartalg.symbolic.proofs import couplings
 
-    monkeypatch.setattr(proofs, "contraction_constant", lambda *ranks: contraction_constant(*ranks) + 1)
+    monkeypatch.setattr(couplings, "contraction_constant", lambda *ranks: contraction_constant(*ranks) + 1)
     with pytest.raises(ProofError, match="constants"):
         prove_constants(coupling(2, 2, 2))
 
