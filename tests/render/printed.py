@@ -136,7 +136,7 @@ def check(printed, ranks=None):
         if ranks:
             assert (len(t.of("a")[0]), len(t.of("b")[0])) == tuple(ranks)
         if not printed.projected:
-            assert t.braces == (assignments(t) > 1)
+            assert t.braces == (assignments(t) > 1), f"braces of {t}"
     return printed
 
 

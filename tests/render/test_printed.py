@@ -109,18 +109,19 @@ def test_a_printed_projector_and_harmonic_index_by_index(rank):
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "says"),
     [
-        "T_i = a_ij b_j c_j",
-        "T_ij = a_si b_si",
-        "T_ij = a_s b_sij a_s",
-        "T_ij = a_i b_j",  # braces are missing
-        "T_ij = {δij}",
-        "T_ij = δij a_ij",
+        ("T_i = a_ij b_j c_j", "cannot read 'c_j'"),
+        ("T_ij = a_si b_si", "free indices"),
+        ("T_ij = a_s b_sij a_s", "more than twice"),
+        ("T_ij = a_i b_j", "braces"),
+        ("T_ij = {δij}", "braces"),
+        ("T_ij = δij a_ij", "free indices"),
+        ("T_ii = δii", "free twice"),
     ],
 )
-def test_the_reader_refuses_what_breaks_the_rules_of_indices(wrong):
-    with pytest.raises(AssertionError):
+def test_the_reader_refuses_what_breaks_the_rules_of_indices(wrong, says):
+    with pytest.raises(AssertionError, match=says):
         check(read(wrong))
 
 
