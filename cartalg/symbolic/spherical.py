@@ -13,6 +13,7 @@ import sympy as sp
 from sympy import QQ
 
 from cartalg.symbolic.basis import basis_polynomials, squared_norms, to_sympy
+from cartalg.symbolic.contraction import Contraction
 from cartalg.symbolic.coupling import coupling
 from cartalg.symbolic.polynomials import RING, check_rank, contraction
 
@@ -127,7 +128,7 @@ def _steps(rank: int) -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def _complex_coupling(l1: int, l2: int, l3: int) -> dict[tuple[int, int, int], sp.Expr]:
-    """The orthonormal coupling between complex components, {(m1, m2, m3): value}, Condon-Shortley's overall phase."""
+    """The orthonormal coupling between complex components over its phase: {(m1, m2, m3): Clebsch-Gordan}."""
     rule = coupling(l1, l2, l3)
     norms = [[to_sympy(n) for n in squared_norms(r)] for r in (l1, l2, l3)]
     maps = [complex_matrix(r) for r in (l1, l2, l3)]
@@ -142,10 +143,20 @@ def _complex_coupling(l1: int, l2: int, l3: int) -> dict[tuple[int, int, int], s
                         real * maps[2][m3 + l3, k] * maps[0][m1 + l1, a].conjugate() * maps[1][m2 + l2, b].conjugate()
                     )
                     values[m1, m2, m3] = values.get((m1, m2, m3), sp.Integer(0)) + term
-    top = values[l1, l3 - l1, l3]
-    phase = top / sp.sqrt(sp.radsimp(sp.expand(top * top.conjugate())))
+    phase = coupling_phase(l1, l2, l3)
     found = {m: sp.radsimp(sp.expand(v / phase)) for m, v in values.items()}
     return {m: v for m, v in found.items() if v != 0}
+
+
+def coupling_phase(l1: int, l2: int, l3: int) -> sp.Expr:
+    """(-i)^(l1+l2-l3): the orthonormal coupling between complex components over the Clebsch-Gordan coefficient.
+
+    Raises:
+        ValueError: As `coupling`.
+    Source: docs/theory.md, eq. 32, from highest weights.
+    """
+    Contraction(l1, l2, l3)
+    return (-sp.I) ** (l1 + l2 - l3)
 
 
 def clebsch_gordan(l1: int, l2: int, l3: int, m1: int, m2: int, m3: int) -> sp.Expr:
@@ -169,7 +180,7 @@ def wigner_3j(l1: int, l2: int, l3: int, m1: int, m2: int, m3: int) -> sp.Expr:
 def recoupling(l1: int, l2: int, l3: int, total: int, l12: int, l23: int) -> sp.Expr:
     r"""Overlap of ((l1 l2) l12, l3) L with (l1, (l2 l3) l23) L, orthonormal couplings, exact.
 
-    Nothing but the 6j symbol, whatever the kinds of the couplings (compared with SymPy's to rank 2, all of them):
+    Nothing but the 6j symbol, whatever the kinds of the couplings, whose phases cancel:
 
     .. math:: (-1)^{l_1+l_2+l_3+L} \sqrt{(2l_{12}+1)(2l_{23}+1)}
               \begin{Bmatrix} l_1 & l_2 & l_{12} \\ l_3 & L & l_{23} \end{Bmatrix}

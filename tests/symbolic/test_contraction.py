@@ -1,20 +1,11 @@
 """Constants of couplings, closed in the ranks."""
 
-import itertools
-
 import pytest
 import sympy as sp
 
 from cartalg.symbolic import coupling
 from cartalg.symbolic.contraction import CouplingKind, contraction_constant, orthonormal_constant
 from cartalg.symbolic.proofs import ProofError, prove_constants
-
-
-@pytest.mark.parametrize("triple", list(itertools.product(range(7), repeat=3)), ids=str)
-def test_constants_are_closed_in_the_ranks(triple):
-    l1, l2, l3 = triple
-    if abs(l1 - l2) <= l3 <= l1 + l2:
-        prove_constants(coupling(*triple))
 
 
 def test_a_wrong_constant_is_found(monkeypatch):
