@@ -1,6 +1,7 @@
 """Who may import whom, and what may stand only in one place: read off the source, imports inside functions included."""
 
 import ast
+import re
 import sys
 from pathlib import Path
 from textwrap import dedent
@@ -17,12 +18,11 @@ LAYERS = (
     {"cartalg.extras", "cartalg.files", "cartalg.quantities"},
     {"cartalg.symbolic"},
     {"cartalg.render"},
-    {"cartalg_codegen.program", "cartalg_codegen.names"},
-    {"cartalg_codegen.derive", "cartalg_codegen.text"},
-    {"cartalg_codegen.forms", "cartalg_codegen.tensors"},
-    {"cartalg_codegen.plan"},
-    {"cartalg_codegen.counts", "cartalg_codegen.numba_printer", "cartalg_codegen.torch_printer"},
-    {"cartalg_codegen.convolution_numba", "cartalg_codegen.convolution_torch", "cartalg_codegen.linear"},
+    {"cartalg_codegen.program"},
+    {"cartalg_codegen.derive", "cartalg_codegen.text", "cartalg_codegen.tree"},
+    {"cartalg_codegen.specs"},
+    {"cartalg_codegen.lowering", "cartalg_codegen.sets"},
+    {"cartalg_codegen.counts", "cartalg_codegen.backends"},
     {"cartalg_codegen.emit"},
     {"cartalg_codegen.proofs"},
     {"cartalg.ops"},
@@ -42,6 +42,7 @@ LAYERS = (
 OWN = {"cartalg", "cartalg_codegen", "cartalg_kernels"}
 
 #: Third-party modules that a module may import; others take none. The longest prefix counts.
+KERNELS, NUMBA = {*EXTRAS["torch"]}, "cartalg_codegen.backends.numba"  # printers know no arrays
 NUMBERS = {"sympy", "numpy"}  # arrays of exact numbers, or of floats at the boundary to other conventions
 THIRD_PARTY = {
     "cartalg.symbolic": {"sympy"},
@@ -50,10 +51,11 @@ THIRD_PARTY = {
     "cartalg.symbolic.spherical": NUMBERS,
     "cartalg.render": {"sympy"},
     "cartalg.render.formats.mathml": {"latex2mathml"},
-    "cartalg_codegen.tensors": {"sympy"},
+    "cartalg_codegen.specs.pack": {"sympy"},
+    **dict.fromkeys((f"{NUMBA}.{part}" for part in ("binder", "cache", "entry", "lanes", "private", "team")), KERNELS),
     "cartalg_codegen.proofs": {"sympy", "numpy", "flint"},
     "cartalg.cli": {"typer", "rich"},
-    "cartalg.ops": {"torch", "numpy", "numba", "llvmlite", "platformdirs"},
+    "cartalg.ops": {"torch"},
     "cartalg.nn": {"torch"},
     "cartalg.inference": {"torch"},
     "cartalg.model": {"torch", "ase"},
@@ -67,6 +69,18 @@ THIRD_PARTY = {
     "cartalg.testing": {"numpy", "torch", "ase", "pytest"},
     "cartalg.demo": {"rich", "numpy", *EXTRAS["train"]},
 }
+
+#: Where a module is imported by a name that is computed, and what it can be.
+COMPUTED = {
+    "cartalg.render": "a format, from the folder of formats",
+    "cartalg_codegen.backends": "the printer, loader or binder of a backend",
+    "cartalg_codegen.backends.numba.loader": "an emitted file",
+    "cartalg_codegen.backends.torch.loader": "an emitted file",
+    f"{NUMBA}.private": "Numba's own modules, each checked",
+}
+
+#: Where interfaces are used that Numba and Torch do not promise to keep.
+PRIVATE = {"cartalg.ops.private", f"{NUMBA}.private"}
 
 #: Where numbers of several axes are summed at once, and why that is not a coupling of the model.
 EINSUM = {
@@ -125,6 +139,32 @@ def imports(tree, name, package=False, known=MODULES):
                 yield whole if whole in known else module
         elif isinstance(node, ast.Call) and called(node) in {"import_module", "__import__"}:
             yield from (a.value for a in node.args[:1] if isinstance(a, ast.Constant))
+
+
+def computed_imports(tree):
+    """Uses of `import_module` that are no call with a literal name."""
+    literal = {
+        n.func for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance((*n.args, None)[0], ast.Constant)
+    }
+    words, found = {"import_module", "__import__"}, []
+    for node in set(ast.walk(tree)) - literal:
+        renamed = isinstance(node, ast.ImportFrom) and any(a.name in words and a.asname for a in node.names)
+        used = getattr(node, "id", getattr(node, "attr", "")) in words
+        found += [node] if renamed or used else []
+    return found
+
+
+def private(tree):
+    """Interfaces of Numba and Torch that are theirs alone: underscores, and what is behind `numba.core`."""
+    found = []
+    for node in ast.walk(tree):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{a.name}" for a in node.names]
+        if isinstance(node, ast.Attribute):
+            names = [ast.unparse(node)]
+        found += [n for n in names if re.match(r"(numba|llvmlite|torch)(\.\w+)*\._(?!_)|numba\.(core|np|cpython)\b", n)]
+    return found
 
 
 def called(node):
@@ -227,8 +267,18 @@ def test_a_module_imports_what_its_extra_brings(name):
     assert foreign(name, imported(name)) == set()
 
 
+@EACH
+def test_imports_by_computed_names_are_listed(name):
+    assert bool(computed_imports(TREES[name])) == (name in COMPUTED)
+
+
+@EACH
+def test_private_interfaces_stand_in_one_file(name):
+    assert name in PRIVATE or private(TREES[name]) == []
+
+
 def test_the_tables_name_what_exists():
-    for table in ({n for names in LAYERS for n in names}, THIRD_PARTY, EINSUM, WRITERS):
+    for table in (COMPUTED, PRIVATE, {n for names in LAYERS for n in names}, THIRD_PARTY, EINSUM, WRITERS):
         for name in table:
             assert name in OWN or any((m + ".").startswith(name + ".") for m in MODULES), f"there is no {name}"
     assert sum(map(len, LAYERS)) == len({n for names in LAYERS for n in names})
@@ -310,6 +360,19 @@ def test_the_check_lets_files_be_read_and_written_whole():
     open("a"), path.open("rb"), tarfile.open(path), atoms.copy(), text.replace("a", "b"), model.dump()
     """
     assert not writes(ast.parse(dedent(source)))
+
+
+@pytest.mark.parametrize("source", ["from importlib import import_module as f\nf(x)", "import_module(f'a.{b}')"])
+def test_the_check_sees_a_computed_import(source):
+    assert computed_imports(ast.parse(source))
+
+
+@pytest.mark.parametrize(
+    "source", ["torch._C.f(x)", "from torch._C import f", "import numba.core.types", "from numba.core import cgutils"]
+)
+def test_the_check_sees_a_private_interface(source):
+    assert private(ast.parse(source))
+    assert not private(ast.parse("import torch.nn\nfrom numba import types\ntorch.__version__\nself._core"))
 
 
 @pytest.mark.parametrize("source", ["torch.einsum('ab,b->a', m, v)", "np.tensordot(a, b)"])

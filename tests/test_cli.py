@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -53,10 +54,13 @@ def test_generate_checks_and_writes(tmp_path):
     out = tmp_path / "kernels"
     assert run("generate", "--max-rank", "1", "--out", str(out)).exit_code == 0
     assert run("generate", "--out", str(out), "--check").exit_code == 0
-    (out / "numba_kernels" / "coupling_1_1_0.py").write_text("def forward(): ...")
+    changed = Path("numba_kernels/coupling/coupling_1_1_0.py")
+    (out / changed).write_text("def forward(): ...")
     result = run("generate", "--out", str(out), "--check")
     assert result.exit_code == 1
-    assert "changed: numba_kernels/coupling_1_1_0.py" in result.stderr
+    *_, said, remedy = result.stderr.splitlines()
+    assert said == f"changed: {changed}"
+    assert remedy == f"{out} is not current: run `cartalg generate`"
 
 
 def test_version():

@@ -57,8 +57,9 @@ def test_every_cited_section_exists():
 def test_every_example_is_a_valid_run(path):
     """Its keys exist, the shipped kernels serve it, and it says how it is started."""
     config = load_config(path)
-    for name in {n for pair in config.model.kernel_names() for n in pair}:
-        KernelSet().facts(name)
+    kernels, specs = KernelSet(), [spec for pair in config.model.kernel_specs() for spec in pair]
+    assert len(specs) == 2 * config.model.layers
+    assert [kernels.get(spec) for spec in specs] == specs
     assert str(path.relative_to(ROOT)) in path.read_text()
 
 

@@ -42,6 +42,8 @@ def user_errors() -> Iterator[None]:
     """Show a mistake in the input as one line, without a traceback; exit with 1."""
     try:
         yield
+    except typer.Exit:  # a RuntimeError, too
+        raise
     except BrokenPipeError:  # the reader, `head` say, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from cartalg_codegen.specs.edge import spline_pieces
 
 from cartalg.nn.radial import RadialWeights, bessel_basis, envelope, spline_matrix
+from cartalg_codegen.specs.edge import spline_pieces
 
 
 def spline(coefficients, u):
