@@ -93,5 +93,5 @@ def test_parts_and_unions():
     assert joined[1:3] == [1, "d"]
     assert [len(ConcatDataset([])), len(LazyDataset(str, 3))] == [0, 3]
     assert LazyDataset(str, 3)[::-1] == ["2", "1", "0"]
-    with pytest.raises(IndexError, match="out of range"):
+    with pytest.raises(IndexError, match="2"):
         Subset("abcd", [3, 1])[2]
