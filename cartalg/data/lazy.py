@@ -29,7 +29,7 @@ class MapDataset(Sequence[Item]):
         if isinstance(number, slice):
             return [self.item(n) for n in range(*number.indices(len(self)))]
         if not -len(self) <= number < len(self):
-            raise IndexError(number)
+            raise IndexError(f"item {number} asked for, there are {len(self)}")
         return self.item(number % len(self))
 
     def __iter__(self) -> Iterator[Item]:

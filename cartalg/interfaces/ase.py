@@ -70,6 +70,8 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
         self.model = self.models[0]
         if any((m.elements, m.config.cutoff) != (self.model.elements, self.model.config.cutoff) for m in self.models):
             raise ValueError("the models of a committee must know the same elements and have one cutoff")
+        tensors = [q.name for q in self.model.config.quantities if q.name not in self.implemented_properties]
+        self.implemented_properties = [*type(self).implemented_properties, *tensors]  # type: ignore[misc]
         self.skin = skin
         self.searches = 0
         self._known: tuple[Atoms, Pairs, Graph] | None = None

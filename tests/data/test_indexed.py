@@ -32,7 +32,7 @@ def test_each_frame_as_if_the_file_were_read_whole(tmp_path):
         np.testing.assert_array_equal(indexed[n].labels["forces"], whole[n].labels["forces"])
         np.testing.assert_array_equal(indexed[n].atoms.positions, whole[n].atoms.positions)
     assert [f.energy for f in indexed[2:5]] == [2, 3, 4]
-    with pytest.raises(IndexError, match="10"):
+    with pytest.raises(IndexError, match="item 10 asked for, there are 10"):
         indexed[10]
 
 

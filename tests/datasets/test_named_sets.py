@@ -123,6 +123,7 @@ def test_every_set_says_what_it_is(run):
     for name, about in SETS.items():
         assert name in result.stdout
         assert about.title
+        assert about.sources
         assert about.paper
         assert about.licence
         assert about.split

@@ -11,7 +11,7 @@ from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_s
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 
-from cartalg.architecture import ModelConfig
+from cartalg.architecture import ModelConfig, TensorProperty
 from cartalg.data.frames import DataError
 from cartalg.interfaces.ase import CartalgCalculator
 from cartalg.model import Potential
@@ -80,6 +80,24 @@ def test_dynamics_conserves_energy(model):
     dynamics.run(60)
     kinetic = atoms.get_kinetic_energy()
     assert np.ptp(energies) < 5e-3 * kinetic
+
+
+def test_tensors_are_results_that_ase_finds(model):
+    """Under their names, so that a dipole is what ASE's own method returns; not in a model without them."""
+    torch.manual_seed(0)
+    properties = (TensorProperty(name="dipole", tensor="i"), TensorProperty(name="alpha", tensor="ij=ji", per="atom"))
+    config = model.config.model_copy(update={"properties": properties, "edge_rank": 2})
+    atoms = molecule("CH3OH")
+    atoms.calc = CartalgCalculator([Potential(config, model.elements, mean_neighbours=10.0) for _ in range(2)])
+    dipole = atoms.get_dipole_moment()
+    assert dipole.shape == (3,)
+    assert abs(dipole).max() > 0
+    assert atoms.calc.results["alpha"].shape == (6, 3, 3)
+    assert atoms.calc.results["dipole_std"].shape == (3,)
+    assert "stress" not in atoms.calc.results
+    atoms.calc = CartalgCalculator(model)
+    with pytest.raises(PropertyNotImplementedError, match="dipole property not implemented"):
+        atoms.get_dipole_moment()
 
 
 def test_two_precisions_in_one_process(model):
