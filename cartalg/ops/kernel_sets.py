@@ -104,6 +104,10 @@ class KernelSet:
             spec.loader.exec_module(module)
         return name
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy of a model, or a pickled one, has the set of that folder, whose functions cannot be copied."""
+        return open_kernels, (str(self.folder),)
+
     def __hash__(self) -> int:
         return hash((self.folder, self.digest))
 
