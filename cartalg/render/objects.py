@@ -104,7 +104,7 @@ def describe_tensor(formula: str) -> Document:
     """Irreducible parts of the tensors with an index symmetry. Raises ValueError for a bad formula."""
     found = decompose(formula)
     n, m = Symbol("n"), Symbol("m")
-    embedded = Indexed(Parentheses(Indexed(Symbol("E"), (n, m))), index_names(FREE, found.order))
+    embedded = Indexed(Parentheses(Indexed(Symbol("U"), (n, m))), index_names(FREE, found.order))
     total = Series(n, Series(m, Product((Indexed(Symbol("t"), (n, m)), embedded))))
     rows = tuple(
         (str(number), str(p.rank), str(p.squared_norm), str(int((p.embedding != 0).sum())))
@@ -115,7 +115,7 @@ def describe_tensor(formula: str) -> Document:
         f"Tensors {found.formula}: {found.dimension} of {3**found.order} components, {found}",
         (
             Equation((Indexed(Symbol("T"), index_names(FREE, found.order)), total)),
-            *(Equation((_numbered("E", number), _paths(part))) for number, part in enumerate(found.parts, start=1)),
+            *(Equation((_numbered("U", number), _paths(part))) for number, part in enumerate(found.parts, start=1)),
             "1→l→..: the embedding that couples one index after the other to these ranks",
             Table("", ("part", "rank", "squared norm", "nonzero entries"), rows),
             "parts are orthogonal; component m of a part has squared norm (squared norm) × N_lm",

@@ -71,43 +71,44 @@ class Contraction:
 def contraction_constant(l1, l2, l3, kind: CouplingKind | None = None) -> sp.Expr:  # type: ignore[no-untyped-def]
     r"""The constant c in T_l3 = c P[a . b] of the harmonic normalisation, for ranks that are integers or symbols.
 
-    .. math:: c = \frac{l_1!\, l_2!\, (2l_3-1)!!}{h!\,(2k-1)!!\,(2a-1)!!\,(2b-1)!!},\qquad h = \tfrac{l_1+l_2+l_3}2
+    .. math:: c = \frac{l_1!\, l_2!\, (2l_3-1)!!}{h!\,(2k_{12}-1)!!\,(2k_{13}-1)!!\,(2k_{23}-1)!!}
 
-    with k = h-l3 contracted pairs, a = h-l2 and b = h-l1 free indices; a Levi-Civita coupling has l3 (l3+1) on top,
-    2k+1, 2a+1, 2b+1 below, and h = (l1+l2+l3+1)/2.
+    with h = (l1+l2+l3)/2 and the index pairs k12 = h-l3, k13 = h-l2, k23 = h-l1; a Levi-Civita coupling has l3 (l3+1)
+    on top, 2k+1 in place of 2k-1 below, h = (l1+l2+l3+1)/2 and pairs one less.
 
     Args:
         kind: Needed for symbols only.
     Source: docs/theory.md, eq. 26.
     """
-    h, (k, a, b), epsilon = _parts(l1, l2, l3, kind)
+    h, pairs, epsilon = _parts(l1, l2, l3, kind)
     f, ff = sp.factorial, sp.factorial2
     top = f(l1) * f(l2) * ff(2 * l3 - 1) * (l3 * (l3 + 1) if epsilon else 1)
     shift = 1 if epsilon else -1
-    return top / (f(h) * ff(2 * k + shift) * ff(2 * a + shift) * ff(2 * b + shift))
+    return top / (f(h) * sp.prod(ff(2 * k + shift) for k in pairs))
 
 
 def orthonormal_constant(l1, l2, l3, kind: CouplingKind | None = None) -> sp.Expr:  # type: ignore[no-untyped-def]
     r"""Square of the factor from the harmonic to the orthonormal normalisation, closed in the three ranks.
 
     .. math:: q = (2l_3+1)\, \frac{(J-2l_1)!\,(J-2l_2)!\,(J-2l_3)!}{(J+1)!}
-              \left(\frac{h!}{k!\,a!\,b!}\right)^2 \frac{A_{l_1} A_{l_2}}{A_{l_3}}, \qquad A_l = \frac{(2l-1)!!}{l!}
+              \left(\frac{h!}{k_{12}!\,k_{13}!\,k_{23}!}\right)^2 \frac{\alpha_{l_1} \alpha_{l_2}}{\alpha_{l_3}}
 
-    J = l1+l2+l3; k, a, b, h as in `contraction_constant`; Levi-Civita couplings have 4/(l3 (l3+1))^2 more.
+    J = l1+l2+l3, alpha_l = (2l-1)!!/l!, pairs and h as in `contraction_constant`; Levi-Civita couplings have
+    4/(l3 (l3+1))^2 more.
 
     Source: docs/theory.md, eq. 27.
     """
-    h, (k, a, b), epsilon = _parts(l1, l2, l3, kind)
+    h, pairs, epsilon = _parts(l1, l2, l3, kind)
     f, ff = sp.factorial, sp.factorial2
     total = l1 + l2 + l3
     value = (2 * l3 + 1) * f(total - 2 * l1) * f(total - 2 * l2) * f(total - 2 * l3) / f(total + 1)
-    value *= (f(h) / (f(k) * f(a) * f(b))) ** 2
+    value *= (f(h) / sp.prod(map(f, pairs))) ** 2
     value *= ff(2 * l1 - 1) * ff(2 * l2 - 1) * f(l3) / (f(l1) * f(l2) * ff(2 * l3 - 1))
     return value * (sp.Integer(4) / (l3 * (l3 + 1)) ** 2 if epsilon else 1)
 
 
 def _parts(l1, l2, l3, kind):  # type: ignore[no-untyped-def]
-    """h, (k, a, b) and the number of Levi-Civita symbols."""
+    """h, (k12, k13, k23) and the number of Levi-Civita symbols."""
     epsilon = (l1 + l2 + l3) % 2 if kind is None else int(kind is CouplingKind.LEVI_CIVITA)
     l1, l2, l3 = (sp.sympify(rank) for rank in (l1, l2, l3))
     total = l1 + l2 + l3

@@ -42,9 +42,10 @@ class General:
     constant: Callable[[], sp.Lambda]
 
 
-_l, _m, _h, _k, _a, _b, _q, _J, _A = (Symbol(letter) for letter in "lmhkabqJA")
+_l, _m, _h, _a, _b, _q, _alpha = (Symbol(letter) for letter in ("l", "m", "h", "a", "b", "q", "alpha"))
 _l1, _l2, _l3 = (Symbol("l", digit) for digit in "123")
-_x, _y, _r, _delta, _epsilon = (Symbol(name) for name in ("x", "y", "r", "delta", "epsilon"))
+_k12, _k13, _k23 = _pairs = tuple(Symbol("k", digits) for digits in ("12", "13", "23"))
+_x, _r, _delta, _epsilon = (Symbol(name) for name in ("x", "r", "delta", "epsilon"))
 
 
 def _double(argument: Node) -> Factorial:
@@ -76,9 +77,9 @@ def _harmonic() -> Equation:
 
 
 def _where(shift: int) -> tuple[Equation, ...]:
-    """What h, k, a and b mean; `shift` is the number of Levi-Civita symbols."""
+    """What h and the numbers of index pairs mean; `shift` is the number of Levi-Civita symbols."""
     total = _l1 + _l2 + _l3 + shift if shift else _l1 + _l2 + _l3
-    names = ((_k, _l3), (_a, _l2), (_b, _l1))
+    names = zip(_pairs, (_l3, _l2, _l1), strict=True)
     return (
         Equation((_h, total / 2)),
         *(Equation((name, _h - rank - shift if shift else _h - rank)) for name, rank in names),
@@ -90,11 +91,11 @@ def _coupling(kind: CouplingKind) -> Equation:
     shift = 1 if epsilon else -1
     extra = (_l3, Parentheses(_l3 + 1)) if epsilon else ()
     top = product(Factorial(_l1), Factorial(_l2), _double(2 * _l3 - 1), *extra)
-    bottom = product(Factorial(_h), *(_double(2 * n + shift) for n in (_k, _a, _b)))
-    joined = Parentheses(Contracted(_x, _y, _k + _m))
+    bottom = product(Factorial(_h), *(_double(2 * n + shift) for n in _pairs))
+    joined = Parentheses(Contracted(_a, _b, _k12 + _m))
     braces = Assignments(product(_delta**_m, *((_epsilon,) if epsilon else ()), joined))
     written = Series(_m, product(_traces(_l3, -2), braces))
-    free = product(Factorial(_a), Factorial(_b)) / Factorial(_l3)
+    free = product(Factorial(_k13), Factorial(_k23)) / Factorial(_l3)
     return Equation((Indexed(Symbol("T"), _indices(_l3)), product(top / bottom, free, written)), _where(epsilon))
 
 
@@ -103,13 +104,13 @@ def _orthonormal(kind: CouplingKind) -> Equation:
     lead: Node = Parentheses(2 * _l3 + 1)
     if epsilon:
         lead = product(node(4), lead) / product(_l3 ** node(2), Parentheses(_l3 + 1) ** node(2))
-    triangle = product(*(Factorial(_J - 2 * rank) for rank in (_l1, _l2, _l3))) / Factorial(_J + 1)
-    multinomial = Parentheses(Factorial(_h) / product(*(Factorial(n) for n in (_k, _a, _b)))) ** node(2)
-    norms = product(Indexed(_A, (_l1,)), Indexed(_A, (_l2,))) / Indexed(_A, (_l3,))
+    over = Factorial(2 * _h) if epsilon else Factorial(2 * _h + 1)
+    triangle = product(*(Factorial(2 * n + 1 if epsilon else 2 * n) for n in _pairs)) / over
+    multinomial = Parentheses(Factorial(_h) / product(*map(Factorial, _pairs))) ** node(2)
+    norms = product(Indexed(_alpha, (_l1,)), Indexed(_alpha, (_l2,))) / Indexed(_alpha, (_l3,))
     meaning = (
         *_where(epsilon),
-        Equation((_J, _l1 + _l2 + _l3)),
-        Equation((Indexed(_A, (_l,)), _double(2 * _l - 1) / Factorial(_l))),
+        Equation((Indexed(_alpha, (_l,)), _double(2 * _l - 1) / Factorial(_l))),
     )
     return Equation((_q, product(lead, triangle, multinomial, norms)), meaning)
 

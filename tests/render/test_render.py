@@ -1,4 +1,5 @@
 import html
+import itertools
 import json
 import shutil
 from fractions import Fraction
@@ -19,8 +20,9 @@ from cartalg.render.objects import (
     describe_tensor,
 )
 from cartalg.symbolic import CouplingKind, coupling
+from cartalg.symbolic import notation as n
 from cartalg.symbolic.basis import basis_polynomials
-from cartalg.symbolic.contraction import contraction_constant, orthonormal_constant
+from cartalg.symbolic.contraction import Contraction, contraction_constant, orthonormal_constant
 from cartalg.symbolic.general import general_formulas
 from cartalg.symbolic.notation import Node
 from cartalg.symbolic.projector import projector
@@ -147,6 +149,49 @@ def test_sympy_source_of_any_rank_gives_the_constants(kind):
 def test_what_is_too_large_to_write_is_said():
     with pytest.raises(ValueError, match=r"3\^21 components"):
         render(describe_projector(21), "sympy")
+
+
+def value(tree, known):
+    """A formula's number: letters from `known`, tensors and the sum over assignments left out."""
+    of = lambda node: value(node, known)  # noqa: E731
+    match tree:
+        case n.Number(number):
+            return sp.Rational(number.numerator, number.denominator)
+        case n.Symbol(letter, digits):
+            return known[letter + digits]
+        case n.Indexed(n.Symbol("alpha"), (rank,)):
+            return sp.factorial2(2 * of(rank) - 1) / sp.factorial(of(rank))
+        case n.Sum(terms):
+            return sum(map(of, terms))
+        case n.Product(factors):
+            return sp.prod(of(f) for f in factors if not isinstance(f, n.Assignments | n.Series))
+        case n.Quotient(top, bottom):
+            return of(top) / of(bottom)
+        case n.Power(base, exponent):
+            return of(base) ** of(exponent)
+        case n.Factorial(argument, double):
+            return (sp.factorial2 if double else sp.factorial)(of(argument))
+        case n.Parentheses(body):
+            return of(body)
+    raise TypeError(tree)
+
+
+@pytest.mark.parametrize("name", [f"{kind} {what}" for kind in CouplingKind for what in ("coupling", "orthonormal")])
+def test_formulas_of_any_rank_have_the_constants_of_every_rank(name):
+    """What the printers are given, with the meanings of its letters, evaluated for every triple to rank 5."""
+    equation, kind = general_formulas()[name].equation, name.split()[0]
+    for ranks in itertools.product(range(6), repeat=3):
+        l1, l2, l3 = ranks
+        if not abs(l1 - l2) <= l3 <= l1 + l2 or Contraction(*ranks).kind != kind:
+            continue
+        known = dict(zip(("l1", "l2", "l3"), map(sp.Integer, ranks), strict=True))
+        for letter in equation.where:
+            if isinstance(letter.sides[0], n.Symbol):
+                known[letter.sides[0].letter + letter.sides[0].subscript] = value(letter.sides[1], known)
+        found = value(equation.sides[-1], known)
+        free = sp.prod(map(sp.factorial, Contraction(*ranks).free)) / sp.factorial(l3)
+        wanted = contraction_constant(*ranks) * free if "coupling" in name else orthonormal_constant(*ranks)
+        assert found == wanted
 
 
 def test_formulas_of_any_rank():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 from scipy.special import sph_harm_y
 from sympy.physics import wigner
+from sympy.physics.quantum.spin import Rotation as SpinRotation
 
 from cartalg.symbolic import cartesian_harmonic
 from cartalg.symbolic.basis import squared_norms, to_sympy
@@ -130,6 +131,28 @@ def test_wigner_d_of_floats_is_e3nns(rank):
     ours = q @ wigner_d(rank, rotations) @ np.linalg.inv(q)
     theirs = o3.Irrep(rank, (-1) ** rank).D_from_matrix(torch.tensor(rotations)).numpy()
     np.testing.assert_allclose(ours, theirs, atol=2e-5)  # e3nn's generators are in single precision
+
+
+@pytest.mark.parametrize("rank", range(4))
+def test_wigner_d_is_the_conjugate_of_sympys(rank):
+    """Between complex components, for R = Rz(alpha) Ry(beta) Rz(gamma): both of the functions that SymPy has."""
+    angles = sp.pi / 3, sp.pi / 4, -sp.pi / 6
+
+    def about(axis, t):
+        turn, (u, v) = sp.eye(3), ((axis + 1) % 3, (axis + 2) % 3)
+        turn[u, u] = turn[v, v] = sp.cos(t)
+        turn[u, v], turn[v, u] = -sp.sin(t), sp.sin(t)
+        return turn
+
+    turn = about(2, angles[0]) * about(1, angles[1]) * about(2, angles[2])
+    between = spherical_matrix(rank, "scipy")
+    ours = between * sp.Matrix(wigner_d(rank, turn)) * between.inv()
+    for m, n in itertools.product(range(-rank, rank + 1), repeat=2):
+        theirs = SpinRotation.D(rank, m, n, *angles).doit()
+        assert abs(sp.N(ours[m + rank, n + rank] - sp.conjugate(theirs), 30)) < sp.Float("1e-25")
+    other = wigner.wigner_d(rank, *angles)
+    difference = ours - other.conjugate()
+    assert all(abs(sp.N(v, 30)) < sp.Float("1e-25") for v in difference)
 
 
 def test_wigner_d_of_symbols():

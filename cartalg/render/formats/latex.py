@@ -8,7 +8,7 @@ from cartalg.render.document import Document
 from cartalg.symbolic import notation as n
 from cartalg.symbolic.notation import Node
 
-_GREEK = ("delta", "epsilon")
+_GREEK = ("alpha", "delta", "epsilon")
 _SEPARATOR = r",\qquad "
 
 

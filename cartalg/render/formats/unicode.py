@@ -11,7 +11,7 @@ from cartalg.symbolic.notation import Node
 
 _SUBSCRIPT = str.maketrans("0123456789-", "₀₁₂₃₄₅₆₇₈₉₋")
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-_GREEK = {"delta": "δ", "epsilon": "ε"}
+_GREEK = {"alpha": "α", "delta": "δ", "epsilon": "ε"}
 
 
 def write(document: Document) -> str:
