@@ -46,7 +46,7 @@ class TensorHead(nn.Module):
     ) -> None:
         super().__init__()
         self.formula, self.kernels, self.backend = formula, kernels, backend
-        kernels.get(UnpackSpec(formula))
+        kernels.holding(UnpackSpec(formula))
         self.parts = decompose(formula)
         self.sources: list[list[tuple[int, slice]]] = []  # of each part: (layer, components)
         self.weight = nn.ParameterList()

@@ -39,7 +39,8 @@ class EdgeConvolution(nn.Module):
         mean_neighbours: float,
     ) -> None:
         super().__init__()
-        self.kernels, self.spec = kernels, kernels.get(spec)
+        self.kernels = kernels.holding(spec)
+        self.spec = self.kernels.get(spec)
         self.scale = 1 / math.sqrt(max(mean_neighbours, 1.0))
         paths = self.spec.paths
         variances = [p.orthonormal_squared * p.edge.dim / p.edge_squared_norm for p in paths]
@@ -79,7 +80,8 @@ class ProductBasis(nn.Module):
 
     def __init__(self, kernels: KernelSet, spec: ProductSpec, n_species: int, latent: int, channels: int) -> None:
         super().__init__()
-        self.kernels, self.spec = kernels, kernels.get(spec)
+        self.kernels = kernels.holding(spec)
+        self.spec = self.kernels.get(spec)
         self.features, self.outputs = self.spec.feature_irreps.irreps, self.spec.output_irreps.irreps
         listed = self.spec.weights
         alike = [sum((v.order, v.out) == (w.order, w.out) for v in listed) for w in listed]

@@ -37,5 +37,5 @@ def bind(
         KernelNotFound: If the set has no such kernel.
         NotImplementedError: If the backend emits no such stage.
     """
-    chosen = resolve(backend, *tensors.values())
+    chosen, kernels = resolve(backend, *tensors.values()), kernels.holding(spec)
     return chosen.bind(kernels.functions(spec, chosen.name), spec, stage, index, tensors, threads)

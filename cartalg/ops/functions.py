@@ -55,17 +55,16 @@ def evaluate(
     Raises:
         KernelNotFound: If the set has no such kernel.
     """
-    kernels = kernels or open_kernels()
+    kernels = (kernels or open_kernels()).holding(spec)
     chosen = resolve(backend, *tensors)
     if chosen.autograd:
         return kernels.functions(spec, chosen.name).forward(*index, *tensors)  # type: ignore[no-any-return]
-    kernels.spec(spec.name)  # raises before the operator would
     contiguous = (t.contiguous() for t in tensors)
     return OPERATORS[type(spec)]("forward", str(kernels.folder), spec.name, *index, *contiguous)  # type: ignore[no-any-return]
 
 
-def known(kind: type[S], kernel: S | str, kernels: KernelSet) -> S:
-    """A kernel of one kind, given or named, as the set has it.
+def known(kind: type[S], kernel: S | str, kernels: KernelSet | None) -> tuple[S, KernelSet]:
+    """A kernel of one kind, given or named, and the set that has it.
 
     Raises:
         ValueError: If the name stands for a kernel of another kind.
@@ -74,7 +73,8 @@ def known(kind: type[S], kernel: S | str, kernels: KernelSet) -> S:
     spec = parse(kernel) if isinstance(kernel, str) else kernel
     if not isinstance(spec, kind):
         raise ValueError(f"{spec.name} is no {kind.kind}")
-    return kernels.get(spec)
+    home = (kernels or open_kernels()).holding(spec)
+    return home.get(spec), home
 
 
 def check(what: str, tensors: dict[str, tuple[Tensor, int]]) -> None:
@@ -168,8 +168,7 @@ def convolution(
         KernelNotFound: If the set has no such kernel.
     Source: docs/theory.md, eq. 14; Zaverkin et al. 2024 (arXiv:2405.14253).
     """
-    kernels = kernels or open_kernels()
-    spec = known(ConvolutionSpec, kernel, kernels)
+    spec, kernels = known(ConvolutionSpec, kernel, kernels)
     check(spec.name, {"x": (x, 3), "vectors": (vectors, 2), "table": (table, 3)})
     sizes = {
         "x": (x, (edges.col_ptr.shape[0] - 1, spec.components("x"), x.shape[2])),
@@ -205,8 +204,7 @@ def convolution_of_weights(
         KernelNotFound: If the set has no such kernel.
     Source: docs/theory.md, eq. 14.
     """
-    kernels = kernels or open_kernels()
-    spec = known(ConvolutionSpec, kernel, kernels)
+    spec, kernels = known(ConvolutionSpec, kernel, kernels)
     apply = kernels.functions(spec, "torch").apply
     return apply(edges.sender, edges.receiver, x, vectors, w, _empty_paths(spec, edges, x))  # type: ignore[no-any-return]
 
@@ -241,8 +239,7 @@ def product(
         KernelNotFound: If the set has no such kernel.
     Source: docs/theory.md, eq. 15; Zaverkin et al. 2024 (arXiv:2405.14253).
     """
-    kernels = kernels or open_kernels()
-    spec = known(ProductSpec, kernel, kernels)
+    spec, kernels = known(ProductSpec, kernel, kernels)
     check(spec.name, {"a": (a, 3), "w": (w, 3)})
     expected = ((species.shape[0], spec.components("a"), a.shape[2]), (w.shape[0], spec.components("w"), a.shape[2]))
     if (tuple(a.shape), tuple(w.shape)) != expected:

@@ -7,16 +7,25 @@ opened by its path; nothing is ever imported from the working directory by accid
 import hashlib
 import importlib.util
 import json
+import logging
+import os
+import shutil
 import sys
+import tempfile
+from contextlib import suppress
 from functools import cache, cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
 from cartalg.files import shipped_folder
 from cartalg_codegen.backends import BACKENDS
-from cartalg_codegen.emit import MANIFEST, Manifest
+from cartalg_codegen.backends.folders import cache_root
+from cartalg_codegen.emit import MANIFEST, Manifest, render, write
+from cartalg_codegen.sets import Set
 from cartalg_codegen.specs import KernelSpec, parse
 
+log = logging.getLogger("cartalg.kernels")
 S = TypeVar("S", bound=KernelSpec)
 
 
@@ -70,6 +79,17 @@ class KernelSet:
             )
         return entry.spec
 
+    def holding(self, spec: KernelSpec) -> "KernelSet":
+        """The set that has a kernel: this one or, where the shipped set lacks it, one that is made for it.
+
+        Raises:
+            KernelNotFound: If a set of the user's lacks it.
+        """
+        if spec.name not in self.manifest.kernels and self.folder == shipped_folder():
+            return made_for(spec)
+        self.spec(spec.name)
+        return self
+
     def get(self, spec: S) -> S:
         """A specification as this set has it: with what is slow to derive. Raises KernelNotFound as `spec`."""
         return self.spec(spec.name)  # type: ignore[return-value]
@@ -113,6 +133,52 @@ class KernelSet:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, KernelSet) and (self.folder, self.digest) == (other.folder, other.digest)
+
+
+@cache
+def made_for(spec: KernelSpec) -> KernelSet:
+    """A kernel set with one kernel, emitted into the user's cache folder when it is first asked for.
+
+    Raises:
+        PermissionError: If someone else could have written what lies there.
+    """
+    set_of_one = Set(max(spec.rank, 1), only=(spec.name,))
+    folder = cache_root() / "kernels" / f"{spec.name}-{_sources()}"
+    if not (folder / MANIFEST).is_file():
+        log.warning("making kernel %s, which is not among those shipped; kept in %s", spec.name, folder)
+        files = render(set_of_one)
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _write_at_once(files, folder)
+        except OSError:  # no cache: for this process alone
+            folder = Path(tempfile.mkdtemp(prefix="cartalg-")) / spec.name
+            write(files, folder)
+    about = folder.stat()
+    if about.st_uid != os.getuid() or about.st_mode & 0o022:
+        raise PermissionError(
+            f"{folder}: others can write there, and its files are run; remove it, or make it yours alone"
+        )
+    return KernelSet(folder)
+
+
+def _write_at_once(files: dict[str, str], folder: Path) -> None:
+    """A kernel set that is there in whole or not at all, whoever else makes it at the same time."""
+    temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
+    try:
+        write(files, temporary / "set")
+        (temporary / "set").chmod(0o700)
+        with suppress(OSError):  # another process was faster
+            (temporary / "set").rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@cache
+def _sources() -> str:
+    """A hash of all that decides what is emitted."""
+    packages = [Path(str(import_module(name).__file__)).parent for name in ("cartalg.symbolic", "cartalg_codegen")]
+    texts = [path.read_bytes() for package in packages for path in sorted(package.rglob("*.py"))]
+    return hashlib.sha256(b"".join(texts)).hexdigest()[:16]
 
 
 @cache

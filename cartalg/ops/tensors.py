@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from cartalg.ops.functions import check, evaluate
-from cartalg.ops.kernel_sets import KernelSet, open_kernels
+from cartalg.ops.kernel_sets import KernelSet
 from cartalg_codegen.specs import PackSpec, UnpackSpec
 
 
@@ -50,7 +50,6 @@ def unpack(packed: Tensor, formula: str, *, backend: str = "auto", kernels: Kern
 
 def _run(spec: PackSpec | UnpackSpec, tensor: Tensor, backend: str, kernels: KernelSet | None) -> Tensor:
     check(spec.kind, {"tensor": (tensor, 3)})
-    spec = (kernels or open_kernels()).get(spec)
     size = spec.components("t")
     if tensor.shape[1] != size:
         raise ValueError(f"{spec.kind}: {spec.symmetry} has {size} components, got shape {list(tensor.shape)}")

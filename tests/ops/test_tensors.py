@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 import torch
-from cartalg_codegen.tensors import USUAL
 from torch.autograd import gradcheck, gradgradcheck
 
 from cartalg.ops import KernelNotFound, KernelSet, pack, unpack
 from cartalg.symbolic.reducible import decompose
 from cartalg.symbolic.spherical import wigner_d
 from cartalg_codegen import emit
+from cartalg_codegen.sets import SYMMETRIES as USUAL
 
 BACKENDS = ["numba", "torch"]
 

@@ -5,7 +5,6 @@ versions. A cache that cannot be read or written is skipped: kernels are then co
 """
 
 import hashlib
-import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -13,18 +12,10 @@ from types import ModuleType
 from typing import Any
 
 import numba
-from platformdirs import user_cache_path
 
+from cartalg_codegen.backends.folders import cache_root
 from cartalg_codegen.backends.numba import lanes
 from cartalg_codegen.backends.numba.private import CacheLocator, CompileResultCacheImpl, Dispatcher, FunctionCache
-
-CACHE_VARIABLE = "CARTALG_CACHE_DIR"
-
-
-def cache_root() -> Path:
-    """Folder for compiled kernels: $CARTALG_CACHE_DIR, or the user's cache folder."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    return Path(chosen) if chosen else user_cache_path("cartalg")
 
 
 def functions_of(module: ModuleType) -> list[Any]:
