@@ -52,6 +52,7 @@ THIRD_PARTY = {
     "cartalg.render": {"sympy"},
     "cartalg.render.formats.mathml": {"latex2mathml"},
     "cartalg_codegen.specs.pack": {"sympy"},
+    "cartalg_codegen.backends.folders": {"platformdirs"},
     **dict.fromkeys((f"{NUMBA}.{part}" for part in ("binder", "cache", "entry", "lanes", "private", "team")), KERNELS),
     "cartalg_codegen.proofs": {"sympy", "numpy", "flint"},
     "cartalg.cli": {"typer", "rich"},

@@ -3,8 +3,8 @@
 import pytest
 from e3nn import o3
 
-from cartalg_codegen import plan
-from cartalg_codegen.counts import clebsch_gordan_entries, counts
+from cartalg_codegen.counts import clebsch_gordan_entries, counts, operations
+from cartalg_codegen.specs import ConvolutionSpec, CouplingSpec, HarmonicsSpec
 
 TRIPLES = [(a, b, c) for a in range(4) for b in range(4) for c in range(abs(a - b), min(a + b, 3) + 1)]
 
@@ -19,7 +19,15 @@ def test_selection_rules_allow_every_coefficient_of_e3nn(ranks):
 
 def test_the_emitted_contraction_is_the_smallest():
     for rank in (1, 2, 3):
-        c = counts(plan.convolution("even", rank, rank))
+        c = counts(ConvolutionSpec("natural", rank, rank))
         assert c.ours <= c.sparse <= c.dense
         assert c.shared <= c.ours
-    assert counts(plan.convolution("even", 2, 3)).paths == 17
+    assert counts(ConvolutionSpec("natural", 2, 3)).paths == 17
+
+
+def test_operations_are_counted_on_the_loops():
+    assert operations(CouplingSpec(1, 1, 1))["forward, per row and channel"] == 9  # the cross product
+    assert operations(HarmonicsSpec(1)) == {}  # 1, y, z, x: nothing to compute
+    found = operations(ConvolutionSpec("natural", 0, 1))
+    # two paths, each four multiply-adds for the weight, then w x, and a sum into 1 and 3 rows
+    assert found["forward, per edge and channel"] == (7 + 1 + 1) + (7 + 1 + 3 * 2)

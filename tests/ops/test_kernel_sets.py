@@ -1,0 +1,75 @@
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from cartalg.ops import KernelSet, open_kernels, product
+from cartalg.ops.kernel_sets import made_for
+from cartalg_codegen import emit
+from cartalg_codegen.sets import Set
+from cartalg_codegen.specs import CouplingSpec, HarmonicsSpec, ProductSpec
+
+RARE = ProductSpec("full", "complete", 1, 0, 2)
+
+
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("CARTALG_CACHE_DIR", str(tmp_path / "cache"))
+    made_for.cache_clear()
+    yield tmp_path / "cache"
+    made_for.cache_clear()
+
+
+def test_a_kernel_that_is_not_shipped_is_made_once_with_a_message(empty_cache, caplog):
+    kernels = open_kernels()
+    assert RARE.name not in kernels.manifest.kernels
+    a, w = torch.randn(3, 8, 2, dtype=torch.float64), torch.randn(1, len(RARE.weights), 2, dtype=torch.float64)
+    out = product(RARE, torch.zeros(3, dtype=torch.int64), a, w, backend="torch")
+    assert out.shape == (3, RARE.output_irreps.dim, 2)
+    made_for.cache_clear()
+    assert kernels.holding(RARE).get(RARE) == RARE
+    (record,) = caplog.records
+    assert RARE.name in record.getMessage()
+    assert str(empty_cache) in record.getMessage()
+
+
+def test_nothing_is_run_from_where_others_can_write(empty_cache):
+    folder = open_kernels().holding(RARE).folder
+    folder.chmod(0o777)
+    made_for.cache_clear()
+    with pytest.raises(PermissionError, match="others can write there"):
+        open_kernels().holding(RARE)
+
+
+def test_where_nothing_can_be_kept_a_kernel_is_made_for_the_process(empty_cache):
+    empty_cache.write_text("a file where a folder should be")
+    assert open_kernels().holding(RARE).get(RARE) == RARE
+
+
+def test_processes_that_ask_at_once_get_the_same(empty_cache):
+    code = "from cartalg.ops import open_kernels; from cartalg_codegen.specs import parse; "
+    code += f"print(open_kernels().holding(parse('{RARE.name}')).digest)"
+    running = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=dict(os.environ))
+        for _ in range(3)
+    ]
+    digests = {process.communicate()[0].strip() for process in running}
+    assert digests == {open_kernels().holding(RARE).digest}
+    assert [p.name for p in (empty_cache / "kernels").iterdir()] == [open_kernels().holding(RARE).folder.name]
+
+
+def test_a_set_of_the_users_is_taken_as_it_is(tmp_path):
+    emit.write(emit.render(Set(1, only=("harmonics_l1",))), tmp_path / "set")
+    kernels = KernelSet(tmp_path / "set")
+    assert kernels.holding(HarmonicsSpec(1)) is kernels
+    with pytest.raises(LookupError, match="generate --only coupling_1_1_0 "):
+        kernels.holding(CouplingSpec(1, 1, 0))
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"generator": "1"}', '{"kernels": {}}'])
+def test_a_manifest_that_is_none_is_named(tmp_path, text):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(ValueError, match=r"manifest\.json is no manifest of this version"):
+        KernelSet(tmp_path)
