@@ -29,7 +29,7 @@ from cartalg.ops.private import transforms_are_active, will_run
 from cartalg_codegen.backends import BACKENDS
 from cartalg_codegen.program import Where
 from cartalg_codegen.specs import KINDS, KernelSpec, ProductSpec
-from cartalg_codegen.specs.base import Argument, base
+from cartalg_codegen.specs.base import base
 
 NAMESPACE = "cartalg"
 #: Below this many edges or atoms per thread a call is not worth sharing out.
@@ -54,7 +54,8 @@ class Operators:
     def __init__(self, kind: type[KernelSpec]) -> None:
         self.kind, self.stages = kind, kind.stages()
         self.slots, self.parameter = self.stages["forward"].reads, kind.parameter()
-        self.moving = kind.named("feature", "geometry")
+        self.moving, self.out = kind.named("feature", "geometry"), kind.argument("out")
+        self._backends = {d: b for b in BACKENDS.values() if not b.autograd for d in b.devices}
         self.places, self.count = 2 + len(kind.index), len(self.slots)
         for name in self.stages:
             self._define(name)
@@ -88,9 +89,8 @@ class Operators:
         reads = ", ".join(f"Tensor {name}" for name in about.reads)
         results = ", ".join("Tensor" for _ in about.writes)
         _library.define(f"{self.name(stage)}(str folder, str kernel{index}, {reads}) -> ({results})")
-        for backend in BACKENDS.values():
-            for device in backend.devices if not backend.autograd else ():
-                _library.impl(self.name(stage), partial(self._run, stage), device.upper())
+        for device in self._backends:
+            _library.impl(self.name(stage), partial(self._run, stage), device.upper())
         torch.library.register_fake(f"{NAMESPACE}::{self.name(stage)}", partial(self._fake, stage), lib=_library)
 
     def _route(self, stage: str) -> tuple[Any, Callable[..., Any], Any]:
@@ -112,9 +112,10 @@ class Operators:
         first = tensors[self.slots[0]]
         threads = thread_count(index[about.over].shape[0] - 1 if about.over else first.shape[0])
         written = {name: self._new(spec, name, index, tensors, threads) for name in about.writes}
-        backend = next(b for b in BACKENDS.values() if not b.autograd and b.runs_on([first.device.type]))
+        tensors.update(written)
+        backend = self._backends[first.device.type]
         functions = kernels.functions(spec, backend.name)
-        backend.bind(functions, spec, stage, index, tensors | written, threads)()
+        backend.bind(functions, spec, stage, index, tensors, threads)()
         results = [
             (t[0] if threads == 1 else t.sum(0)) if base(name) == self.parameter else t for name, t in written.items()
         ]
@@ -133,11 +134,16 @@ class Operators:
         """A result, uninitialised; a parameter's gradient as zeros, in parts if threads are given."""
         first, of = tensors[self.slots[0]], base(name)
         if of == "out":
-            return first.new_empty(output_shape(spec, index, first))
+            return first.new_empty(self._output_shape(spec, index, first))
         like = tensors[of]
         if of != self.parameter:
             return torch.empty_like(like, memory_format=torch.contiguous_format)
         return first.new_zeros((threads, *like.shape) if threads else like.shape)
+
+    def _output_shape(self, spec: KernelSpec, index: dict[str, Any], first: Tensor) -> tuple[int, ...]:
+        """Of F: rows of its own or receivers, components, channels."""
+        rows = index["row_ptr"].shape[0] - 1 if self.out.where is Where.RECEIVER else first.shape[0]
+        return (rows, spec.components["out"], *((first.shape[-1],) if self.out.lanes else ()))
 
     def _backward_of(self, stage: str) -> Callable[..., Any]:
         if stage == "forward":
@@ -206,13 +212,6 @@ class Operators:
         raise RuntimeError(
             f"cartalg::{self.kind.kind}: this derivative is not among the emitted kernels; use backend='torch' for it"
         )
-
-
-def output_shape(spec: KernelSpec, index: dict[str, Any], first: Tensor) -> tuple[int, ...]:
-    """Of F: rows of its own or receivers, components, channels."""
-    out: Argument = spec.argument("out")
-    rows = index["row_ptr"].shape[0] - 1 if out.where is Where.RECEIVER else first.shape[0]
-    return (rows, spec.components("out"), *((first.shape[-1],) if out.lanes else ()))
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:

@@ -1,5 +1,6 @@
 """The generated kernels as differentiable functions, on any of the backends."""
 
+from functools import cache
 from typing import TypeVar
 
 import torch
@@ -55,7 +56,12 @@ def evaluate(
     Raises:
         KernelNotFound: If the set has no such kernel.
     """
-    kernels = (kernels or open_kernels()).holding(spec)
+    return _forward(spec, (kernels or open_kernels()).holding(spec), backend, index, tensors)
+
+
+def _forward(
+    spec: KernelSpec, kernels: KernelSet, backend: str, index: tuple[Tensor, ...], tensors: tuple[Tensor, ...]
+) -> Tensor:
     chosen = resolve(backend, *tensors)
     if chosen.autograd:
         return kernels.functions(spec, chosen.name).forward(*index, *tensors)  # type: ignore[no-any-return]
@@ -75,6 +81,12 @@ def known(kind: type[S], kernel: S | str, kernels: KernelSet | None) -> tuple[S,
         raise ValueError(f"{spec.name} is no {kind.kind}")
     home = (kernels or open_kernels()).holding(spec)
     return home.get(spec), home
+
+
+@cache
+def _spec(kind: type[S], *ranks: int) -> S:
+    """A specification, made once: what it derives is kept with it."""
+    return kind(*ranks)
 
 
 def check(what: str, tensors: dict[str, tuple[Tensor, int]]) -> None:
@@ -106,7 +118,7 @@ def harmonics(vectors: Tensor, max_rank: int, *, backend: str = "auto", kernels:
     check("harmonics", {"vectors": (vectors, 2)})
     if vectors.shape[1] != 3:
         raise ValueError(f"harmonics: vectors must have shape [n, 3], got {tuple(vectors.shape)}")
-    return evaluate(HarmonicsSpec(max_rank), vectors, backend=backend, kernels=kernels)
+    return evaluate(_spec(HarmonicsSpec, max_rank), vectors, backend=backend, kernels=kernels)
 
 
 def couple(
@@ -127,9 +139,9 @@ def couple(
         KernelNotFound: If a rank is above the kernel set's maximum.
     Source: docs/theory.md, eqs. 10-12; Zaverkin et al. 2024 (arXiv:2405.14253).
     """
-    spec = CouplingSpec(*ranks)
+    spec = _spec(CouplingSpec, *ranks)
     check("couple", {"a": (a, 3), "b": (b, 3)})
-    expected = tuple((a.shape[0], spec.components(name), a.shape[2]) for name in ("a", "b"))
+    expected = tuple((a.shape[0], spec.components[name], a.shape[2]) for name in ("a", "b"))
     if (tuple(a.shape), tuple(b.shape)) != expected:
         raise ValueError(f"couple: shapes {tuple(a.shape)} and {tuple(b.shape)} do not fit ranks {ranks}: {expected}")
     return evaluate(spec, a, b, backend=backend, kernels=kernels)
@@ -171,9 +183,9 @@ def convolution(
     spec, kernels = known(ConvolutionSpec, kernel, kernels)
     check(spec.name, {"x": (x, 3), "vectors": (vectors, 2), "table": (table, 3)})
     sizes = {
-        "x": (x, (edges.col_ptr.shape[0] - 1, spec.components("x"), x.shape[2])),
+        "x": (x, (edges.col_ptr.shape[0] - 1, spec.components["x"], x.shape[2])),
         "vectors": (vectors, (edges.sender.shape[0], 3)),
-        "table": (table, (max(table.shape[0], 4), spec.components("table"), x.shape[2])),
+        "table": (table, (max(table.shape[0], 4), spec.components["table"], x.shape[2])),
     }
     for key, (tensor, shape) in sizes.items():
         if tuple(tensor.shape) != shape:
@@ -211,7 +223,7 @@ def convolution_of_weights(
 
 def _empty_paths(spec: ConvolutionSpec, edges: Edges, x: Tensor) -> Tensor:
     """Zeros in the shape of a convolution's output."""
-    return x.new_zeros(edges.row_ptr.shape[0] - 1, spec.components("out"), x.shape[2])
+    return x.new_zeros(edges.row_ptr.shape[0] - 1, spec.components["out"], x.shape[2])
 
 
 def product(
@@ -241,9 +253,9 @@ def product(
     """
     spec, kernels = known(ProductSpec, kernel, kernels)
     check(spec.name, {"a": (a, 3), "w": (w, 3)})
-    expected = ((species.shape[0], spec.components("a"), a.shape[2]), (w.shape[0], spec.components("w"), a.shape[2]))
+    expected = ((species.shape[0], spec.components["a"], a.shape[2]), (w.shape[0], spec.components["w"], a.shape[2]))
     if (tuple(a.shape), tuple(w.shape)) != expected:
         raise ValueError(f"{spec.name}: a {tuple(a.shape)} and w {tuple(w.shape)} must have shapes {expected}")
     if a.device.type == "cpu" and len(species) and not 0 <= int(species.min()) <= int(species.max()) < w.shape[0]:
         raise ValueError(f"{spec.name}: species indices must lie in 0..{w.shape[0] - 1}")
-    return evaluate(spec, a, w, index=(species,), backend=backend, kernels=kernels)
+    return _forward(spec, kernels, backend, (species,), (a, w))

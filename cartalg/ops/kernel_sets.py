@@ -14,10 +14,11 @@ import sys
 import tempfile
 from contextlib import suppress
 from functools import cache, cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
+import cartalg.symbolic
+import cartalg_codegen
 from cartalg.files import shipped_folder
 from cartalg_codegen.backends import BACKENDS
 from cartalg_codegen.backends.folders import cache_root
@@ -176,7 +177,7 @@ def _write_at_once(files: dict[str, str], folder: Path) -> None:
 @cache
 def _sources() -> str:
     """A hash of all that decides what is emitted."""
-    packages = [Path(str(import_module(name).__file__)).parent for name in ("cartalg.symbolic", "cartalg_codegen")]
+    packages = [Path(str(module.__file__)).parent for module in (cartalg.symbolic, cartalg_codegen)]
     texts = [path.read_bytes() for package in packages for path in sorted(package.rglob("*.py"))]
     return hashlib.sha256(b"".join(texts)).hexdigest()[:16]
 

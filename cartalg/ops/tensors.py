@@ -50,7 +50,7 @@ def unpack(packed: Tensor, formula: str, *, backend: str = "auto", kernels: Kern
 
 def _run(spec: PackSpec | UnpackSpec, tensor: Tensor, backend: str, kernels: KernelSet | None) -> Tensor:
     check(spec.kind, {"tensor": (tensor, 3)})
-    size = spec.components("t")
+    size = spec.components["t"]
     if tensor.shape[1] != size:
         raise ValueError(f"{spec.kind}: {spec.symmetry} has {size} components, got shape {list(tensor.shape)}")
     return evaluate(spec, tensor, backend=backend, kernels=kernels)

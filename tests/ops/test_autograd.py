@@ -36,7 +36,7 @@ def convolution_case(spec, dtype=F64):
 def product_case(spec, dtype=F64):
     species = torch.tensor([0, 1, 0])
     theta = [
-        random(3, spec.components("a"), 2, dtype=dtype, seed=1),
+        random(3, spec.components["a"], 2, dtype=dtype, seed=1),
         random(2, len(spec.weights), 2, dtype=dtype, seed=2),
     ]
     return [

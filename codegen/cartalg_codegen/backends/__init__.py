@@ -12,6 +12,7 @@ Printers know no arrays; loaders and binders are imported when a kernel runs (do
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -71,7 +72,12 @@ class Backend:
         return not self.devices or set(devices) <= set(self.devices)
 
     def _part(self, name: str) -> Any:
-        return import_module(f"cartalg_codegen.backends.{self.name}.{name}")
+        return _module(f"cartalg_codegen.backends.{self.name}.{name}")
+
+
+@cache
+def _module(name: str) -> Any:
+    return import_module(name)
 
 
 #: In the order in which ``auto`` takes the first that runs on the tensors' devices.

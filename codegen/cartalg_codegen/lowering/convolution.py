@@ -56,7 +56,7 @@ class _Driver:
         self.moving, self.senders = "t_x" in stage.reads, stage.over == "col_ptr"
         self.vectors = next((w for w in stage.writes if w.endswith("d_vectors")), None)
         self.programs = {p.message: next(q for q in p.message.programs if q.name == stage.name) for p in spec.paths}
-        self.sizes = {"v": 3, "inverse": 1, "below": 1, "s": SPLINES, "y": spec.harmonics.components("y")}
+        self.sizes = {"v": 3, "inverse": 1, "below": 1, "s": SPLINES, "y": spec.harmonics.components["y"]}
         for program in self.programs.values():
             for name, size in uniform_sizes(program).items():
                 self.sizes[name] = max(self.sizes.get(name, 1), size)

@@ -1,6 +1,7 @@
 """Kernel specifications: one frozen class for each kind, and the registry that everything reads them from."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from cartalg_codegen.specs.base import KernelSpec, RowSpec, Stage
@@ -28,6 +29,7 @@ KINDS: tuple[type[KernelSpec], ...] = (
 )
 
 
+@lru_cache(maxsize=4096)
 def parse(name: str) -> KernelSpec:
     """The specification that a kernel name stands for.
 

@@ -168,8 +168,12 @@ class KernelSpec(ABC):
     def transforms(self, argument: str) -> Transforms:
         """How an argument transforms under O(3)."""
 
-    def components(self, argument: str) -> int:
-        """Components of an argument."""
+    @cached_property
+    def components(self) -> Mapping[str, int]:
+        """Components of each argument."""
+        return {a.name: self._components(a.name) for a in self.arguments}
+
+    def _components(self, argument: str) -> int:
         how = self.transforms(argument)
         if how is None:
             raise ValueError(f"{self.name}: the components of {argument} follow from no representation")

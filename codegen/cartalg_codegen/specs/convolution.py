@@ -91,7 +91,7 @@ class ConvolutionSpec(KernelSpec):
     def __post_init__(self) -> None:
         irreps_of(self.parity, max(self.hidden, self.edge))
 
-    @property
+    @cached_property
     def name(self) -> str:
         return f"convolution_{self.parity}_h{self.hidden}_e{self.edge}"
 
@@ -132,12 +132,12 @@ class ConvolutionSpec(KernelSpec):
             scratch = ("d_edge", "t_d_edge")
         return Stage(name, reads, writes, scratch, index, "col_ptr" if backward else "row_ptr")
 
-    @property
+    @cached_property
     def left(self) -> Irreps:
         """Irreps of the node features."""
         return irreps_of(self.parity, self.hidden)
 
-    @property
+    @cached_property
     def harmonics(self) -> EdgeSpec:
         """The edge's part of the work."""
         return EdgeSpec(self.edge)
@@ -161,7 +161,7 @@ class ConvolutionSpec(KernelSpec):
             seen[out] += 1
         return tuple(result)
 
-    @property
+    @cached_property
     def outputs(self) -> Irreps:
         """Irreps that paths lead to, each with the number of its paths."""
         reached = dict.fromkeys(p.out for p in self.paths)
@@ -171,12 +171,12 @@ class ConvolutionSpec(KernelSpec):
         known: dict[str, Transforms] = {"x": self.left, "vectors": 1, "table": None, "out": self.outputs}
         return known[argument]
 
-    def components(self, argument: str) -> int:
-        return len(self.paths) if argument == "table" else super().components(argument)
+    def _components(self, argument: str) -> int:
+        return len(self.paths) if argument == "table" else super()._components(argument)
 
     def scratch_size(self, array: str) -> int:
         """Gradients to splines and harmonics of an edge."""
-        return sum(self.harmonics.components(name) for name in ("s", "y"))
+        return sum(self.harmonics.components[name] for name in ("s", "y"))
 
     def closed_form(self, inputs: Mapping[str, Sequence[Any]]) -> list[Any]:
         """The rows of one edge: x of its sender, s and y of the edge, table [knot, path] of its four knots."""

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 from cartalg.render.formats.unicode import lines
@@ -30,7 +31,7 @@ class CouplingSpec(RowSpec):
     def __post_init__(self) -> None:
         coupling(self.l1, self.l2, self.l3)  # raises where the triangle rule does not hold
 
-    @property
+    @cached_property
     def name(self) -> str:
         return f"coupling_{self.l1}_{self.l2}_{self.l3}"
 
@@ -61,7 +62,7 @@ class CouplingSpec(RowSpec):
 
     @property
     def layout(self) -> str:
-        shapes = [f"{name} [n, {self.components(name)}, channels]" for name in ("a", "b", "out")]
+        shapes = [f"{name} [n, {self.components[name]}, channels]" for name in ("a", "b", "out")]
         return f"{shapes[0]}, {shapes[1]} -> {shapes[2]}"
 
     def transforms(self, argument: str) -> Transforms:

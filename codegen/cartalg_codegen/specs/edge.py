@@ -45,7 +45,7 @@ class EdgeSpec(KernelSpec):
 
     edge: int
 
-    @property
+    @cached_property
     def name(self) -> str:
         return f"edge_e{self.edge}"
 
@@ -64,7 +64,7 @@ class EdgeSpec(KernelSpec):
 
     @property
     def layout(self) -> str:
-        return f"v [3, edges] -> s [{SPLINES}, edges], y [{self.components('y')}, edges], {self.transforms('y')}"
+        return f"v [3, edges] -> s [{SPLINES}, edges], y [{self.components['y']}, edges], {self.transforms('y')}"
 
     @classmethod
     @cache
@@ -82,8 +82,8 @@ class EdgeSpec(KernelSpec):
     def transforms(self, argument: str) -> Transforms:
         return {"v": 1, "s": None, "y": Irreps.natural(self.edge)}[argument]
 
-    def components(self, argument: str) -> int:
-        return SPLINES if argument == "s" else super().components(argument)
+    def _components(self, argument: str) -> int:
+        return SPLINES if argument == "s" else super()._components(argument)
 
     @cached_property
     def programs(self) -> tuple[Program, ...]:
@@ -122,7 +122,7 @@ class EdgeSpec(KernelSpec):
             Slot(name, size, False, Where.EDGE)
             for name, size in (("v", 3), ("inverse", 1), ("below", 1), ("per_knot", 1))
         )
-        outputs = tuple(Slot(name, self.components(name), False, Where.EDGE) for name in ("s", "y"))
+        outputs = tuple(Slot(name, self.components[name], False, Where.EDGE) for name in ("s", "y"))
         titles = {
             "rr": "|v|^2",
             "f": "place between two knots, 0 to 1",

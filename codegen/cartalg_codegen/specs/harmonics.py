@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from math import factorial
 from typing import Any, ClassVar, Self
 
@@ -30,7 +31,7 @@ class HarmonicsSpec(RowSpec):
 
     max_rank: int
 
-    @property
+    @cached_property
     def name(self) -> str:
         return f"harmonics_l{self.max_rank}"
 

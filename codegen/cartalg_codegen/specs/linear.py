@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, ClassVar, Self
 
 from cartalg_codegen.specs.base import Argument, KernelSpec, Stage, Transforms
@@ -25,7 +25,7 @@ class LinearSpec(KernelSpec):
     )
     source: ClassVar[str] = "codegen/cartalg_codegen/lowering/linear.py"
 
-    @property
+    @cached_property
     def name(self) -> str:
         return "linear"
 

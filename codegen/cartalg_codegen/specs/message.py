@@ -41,7 +41,7 @@ class MessageSpec(KernelSpec):
     def __post_init__(self) -> None:
         coupling(self.l1, self.l2, self.l3)  # raises where the triangle rule does not hold
 
-    @property
+    @cached_property
     def name(self) -> str:
         return f"message_{self.l1}_{self.l2}_{self.l3}"
 
@@ -92,8 +92,8 @@ class MessageSpec(KernelSpec):
         irreps["out"] = Irrep(self.l3, (-1) ** (self.l1 + self.l2))
         return Irreps([irreps[argument]]) if argument in irreps else None
 
-    def components(self, argument: str) -> int:
-        return SPLINES if argument in ("s", "table") else super().components(argument)
+    def _components(self, argument: str) -> int:
+        return SPLINES if argument in ("s", "table") else super()._components(argument)
 
     def forward(self, interpolated: bool = True) -> Program:
         """The program; with `interpolated` off the radial weight is a slot w of its own."""

@@ -37,7 +37,7 @@ class _TensorSpec(RowSpec):
         match = re.fullmatch(rf"{cls.kind}_([a-zM_]+)", name)
         return cls(decompose(match[1].replace("_", "=").replace("M", "-")).formula) if match else None
 
-    @property
+    @cached_property
     def name(self) -> str:
         return f"{self.kind}_{encoded(self.symmetry)}"
 

@@ -48,7 +48,7 @@ class ProductSpec(RowSpec):
                 f"{self.correlation}"
             )
 
-    @property
+    @cached_property
     def name(self) -> str:
         return f"product_{self.parity}_{self.basis}_a{self.features}_o{self.outputs}_n{self.correlation}"
 
@@ -79,12 +79,12 @@ class ProductSpec(RowSpec):
             f"channels] -> out [atoms, {self.output_irreps.dim}, channels], {self.output_irreps}"
         )
 
-    @property
+    @cached_property
     def feature_irreps(self) -> Irreps:
         """Irreps of A."""
         return irreps_of(self.parity, self.features)
 
-    @property
+    @cached_property
     def output_irreps(self) -> Irreps:
         """Irreps of the result."""
         return irreps_of(self.parity, self.outputs)
@@ -120,8 +120,8 @@ class ProductSpec(RowSpec):
     def transforms(self, argument: str) -> Transforms:
         return {"a": self.feature_irreps, "w": None, "out": self.output_irreps}[argument]
 
-    def components(self, argument: str) -> int:
-        return len(self.weights) if argument == "w" else super().components(argument)
+    def _components(self, argument: str) -> int:
+        return len(self.weights) if argument == "w" else super()._components(argument)
 
     def forward(self) -> Program:
         return self._tree.program

@@ -10,7 +10,7 @@ import logging
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from numba import types
@@ -22,7 +22,6 @@ from cartalg_codegen.backends.numba.lanes import VECTOR_BYTES, Lanes, LanesArray
 from cartalg_codegen.backends.numba.private import address_of, compile_for
 from cartalg_codegen.lowering.edges import CHUNK
 from cartalg_codegen.specs import KernelSpec, Stage
-from cartalg_codegen.specs.base import Argument
 
 ELEMENTS = {torch.float32: types.float32, torch.float64: types.float64, torch.int64: types.int64}
 log = logging.getLogger("cartalg.compilation")
@@ -36,38 +35,16 @@ def lane_width(channels: int, dtype: torch.dtype) -> int:
     return width
 
 
-class Passed(NamedTuple):
-    """An array as an emitted function takes it: a contiguous tensor, its shape there, and whether its last axis is
-    channels.
-
-    Where a kernel has no channels, lanes are rows: `columns` is then the second size, negative if the array is written.
-    """
-
-    tensor: Tensor
-    shape: tuple[int, ...]
-    lanes: bool = False
-    columns: int = 0
-
-    def type(self, width: int) -> types.Type:
-        """The Numba type it is passed as."""
-        element = ELEMENTS[self.tensor.dtype]
-        if (self.lanes or self.columns) and width > 1:
-            return LanesArray(Lanes(element, width), len(self.shape))
-        return types.Array(element, len(self.shape), "C")
-
-
 class Entry:
     """One compiled function for one set of argument types.
 
     Args:
         function: A Numba function with arguments (start, stop, thread, ..).
-        arguments: What comes after those three.
-        width: Lanes of a vector.
+        kinds: Types of what comes after those three.
+        columns: For each, 0, or where lanes are rows the number of columns, negative if the array is written.
     """
 
-    def __init__(self, function: Any, arguments: Sequence[Passed | float], width: int) -> None:
-        kinds = tuple(a.type(width) if isinstance(a, Passed) else types.float64 for a in arguments)
-        columns = tuple(a.columns if isinstance(a, Passed) else 0 for a in arguments)
+    def __init__(self, function: Any, kinds: Sequence[types.Type], columns: Sequence[int]) -> None:
         self._compiled = compile_for(function, (types.int64, types.int64, types.int64, *kinds))  # keeps the code alive
         self._library = build(self._compiled, kinds, columns, team.openmp())
         block = address_of(self._library, "cartalg_block").value
@@ -79,7 +56,7 @@ class Entry:
         """Run on all rows.
 
         Args:
-            words: From `pack`.
+            words: From `_words`.
             threads: Size of the team.
         Raises:
             MemoryError: If the function could not allocate its scratch arrays.
@@ -87,20 +64,6 @@ class Entry:
         team.run(self._block, self._region, ctypes.addressof(words), threads)
         if words[1]:
             raise MemoryError(f"{self.name} failed: no memory for its scratch arrays")
-
-
-def pack(rows: int, arguments: Sequence[Passed | float], width: int) -> Any:
-    """The words that an entry reads: rows, a status, then every argument."""
-    words = [rows, 0]
-    for a in arguments:
-        if isinstance(a, Passed):
-            words.append(a.tensor.data_ptr())
-            words.extend(a.shape)
-            if a.lanes:
-                words[-1] //= width
-        else:
-            words.append(struct.unpack("q", struct.pack("d", a))[0])
-    return (ctypes.c_int64 * len(words))(*words)
 
 
 def bind(
@@ -121,62 +84,85 @@ def bind(
         threads: Number of threads.
     """
     about = spec.stages()[stage]
-    roles = spec.roles(stage)
     real = tensors[about.reads[0]]
-    lanes = next((tensors[n].shape[-1] for n, a in roles.items() if a.lanes), None)
-    # without channels lanes are rows; worth it where rows fill vectors, for they are transposed
-    width = lane_width(lanes, real.dtype) if lanes else _rows_width(tensors, about, real.dtype)
-    arguments: list[Passed | float] = []
-    for name in about.index:
-        given = index[name]
-        arguments.append(Passed(given, tuple(given.shape)) if isinstance(given, Tensor) else float(given))
-    arguments += [_passed(name, roles[name], tensors[name], width, about, lanes is None) for name in roles]
-    for name in about.scratch:
-        size = spec.scratch_size(name)
-        scratch = real.new_empty(threads * CHUNK, size, width)
-        arguments.append(Passed(scratch, (threads * CHUNK, size * width), True))
-    entry = _entry(functions, spec, stage, real.dtype, width, arguments)
-    words = pack(_rows(about, index, real), arguments, width)
+    width = _width(spec, about, tensors, real.dtype)
+    scratch = [real.new_empty(threads * CHUNK, spec.scratch_size(name), width) for name in about.scratch]
+    entries: dict[tuple[str, torch.dtype, int], Entry] = functions.__dict__.setdefault("_entries", {})
+    entry = entries.get((stage, real.dtype, width))
+    if entry is None:
+        log.info("%s %s", spec.name, stage)
+        kinds, columns = _types(spec, about, index, tensors, width)
+        entry = entries[stage, real.dtype, width] = Entry(getattr(functions, stage), kinds, columns)
+        log.info("")
+    words = _words(spec, about, index, tensors, scratch, width)
 
-    def go(alive: Sequence[Any] = arguments) -> None:
-        entry(words, threads)
+    def go(run: Entry = entry, alive: tuple[Any, ...] = (index, tensors, scratch)) -> None:
+        run(words, threads)
 
     return go
 
 
-def _rows_width(tensors: Mapping[str, Tensor], about: Stage, dtype: torch.dtype) -> int:
+def _width(spec: KernelSpec, about: Stage, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> int:
+    """Lanes of a vector. Without channels lanes are rows; worth it where rows fill vectors, for they are transposed."""
+    for name, role in spec.roles(about.name).items():
+        if role.lanes:
+            return lane_width(tensors[name].shape[-1], dtype)
     width = VECTOR_BYTES // dtype.itemsize
-    return width if max(tensors[n].shape[1] for n in (*about.reads, *about.writes)) >= width else 1
+    return width if max(tensors[name].shape[1] for name in (*about.reads, *about.writes)) >= width else 1
 
 
-def _passed(name: str, role: Argument, tensor: Tensor, width: int, about: Stage, by_rows: bool) -> Passed:
-    shape = tuple(tensor.shape)
-    if role.flat and tensor.ndim == 3:
-        shape = (shape[0] * shape[1], shape[2])
-    columns = 0
-    if by_rows and width > 1:
-        columns = -shape[1] if name in about.writes else shape[1]
-    return Passed(tensor, shape, role.lanes, columns)
-
-
-def _rows(about: Stage, index: Mapping[str, Any], first: Tensor) -> int:
-    """What is shared out to threads."""
-    return int(index[about.over].shape[0]) - 1 if about.over else int(first.shape[0])
-
-
-def _entry(
-    functions: ModuleType,
+def _words(
     spec: KernelSpec,
-    stage: str,
-    dtype: torch.dtype,
+    about: Stage,
+    index: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    scratch: Sequence[Tensor],
     width: int,
-    arguments: Sequence[Passed | float],
-) -> Entry:
-    """The compiled function of a kernel; the types of its arguments follow from the precision and the lane width."""
-    entries: dict[tuple[str, torch.dtype, int], Entry] = functions.__dict__.setdefault("_entries", {})
-    key = (stage, dtype, width)
-    if key not in entries:
-        log.info("%s %s", spec.name, stage)
-        entries[key] = Entry(getattr(functions, stage), arguments, width)
-        log.info("")
-    return entries[key]
+) -> Any:
+    """What an entry reads: rows, a status, then address and shape of every argument, or the bits of a number."""
+    first = tensors[about.reads[0]]
+    words = [index[about.over].shape[0] - 1 if about.over else first.shape[0], 0]
+    for name in about.index:
+        given = index[name]
+        if isinstance(given, Tensor):
+            words.append(given.data_ptr())
+            words.extend(given.shape)
+        else:
+            words.append(struct.unpack("q", struct.pack("d", given))[0])
+    for name, role in spec.roles(about.name).items():
+        tensor = tensors[name]
+        shape = list(tensor.shape)
+        if role.flat and len(shape) == 3:
+            shape = [shape[0] * shape[1], shape[2]]
+        if role.lanes:
+            shape[-1] //= width
+        words.append(tensor.data_ptr())
+        words += shape
+    for tensor in scratch:
+        words += [tensor.data_ptr(), tensor.shape[0], tensor.shape[1]]
+    return (ctypes.c_int64 * len(words))(*words)
+
+
+def _types(
+    spec: KernelSpec, about: Stage, index: Mapping[str, Any], tensors: Mapping[str, Tensor], width: int
+) -> tuple[list[types.Type], list[int]]:
+    """Numba's types of the arguments, and the columns of those whose lanes are rows."""
+    roles = spec.roles(about.name)
+    by_rows = width > 1 and not any(role.lanes for role in roles.values())
+    kinds: list[types.Type] = []
+    for name in about.index:
+        given = index[name]
+        kinds.append(_array(given, given.ndim, 1) if isinstance(given, Tensor) else types.float64)
+    columns = [0] * len(kinds)
+    for name, role in roles.items():
+        tensor = tensors[name]
+        dimensions = 2 if role.flat else tensor.ndim
+        kinds.append(_array(tensor, dimensions, width if role.lanes or by_rows else 1))
+        columns.append((-1 if name in about.writes else 1) * tensor.shape[1] if by_rows else 0)
+    scratch = [_array(tensors[about.reads[0]], 2, width)] * len(about.scratch)
+    return [*kinds, *scratch], [*columns, *(0 for _ in scratch)]
+
+
+def _array(tensor: Tensor, dimensions: int, width: int) -> types.Type:
+    element = ELEMENTS[tensor.dtype]
+    return LanesArray(Lanes(element, width), dimensions) if width > 1 else types.Array(element, dimensions, "C")
