@@ -18,14 +18,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from ase.io import read
-from cartalg.ops.operators import CONVOLUTION, PRODUCT, launch
 
 from cartalg.architecture import ModelConfig
 from cartalg.data.graphs import build_graph, collate
 from cartalg.model import Potential
-from cartalg.ops import Edges, KernelSet, open_kernels
-from cartalg_codegen import emit, plan
+from cartalg.ops import Edges, KernelSet, bind, open_kernels
+from cartalg_codegen import emit
 from cartalg_codegen.counts import counts
+from cartalg_codegen.sets import Set
+from cartalg_codegen.specs import ConvolutionSpec, ProductSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "docs" / "images"
@@ -87,35 +88,32 @@ def bandwidth() -> float:
     return 2 * 4 * a.numel() / seconds(lambda: b.copy_(a), 7)
 
 
-def convolution_calls(kernels: KernelSet, name: str, channels: int, stages: tuple[str, ...], degree: int = 26) -> dict:
+def convolution_calls(
+    kernels: KernelSet, spec: ConvolutionSpec, channels: int, stages: tuple[str, ...], degree: int = 26
+) -> dict:
     """Bound calls of a convolution on 250 atoms, and the bytes that each must move at least once."""
-    facts, atoms = kernels.facts(name), 250
-    generator = torch.Generator().manual_seed(0)
+    atoms, generator = 250, torch.Generator().manual_seed(0)
     receiver = torch.arange(atoms).repeat_interleave(degree)
     sender = torch.randint(0, atoms, (len(receiver),), generator=generator)
     edges = Edges.build(sender, receiver, atoms, atoms)
     lengths = 1 + 3.9 * torch.rand(len(sender), 1, generator=generator)
     vectors = torch.nn.functional.normalize(torch.randn(len(sender), 3, generator=generator), dim=1) * lengths
-    left = sum(2 * rank + 1 for rank, _ in facts["left"])
-    rows = sum(2 * p["out"][0] + 1 for p in facts["paths"])
     new = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
-    x, table, out = new(atoms, left, channels), new(259, len(facts["paths"]), channels), new(atoms, rows, channels)
-    theta = [("x", x), ("vectors", vectors), ("table", table)]
-    moves = [("x", torch.randn_like(x)), ("vectors", torch.randn_like(vectors))]
-    d_x, d_v, d_table = torch.empty_like(x), torch.empty_like(vectors), torch.zeros(1, *table.shape)
-    signatures = {
-        "forward": (theta, [("out", out)]),
-        "backward": ([*theta, ("out", out)], [("x", d_x), ("vectors", d_v)]),
-        "backward_table": ([*theta, ("out", out)], [("x", d_x), ("table", d_table)]),
-        "forward_tangent": ([*theta, *moves], [("out", out)]),
-        "backward_tangent_table": ([*theta, ("out", out), *moves], [("x", d_x), ("table", d_table)]),
+    shapes = {
+        "x": (atoms, spec.components["x"], channels),
+        "vectors": (len(sender), 3),
+        "table": (259, spec.components["table"], channels),
+        "out": (atoms, spec.components["out"], channels),
     }
-    index = (5 / 256, edges.row_ptr, edges.sender, edges.receiver, edges.col_ptr, edges.col_edge)
     result = {}
     for stage in stages:
-        inputs, outputs = signatures[stage]
-        call = launch(CONVOLUTION, stage, str(kernels.folder), name, index, inputs, outputs, 1)
-        moved = sum(4 * t.numel() for _, t in [*inputs, *outputs]) + 8 * 3 * len(sender)
+        about, tensors = spec.stages()[stage], {}
+        for name, role in spec.roles(stage).items():
+            tensors[name] = vectors if name == "vectors" else new(*shapes[role.name])
+            if name in about.writes and role.role == "parameter":
+                tensors[name] = torch.zeros(1, *shapes[role.name])
+        call = bind(kernels, spec, stage, {"step": 5 / 256, **edges.index}, tensors, 1)
+        moved = sum(4 * t.numel() for t in tensors.values()) + 8 * 3 * len(sender)
         result[stage] = (call, moved, len(sender) * channels)
     return result
 
@@ -127,27 +125,23 @@ def roofline() -> None:
     print("| kernel | channels | multiply-adds per byte | G multiply-adds/s | of the peak |\n|---|---|---|---|---|")
     kernels, points = open_kernels(), []
     chosen = ("forward", "backward", "backward_table", "forward_tangent", "backward_tangent_table")
-    for name, channels in (
-        ("convolution_even_h1_e2", 32),
-        ("convolution_even_h2_e3", 64),
-        ("convolution_even_h2_e3", 128),
+    for spec, channels in (
+        (ConvolutionSpec("natural", 1, 2), 32),
+        (ConvolutionSpec("natural", 2, 3), 64),
+        (ConvolutionSpec("natural", 2, 3), 128),
     ):
-        operations = kernels.facts(name)["operations"]
-        for stage, (call, moved, size) in convolution_calls(kernels, name, channels, chosen).items():
+        operations = kernels.manifest.kernels[spec.name].operations
+        for stage, (call, moved, size) in convolution_calls(kernels, spec, channels, chosen).items():
             work = size * operations[f"{stage}, per edge and channel"] / 2
-            points.append((f"{name} {stage}", channels, work / moved, work / seconds(call)))
-    name, atoms, channels = "product_even_limited_a3_o2_n3", 250, 64
-    facts = kernels.facts(name)
-    a, w = torch.randn(atoms, 16, channels), torch.randn(4, len(facts["weights"]), channels)
-    out, species = torch.randn(atoms, 9, channels), torch.randint(0, 4, (atoms,))
-    for stage, inputs, outputs in (
-        ("forward", [("a", a), ("w", w)], [("out", out)]),
-        ("backward", [("a", a), ("w", w), ("out", out)], [("a", torch.empty_like(a))]),
-    ):
-        call = launch(PRODUCT, stage, str(kernels.folder), name, (species,), inputs, outputs, 1)
-        work = atoms * channels * facts["operations"][stage] / 2
-        moved = sum(4 * t.numel() for _, t in [*inputs, *outputs])
-        points.append((f"{name} {stage}", channels, work / moved, work / seconds(call)))
+            points.append((f"{spec.name} {stage}", channels, work / moved, work / seconds(call)))
+    product, atoms, channels = ProductSpec("natural", "limited", 3, 2, 3), 250, 64
+    rows = {"a": (atoms, 16, channels), "w": (4, len(product.weights), channels), "out": (atoms, 9, channels)}
+    for stage in ("forward", "backward"):
+        tensors = {name: torch.randn(*rows[role.name]) for name, role in product.roles(stage).items()}
+        call = bind(kernels, product, stage, {"species": torch.randint(0, 4, (atoms,))}, tensors, 1)
+        work = atoms * channels * kernels.manifest.kernels[product.name].operations[f"{stage}, per row and channel"] / 2
+        moved = sum(4 * t.numel() for t in tensors.values())
+        points.append((f"{product.name} {stage}", channels, work / moved, work / seconds(call)))
     for label, channels, intensity, rate in points:
         print(f"| {label} | {channels} | {intensity:.1f} | {rate / 1e9:.1f} | {rate / peak:.0%} |")
     figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
@@ -174,17 +168,17 @@ def growth() -> None:
     """Cost of one edge and channel of the forward convolution as rank grows."""
     ranks, times, listed = range(2, 7), [], []
     for rank in ranks:
-        name = plan.convolution_name("even", rank, rank)
+        spec = ConvolutionSpec("natural", rank, rank)
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
-            emit.write(emit.render(rank, only=(name,)), Path(folder) / "set")
+            emit.write(emit.render(Set(rank, only=(spec.name,))), Path(folder) / "set")
             emitted = time.perf_counter() - start
             kernels = open_kernels(str(Path(folder) / "set"))
             start = time.perf_counter()
-            ((call, _, size),) = convolution_calls(kernels, name, 64, ("forward",)).values()
+            ((call, _, size),) = convolution_calls(kernels, spec, 64, ("forward",)).values()
             compiled = time.perf_counter() - start
             times.append(seconds(call, 7) / size * 1e9)
-        listed.append((counts(plan.convolution("even", rank, rank)), emitted, compiled))
+        listed.append((counts(spec), emitted, compiled))
         print(f"rank {rank}: {times[-1]:.3g} ns, compiled in {compiled:.0f} s", file=sys.stderr, flush=True)
     print("| rank | paths | ours | Clebsch-Gordan | 3^l | ns per edge and channel | emitted, s | compiled, s |")
     print("|---|---|---|---|---|---|---|---|")

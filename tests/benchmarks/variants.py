@@ -4,7 +4,7 @@
     python tests/benchmarks/variants.py CONFIG DATA_DIR OUTPUT --report   only the table and picture of what is there
 
 CONFIG is a training configuration; each variant changes keys of its `model`. Prints the table of docs/results.md and
-writes docs/images/variants.png. Kernels beyond the shipped ones are emitted into OUTPUT/kernels.
+writes docs/images/variants.png.
 """
 
 import json
@@ -16,16 +16,13 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import torch
 import yaml
-from cartalg.ops.kernels import KernelNotFound, KernelSet
 
-from cartalg.architecture import ModelConfig
 from cartalg.cli.terminal import progress_bar
 from cartalg.data.frames import read_frames
 from cartalg.data.graphs import build_graph, collate
 from cartalg.model import Potential
 from cartalg.train.checkpoint import load_model
 from cartalg.train.run import train_run
-from cartalg_codegen import emit
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 
@@ -44,7 +41,7 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "correlation 2": ("correlation", {"correlation": 2}),
     "correlation 3": ("correlation", {}),
     "correlation 4": ("correlation", {"correlation": 4}),
-    "even": ("parity", {}),
+    "natural": ("parity", {}),
     "full": ("parity", {"parity": "full"}),
     "symmetric": ("product", {}),
     "symmetric, complete": ("product", {"product": "complete"}),
@@ -56,22 +53,6 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "norms": ("between layers", {"norm": True}),
     "gates and norms": ("between layers", {"gate": True, "norm": True}),
 }
-
-
-def with_kernels(model: dict[str, object], folder: Path) -> dict[str, object]:
-    """The same architecture, with a kernel set of its own if the shipped one lacks a kernel of it."""
-    shipped, lacking = KernelSet(), []
-    for name in {n for names in ModelConfig(**model).kernel_names() for n in names}:  # type: ignore[arg-type]
-        try:
-            shipped.facts(name)
-        except KernelNotFound:
-            lacking.append(name)
-    if not lacking:
-        return model
-    place = folder / "-".join(sorted(lacking))
-    if not place.exists():
-        emit.write(emit.render(3, None, tuple(lacking), ()), place)
-    return {**model, "kernels": str(place)}
 
 
 def step_milliseconds(model: Potential, file: Path, batch: int) -> float:
@@ -98,7 +79,7 @@ def main(config: Path, data: Path, output: Path, train: bool) -> None:
         folder = output / key
         if train and not (folder / "run" / "errors.json").exists():
             folder.mkdir(parents=True, exist_ok=True)
-            values = {**base, "model": with_kernels(model, output / "kernels")}
+            values = {**base, "model": model}
             (folder / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
             with progress_bar() as bar:
                 train_run(folder / "config.yaml", folder / "run", data, True, "auto", bar)
