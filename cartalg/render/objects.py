@@ -151,7 +151,7 @@ def describe_general(name: str) -> Document:
     equation = found[name].equation
     return Document(
         "general",
-        f"Any rank: {name}",
+        f"{found[name].title} of any rank",
         (equation, _BRACES),
         {"name": name, "constant": str(found[name].constant()), "equation": _tree(equation)},
         found[name].constant,

@@ -41,6 +41,12 @@ class General:
     equation: Equation
     constant: Callable[[], sp.Lambda]
 
+    @property
+    def title(self) -> str:
+        """The name as a heading."""
+        named = self.name.replace(CouplingKind.LEVI_CIVITA, CouplingKind.LEVI_CIVITA.word)
+        return named[0].upper() + named[1:]
+
 
 _l, _m, _h, _a, _b, _q, _alpha = (Symbol(letter) for letter in ("l", "m", "h", "a", "b", "q", "alpha"))
 _l1, _l2, _l3 = (Symbol("l", digit) for digit in "123")
