@@ -7,24 +7,25 @@ Source: docs/theory.md, section 5; Zaverkin et al. 2024 (arXiv:2405.14253).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from ase.data import atomic_numbers, covalent_radii
+from ase.data import atomic_numbers
 from torch import Tensor, nn
 
 from cartalg.architecture import ModelConfig
 from cartalg.data.graphs import Graph
 from cartalg.inference import Engine, Watch
-from cartalg.nn.heads import TensorHead
-from cartalg.nn.interaction import EdgeConvolution, Interaction, ProductBasis, Residual
-from cartalg.nn.nonlinear import Gate, RMSNorm
-from cartalg.nn.repulsion import zbl_energy
+from cartalg.nn.heads import heads
+from cartalg.nn.interaction import interaction
+from cartalg.nn.operations import cast
+from cartalg.nn.readout import LastReadout, LinearReadouts, atomic_energies
+from cartalg.nn.repulsion import pair_terms
+from cartalg.nn.values import Value
 from cartalg.ops import Edges, open_kernels
 from cartalg.ops.functions import resolve
-from cartalg.symbolic.coupling import irreps_up_to
-from cartalg.symbolic.irreps import Irrep
+from cartalg.symbolic.irreps import Irreps
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,6 @@ class Potential(nn.Module):
     """
 
     shifts: Tensor
-    numbers: Tensor
-    radii: Tensor
 
     def __init__(
         self,
@@ -82,42 +81,21 @@ class Potential(nn.Module):
             raise ValueError(f"elements must be distinct chemical symbols, got {list(elements)}")
         self.config, self.elements, self.backend = config, tuple(elements), backend
         self.scale, self.mean_neighbours = float(scale), float(mean_neighbours)
-        kernels = open_kernels(config.kernels)
+        kernels, count, channels = open_kernels(config.kernels), len(elements), config.channels
         self.kernels = kernels
-        count, channels, full = len(elements), config.channels, config.parity == "full"
-        latent = config.latent_channels or channels
         self.register_buffer("shifts", torch.zeros(count, dtype=torch.float64) if shifts is None else shifts.double())
-        numbers = [atomic_numbers[e] for e in elements]
-        self.register_buffer("numbers", torch.tensor(numbers), persistent=False)
-        self.register_buffer("radii", torch.tensor(covalent_radii[numbers], dtype=torch.float64), persistent=False)
         self.embedding = nn.Parameter(torch.randn(count, channels))
-        radial = (config.cutoff, config.n_bessel, config.radial_hidden, config.knots)
         self.interactions = nn.ModuleList()
-        self.readouts = nn.ParameterList()
-        outputs: list[tuple[Irrep, ...]] = []
-        incoming = irreps_up_to(0)
-        features = irreps_up_to(config.edge_rank, full)
-        for convolution_name, product_name in config.kernel_specs():
-            own = count if config.element_weights else 1
-            product = ProductBasis(kernels, product_name, own, latent, channels)
-            convolution = EdgeConvolution(
-                kernels, convolution_name, channels, latent, features, radial, mean_neighbours
-            )
-            after: list[nn.Module] = []
-            if len(self.interactions) < config.layers - 1:  # between layers
-                after += [RMSNorm(product.outputs, channels, config.kernels, backend)] if config.norm else []
-                after += [Gate(product.outputs, channels)] if config.gate else []
-            residual = Residual(incoming, product.outputs, count, channels)
-            self.interactions.append(Interaction(convolution, product, residual, after))
-            self.readouts.append(nn.Parameter(torch.randn(channels)))
-            incoming = product.outputs
-            outputs.append(product.outputs)
-        self.last_readout = nn.Sequential(
-            nn.Linear(channels, config.readout_hidden), nn.SiLU(), nn.Linear(config.readout_hidden, 1)
-        )
-        self.heads = nn.ModuleDict(
-            {p.name: TensorHead(p.tensor, outputs, channels, count, kernels, backend) for p in config.properties}
-        )
+        self.readouts = LinearReadouts(kernels)
+        irreps = [Irreps("0e")]
+        for layer in range(config.layers):
+            made = interaction(config, layer, irreps[-1], count, kernels, backend, mean_neighbours)
+            self.interactions.append(made)
+            self.readouts.append(channels)
+            irreps.append(made.outputs)
+        self.last_readout = LastReadout(kernels, channels, config.readout_hidden)
+        self.heads = heads(config, irreps[1:], count, kernels, backend)
+        self.pair_terms = pair_terms(config, elements)
         self._engine: Engine | None = None
         self._watch: Watch | None = None
         self.to(getattr(torch, config.dtype))
@@ -128,36 +106,32 @@ class Potential(nn.Module):
         """Precision of the parameters."""
         return self.embedding.dtype
 
-    def features(self, graph: Graph, vectors: Tensor) -> list[Tensor]:
+    def features(self, graph: Graph, vectors: Value) -> list[Value]:
         """Features of every layer, [atoms, components, channels], from edge vectors [edges, 3] in angstrom."""
-        h, found = self.embedding[graph.species][:, None, :], []
-        direct = self.config.radial_mode == "direct"
-        for interaction in self.interactions:
-            h = interaction(graph.species, h, graph.edges, vectors, self.backend, direct)
+        h: Any = self.embedding[graph.species][:, None, :]
+        found: list[Any] = []
+        vectors = cast(vectors, self.dtype)
+        for layer in self.interactions:
+            h = layer(graph.species, h, graph.edges, vectors)
             found.append(h)
         return found
 
-    def energies(self, graph: Graph, vectors: Tensor, features: list[Tensor] | None = None) -> Tensor:
+    def energies(self, graph: Graph, vectors: Value, features: list[Value] | None = None) -> Value:
         """Energy of each atom in eV, float64 [atoms], differentiable to the edge vectors [edges, 3] in angstrom."""
         features = self.features(graph, vectors) if features is None else features
-        total = vectors.new_zeros(len(graph.species))
-        for h, readout in zip(features, self.readouts, strict=True):
-            total = total + h[:, 0] @ readout / self.config.channels**0.5
-        total = self._with_shifts(graph, total + self.last_readout(features[-1][:, 0])[:, 0])
-        return total + self._repulsion(graph, vectors) if self.config.zbl else total
+        network = self.readouts(features, self.last_readout(features[-1]))
+        double = cast(vectors, torch.float64)
+        terms = [term(graph.species, graph.edges, double) for term in self.pair_terms]
+        return atomic_energies(network, self.scale, self.shifts[graph.species], *terms)
 
-    def properties(self, graph: Graph, features: list[Tensor]) -> dict[str, Tensor]:
-        """Tensor properties by name: of atoms, or summed over each frame."""
-        found = {}
-        for wanted in self.config.properties:
-            values = self.heads[wanted.name](graph.species, features)
-            if wanted.per == "frame":
-                values = values.new_zeros(graph.n_frames, *values.shape[1:]).index_add(0, graph.frame, values)
-            found[wanted.name] = values
-        return found
+    def tensors(self, graph: Graph, features: list[Value]) -> dict[str, Value]:
+        """Tensors of each atom that the model has heads for, by name: [atoms, 3^n, 1], row-major."""
+        return {name: head(graph.species, features) for name, head in self.heads.items()}
 
-    def _repulsion(self, graph: Graph, vectors: Tensor) -> Tensor:
-        return zbl_energy(graph, vectors, self.numbers, self.radii)
+    def _outputs(self, graph: Graph, vectors: Value) -> tuple[Value, dict[str, Value]]:
+        """All of the above."""
+        features = self.features(graph, vectors)
+        return self.energies(graph, vectors, features), self.tensors(graph, features)
 
     def forward(
         self,
@@ -177,38 +151,23 @@ class Potential(nn.Module):
             properties: Ask for the tensor properties that the model has heads for.
         """
         wanted = forces or virial
-        if not training and self._engine_serves(graph):
+        if not (training or resolve(self.backend, self.embedding, graph.vectors).autograd):
             self._watch = self._watch or Watch(self)
             if self._watch.changed() or self._engine is None:
-                layers = [(i, r) for i, r in zip(self.interactions, self.readouts, strict=True)]
-                self._engine = Engine(self.kernels, self.embedding, layers, self.last_readout)  # type: ignore[arg-type]
-            network, d_network = self._engine(graph, wanted)
-            d_vectors = None if d_network is None else self.scale * d_network
-            atomic = self._with_shifts(graph, network)
-            if self.config.zbl:
-                with torch.enable_grad():
-                    leaf = graph.vectors.detach().requires_grad_()
-                    repulsion = self._repulsion(graph, leaf)
-                    (push,) = torch.autograd.grad(repulsion.sum(), leaf)
-                atomic = atomic + repulsion.detach()
-                d_vectors = None if d_vectors is None else d_vectors + push.to(d_vectors.dtype)
-            found = self._prediction(graph, atomic, d_vectors, forces, virial)
-            if properties and self.config.properties:
-                with torch.no_grad():
-                    tensors = self.properties(graph, self.features(graph, graph.vectors.to(self.dtype)))
-                found = replace(found, properties=tensors)
-            return found
-        vectors = graph.vectors.to(self.dtype).detach()  # a leaf of its own: the graph is shared
-        with torch.set_grad_enabled(wanted or training):
-            if wanted:
-                vectors.requires_grad_()
-            features = self.features(graph, vectors)
-            atomic = self.energies(graph, vectors, features)
-            tensors = self.properties(graph, features) if properties else {}
-            slope = torch.autograd.grad(atomic.sum(), vectors, create_graph=training)[0] if wanted else None
-        if not training:
-            atomic, tensors = atomic.detach(), {name: value.detach() for name, value in tensors.items()}
-        return replace(self._prediction(graph, atomic, slope, forces, virial), properties=tensors)
+                self._engine = Engine(self._outputs)
+            atomic, slope, tensors = self._engine(graph, wanted, properties)
+            atomic = atomic.clone()
+        else:
+            vectors = graph.vectors.to(self.dtype).detach()  # a leaf of its own: the graph is shared
+            with torch.set_grad_enabled(wanted or training):
+                vectors.requires_grad_(wanted)
+                features = self.features(graph, vectors)
+                atomic = self.energies(graph, vectors, features)
+                tensors = self.tensors(graph, features) if properties else {}
+                slope = torch.autograd.grad(atomic.sum(), vectors, create_graph=training)[0] if wanted else None
+            if not training:
+                atomic, tensors = atomic.detach(), {name: value.detach() for name, value in tensors.items()}
+        return self._prediction(graph, atomic, slope, tensors, forces, virial)
 
     def hessian(self, graph: Graph, progress: Callable[[int, int], None] | None = None) -> Tensor:
         """Second derivatives of the energy with respect to positions, exact: one backward pass a coordinate.
@@ -242,27 +201,25 @@ class Potential(nn.Module):
         total = slope.new_zeros(len(edges.col_ptr) - 1, 3)
         return total.index_add(0, edges.receiver, slope).index_add(0, edges.sender, slope, alpha=-1)
 
-    def _engine_serves(self, graph: Graph) -> bool:
-        """Whether the engine computes this model: Numba kernels, tabulated radial weights, nothing between layers."""
-        numba = not resolve(self.backend, self.embedding, graph.vectors).autograd
-        plain = self.config.radial_mode == "table" and not (self.config.gate or self.config.norm)
-        return numba and plain
-
-    def _with_shifts(self, graph: Graph, network: Tensor) -> Tensor:
-        return self.scale * network.double() + self.shifts[graph.species]
-
-    @staticmethod
-    def _prediction(graph: Graph, atomic: Tensor, slope: Tensor | None, forces: bool, virial: bool) -> Prediction:
-        """Sum over frames, atoms and edges; `slope` is dE/d(edge vectors)."""
+    def _prediction(
+        self, graph: Graph, atomic: Tensor, slope: Tensor | None, tensors: dict[str, Tensor], forces: bool, virial: bool
+    ) -> Prediction:
+        """Sum over frames, atoms and edges; `slope` is dE/d(edge vectors), `tensors` are of atoms."""
         energy = atomic.new_zeros(graph.n_frames).index_add(0, graph.frame, atomic)
         force = strain = None
         if forces and slope is not None:
-            force = Potential._to_atoms(slope, graph.edges)
+            force = self._to_atoms(slope, graph.edges).to(self.dtype)
         if virial and slope is not None:
             outer = graph.vectors.to(slope.dtype)[:, :, None] * slope[:, None, :]
             outer = (outer + outer.transpose(1, 2)) / 2
             strain = slope.new_zeros(graph.n_frames, 3, 3).index_add(0, graph.frame[graph.edges.receiver], outer)
-        return Prediction(energy, atomic, force, strain)
+            strain = strain.to(self.dtype)
+        found = {}
+        for wanted in self.config.properties if tensors else ():
+            value = tensors[wanted.name].reshape(-1, *[3] * wanted.order)
+            sums = value.new_zeros(graph.n_frames, *value.shape[1:])
+            found[wanted.name] = sums.index_add(0, graph.frame, value) if wanted.per == "frame" else value.clone()
+        return Prediction(energy, atomic, force, strain, found)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy binds an engine of its own."""

@@ -58,6 +58,7 @@ THIRD_PARTY = {
     "cartalg.cli": {"typer", "rich"},
     "cartalg.ops": {"torch"},
     "cartalg.nn": {"torch"},
+    "cartalg.nn.repulsion": {"torch", "ase"},  # atomic numbers and radii
     "cartalg.inference": {"torch"},
     "cartalg.model": {"torch", "ase"},
     "cartalg.architecture": {"pydantic"},

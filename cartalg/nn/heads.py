@@ -6,14 +6,18 @@ has them; the generated `unpack` kernel makes the Cartesian tensor of the parts.
 
 import math
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cartalg.nn.linear import block_slices
-from cartalg.ops import pack, unpack
-from cartalg.ops.kernel_sets import KernelSet
-from cartalg.symbolic.irreps import Irrep
+from cartalg.architecture import ModelConfig
+from cartalg.nn.kernels import unpack
+from cartalg.nn.linear import Mixing, mix
+from cartalg.nn.values import Value
+from cartalg.ops import KernelSet, pack
+from cartalg.symbolic.irreps import Irrep, Irreps
 from cartalg.symbolic.reducible import decompose
 from cartalg_codegen.specs import UnpackSpec
 
@@ -38,7 +42,7 @@ class TensorHead(nn.Module):
     def __init__(
         self,
         formula: str,
-        layers: Sequence[tuple[Irrep, ...]],
+        layers: Sequence[Irreps],
         channels: int,
         n_species: int,
         kernels: KernelSet,
@@ -46,35 +50,47 @@ class TensorHead(nn.Module):
     ) -> None:
         super().__init__()
         self.formula, self.kernels, self.backend = formula, kernels, backend
-        kernels.holding(UnpackSpec(formula))
+        self.spec = kernels.holding(UnpackSpec(formula)).get(UnpackSpec(formula))
         self.parts = decompose(formula)
-        self.sources: list[list[tuple[int, slice]]] = []  # of each part: (layer, components)
+        self.irreps = Irreps(Irrep(*pair) for pair in self.parts.irreps)
+        sources = [[n for n, irreps in enumerate(layers) if irrep in irreps.irreps] for irrep in self.irreps.irreps]
         self.weight = nn.ParameterList()
-        for rank, parity in self.parts.irreps:
-            found = [(n, block_slices(i)[rank, parity]) for n, i in enumerate(layers) if (rank, parity) in i]
+        for irrep, found in zip(self.irreps.irreps, sources, strict=True):
             if not found:
-                kind = "polar" if parity == (-1) ** rank else "axial: that needs parity full"
-                raise ValueError(f"tensors {formula} have a part of rank {rank} ({kind}) that no layer's features have")
-            self.sources.append(found)
+                kind = "polar" if irrep.natural else "axial: that needs parity full"
+                raise ValueError(
+                    f"tensors {formula} have a part of rank {irrep.l} ({kind}) that no layer's features have"
+                )
             self.weight.append(nn.Parameter(torch.randn(len(found), channels)))
         norms = [math.sqrt(float(part.squared_norm)) for part in self.parts.parts]
         self.part_scale = [1 / (n * math.sqrt(channels)) for n in norms]  # parts of equal norm for unit features
-        self.shift = nn.Parameter(torch.zeros(n_species, sum(rank == 0 for rank, _ in self.parts.irreps)))
+        # of each layer that parts come from: the mixing to parts, and where the weights of each lie
+        self.sources: list[tuple[int, Mixing, list[tuple[int, int]]]] = []
+        for n, irreps in enumerate(layers):
+            places = [(part, found.index(n)) for part, found in enumerate(sources) if n in found]
+            pairs = [(irreps.irreps.index(self.irreps.irreps[part]), part) for part, _ in places]
+            if pairs:
+                self.sources.append((n, Mixing(kernels, irreps, self.irreps, 1, pairs), places))
+        self.shift = nn.Parameter(torch.zeros(n_species, sum(irrep.l == 0 for irrep in self.irreps.irreps)))
         self.register_buffer("scale", torch.ones(()))
 
-    def forward(self, species: Tensor, features: Sequence[Tensor]) -> Tensor:
-        """species [atoms], features of each layer [atoms, components, channels] -> [atoms, 3, .., 3]."""
-        blocks, scalar = [], 0
-        for (rank, _), sources, weight, factor in zip(
-            self.parts.irreps, self.sources, self.weight, self.part_scale, strict=True
-        ):
-            part = sum(features[n][:, s] @ w for (n, s), w in zip(sources, weight, strict=True)) * factor
-            if rank == 0:
-                part = part + self.shift[species, scalar, None]
-                scalar += 1
-            blocks.append(part)
-        packed = torch.cat(blocks, 1)[:, :, None] * self.scale
-        return unpack(packed, self.formula, backend=self.backend, kernels=self.kernels)[..., 0]
+    def _matrices(self, places: Sequence[tuple[int, int]]) -> list[Tensor]:
+        """Scaled weights, each of a part and the layer at a place among its layers."""
+        return [self.scale * self.part_scale[part] * self.weight[part][at][:, None] for part, at in places]
+
+    def _shifts(self, species: Tensor) -> Tensor:
+        """Packed shifts of each atom, [atoms, dimension, 1]: of its element for scalar parts."""
+        start = [place.start for (_, irrep), place in zip(self.irreps, self.irreps.slices, strict=True) if irrep.l == 0]
+        zeros = self.shift.new_zeros(len(species), self.irreps.dim)
+        places = torch.tensor(start, dtype=torch.int64, device=zeros.device)
+        return (self.scale * zeros.index_copy(1, places, self.shift[species]))[:, :, None]
+
+    def forward(self, species: Tensor, features: Sequence[Value]) -> Value:
+        """species [atoms], features of each layer [atoms, components, channels] -> [atoms, 3^n, 1], row-major."""
+        packed: Any = self._shifts(species)
+        for n, mixing, places in self.sources:
+            packed = mix(features[n], mixing, partial(self._matrices, places), packed)
+        return unpack(self.kernels, self.backend, self.spec, packed)
 
     @torch.no_grad()
     def start_from(self, values: Tensor, atoms: Tensor) -> None:
@@ -83,14 +99,22 @@ class TensorHead(nn.Module):
         The shift of scalar parts is their mean for an atom, the scale the spread of what is left, for an atom.
         """
         packed = pack(values.double()[..., None].cpu(), self.formula, kernels=self.kernels)[..., 0]
-        start, means = 0, []
-        for rank, _ in self.parts.irreps:
-            if rank == 0:
-                means.append(packed[:, start].sum() / atoms.sum())
-                packed[:, start] -= means[-1] * atoms
-            start += 2 * rank + 1
+        means = []
+        for (_, irrep), place in zip(self.irreps, self.irreps.slices, strict=True):
+            if irrep.l == 0:
+                means.append(packed[:, place.start].sum() / atoms.sum())
+                packed[:, place.start] -= means[-1] * atoms
         spread = (packed**2).mean() / atoms.double().mean()
         scale = max(math.sqrt(float(spread)), 1e-12)
         self.scale.fill_(scale)
-        for place, mean in enumerate(means):
-            self.shift[:, place] = mean / scale
+        for n, mean in enumerate(means):
+            self.shift[:, n] = mean / scale
+
+
+def heads(
+    config: ModelConfig, layers: Sequence[Irreps], n_species: int, kernels: KernelSet, backend: str
+) -> nn.ModuleDict:
+    """The heads that a configuration asks for, by name; arguments as in `TensorHead`."""
+    return nn.ModuleDict(
+        {p.name: TensorHead(p.tensor, layers, config.channels, n_species, kernels, backend) for p in config.properties}
+    )

@@ -6,10 +6,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from cartalg.architecture import ModelConfig
+from cartalg.nn.kernels import convolution, product
 from cartalg.nn.linear import ChannelLinear, PathLinear
+from cartalg.nn.nonlinear import between_layers
+from cartalg.nn.operations import recorded, times
 from cartalg.nn.radial import RadialWeights
-from cartalg.ops import Edges, KernelSet, convolution, convolution_of_weights, product
-from cartalg.symbolic.irreps import Irrep
+from cartalg.nn.values import Value
+from cartalg.ops import Edges, KernelSet, convolution_of_weights
+from cartalg.symbolic.irreps import Irreps
 from cartalg_codegen.specs import ConvolutionSpec, ProductSpec
 
 
@@ -18,11 +23,12 @@ class EdgeConvolution(nn.Module):
 
     Args:
         kernels: The kernel set.
+        backend: As in `Potential`.
         spec: The kernel.
         channels: Channels of the features that are passed along edges.
         latent: Channels of the result, the input of the product basis.
         features: Irreps of the result.
-        radial: Arguments for `RadialWeights` (cutoff, n_bessel, hidden, intervals).
+        config: Radial functions.
         mean_neighbours: Average number of neighbours; messages are divided by its square root.
     Raises:
         KernelNotFound: If the kernel set has no such convolution.
@@ -31,37 +37,39 @@ class EdgeConvolution(nn.Module):
     def __init__(
         self,
         kernels: KernelSet,
+        backend: str,
         spec: ConvolutionSpec,
         channels: int,
         latent: int,
-        features: tuple[Irrep, ...],
-        radial: tuple[float, int, tuple[int, ...], int],
+        features: Irreps,
+        config: ModelConfig,
         mean_neighbours: float,
     ) -> None:
         super().__init__()
-        self.kernels = kernels.holding(spec)
+        self.kernels, self.backend = kernels.holding(spec), backend
         self.spec = self.kernels.get(spec)
-        self.scale = 1 / math.sqrt(max(mean_neighbours, 1.0))
-        paths = self.spec.paths
-        variances = [p.orthonormal_squared * p.edge.dim / p.edge_squared_norm for p in paths]
+        self.direct = config.radial_mode == "direct"
+        variances = [p.orthonormal_squared * p.edge.dim / p.edge_squared_norm for p in self.spec.paths]
         scales = torch.tensor([math.sqrt(v) for v in variances], dtype=torch.float64)
-        cutoff, n_bessel, hidden, intervals = radial
-        self.radial = RadialWeights(cutoff, scales, channels, n_bessel, hidden, intervals)
-        counts = {term.irrep: term.mul for term in self.spec.outputs}
-        left = self.spec.left.irreps
-        self.up = ChannelLinear(left, channels, channels, left)
-        self.mix = PathLinear(counts, channels, latent, features)
+        self.radial = RadialWeights(
+            config.cutoff, scales, channels, config.n_bessel, config.radial_hidden, config.knots
+        )
+        left, paths = self.spec.left, self.spec.outputs
+        self.up = ChannelLinear(kernels, left, channels, channels, left)
+        self.mix = PathLinear(kernels, paths, channels, latent, features, 1 / math.sqrt(max(mean_neighbours, 1.0)))
 
-    def forward(self, h: Tensor, edges: Edges, vectors: Tensor, backend: str, direct: bool) -> Tensor:
+    def forward(self, h: Value | Tensor, edges: Edges, vectors: Value) -> Value:
         """h [atoms, components, channels], vectors [edges, 3] in angstrom -> A [atoms, components, latent]."""
         x = self.up(h)
-        if direct:
-            weights = self.radial.direct(vectors.norm(dim=1))
-            paths = convolution_of_weights(self.spec, edges, x, vectors, weights, kernels=self.kernels)
-        else:
-            table, step = self.radial.table(), self.radial.step
-            paths = convolution(self.spec, edges, x, vectors, table, step, backend=backend, kernels=self.kernels)
-        return self.mix(paths, self.scale)
+        if self.direct:
+            return self.mix(recorded(lambda x, v: self._directly(x, edges, v), x, vectors))
+        table, step = self.radial.table, self.radial.step
+        return self.mix(convolution(self.kernels, self.backend, self.spec, edges, x, vectors, table, step))
+
+    def _directly(self, x: Tensor, edges: Edges, vectors: Tensor) -> Tensor:
+        """The convolution with radial weights computed for each edge: the reference, for Torch alone."""
+        weights = self.radial.direct(vectors.norm(dim=1))
+        return convolution_of_weights(self.spec, edges, x, vectors, weights, kernels=self.kernels)
 
 
 class ProductBasis(nn.Module):
@@ -69,6 +77,7 @@ class ProductBasis(nn.Module):
 
     Args:
         kernels: The kernel set.
+        backend: As in `Potential`.
         spec: The kernel.
         n_species: Number of elements with weights of their own; 1 if all share them.
         latent, channels: Channels of the input, and of the result after a linear map.
@@ -78,40 +87,41 @@ class ProductBasis(nn.Module):
 
     weight_scale: Tensor
 
-    def __init__(self, kernels: KernelSet, spec: ProductSpec, n_species: int, latent: int, channels: int) -> None:
+    def __init__(
+        self, kernels: KernelSet, backend: str, spec: ProductSpec, n_species: int, latent: int, channels: int
+    ) -> None:
         super().__init__()
-        self.kernels = kernels.holding(spec)
+        self.kernels, self.backend = kernels.holding(spec), backend
         self.spec = self.kernels.get(spec)
-        self.features, self.outputs = self.spec.feature_irreps.irreps, self.spec.output_irreps.irreps
+        self.features, self.outputs = self.spec.feature_irreps, self.spec.output_irreps
         listed = self.spec.weights
         alike = [sum((v.order, v.out) == (w.order, w.out) for v in listed) for w in listed]
         scales = [math.sqrt(w.orthonormal_squared / n) for w, n in zip(listed, alike, strict=True)]
         self.weight = nn.Parameter(torch.randn(n_species, len(listed), latent))
         self.register_buffer("weight_scale", torch.tensor(scales, dtype=torch.float64), persistent=False)
-        self.linear = ChannelLinear(self.outputs, latent, channels, self.outputs)
+        self.linear = ChannelLinear(kernels, self.outputs, latent, channels, self.outputs)
 
-    def of(self, species: Tensor) -> Tensor:
-        """The row of weights of each atom: its element's, or the one that all share."""
-        return species if len(self.weight) > 1 else torch.zeros_like(species)
+    def weights(self) -> Tensor:
+        """Scaled weights [elements, couplings, latent]."""
+        return self.weight * self.weight_scale[:, None]
 
-    def forward(self, species: Tensor, a: Tensor, backend: str) -> Tensor:
-        """species [atoms], a [atoms, components, latent] -> [atoms, output components, channels]."""
-        species = self.of(species)
-        weights = self.weight * self.weight_scale[:, None]
-        return self.linear(product(self.spec, species, a, weights, backend=backend, kernels=self.kernels))
+    def forward(self, species: Tensor, a: Value, plus: Value) -> Value:
+        """species [atoms], a [atoms, components, latent] -> [atoms, output components, channels], `plus` added."""
+        rows = species if len(self.weight) > 1 else torch.zeros_like(species)  # of weights: of the element, or the only
+        return self.linear(product(self.kernels, self.backend, self.spec, rows, a, self.weights), plus)
 
 
 class Residual(nn.Module):
     """Linear map of the layer's input to its output irreps, with a scale for each element and channel."""
 
-    def __init__(self, irreps: tuple[Irrep, ...], outputs: tuple[Irrep, ...], n_species: int, channels: int) -> None:
+    def __init__(self, kernels: KernelSet, irreps: Irreps, outputs: Irreps, n_species: int, channels: int) -> None:
         super().__init__()
-        self.linear = ChannelLinear(irreps, channels, channels, outputs)
+        self.linear = ChannelLinear(kernels, irreps, channels, channels, outputs)
         self.element_scale = nn.Parameter(torch.ones(n_species, 1, channels))
 
-    def forward(self, species: Tensor, h: Tensor) -> Tensor:
+    def forward(self, species: Tensor, h: Value) -> Value:
         """species [atoms], h [atoms, components, channels] -> [atoms, output components, channels]."""
-        return self.linear(h) * self.element_scale[species]
+        return times(self.linear(h), self.element_scale[species])
 
 
 class Interaction(nn.Module):
@@ -124,10 +134,50 @@ class Interaction(nn.Module):
         self.convolution, self.product, self.residual = convolution, product, residual
         self.after = nn.ModuleList(after)
 
-    def forward(self, species: Tensor, h: Tensor, edges: Edges, vectors: Tensor, backend: str, direct: bool) -> Tensor:
+    @property
+    def outputs(self) -> Irreps:
+        """Irreps of the result."""
+        return self.product.outputs
+
+    def forward(self, species: Tensor, h: Value, edges: Edges, vectors: Value) -> Value:
         """One layer; shapes as in `EdgeConvolution` and `ProductBasis`."""
-        a = self.convolution(h, edges, vectors, backend, direct)
-        out = self.product(species, a, backend) + self.residual(species, h)
+        a = self.convolution(h, edges, vectors)
+        out = self.product(species, a, self.residual(species, h))
         for module in self.after:
             out = module(out)
         return out
+
+
+def interaction(
+    config: ModelConfig,
+    layer: int,
+    incoming: Irreps,
+    n_species: int,
+    kernels: KernelSet,
+    backend: str,
+    mean_neighbours: float,
+) -> Interaction:
+    """A layer of a potential.
+
+    Args:
+        config: The architecture.
+        layer: Number of the layer, from 0.
+        incoming: Irreps of its input.
+        n_species: Number of elements.
+        kernels, backend, mean_neighbours: As in `EdgeConvolution`.
+    Raises:
+        KernelNotFound: If the kernel set lacks a kernel that the architecture needs.
+    """
+    channels = config.channels
+    latent = config.latent_channels or channels
+    convolution_spec, product_spec = config.kernel_specs()[layer]
+    features = product_spec.feature_irreps
+    own = n_species if config.element_weights else 1
+    product = ProductBasis(kernels, backend, product_spec, own, latent, channels)
+    convolution = EdgeConvolution(
+        kernels, backend, convolution_spec, channels, latent, features, config, mean_neighbours
+    )
+    last = layer == config.layers - 1
+    after = [] if last else between_layers(config, product.outputs, channels, kernels, backend)
+    residual = Residual(kernels, incoming, product.outputs, n_species, channels)
+    return Interaction(convolution, product, residual, after)

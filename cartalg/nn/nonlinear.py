@@ -5,10 +5,27 @@ import math
 import torch
 from torch import Tensor, nn
 
-from cartalg.nn.linear import block_slices, key
-from cartalg.ops import couple, open_kernels
+from cartalg.architecture import ModelConfig
+from cartalg.nn.kernels import couple
+from cartalg.nn.linear import Mixing, mix
+from cartalg.nn.operations import cat, mean, pointwise, sigmoid, silu, split, times
+from cartalg.nn.values import Value
+from cartalg.ops import KernelSet
 from cartalg.symbolic.coupling import coupling
-from cartalg.symbolic.irreps import Irrep
+from cartalg.symbolic.irreps import Irrep, Irreps
+from cartalg_codegen.specs import CouplingSpec
+
+
+def between_layers(
+    config: ModelConfig, irreps: Irreps, channels: int, kernels: KernelSet, backend: str
+) -> list[nn.Module]:
+    """What stands between two layers whose features are these irreps."""
+    found: list[nn.Module] = []
+    if config.norm:
+        found.append(RMSNorm(irreps, channels, kernels, backend))
+    if config.gate:
+        found.append(Gate(irreps, channels, kernels))
+    return found
 
 
 class RMSNorm(nn.Module):
@@ -19,27 +36,34 @@ class RMSNorm(nn.Module):
     Args:
         irreps: Irreps of the packed features; each appears once.
         channels: Channels.
-        kernels: Folder of a kernel set.
+        kernels: A kernel set.
         backend: As in `Potential`.
     """
 
-    def __init__(self, irreps: tuple[Irrep, ...], channels: int, kernels: str | None, backend: str) -> None:
+    def __init__(self, irreps: Irreps, channels: int, kernels: KernelSet, backend: str) -> None:
         super().__init__()
         self.irreps, self.kernels, self.backend = irreps, kernels, backend
-        self.sizes = [s.stop - s.start for s in block_slices(irreps).values()]
-        self.scale = nn.ParameterDict({key(i): nn.Parameter(torch.ones(channels)) for i in irreps})
+        self.scale = nn.ParameterDict({str(i): nn.Parameter(torch.ones(channels)) for i in irreps.irreps})
         # the coupling gives c N_m x_m x_m: with 1/c it is the squared norm, over 2l+1 its mean
-        ones = {rank: coupling(rank, rank, 0) for rank, _ in irreps}
-        self.factor = {rank: math.sqrt(float(rule.orthonormal_squared) / (2 * rank + 1)) for rank, rule in ones.items()}
+        rules = {irrep: coupling(irrep.l, irrep.l, 0) for irrep in irreps.irreps}
+        self.factor = {i: math.sqrt(float(rule.orthonormal_squared) / i.dim) for i, rule in rules.items()}
 
-    def forward(self, h: Tensor) -> Tensor:
+    def _over_norm(self, irrep: Irrep, x: Value) -> Value:
+        factor = self.factor[irrep]
+
+        def inverse_root(square: Tensor) -> Tensor:
+            return torch.rsqrt(factor * square + 1e-6)
+
+        def slope(square: Tensor) -> Tensor:
+            return -factor / 2 * inverse_root(square) ** 3
+
+        square = mean(couple(self.kernels, self.backend, CouplingSpec(irrep.l, irrep.l, 0), x, x))
+        return times(x, times(pointwise(square, inverse_root, slope), self.scale[str(irrep)]))
+
+    def forward(self, h: Value) -> Value:
         """h [atoms, components, channels] -> the same shape."""
-        kernels, blocks = open_kernels(self.kernels), []
-        for irrep, x in zip(self.irreps, h.split(self.sizes, 1), strict=True):
-            rank = irrep[0]
-            square = couple(x, x, (rank, rank, 0), backend=self.backend, kernels=kernels) * self.factor[rank]
-            blocks.append(x * torch.rsqrt(square.mean(2, keepdim=True) + 1e-6) * self.scale[key(irrep)])
-        return torch.cat(blocks, 1)
+        blocks = zip(self.irreps.irreps, split(h, self.irreps), strict=True)
+        return cat([self._over_norm(irrep, x) for irrep, x in blocks])
 
 
 class Gate(nn.Module):
@@ -48,19 +72,28 @@ class Gate(nn.Module):
     Args:
         irreps: Irreps of the packed features, the scalar first.
         channels: Channels.
+        kernels: A kernel set.
     """
 
-    def __init__(self, irreps: tuple[Irrep, ...], channels: int) -> None:
+    def __init__(self, irreps: Irreps, channels: int, kernels: KernelSet) -> None:
         super().__init__()
-        self.sizes = [s.stop - s.start for s in block_slices(irreps).values()]
-        self.weight = nn.ParameterDict({key(i): nn.Parameter(torch.randn(channels, channels)) for i in irreps[1:]})
-        self.irreps = irreps
+        self.irreps, self.gated = irreps, irreps.irreps[1:]
+        self.weight = nn.ParameterDict({str(i): nn.Parameter(torch.randn(channels, channels)) for i in self.gated})
+        self.gates = Irreps([irreps.irreps[0]] * len(self.gated))  # a scalar for each
+        self.mixing = Mixing(
+            kernels, Irreps(irreps.irreps[:1]), self.gates, channels, [(0, n) for n in range(len(self.gated))]
+        )
 
-    def forward(self, h: Tensor) -> Tensor:
+    def matrices(self) -> list[Tensor]:
+        """Scaled weights of the gates."""
+        weights = [self.weight[str(irrep)] for irrep in self.gated]
+        return [weight / math.sqrt(weight.shape[0]) for weight in weights]
+
+    def forward(self, h: Value) -> Value:
         """h [atoms, components, channels] -> the same shape."""
-        scalars, *others = h.split(self.sizes, 1)
-        blocks = [1.679 * nn.functional.silu(scalars)]  # 1.679 and 2 keep the variance
-        for irrep, x in zip(self.irreps[1:], others, strict=True):
-            gates = torch.sigmoid(scalars @ self.weight[key(irrep)] / math.sqrt(scalars.shape[2]))
-            blocks.append(2 * gates * x)
-        return torch.cat(blocks, 1)
+        scalars, *others = split(h, self.irreps)
+        blocks = [silu(scalars, 1.679)]  # 1.679 and 2 keep the variance
+        if others:
+            gates = split(sigmoid(mix(scalars, self.mixing, self.matrices), 2.0), self.gates)
+            blocks += [times(gate, x) for gate, x in zip(gates, others, strict=True)]
+        return cat(blocks)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from ase.build import bulk, molecule
 
+from architectures import ARCHITECTURES, SMALL
 from cartalg.architecture import ModelConfig
 from cartalg.data.graphs import build_graph, collate
 from cartalg.model import Potential
@@ -37,23 +38,52 @@ def graph(model, *frames):
     return collate([build_graph(a, 4.0, model.elements) for a in frames])
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"channels": 5, "layers": 1},
-        {"channels": 16, "hidden_rank": 2, "layers": 3},
-        {"parity": "full", "hidden_rank": 1, "edge_rank": 1},
-        {"hidden_rank": 0, "correlation": 2},
-    ],
-    ids=str,
-)
-def test_engine_and_autograd_agree(settings):
-    model = potential(**settings)
-    batch = graph(model, acid(), crystal(), acid(1))
-    ours, reference = model(batch, virial=True), model(batch, virial=True, training=True)
+#: Beyond what the potential's own contract is tested on: widths that fill lanes and that do not, heads, direct weights.
+MORE = {
+    "five channels": {"channels": 5, "layers": 1},
+    "wide": {"channels": 16, "hidden_rank": 2, "layers": 3},
+    "three gated layers": {"channels": 8, "layers": 3, "gate": True, "norm": True, "zbl": True},
+    "gates of scalars alone": {"hidden_rank": 0, "edge_rank": 1, "gate": True, "norm": True},
+    "heads": {"channels": 8, "properties": [{"name": "mu", "tensor": "i"}, {"name": "alpha", "tensor": "ij=ji"}]},
+    "heads of atoms, gated": {
+        "gate": True,
+        "edge_rank": 3,
+        "correlation": 2,
+        "properties": [{"name": "alpha", "tensor": "ij=ji", "per": "atom"}],
+    },
+    "direct radial weights": {"radial_mode": "direct", "zbl": True},
+}
+
+
+def assert_agree(ours, reference, tolerance=1e-11):
     for name in ("energy", "atomic_energies", "forces", "virial"):
-        torch.testing.assert_close(getattr(ours, name), getattr(reference, name).detach(), rtol=1e-11, atol=1e-11)
+        found, expected = getattr(ours, name), getattr(reference, name).detach()
+        torch.testing.assert_close(
+            found, expected, rtol=tolerance, atol=tolerance * max(1, float(expected.abs().max()))
+        )
+    assert ours.properties.keys() == reference.properties.keys()
+    for name, tensor in ours.properties.items():
+        assert float(tensor.abs().max()) > 0
+        torch.testing.assert_close(tensor, reference.properties[name].detach(), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", [*ARCHITECTURES, *MORE])
+def test_engine_and_autograd_agree(name, monkeypatch):
+    model = potential(**{**SMALL, **{**ARCHITECTURES, **MORE}[name]})
+    with torch.no_grad():
+        for parameter in model.parameters():  # also those that start as ones or zeros
+            parameter += 0.1 * torch.randn_like(parameter)
+    batch = graph(model, acid(), crystal(), acid(1))
+    reference = model(batch, virial=True, training=True, properties=True)
+    if model.config.radial_mode == "table":  # then nothing is left to autograd
+        monkeypatch.setattr(torch.autograd, "grad", None)
+    assert_agree(model(batch, virial=True, properties=True), reference)
+    assert_agree(model(batch, virial=True, properties=True), reference)  # a run leaves nothing behind
+    alone = model(batch, forces=False)
+    assert (alone.forces, alone.virial, alone.properties) == (None, None, {})
+    torch.testing.assert_close(alone.energy, reference.energy.detach(), rtol=1e-12, atol=1e-12)
+    if model.config.properties:
+        reference.properties["alpha"].sum().backward()  # training, on heads
 
 
 def test_a_change_of_weights_graph_or_threads_is_noticed():
@@ -65,6 +95,9 @@ def test_a_change_of_weights_graph_or_threads_is_noticed():
     assert torch.equal(first.forces, kept)  # what was returned is the caller's
     model.load_state_dict(other.state_dict())
     torch.testing.assert_close(model(batch).forces, other(batch).forces)
+    energy = model(batch).energy
+    model.shifts += 1.0
+    torch.testing.assert_close(model(batch).energy, energy + torch.tensor([8.0, 8.0], dtype=torch.float64))
     with torch.no_grad():
         model.interactions[0].convolution.radial.last.mul_(2)
     torch.testing.assert_close(model(batch).forces, model(batch, training=True).forces.detach())

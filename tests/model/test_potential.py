@@ -6,28 +6,16 @@ import torch
 from ase import Atoms
 from ase.build import bulk, make_supercell, molecule
 
+from architectures import ARCHITECTURES, SMALL
 from cartalg.architecture import ModelConfig
 from cartalg.data.frames import DataError
 from cartalg.data.graphs import build_graph, collate, find_pairs
 from cartalg.model import Potential
 from cartalg.ops import KernelNotFound
 from cartalg_codegen import emit
+from cartalg_codegen.sets import Set
 
 ELEMENTS = ("H", "C", "O", "Cu")
-SMALL = {"channels": 4, "radial_hidden": (8,), "n_bessel": 4, "readout_hidden": 4, "cutoff": 3.5, "dtype": "float64"}
-ARCHITECTURES = {
-    "default": {},
-    "one layer, rank 0": {"layers": 1, "hidden_rank": 0, "edge_rank": 1, "correlation": 1},
-    "three layers": {"layers": 3, "hidden_rank": 1, "edge_rank": 1, "correlation": 2},
-    "full parity": {"parity": "full", "hidden_rank": 1, "edge_rank": 1, "correlation": 3},
-    "complete product": {"product": "complete", "hidden_rank": 1, "edge_rank": 1, "correlation": 3},
-    "correlation 4": {"hidden_rank": 1, "edge_rank": 1, "correlation": 4},
-    "ordered product": {"product": "ordered", "hidden_rank": 1, "edge_rank": 2, "correlation": 3},
-    "latent product": {"latent_channels": 2, "hidden_rank": 1, "edge_rank": 2},
-    "shared weights, gate and norm": {"element_weights": False, "gate": True, "norm": True, "hidden_rank": 2},
-    "full parity, gate and norm": {"parity": "full", "gate": True, "norm": True, "hidden_rank": 1, "edge_rank": 1},
-    "two-body, with repulsion": {"correlation": 1, "zbl": True},
-}
 
 
 def potential(name="default", backend="numba", seed=0, **changes):
@@ -77,12 +65,12 @@ def test_rotation_and_reflection(model, make, inversion):
         np.testing.assert_allclose(p2.virial[0].numpy(), q @ p1.virial[0].numpy() @ q.T, atol=1e-9)
 
 
-@pytest.mark.parametrize(("hidden", "edge", "parity"), [(4, 6, "even"), (3, 4, "full")])
+@pytest.mark.parametrize(("hidden", "edge", "parity"), [(4, 6, "natural"), (3, 4, "full")])
 def test_rotation_and_reflection_at_high_rank(hidden, edge, parity, tmp_path):
     """Kernels emitted for the purpose; on Torch, for compiling them takes minutes."""
     changes = {"hidden_rank": hidden, "edge_rank": edge, "correlation": 2, "parity": parity}
-    names = {name for pair in ModelConfig(**changes).kernel_names() for name in pair}
-    emit.write(emit.render(edge, None, (), tuple(sorted(names))), tmp_path / "kernels")
+    names = tuple({spec.name for pair in ModelConfig(**changes).kernel_specs() for spec in pair})
+    emit.write(emit.render(Set(edge, only=names)), tmp_path / "kernels")
     model = potential(backend="torch", kernels=str(tmp_path / "kernels"), **changes)
     test_rotation_and_reflection(model, ethanol, inversion=True)
 
@@ -260,9 +248,10 @@ def test_precision_stays_what_it_was():
     assert error < 5e-5
 
 
-def test_unknown_architectures_and_elements_are_explained():
-    with pytest.raises(KernelNotFound, match="generate --max-rank"):
-        potential(edge_rank=5)
+def test_unknown_architectures_and_elements_are_explained(tmp_path):
+    emit.write(emit.render(Set(1, only=("linear",))), tmp_path / "kernels")
+    with pytest.raises(KernelNotFound, match="generate --only product_natural_limited_a2_o1_n3"):
+        potential(kernels=str(tmp_path / "kernels"))
     with pytest.raises(ValueError, match="chemical symbols"):
         Potential(ModelConfig(**SMALL), ("C", "Xx"))
     with pytest.raises(DataError, match="frame holds N"):

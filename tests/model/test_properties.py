@@ -17,24 +17,26 @@ from cartalg.data.graphs import build_graph, collate
 from cartalg.interfaces.ase import CartalgCalculator
 from cartalg.model import Potential
 from cartalg.train.checkpoint import load_model
+from cartalg_codegen import emit
+from cartalg_codegen.sets import Set
+from cartalg_codegen.specs import LinearSpec, PackSpec, UnpackSpec
 
 ELEMENTS = ("H", "C", "O")
-TENSORS = ("i", "ij=ji", "ij", "ijk=ikj", "ijk=jik=ikj")
+SETTINGS = {
+    "channels": 4,
+    "radial_hidden": (8,),
+    "cutoff": 3.5,
+    "dtype": "float64",
+    "edge_rank": 3,
+    "hidden_rank": 1,
+}
 
 
 def model(*formulas, per="frame", **changes):
     torch.manual_seed(0)
     properties = [TensorProperty(name=f"t{n}", tensor=f, per=per) for n, f in enumerate(formulas)]
-    settings = {
-        "channels": 4,
-        "radial_hidden": (8,),
-        "cutoff": 3.5,
-        "dtype": "float64",
-        "edge_rank": 3,
-        "hidden_rank": 1,
-    }
-    kernels = {"properties": tuple(properties), **settings, **changes}
-    return Potential(ModelConfig(**kernels), ELEMENTS, scale=0.5, mean_neighbours=6.0)
+    config = ModelConfig(**{"properties": tuple(properties), **SETTINGS, **changes})
+    return Potential(config, ELEMENTS, scale=0.5, mean_neighbours=6.0)
 
 
 def ethanol():
@@ -64,11 +66,10 @@ def test_tensors_turn_with_the_molecule(formula, inversion):
 
 @pytest.mark.parametrize("inversion", [False, True])
 def test_third_rank_tensors_with_an_axial_part(inversion, tmp_path):
-    from cartalg_codegen import emit
-
-    names = ("convolution_even_h0_e3", "convolution_full_h1_e3", "product_full_limited_a3_o1_n2", "unpack_ijk_ikj")
-    names += ("product_full_limited_a3_o3_n2", "pack_ijk_ikj", "linear")
-    emit.write(emit.render(3, only=names), tmp_path / "set")
+    config = {"parity": "full", "correlation": 2, "properties": [{"name": "t0", "tensor": "ijk=ikj"}]}
+    specs = {spec for pair in ModelConfig(**SETTINGS, **config).kernel_specs() for spec in pair}
+    specs |= {PackSpec("ijk=ikj"), UnpackSpec("ijk=ikj"), LinearSpec()}
+    emit.write(emit.render(Set(3, only=tuple(spec.name for spec in specs))), tmp_path / "set")
     potential = model("ijk=ikj", parity="full", correlation=2, kernels=str(tmp_path / "set"))
     atoms, turned = ethanol(), ethanol()
     q, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))

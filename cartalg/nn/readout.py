@@ -1,0 +1,98 @@
+"""Readouts: from the invariant features of each layer to the energy of each atom."""
+
+import math
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from cartalg.nn.linear import Mixing, mix
+from cartalg.nn.operations import give, scalars, silu
+from cartalg.nn.values import Call, Operation, Recorder, Slot, Target, Value, run
+from cartalg.ops import KernelSet
+from cartalg.symbolic.irreps import Irreps
+
+SCALAR = Irreps("0e")
+
+
+class LinearReadouts(nn.Module):
+    """A linear readout of the scalars of each layer, and their sum."""
+
+    def __init__(self, kernels: KernelSet) -> None:
+        super().__init__()
+        self.kernels = kernels
+        self.mixings: list[Mixing] = []
+
+    def append(self, channels: int) -> None:
+        """The readout of one layer more, with so many channels."""
+        self.register_parameter(str(len(self.mixings)), nn.Parameter(torch.randn(channels)))
+        self.mixings.append(Mixing(self.kernels, SCALAR, SCALAR, 1))
+
+    def _matrices(self, n: int) -> list[Tensor]:
+        weight = self.get_parameter(str(n))
+        return [weight[:, None] / math.sqrt(len(weight))]
+
+    def forward(self, features: Sequence[Value], total: Value) -> Value:
+        """Features of each layer [atoms, components, channels], added to total [atoms, 1]."""
+        for n, (h, mixing) in enumerate(zip(features, self.mixings, strict=True)):
+            total = mix(scalars(h), mixing, partial(self._matrices, n), total)
+        return total
+
+
+class LastReadout(nn.Sequential):
+    """A readout of scalars with one hidden layer.
+
+    Args:
+        kernels: A kernel set.
+        channels, hidden: Channels, and width of the hidden layer.
+    """
+
+    def __init__(self, kernels: KernelSet, channels: int, hidden: int) -> None:
+        super().__init__(nn.Linear(channels, hidden), nn.SiLU(), nn.Linear(hidden, 1))
+        self.mixings = [Mixing(kernels, SCALAR, SCALAR, width) for width in (hidden, 1)]
+
+    def _linear(self, n: int, x: Value) -> Value:
+        layer = self[2 * n]
+        assert isinstance(layer, nn.Linear)
+        return mix(x, self.mixings[n], lambda: [layer.weight.t()], layer.bias)
+
+    def forward(self, h: Value) -> Value:
+        """h [atoms, components, channels] -> [atoms, 1]."""
+        return self._linear(1, silu(self._linear(0, scalars(h))))
+
+
+def atomic_energies(network: Value, scale: float, shifts: Tensor, *terms: Value) -> Value:
+    """Energy of each atom in eV, float64 [atoms]: scale times the network's [atoms, 1] and shifts, and more terms."""
+    return run(_AtomicEnergies(scale, shifts), network, *terms)
+
+
+class _AtomicEnergies(Operation):
+    def __init__(self, scale: float, shifts: Tensor) -> None:
+        self.scale, self.shifts = scale, shifts
+
+    def eager(self, *inputs: Tensor) -> Tensor:
+        network, *terms = inputs
+        total = self.scale * network[:, 0].double() + self.shifts
+        for term in terms:
+            total = total + term
+        return total
+
+    def shape(self, *inputs: Tensor | Slot) -> tuple[Sequence[int], torch.dtype]:
+        return self.shifts.shape, self.shifts.dtype
+
+    def forward(self, plan: Recorder, out: Tensor, *inputs: Tensor) -> Iterable[Call]:
+        network, *terms = inputs
+        yield partial(out.copy_, network[:, 0])
+        yield lambda: out.mul_(self.scale).add_(self.shifts)
+        for term in terms:
+            yield partial(out.add_, term)
+
+    def backward(
+        self, plan: Recorder, g: Tensor, inputs: Sequence[Tensor], targets: Sequence[Target | None]
+    ) -> Iterable[Call]:
+        if targets[0] is not None:
+            into, add = targets[0][0][:, 0], targets[0].add
+            yield partial(into.add_, g, alpha=self.scale) if add else partial(torch.mul, g, self.scale, out=into)
+        for target in targets[1:]:
+            yield from give(g, target)

@@ -1,0 +1,138 @@
+"""What layers compute with: tensors, which autograd records, or slots, which a plan records; and operations on both.
+
+A layer is written once, over values. Given tensors it computes, and autograd differentiates it in any order, for
+training; given a slot, the same lines make a plan: `cartalg.nn.plan`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+Call = Callable[[], object]
+
+
+class Recorder(Protocol):
+    """What a slot belongs to: a plan."""
+
+    def record(self, operation: Operation, inputs: Sequence[Tensor | Slot]) -> Slot:
+        """The slot of an operation's result."""
+        ...
+
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What `make` gives, made at the first call with this key: prepared weights."""
+        ...
+
+
+class Slot:
+    """A value of a plan.
+
+    A slot [atoms, rows, channels] may lie in the rows of another one, its `base`, from row `start` on: as a part of it,
+    as one of the blocks it is put together of, or as the same value before something was added.
+
+    Attributes:
+        shape: Shape of the tensor that it stands for.
+        memory: That tensor, once there is one.
+        gradient: Slot of the gradient to it, while the plan is differentiated; of whole slots only.
+        missing: Rows of the gradient that nothing has been written to.
+    """
+
+    def __init__(self, plan: Recorder, shape: Sequence[int], dtype: torch.dtype) -> None:
+        self.plan, self.shape, self.dtype = plan, tuple(shape), dtype
+        self.base: Slot | None = None
+        self.start = 0
+        self.parts = 0
+        self.memory: Tensor | None = None
+        self.gradient: Slot | None = None
+        self.missing: set[int] = set()
+
+    @property
+    def rows(self) -> int:
+        """Components: the second of three or more axes, and one where there are fewer."""
+        return self.shape[1] if len(self.shape) > 2 else 1
+
+    def part(self, start: int, count: int | None = None) -> Slot:
+        """Rows from one on, [atoms, count, channels]; without a count that one alone, [atoms, channels]."""
+        self.parts += 1
+        shape = (self.shape[0], *([] if count is None else [count]), *self.shape[2:])
+        return Slot(self.plan, shape, self.dtype).put(self, start)
+
+    def put(self, base: Slot, start: int) -> Slot:
+        """Lie in the rows of another slot."""
+        self.base, self.start = base, start
+        return self
+
+    @property
+    def whole(self) -> tuple[Slot, int]:
+        """The slot that has memory of its own, and the row of it where this one starts."""
+        slot, start = self, 0
+        while slot.base is not None:
+            start, slot = start + slot.start, slot.base
+        return slot, start
+
+    @property
+    def tensor(self) -> Tensor:
+        """The tensor, once the plan is bound."""
+        whole, start = self.whole
+        assert whole.memory is not None
+        if whole.shape == self.shape:
+            return whole.memory
+        return whole.memory[:, start : start + self.rows] if len(self.shape) > 2 else whole.memory[:, start]
+
+
+#: What layers compute with: a layer returns what it is given.
+Value = TypeVar("Value", Tensor, Slot)
+
+
+class Target(NamedTuple):
+    """Where a gradient goes, and whether it is added to what is there."""
+
+    tensor: Tensor
+    add: bool
+
+
+class Operation:
+    """A differentiable operation, on tensors and on bound buffers, which may be rows of larger ones.
+
+    Attributes:
+        reads: Which inputs the gradient depends on; the memory of others may be used again before it is computed.
+    """
+
+    reads: tuple[int, ...] = ()
+
+    def eager(self, *inputs: Tensor) -> Tensor:
+        """The result for tensors, differentiable by autograd."""
+        raise NotImplementedError
+
+    def shape(self, *inputs: Tensor | Slot) -> tuple[Sequence[int], torch.dtype]:
+        """Shape and type of the result."""
+        raise NotImplementedError
+
+    def hosts(self, *inputs: Tensor | Slot) -> dict[int, int]:
+        """Inputs that are rows of the result, or summands of it, and the row where each starts.
+
+        One that nothing else uses is made in its place, and its gradient is there too: `forward` finds it at the
+        address of its rows, and `backward` no target for it.
+        """
+        return {}
+
+    def forward(self, plan: Recorder, out: Tensor, *inputs: Tensor) -> Iterable[Call]:
+        """Calls that write the result."""
+        raise NotImplementedError
+
+    def backward(
+        self, plan: Recorder, g: Tensor, inputs: Sequence[Tensor], targets: Sequence[Target | None]
+    ) -> Iterable[Call]:
+        """Calls that write, or add, the gradient to each input that has a target; `g` is that to the result."""
+        raise NotImplementedError
+
+
+def run(operation: Operation, *values: Tensor | Slot) -> Any:
+    """The operation's result: a slot where any input is one, else a tensor."""
+    for value in values:
+        if isinstance(value, Slot):
+            return value.plan.record(operation, values)
+    return operation.eager(*values)  # type: ignore[arg-type]

@@ -1,0 +1,17 @@
+"""Architectures that every contract of the potential is tested on."""
+
+#: Small enough for finite differences.
+SMALL = {"channels": 4, "radial_hidden": (8,), "n_bessel": 4, "readout_hidden": 4, "cutoff": 3.5, "dtype": "float64"}
+ARCHITECTURES = {
+    "default": {},
+    "one layer, rank 0": {"layers": 1, "hidden_rank": 0, "edge_rank": 1, "correlation": 1},
+    "three layers": {"layers": 3, "hidden_rank": 1, "edge_rank": 1, "correlation": 2},
+    "full parity": {"parity": "full", "hidden_rank": 1, "edge_rank": 1, "correlation": 3},
+    "complete product": {"product": "complete", "hidden_rank": 1, "edge_rank": 1, "correlation": 3},
+    "correlation 4": {"hidden_rank": 1, "edge_rank": 1, "correlation": 4},
+    "ordered product": {"product": "ordered", "hidden_rank": 1, "edge_rank": 2, "correlation": 3},
+    "latent product": {"latent_channels": 2, "hidden_rank": 1, "edge_rank": 2},
+    "shared weights, gate and norm": {"element_weights": False, "gate": True, "norm": True, "hidden_rank": 2},
+    "full parity, gate and norm": {"parity": "full", "gate": True, "norm": True, "hidden_rank": 1, "edge_rank": 1},
+    "two-body, with repulsion": {"correlation": 1, "zbl": True},
+}
