@@ -45,7 +45,8 @@ def thread_count(rows: int) -> int:
 class Operators:
     """The operators of one kind of kernel: ``torch.ops.cartalg.<kind>`` and ``<kind>_<stage>``.
 
-    Their arguments are ``str folder, str kernel``, the kind's index arguments, then the tensors that the stage reads.
+    Their arguments are ``str backend, str folder, str kernel``, the kind's index arguments, then the tensors that the
+    stage reads.
 
     Args:
         kind: A kind of kernel with derivative stages.
@@ -55,8 +56,7 @@ class Operators:
         self.kind, self.stages = kind, kind.stages()
         self.slots, self.parameter = self.stages["forward"].reads, kind.parameter()
         self.moving, self.out = kind.named("feature", "geometry"), kind.argument("out")
-        self._backends = {d: b for b in BACKENDS.values() if not b.autograd for d in b.devices}
-        self.places, self.count = 2 + len(kind.index), len(self.slots)
+        self.places, self.count = 3 + len(kind.index), len(self.slots)
         for name in self.stages:
             self._define(name)
         self._routes = {name: self._route(name) for name in self.stages}
@@ -88,8 +88,8 @@ class Operators:
         index = "".join(f", {kind} {name}" for name, kind in self.kind.index.items())
         reads = ", ".join(f"Tensor {name}" for name in about.reads)
         results = ", ".join("Tensor" for _ in about.writes)
-        _library.define(f"{self.name(stage)}(str folder, str kernel{index}, {reads}) -> ({results})")
-        for device in self._backends:
+        _library.define(f"{self.name(stage)}(str backend, str folder, str kernel{index}, {reads}) -> ({results})")
+        for device in {device: None for b in BACKENDS.values() if not b.autograd for device in b.devices}:
             _library.impl(self.name(stage), partial(self._run, stage), device.upper())
         torch.library.register_fake(f"{NAMESPACE}::{self.name(stage)}", partial(self._fake, stage), lib=_library)
 
@@ -105,15 +105,14 @@ class Operators:
         )
 
     def _run(self, stage: str, *args: Any) -> Any:
-        kernels = open_kernels(args[0])
-        spec, about = kernels.spec(args[1]), self.stages[stage]
-        index = dict(zip(self.kind.index, args[2 : self.places], strict=True))
+        backend, kernels = BACKENDS[args[0]], open_kernels(args[1])
+        spec, about = kernels.spec(args[2]), self.stages[stage]
+        index = dict(zip(self.kind.index, args[3 : self.places], strict=True))
         tensors = {n: t.contiguous() for n, t in zip(about.reads, args[self.places :], strict=True)}
         first = tensors[self.slots[0]]
         threads = thread_count(index[about.over].shape[0] - 1 if about.over else first.shape[0])
         written = {name: self._new(spec, name, index, tensors, threads) for name in about.writes}
         tensors.update(written)
-        backend = self._backends[first.device.type]
         functions = kernels.functions(spec, backend.name)
         backend.bind(functions, spec, stage, index, tensors, threads)()
         results = [
@@ -122,8 +121,8 @@ class Operators:
         return tuple(results) if len(results) > 1 else results[0]
 
     def _fake(self, stage: str, *args: Any) -> Any:
-        spec, about = open_kernels(args[0]).spec(args[1]), self.stages[stage]
-        index = dict(zip(self.kind.index, args[2 : self.places], strict=True))
+        spec, about = open_kernels(args[1]).spec(args[2]), self.stages[stage]
+        index = dict(zip(self.kind.index, args[3 : self.places], strict=True))
         tensors = dict(zip(about.reads, args[self.places :], strict=True))
         results = [self._new(spec, name, index, tensors, None) for name in about.writes]
         return tuple(results) if len(results) > 1 else results[0]
@@ -201,7 +200,7 @@ class Operators:
         self, ctx: Any, args: list[Any], h: Tensor, needs: dict[str, bool], of_g: bool
     ) -> dict[str, Tensor]:
         """F is linear in its parameter: the gradient to it, contracted with h, is <g, F> with h in its place."""
-        spec = open_kernels(args[0]).spec(args[1])
+        spec = open_kernels(args[1]).spec(args[2])
         if isinstance(spec, ProductSpec) and spec.degree_in_weights > 1:
             self._no_more(ctx)
         swapped = [*args[: self.places + self.count - 1], h]

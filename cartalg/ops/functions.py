@@ -66,7 +66,7 @@ def _forward(
     if chosen.autograd:
         return kernels.functions(spec, chosen.name).forward(*index, *tensors)  # type: ignore[no-any-return]
     contiguous = (t.contiguous() for t in tensors)
-    return OPERATORS[type(spec)]("forward", str(kernels.folder), spec.name, *index, *contiguous)  # type: ignore[no-any-return]
+    return OPERATORS[type(spec)]("forward", chosen.name, str(kernels.folder), spec.name, *index, *contiguous)  # type: ignore[no-any-return]
 
 
 def known(kind: type[S], kernel: S | str, kernels: KernelSet | None) -> tuple[S, KernelSet]:
@@ -198,7 +198,7 @@ def convolution(
     index = (float(step), *edges.index.values())
     theta = (x.contiguous(), vectors.contiguous(), table.contiguous())
     run = OPERATORS[ConvolutionSpec]
-    return run("forward", str(kernels.folder), spec.name, *index, *theta)  # type: ignore[no-any-return]
+    return run("forward", chosen.name, str(kernels.folder), spec.name, *index, *theta)  # type: ignore[no-any-return]
 
 
 def convolution_of_weights(

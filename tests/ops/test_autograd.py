@@ -124,11 +124,11 @@ def test_operators_pass_opcheck(operator):
         edges = Edges.build(torch.tensor([1, 2, 0, 3, 1]), torch.tensor([0, 0, 1, 2, 2]), 4, 3)
         index = (0.5, *edges.index.values())
     folder = str(open_kernels().holding(parse(name)).folder)
-    torch.library.opcheck(getattr(torch.ops.cartalg, operator), (folder, name, *index, *theta))
-    out = getattr(torch.ops.cartalg, operator)(folder, name, *index, *theta).detach()
+    torch.library.opcheck(getattr(torch.ops.cartalg, operator), ("numba", folder, name, *index, *theta))
+    out = getattr(torch.ops.cartalg, operator)("numba", folder, name, *index, *theta).detach()
     for suffix in {"product": ("", "_w"), "convolution": ("", "_table")}.get(operator, ("",)):
         backward = getattr(torch.ops.cartalg, f"{operator}_backward{suffix}")
-        torch.library.opcheck(backward, (folder, name, *index, *theta, out.requires_grad_()))
+        torch.library.opcheck(backward, ("numba", folder, name, *index, *theta, out.requires_grad_()))
 
 
 def test_results_do_not_depend_on_the_number_of_threads():
