@@ -116,7 +116,7 @@ for name in {kernels}:
     inputs = []
     for slot in spec.named("feature", "geometry", "parameter"):
         argument = spec.argument(slot)
-        shape = (3, spec.components(slot), *([4] if argument.lanes else []))
+        shape = (3, spec.components[slot], *([4] if argument.lanes else []))
         inputs.append(torch.randn(*shape, dtype=torch.float64, generator=make, requires_grad=True))
     index = tuple(torch.tensor([0, 2, 0]) for _ in spec.index)
     results = []
