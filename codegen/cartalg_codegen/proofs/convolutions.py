@@ -1,228 +1,459 @@
-"""Proofs about emitted edge convolutions, by composition.
+"""Proofs about emitted edge convolutions: every stage is run on graphs, and compared with a slow sum over edges.
 
-What an edge contributes, `edge` and `matrices` with their derivatives, are straight-line functions: identities between
-polynomials in the edge vector v, q = 1/|v|, the knot k and knots per angstrom s. The functions with loops are then run
-on one edge with `edge` replaced by free variables, so that their results are identities between polynomials as well;
-that they hand the right v, q, k, s to `edge` is checked at a rational point, for the square root and the choice of a
-knot interval are no polynomials. Source: docs/theory.md, section 7.
+    crowded   free variables for features and cotangents of every atom and channel, then for every entry of the table
+    single    a free edge vector v and its tangent, with q = 1/|v| and q^2 (v . v) = 1
+    sparse    random rationals, other sizes, channels one and two at a time
+
+What is not free is a random rational. So three identities are proved: in features and cotangents, in the table, and in the
+vector of an edge, each for random values of the others. Source: docs/theory.md, section 7.
 """
 
-from fractions import Fraction
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
+from flint import fmpq
 
-from cartalg_codegen.forms import SPLINES, offsets, size, spline_pieces
-from cartalg_codegen.proofs import exact
-from cartalg_codegen.proofs.identities import Space, Sparse, gradient, tangent
-from cartalg_codegen.proofs.rows import couple, harmonic, require, same, turn
+from cartalg.symbolic.irreps import Irrep, Irreps
+from cartalg_codegen.proofs.arrays import INDEX, LANE, REAL, UNSET, Array, from_lanes, to_lanes
+from cartalg_codegen.proofs.closed import couple, couplings, entries, irreps_of, zeros
+from cartalg_codegen.proofs.exact import Rational, Sources, require_reached
+from cartalg_codegen.proofs.graphs import EDGE, SPLINES, Graph, Jet, crowded, jets, single, sparse
+from cartalg_codegen.proofs.identities import Disproved, Space, Sparse, require, same, tangent
+from cartalg_codegen.proofs.rows import random_rational, turn
 
-#: One edge of length 1 and knots 2 angstrom apart, so that it lies in the only interval of the table.
-VECTOR = (Fraction(2, 3), Fraction(1, 3), Fraction(-2, 3))
-STEP = Fraction(2)
+
+@dataclass(frozen=True)
+class Path:
+    """One path of a convolution, and where it reads and writes."""
+
+    left: Irrep
+    edge: Irrep
+    out: Irrep
+    x: slice
+    y: slice
+    rows: tuple[int, ...]
 
 
-class EdgeKernel:
-    """The functions of one emitted convolution, and the variables they are run on."""
+class Convolution:
+    """An edge convolution, from its ranks [docs/theory.md, eq. 14]: rows of an output irrep are [component, path]."""
 
-    def __init__(self, facts: dict[str, Any], text: str, name: str) -> None:
-        self.facts, self.functions, self.space = facts, exact.load(text, name), Space()
-        self.left = tuple(map(tuple, facts["left"]))
-        self.paths = facts["paths"]
-        new = self.space.variables
-        self.v, self.q, self.k, self.s = new(3), new(1), new(1), new(1)
-        self.z, self.t_z = new(facts["edge_size"]), new(facts["edge_size"])
-        self.x, self.t_x = new(size(self.left)), new(size(self.left))
-        self.table = new(SPLINES, len(self.paths))
-        self.g = new(sum(2 * p["out"][0] + 1 for p in self.paths))
-        self.z[SPLINES] = Sparse.of(1)  # the harmonic of rank 0
-        self.t_z[SPLINES] = Sparse.of(0)
+    def __init__(self, parity: str, hidden: int, edge: int) -> None:
+        self.edge_rank = edge
+        self.left, harmonics = irreps_of(parity, hidden), Irreps.natural(edge)
+        triples = [
+            (left, harmonic, out)
+            for out in irreps_of(parity, edge).irreps
+            for left in self.left.irreps
+            for harmonic in harmonics.irreps
+            if out in couplings(left, harmonic)
+        ]
+        self.outputs = Irreps(
+            (sum(t[2] == out for t in triples), out) for out in dict.fromkeys(triple[2] for triple in triples)
+        )
+        starts = dict(zip(self.outputs.irreps, self.outputs.slices, strict=True))
+        seen = dict.fromkeys(self.outputs.irreps, 0)
+        paths = []
+        for left, harmonic, out in triples:
+            first, count = starts[out].start + seen[out], self.outputs.count(out)
+            rows = tuple(first + k * count for k in range(out.dim))
+            x, y = self.left.slice_of(left), slice(harmonic.l**2, (harmonic.l + 1) ** 2)
+            paths.append(Path(left, harmonic, out, x, y, rows))
+            seen[out] += 1
+        self.paths = tuple(paths)
 
-    def prove(self) -> None:
-        """Everything. Raises Disproved with what fails."""
-        self._edge()
-        out = self._closed_form()
-        slots = {"x": self.x, "z": self._free(self.z), "table": self.table}
-        self._equivariant(out)
-        require(same(self._forward("forward"), out), "forward is not the closed form")
-        moves = {"x": self.t_x, "z": self._free(self.t_z)}
-        moved = tangent(out, slots, moves)
-        require(same(self._forward("forward_tangent"), moved), "forward_tangent is not the derivative of forward")
-        first = gradient(out, self.g, slots)
-        second = {s: tangent(f, slots, moves) for s, f in first.items()}
-        for stage, names in (("backward", ("x", "z")), ("backward_table", ("x", "table"))):
-            for suffix, expected in (("", first), ("_tangent", second)):
-                full = stage.replace("backward", f"backward{suffix}")
-                found = self._backward(full)
-                if "value" in found:
-                    require(same(found["value"], first["z"]), f"{full} hands a wrong gradient to edge_gradient_tangent")
-                for slot in names:
-                    require(
-                        same(found[slot].reshape(-1), expected[slot].reshape(-1)),
-                        f"{full} is not the gradient{' of the tangent' * bool(suffix)} of forward to {slot}",
-                    )
-
-    @staticmethod
-    def _free(z: np.ndarray) -> np.ndarray:
-        """Without the harmonic of rank 0, which is a constant."""
-        return np.delete(z, SPLINES)
-
-    def _edge(self) -> None:
-        """edge is splines and harmonics; its derivatives use dq/dv = -q^3 v [docs/theory.md, eq. 24]."""
-        v, q, k, s = self.v, self.q, self.k, self.s
-        z = self._edge_form()
-        require(same(self._call("edge", (v, q, k), (s[0],), len(z))[0], z), "edge is not splines and harmonics")
-        new = self.space.variables
-        t_v, d_z, t_d_z = new(3), new(len(z)), new(len(z))
-
-        def along_v(functions: np.ndarray, more: dict[str, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-            move_q = -q[0] * q[0] * q[0] * (v[0] * t_v[0] + v[1] * t_v[1] + v[2] * t_v[2])
-            slots = {"v": v, "q": q, **{name: pair[0] for name, pair in more.items()}}
-            moves = {"v": t_v, "q": np.array([move_q], dtype=object), **{n: pair[1] for n, pair in more.items()}}
-            return tangent(functions, slots, moves)
-
-        t_z, again = self._call("edge_tangent", (v, q, k), (s[0], t_v), len(z), len(z))
-        require(same(t_z, along_v(z, {})) and same(again, z), "edge_tangent is not the derivative of edge")
-        parts = gradient(z, d_z, {"v": v, "q": q})
-        inner = parts["q"][0] * q[0] * q[0] * q[0]
-        d_v = np.array([parts["v"][i] - inner * v[i] for i in range(3)], dtype=object)
-        (found,) = self._call("edge_gradient", (v, q, k), (s[0], d_z), 3)
-        require(same(found, d_v), "edge_gradient is not the gradient of edge")
-        (found,) = self._call("edge_gradient_tangent", (v, q, k), (s[0], d_z, t_v, t_d_z), 3)
-        require(same(found, along_v(d_v, {"d_z": (d_z, t_d_z)})), "edge_gradient_tangent is no derivative")
-
-    def _edge_form(self) -> np.ndarray:
-        """Splines of the length r = q v.v in units of knots, and harmonics of the direction q v."""
-        v, q, k, s = self.v, self.q, self.k, self.s
-        square = v[0] * v[0] + v[1] * v[1] + v[2] * v[2]
-        f = s[0] * q[0] * square - k[0]
-        powers = [Sparse.of(1), f, f * f, f * f * f]
-        splines = [sum((c * p for c, p in zip(piece, powers, strict=True)), Sparse({})) for piece in spline_pieces()]
-        n = v * q[0]
-        ranks = range(self.facts["edge"] + 1)
-        return np.concatenate([np.array(splines, dtype=object), *(harmonic(rank, n) for rank in ranks)])
-
-    def _call(self, name: str, columns: tuple[np.ndarray, ...], others: tuple[Any, ...], *sizes: int) -> list[Any]:
-        """A straight-line function on one edge; arrays there are [component, edge]."""
-        shaped = [o.reshape(-1, 1) if isinstance(o, np.ndarray) else o for o in (*columns, *others)]
-        outputs = [np.full((n, 1), 0, dtype=object) for n in sizes]
-        self.functions[name](1, *shaped, *outputs)
-        return [o[:, 0] for o in outputs]
-
-    def _closed_form(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """Rows of the output for one edge, from couplings, in the layout [irrep, component, path]."""
-        starts = offsets(self.left)  # type: ignore[arg-type]
-        blocks: dict[tuple[int, int], list[np.ndarray]] = {}
-        for number, path in enumerate(self.paths):
-            (l1, p1), (l2, _), out = tuple(path["left"]), path["edge"], tuple(path["out"])
-            if weights is None:
-                w = sum((self.z[i] * self.table[i, number] for i in range(SPLINES)), Sparse({}))
-            else:
-                w = weights[number]
-            x = self.x[starts[l1, p1] : starts[l1, p1] + 2 * l1 + 1]
-            y = self.z[SPLINES + l2 * l2 : SPLINES + (l2 + 1) ** 2]
-            blocks.setdefault(out, []).append(couple((l1, l2, out[0]), x, y) * w)
-        order = [tuple(irrep) for irrep in self.facts["outputs"]]
-        return np.concatenate([np.stack(blocks[o], axis=1).reshape(-1) for o in order])
-
-    def _equivariant(self, out: np.ndarray) -> None:
+    def prove_equivariant(self) -> None:
         """Turning features and harmonics by a generator turns every path; parities multiply."""
-        harmonics = self.z[SPLINES:]
-        edge_irreps = tuple((rank, (-1) ** rank) for rank in range(self.facts["edge"] + 1))
         for path in self.paths:
-            require(path["out"][1] == path["left"][1] * path["edge"][1], "a path of the wrong parity")
-        for axis in range(3):
-            moves = {"x": turn(self.left, self.x, axis), "z": turn(edge_irreps, harmonics, axis)[1:]}  # type: ignore
-            turned = tangent(out, {"x": self.x, "z": harmonics[1:]}, moves)
-            start = 0
-            for irrep in map(tuple, self.facts["outputs"]):
-                count = sum(tuple(p["out"]) == irrep for p in self.paths)
-                length = count * (2 * irrep[0] + 1)
-                block, after = (a[start : start + length].reshape(-1, count) for a in (out, turned))
-                for p in range(count):
-                    require(same(after[:, p], turn((irrep,), block[:, p], axis)), f"not equivariant about axis {axis}")  # type: ignore
-                start += length
+            require(path.out.p == path.left.p * path.edge.p, "a path of the wrong parity")
+            _equivariant(path.left.l, path.edge.l, path.out.l)
 
-    def _patched(self) -> dict[str, Any]:
-        """The file's functions with `edge` and its derivatives replaced; what they are handed is kept or checked."""
-        captured: dict[str, Any] = {}
 
-        def handed(count: int, v: np.ndarray, q: np.ndarray, k: np.ndarray, s: Any) -> None:
-            right = count == 1 and tuple(v[:, 0]) == VECTOR and (q[0, 0], k[0, 0], s) == (1, 0, 1 / STEP)
-            require(right, "edge is not handed the vector, its inverse length, the knot and the knots per angstrom")
+@cache
+def _equivariant(l1: int, l2: int, l3: int) -> None:
+    space = Space()
+    kinds = {"x": Irreps([Irrep.of_natural(l1)]), "y": Irreps([Irrep.of_natural(l2)])}
+    slots = {name: space.variables(kind.dim) for name, kind in kinds.items()}
+    out = couple((l1, l2, l3), slots["x"], slots["y"])
+    for axis in range(3):
+        moves = {name: turn(kinds[name], values, axis) for name, values in slots.items()}
+        turned = turn(Irreps([Irrep.of_natural(l3)]), out, axis)
+        require(same(tangent(out, slots, moves), turned), f"not equivariant about axis {axis}")
 
-        def edge(count: int, v: Any, q: Any, k: Any, s: Any, z: np.ndarray) -> None:
-            handed(count, v, q, k, s)
-            z[:, 0] = self.z
 
-        def edge_tangent(count: int, v: Any, q: Any, k: Any, s: Any, t_v: Any, t_z: np.ndarray, z: np.ndarray) -> None:
-            handed(count, v, q, k, s)
-            require(tuple(t_v[:, 0]) == VECTOR, "edge_tangent is not handed the tangent of the vector")
-            t_z[:, 0], z[:, 0] = self.t_z, self.z
+#: Stage -> what it writes.
+STAGES = {
+    "forward": ("out",),
+    "forward_tangent": ("t_out",),
+    "backward": ("d_x", "d_vectors"),
+    "backward_tangent": ("t_d_x", "t_d_vectors"),
+    "backward_table": ("d_x", "d_table"),
+    "backward_tangent_table": ("t_d_x", "t_d_table"),
+}
 
-        def edge_gradient(count: int, v: Any, q: Any, k: Any, s: Any, d_z: np.ndarray, d_v: np.ndarray) -> None:
-            handed(count, v, q, k, s)
-            captured["z"], d_v[:, 0] = d_z[:, 0].copy(), VECTOR
 
-        def edge_gradient_tangent(count, v, q, k, s, d_z, t_v, t_d_z, t_d_v) -> None:  # type: ignore[no-untyped-def]
-            handed(count, v, q, k, s)
-            captured["value"], captured["z"], t_d_v[:, 0] = d_z[:, 0].copy(), t_d_z[:, 0].copy(), VECTOR
+class Reference:
+    """Every stage as sums over edges, paths and channels.
 
-        self.functions.update(
-            edge=edge,
-            edge_tangent=edge_tangent,
-            edge_gradient=edge_gradient,
-            edge_gradient_tangent=edge_gradient_tangent,
-        )
-        return captured
+    With m = C y contracted with the harmonics, h_a = sum_k g_k m_ka and w = sum_s B_s table_s, the message of a path is
+    (m x) w, and all stages are its derivatives by x, v and the table, where a tangent moves x and v.
+    """
 
-    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        vectors = np.array([VECTOR], dtype=object)
-        return self.x.reshape(-1, 1), vectors, self.table.reshape(SPLINES, -1, 1)
+    def __init__(self, rule: Convolution, graph: Graph, values: dict[str, np.ndarray]) -> None:
+        self.rule, self.graph, self.values = rule, graph, values
+        self.channels = values["x"].shape[-1]
 
-    def _forward(self, stage: str) -> np.ndarray:
-        self._patched()
-        out = np.full((len(self.g), 1), 0, dtype=object)
-        moves = [self.t_x.reshape(-1, 1), np.array([VECTOR], dtype=object)] if "tangent" in stage else []
-        row_ptr, sender = np.array([0, 1]), np.array([0])
-        self.functions[stage](0, 1, 0, STEP, row_ptr, sender, *self._arrays(), *moves, out)
-        return out[:, 0]
+    def __call__(self, stage: str, start: int, stop: int) -> dict[str, np.ndarray]:
+        """What a stage gives for rows start..stop of all, zero elsewhere, by the name of the array."""
+        graph, values = self.graph, self.values
+        shapes = {
+            "out": (graph.receivers, self.rule.outputs.dim, self.channels),
+            "x": values["x"].shape,
+            "vectors": graph.vectors.shape,
+            "table": values["table"].shape,
+        }
+        results = {name: zeros(*shapes[name.split("_")[-1]]) for name in STAGES[stage]}
+        ends = graph.receiver if stage.startswith("forward") else graph.sender
+        for e, end in enumerate(ends):
+            if start <= end < stop and graph.within(e):
+                for p, path in enumerate(self.rule.paths):
+                    for c in range(self.channels):
+                        self._message(stage, e, p, path, c, results)
+        return results
 
-    def _backward(self, stage: str) -> dict[str, np.ndarray]:
-        captured = self._patched()
-        result = {"x": np.full((len(self.x), 1), 0, dtype=object)}
-        if stage.endswith("table"):
-            result["table"] = np.full((1, SPLINES, len(self.paths), 1), 0, dtype=object)
-            scratch = []
+    @cache  # noqa: B019
+    def _matrix(self, e: int, p: int) -> list[tuple[int, int, Jet]]:
+        """(k, a, m_ka) of a path on an edge."""
+        path, graph = self.rule.paths[p], self.graph
+        _, y = self._jets(e)
+        y = y[path.y]
+        found: dict[tuple[int, int], Jet] = {}
+        for k, a, b, c in entries(path.left.l, path.edge.l, path.out.l):
+            term = _scaled(y[b], c)
+            found[k, a] = _added(found[k, a], term) if (k, a) in found else term
+        assert graph.within(e)
+        return [(k, a, jet) for (k, a), jet in found.items()]
+
+    def _jets(self, e: int) -> tuple[list[Jet], list[Jet]]:
+        graph = self.graph
+        return jets(self.rule.edge_rank, tuple(graph.vectors[e]), graph.knot(e), graph.step)
+
+    def _message(self, stage: str, e: int, p: int, path: Path, c: int, results: dict[str, np.ndarray]) -> None:
+        graph, values = self.graph, self.values
+        i, j, knot = graph.receiver[e], graph.sender[e], graph.knot(e)
+        rows, here = list(path.rows), slice(knot, knot + SPLINES)
+        x, table = values["x"][j, path.x, c], values["table"][here, p, c]
+        splines, matrix = self._jets(e)[0], self._matrix(e, p)
+        moving = "tangent" in stage
+        if moving:
+            t_x, t_v = values["t_x"][j, path.x, c], values["t_vectors"][e]
+        w = _dot((b.value for b in splines), table)
+        t_w = _dot((b.along(t_v) for b in splines), table) if moving else None
+        if stage == "forward":
+            results["out"][i, rows, c] += _rows(matrix, path, x, lambda m: m.value) * w
+            return
+        if stage == "forward_tangent":
+            out = (
+                _rows(matrix, path, t_x, lambda m: m.value) * w
+                + _rows(matrix, path, x, lambda m: m.along(t_v)) * w
+                + _rows(matrix, path, x, lambda m: m.value) * t_w
+            )
+            results["t_out"][i, rows, c] += out
+            return
+        g = values["g"][i, rows, c]
+
+        def h(number: Callable[[Jet], Any]) -> np.ndarray:
+            return _columns(matrix, path, g, number)
+
+        plain = h(lambda m: m.value)
+        moved = h(lambda m: m.along(t_v)) if moving else None
+        if moving:
+            results["t_d_x"][j, path.x, c] += moved * w + plain * t_w
         else:
-            result["vectors"] = np.full((1, 3), 0, dtype=object)
-            scratch = [np.full((self.facts["chunk"], 2 * self.facts["edge_size"]), 0, dtype=object)]
-        moves = [self.t_x.reshape(-1, 1), np.array([VECTOR], dtype=object)] if "tangent" in stage else []
-        index = (np.array([0, 1]), np.array([0]), np.array([0]))
-        self.functions[stage](
-            0, 1, 0, STEP, *index, *self._arrays(), self.g.reshape(-1, 1), *moves, *result.values(), *scratch
-        )
-        if "vectors" in result:
-            require(tuple(result["vectors"][0]) == VECTOR, f"{stage} drops the gradient to the edge vector")
-            result |= {name: self._free(array) for name, array in captured.items()}
-        return result
+            results["d_x"][j, path.x, c] += plain * w
+        if stage == "backward_table":
+            results["d_table"][here, p, c] += _each(splines, lambda b: b.value, _dot(plain, x))
+        elif stage == "backward_tangent_table":
+            first = _dot(plain, t_x) + _dot(moved, x)
+            gradient = _each(splines, lambda b: b.value, first) + _each(splines, lambda b: b.along(t_v), _dot(plain, x))
+            results["t_d_table"][here, p, c] += gradient
+        elif stage == "backward":
+            for n in range(3):
+                w_n, h_n = _dot((b.first[n] for b in splines), table), h(lambda m, n=n: m.first[n])  # type: ignore[misc]
+                results["d_vectors"][e, n] += _dot(h_n, x) * w + _dot(plain, x) * w_n
+        else:
+            for n in range(3):
+                w_n, h_n = _dot((b.first[n] for b in splines), table), h(lambda m, n=n: m.first[n])  # type: ignore[misc]
+                t_w_n = _dot((b.first_along(n, t_v) for b in splines), table)
+                t_h_n = h(lambda m, n=n: m.first_along(n, t_v))  # type: ignore[misc]
+                results["t_d_vectors"][e, n] += (
+                    _dot(h_n, t_x) * w
+                    + _dot(plain, t_x) * w_n
+                    + _dot(t_h_n, x) * w
+                    + _dot(h_n, x) * t_w
+                    + _dot(moved, x) * w_n
+                    + _dot(plain, x) * t_w_n
+                )
 
 
-class TorchEdgeKernel(EdgeKernel):
-    """The Torch source of a convolution: `edge`, and `messages` on one edge. Its derivatives are autograd's."""
+def _dot(a: Any, b: Any) -> Any:
+    total: Any = fmpq(0)
+    for p, q in zip(a, b, strict=True):
+        total = total + p * q
+    return total
+
+
+def _rows(matrix: list[tuple[int, int, Jet]], path: Path, x: np.ndarray, number: Callable[[Jet], Any]) -> np.ndarray:
+    """sum_a m_ka x_a."""
+    out = zeros(path.out.dim)
+    for k, a, jet in matrix:
+        out[k] = out[k] + x[a] * number(jet)
+    return out
+
+
+def _columns(matrix: list[tuple[int, int, Jet]], path: Path, g: np.ndarray, number: Callable[[Jet], Any]) -> np.ndarray:
+    """sum_k g_k m_ka."""
+    out = zeros(path.left.dim)
+    for k, a, jet in matrix:
+        out[a] = out[a] + g[k] * number(jet)
+    return out
+
+
+def _each(splines: list[Jet], number: Callable[[Jet], Any], value: Any) -> np.ndarray:
+    out = zeros(SPLINES)
+    out[:] = [value * number(b) for b in splines]
+    return out
+
+
+def _scaled(jet: Jet, c: Any) -> Jet:
+    return Jet(jet.value * c, tuple(f * c for f in jet.first), tuple(tuple(s * c for s in row) for row in jet.second))
+
+
+def _added(a: Jet, b: Jet) -> Jet:
+    first = tuple(p + q for p, q in zip(a.first, b.first, strict=True))
+    second = tuple(
+        tuple(p + q for p, q in zip(r, s, strict=True)) for r, s in zip(a.second, b.second, strict=True)
+    )
+    return Jet(a.value + b.value, first, second)
+
+
+class NearVector(Rational):
+    """Arithmetic where the vector of an edge is free: roots of v . v, and comparisons at the vector's own numbers."""
+
+    def __init__(self, vector: np.ndarray, length: fmpq) -> None:
+        self._at = dict(enumerate([*vector, 1 / length]))
+        self._length = EDGE.q * EDGE.square
+
+    def sqrt(self, x: Any) -> Any:
+        """|v| = q v . v."""
+        if type(x) is Sparse:
+            require(EDGE.reduced(x) == EDGE.square, "the square root of something other than v . v")
+            return self._length
+        return super().sqrt(x)
+
+    def quotient(self, a: Any, b: Any) -> Any:
+        """a q for a / |v|."""
+        if type(b) is Sparse and b == self._length:
+            return a * EDGE.q
+        return super().quotient(a, b)
+
+    def value(self, a: Any) -> Any:
+        """At the vector's own numbers; tangents of it play no part in comparisons."""
+        return super().value(a.at(self._at) if type(a) is Sparse else a)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of one run."""
+
+    channels: int
+    thread: int
+    threads: int
+    width: int = 0
+
+
+class ConvolutionKernel:
+    """The Numba source of a convolution and its rule.
+
+    Args:
+        rule: What it should do.
+        read: Reads emitted files.
+        path: Of the file.
+        scratch: (threads) -> shape, and rows of one thread, of each scratch array, as `cartalg.ops` makes them.
+    """
+
+    def __init__(self, rule: Convolution, read: Callable[[str], str], path: str, chunk: int, edge_size: int) -> None:
+        self.rule, self._read, self.path = rule, read, path
+        self.chunk, self.edge_size = chunk, edge_size
 
     def prove(self) -> None:
-        """Edge and forward. Raises Disproved with what fails."""
-        z = self._edge_form()
-        found = self.functions["edge"](*(a.reshape(1, -1) for a in (self.v, self.q, self.k, self.s)))
-        require(same(np.asarray(found)[0], z), "edge is not splines and harmonics")
-        w = self.space.variables(len(self.paths))
-        out = self._closed_form(w)
-        self._equivariant(out)
-        arrays = [a.reshape(1, -1, 1).view(exact.ExactTensor) for a in (self.x, w)]
-        rows = np.full((1, len(self.g), 1), 0, dtype=object).view(exact.ExactTensor)
-        start = np.array([0])
-        found = self.functions["messages"](
-            start, start, arrays[0], self.z.reshape(1, -1).view(exact.ExactTensor), arrays[1], rows
-        )
-        require(same(np.asarray(found).reshape(-1), out), "messages are not the closed form")
+        """Every stage on every graph. Raises Disproved with what fails."""
+        self.rule.prove_equivariant()
+        rng = random.Random(self.path)
+        runs = [
+            _Run(self, crowded(rng), Sizes(2, 1, 2), rng, free=("x", "g", "t_x")),
+            _Run(self, crowded(rng), Sizes(2, 1, 2), rng, free=("table",)),
+            _Run(self, sparse(rng), Sizes(3, 0, 1), rng),
+            _Run(self, sparse(rng), Sizes(4, 2, 3, width=2), rng),
+            _Run(self, single(rng), Sizes(1, 0, 1), rng, free_vector=True),
+        ]
+        for run in runs:
+            run.loaded.require_functions((*STAGES, *SHARED))
+            for stage in STAGES:
+                run.check(stage)
+        require_reached([run.loaded for run in runs])
+
+
+#: Functions of a file beside its stages.
+SHARED = ("edge", "edge_tangent", "edge_gradient", "edge_gradient_tangent", "matrices", "matrices_tangent")
+
+
+class _Run:
+    """One graph with values, and the source on it."""
+
+    def __init__(
+        self,
+        kernel: ConvolutionKernel,
+        graph: Graph,
+        sizes: Sizes,
+        rng: random.Random,
+        free: tuple[str, ...] = (),
+        free_vector: bool = False,
+    ) -> None:
+        self.kernel, self.sizes, self.free_vector = kernel, sizes, free_vector
+        rule, arithmetic = kernel.rule, Rational()
+        self.space = Space()
+        self.space.count = EDGE.space.count
+        t_vectors = _numbers(rng, *graph.vectors.shape)
+        if free_vector:
+            arithmetic = NearVector(graph.vectors[0], graph.lengths[0] * graph.step)
+            symbols = np.array([EDGE.v], dtype=object)
+            graph = Graph(**{**graph.__dict__, "vectors": symbols})
+            t_vectors = self.space.variables(1, 3)
+        self.graph = graph
+        self.sources = Sources("numba", kernel._read, arithmetic, sizes.width)
+        self.loaded = self.sources.load(kernel.path)
+        channels, left = sizes.channels, rule.left.dim
+        shapes = {
+            "x": (graph.senders, left, channels),
+            "table": (graph.intervals + SPLINES - 1, len(rule.paths), channels),
+            "g": (graph.receivers, rule.outputs.dim, channels),
+            "t_x": (graph.senders, left, channels),
+        }
+        self.values = {
+            name: self.space.variables(*shape) if name in free else _numbers(rng, *shape)
+            for name, shape in shapes.items()
+        }
+        self.values["t_vectors"] = t_vectors
+        self.reference = Reference(rule, graph, self.values)
+        self.inner = graph.receivers > 1
+
+    def check(self, stage: str) -> None:
+        """Raise Disproved unless a stage gives what it should, where it should."""
+        graph, sizes = self.graph, self.sizes
+        forward = stage.startswith("forward")
+        rows = graph.receivers if forward else graph.senders
+        start, stop = (1, rows - 1) if rows > 2 else (0, rows)
+        if sizes.thread == 0:
+            start, stop = 0, rows
+        wanted = self.reference(stage, start, stop)
+        filled = Space()
+        filled.count = self.space.count
+        before = {}
+        for name, array in wanted.items():
+            shape = (sizes.threads, *array.shape) if name.endswith("table") else array.shape
+            before[name] = filled.variables(*shape)
+        after = self._call(stage, start, stop, before)
+        for name, array in wanted.items():
+            expected = before[name].copy()
+            if name.endswith("table"):
+                expected[sizes.thread] = expected[sizes.thread] + array
+            elif name.endswith("vectors"):
+                for e in range(len(array)):
+                    if start <= graph.sender[e] < stop:
+                        expected[e] = array[e]
+            else:
+                expected[start:stop] = array[start:stop]
+            for at in np.ndindex(expected.shape):
+                ours, theirs = Sparse.of(after[name][at]), Sparse.of(expected[at])
+                if self.free_vector:
+                    ours, theirs = EDGE.reduced(ours), EDGE.reduced(theirs)
+                if not ours == theirs:
+                    raise self._wrong(stage, name, at, expected[at] is before[name][at])
+
+    def _wrong(self, stage: str, name: str, at: tuple[int, ...], untouched: bool) -> Disproved:
+        width = f", channels {self.sizes.width} at a time" if self.sizes.width else ""
+        if untouched:
+            return Disproved(f"{stage} writes to {name}{list(at)}, which another atom or thread has{width}")
+        what = "is not the closed form" if stage == "forward" else "is not the derivative of forward"
+        return Disproved(f"{stage} {what}: {name}{list(at)}{width}")
+
+    def _array(self, name: str, cells: np.ndarray, writable: bool, lanes: bool) -> Array:
+        if lanes and self.sizes.width:
+            cells = to_lanes(cells, self.sizes.width)
+        return Array(name, cells, LANE if lanes else REAL, writable, self.sizes.width if lanes else 0)
+
+    def _flat(self, name: str, cells: np.ndarray, writable: bool) -> Array:
+        base = name.split("_")[-1]
+        if base in ("x", "out", "g"):
+            cells = cells.reshape(-1, cells.shape[-1])
+        return self._array(name, cells, writable, base != "vectors")
+
+    def _call(self, stage: str, start: int, stop: int, before: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        graph, sizes = self.graph, self.sizes
+        if stage.startswith("forward"):
+            index = {"row_ptr": graph.row_ptr, "sender": graph.sender}
+        else:
+            index = {"col_ptr": graph.col_ptr, "col_edge": graph.col_edge, "receiver": graph.receiver}
+        arrays = [Array(name, np.array(values, dtype=object), INDEX, False) for name, values in index.items()]
+        values = {**self.values, "vectors": graph.vectors}
+        reads = ["x", "vectors", "table"]
+        reads += ["g"] if stage.startswith("backward") else []
+        reads += ["t_x", "t_vectors"] if "tangent" in stage else []
+        arrays += [self._flat(name, values[name], False) for name in reads]
+        results = {name: self._flat(name, cells, True) for name, cells in before.items()}
+        scratch = []
+        if stage in ("backward", "backward_tangent"):
+            scratch = [self._scratch()]
+        self.loaded[stage](start, stop, sizes.thread, graph.step, *arrays, *results.values(), *scratch)
+        for array in scratch:
+            self._untouched(stage, array)
+        after = {}
+        for name, array in results.items():
+            cells = array.cells
+            if sizes.width and not name.endswith("vectors"):
+                cells = from_lanes(cells, sizes.width)
+            after[name] = cells.reshape(before[name].shape)
+        return after
+
+    def _scratch(self) -> Array:
+        """Numbers of other threads, which stay as they are, and numbers of this one, not set yet."""
+        kernel, sizes = self.kernel, self.sizes
+        cells = np.empty((sizes.threads * kernel.chunk, 2 * kernel.edge_size), dtype=object)
+        cells.fill(UNSET)
+        for row in range(len(cells)):
+            if row // kernel.chunk != sizes.thread:
+                cells[row].fill(_FOREIGN)
+        return Array("scratch", cells, LANE, True, sizes.width)
+
+    def _untouched(self, stage: str, array: Array) -> None:
+        for at, value in np.ndenumerate(array.cells):
+            mine = at[0] // self.kernel.chunk == self.sizes.thread
+            require(mine or value is _FOREIGN, f"{stage} writes to the scratch of another thread")
+
+
+class _Foreign:
+    """A number in the scratch of another thread."""
+
+
+_FOREIGN = _Foreign()
+
+
+def _numbers(rng: random.Random, *shape: int) -> np.ndarray:
+    array = np.empty(shape, dtype=object)
+    for at in np.ndindex(shape):
+        array[at] = random_rational(rng)
+    return array

@@ -1,92 +1,207 @@
-"""Run emitted source as plain Python over exact numbers: quotients of integers stay exact, arrays hold objects.
+"""Emitted files as functions on exact numbers: checked, imports resolved by the checker, rewritten, run.
 
-The numbers may be fractions, or polynomials (`identities`), which turns a run of the source into a proof about it.
+Nothing that a file executes is left out: `import numpy` and `njit` are what `arrays` and `dialect` say, an import of
+another emitted file loads that file in the same way, and there are no other imports.
 """
 
-import ast
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from types import SimpleNamespace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
+from flint import fmpq
+
+from cartalg_codegen.proofs.arrays import Lanes, NumPy
+from cartalg_codegen.proofs.dialect import NUMBA, Checked, compiled
+from cartalg_codegen.proofs.identities import Disproved, Sparse, exact, require
+from cartalg_codegen.proofs.tensors import Torch
+
+#: Files that tile rows and channels.
+MIXING = ("linear",)
 
 
-class _ExactConstants(ast.NodeTransformer):
-    """Turn every quotient of two integer literals into a fraction, and every other quotient into an exact one."""
+class NotFinite:
+    """1/0, and 0 times it: numbers that are less than nothing and can be kept nowhere."""
 
-    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
-        self.generic_visit(node)
-        if not isinstance(node.op, ast.Div):
-            return node
-        fraction = ast.Name("Fraction", ast.Load())
-        if isinstance(node.left, ast.Constant) and isinstance(node.right, ast.Constant):
-            return ast.Call(fraction, [node.left, node.right], [])
-        one = ast.Call(fraction, [ast.Constant(1)], [])
-        return ast.BinOp(ast.BinOp(node.left, ast.Mult(), one), ast.Div(), node.right)
+    def _itself(self, *others: Any) -> "NotFinite":
+        return self
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __neg__ = _itself
 
 
-class ExactTensor(np.ndarray):
-    """The few tensor methods that emitted Torch code of row kernels uses, on arrays of exact numbers."""
+class Rational:
+    """Arithmetic on rational numbers beyond sums and products."""
 
-    def index_add(self, dim: int, index: Any, source: Any) -> "ExactTensor":
-        """As torch.Tensor.index_add along the first axis."""
-        if dim != 0:
-            raise ValueError(f"rows are added along axis 0, not {dim}")
-        result = self.copy()
-        np.add.at(result, index, source)
-        return result
+    def sqrt(self, x: Any) -> Any:
+        """The root of a square of a rational. Raises Disproved if `x` is no such square."""
+        value = exact(x)
+        top, bottom = math.isqrt(int(value.p)) if value.p >= 0 else -1, math.isqrt(int(value.q))
+        root = fmpq(top, bottom)
+        require(root * root == value, f"the square root of {x}, which is no square of a rational")
+        return root
 
-    def index_select(self, dim: int, index: Any) -> "ExactTensor":
-        """As torch.Tensor.index_select."""
-        return np.take(self, index, axis=dim)  # type: ignore[return-value]
+    def quotient(self, a: Any, b: Any) -> Any:
+        """a / b; not finite for b = 0."""
+        if type(b) is NotFinite or type(a) is NotFinite:
+            return NotFinite()
+        if type(b) in (Sparse, Lanes):
+            raise Disproved("a quotient by something other than a number")
+        divisor = exact(b)
+        if not divisor:
+            return NotFinite()
+        return a * (1 / divisor)
 
-    def unbind(self, dim: int) -> list["ExactTensor"]:
-        """As torch.Tensor.unbind."""
-        return list(np.moveaxis(self, dim, 0))  # type: ignore[arg-type]
+    def value(self, a: Any) -> Any:
+        """The number that decides about a comparison or a whole part."""
+        return exact(a)
 
+    def less(self, a: Any, b: Any) -> bool:
+        """a < b; false where one is not finite."""
+        if type(a) is NotFinite or type(b) is NotFinite:
+            return False
+        return bool(self.value(a) < self.value(b))
 
-def _torch() -> SimpleNamespace:
-    def stack(parts: Any, dim: int = 0) -> ExactTensor:
-        return np.stack([np.asarray(p, dtype=object) for p in parts], axis=dim).view(ExactTensor)
-
-    def zeros_like(array: Any) -> ExactTensor:
-        return (np.asarray(array, dtype=object) * 0).view(ExactTensor)
-
-    return SimpleNamespace(stack=stack, zeros_like=zeros_like)
-
-
-def square_root(x: Any) -> Fraction:
-    """The root of a square of a rational.
-
-    Raises:
-        ValueError: If `x` is no such square.
-    """
-    value = Fraction(x)
-    root = Fraction(math.isqrt(value.numerator), math.isqrt(value.denominator))
-    if root * root != value:
-        raise ValueError(f"{x} is no square of a rational")
-    return root
+    def whole(self, a: Any) -> int:
+        """As int of a number: towards zero."""
+        found = self.value(a)
+        return int(Fraction(int(found.p), int(found.q)))
 
 
-def load(text: str, name: str, sqrt: Callable[[Any], Any] = square_root) -> dict[str, Any]:
-    """The functions of an emitted file, Numba's or Torch's, as plain Python.
+class Sources:
+    """The emitted files of one backend, checked and loaded once each.
 
     Args:
-        text: Source of the file; decorators and imports are left out.
-        name: Shown in tracebacks.
-        sqrt: Square root of the numbers in use.
-    Raises:
-        SyntaxError: If the text is no Python.
+        backend: "numba" or "torch".
+        read: Path below the backend's folder, without .py -> text.
+        arithmetic: What numbers can do.
+        width: Channels that are taken at a time; 0 for one.
     """
-    tree = ast.parse(text)
-    tree.body = [node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom)]
-    namespace: dict[str, Any] = {
-        "Fraction": Fraction,
-        "np": SimpleNamespace(empty=np.empty, int64=np.int64, sqrt=sqrt),
-        "torch": _torch(),
-        "njit": lambda **options: lambda function: function,
-    }
-    exec(compile(ast.fix_missing_locations(_ExactConstants().visit(tree)), name, "exec"), namespace)
-    return namespace
+
+    def __init__(
+        self, backend: str, read: Callable[[str], str], arithmetic: Rational | None = None, width: int = 0
+    ) -> None:
+        self.backend, self._read, self.width = backend, read, width
+        self.arithmetic = arithmetic or Rational()
+        self._loaded: dict[str, Loaded] = {}
+
+    def load(self, path: str) -> "Loaded":
+        """The functions of a file. Raises Disproved if it says what it may not."""
+        if path not in self._loaded:
+            self._loaded[path] = Loaded(self, path, self._read(path))
+        return self._loaded[path]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file that was loaded."""
+        return tuple(self._loaded)
+
+
+class Loaded:
+    """One file, ready to run; it notes what a run reaches."""
+
+    def __init__(self, sources: Sources, path: str, text: str) -> None:
+        mixing = PurePosixPath(path).name in MIXING
+        checked, self.sites, code = compiled(text, f"{path}.py", sources.backend, mixing)
+        self.path, self.functions = path, tuple(checked.functions)
+        arithmetic = sources.arithmetic
+        self.blocks: set[int] = set()
+        self.outcomes: set[tuple[int, bool]] = set()
+        self.siblings: list[Loaded] = []
+
+        def less(site: int, a: Any, b: Any) -> bool:
+            outcome = arithmetic.less(a, b)
+            self.outcomes.add((site, outcome))
+            return outcome
+
+        self._namespace: dict[str, Any] = {
+            "__builtins__": {},
+            "_reached": self.blocks.add,
+            "_less": less,
+            "_quotient": arithmetic.quotient,
+            "range": _range,
+        }
+        if sources.backend == NUMBA:
+            packages: dict[str, Any] = {"np": NumPy(arithmetic.sqrt, sources.width)}
+            self._namespace |= {"int": arithmetic.whole, "min": _min}
+        else:
+            torch = Torch(arithmetic)
+            packages = {"torch": torch}
+            self._namespace |= {"sum": _sum, "max": _max, "_less": torch.less, "_quotient": torch.quotient}
+        self._namespace |= {name: packages[name] for name in checked.packages if name in packages}
+        for module, level, names in checked.siblings:
+            self._import(sources, checked, module, level, names)
+        before = set(self._namespace)
+        exec(code, self._namespace)
+        require(before.isdisjoint(self.functions), f"{path}.py defines a name twice")
+
+    def _import(self, sources: Sources, checked: Checked, module: str, level: int, names: Any) -> None:
+        folder = PurePosixPath(self.path)
+        for _ in range(level):
+            folder = folder.parent
+        require(level <= len(PurePosixPath(self.path).parts), f"{self.path}.py imports from outside its folder")
+        for alias in names:
+            if module:
+                other = sources.load(str(folder.joinpath(*module.split("."))))
+                require(alias.name in other.functions, f"{self.path}.py imports {alias.name}, not in {other.path}.py")
+                value: Any = other[alias.name]
+            else:
+                raise Disproved(f"{self.path}.py imports the file {alias.name}; only functions may be imported")
+            self.siblings.append(other)
+            self._namespace[alias.asname or alias.name] = value
+
+    def __getitem__(self, function: str) -> Callable[..., Any]:
+        """A function of the file. Raises Disproved if there is none of that name."""
+        require(function in self.functions, f"{self.path}.py has no function {function}")
+        return self._namespace[function]  # type: ignore[no-any-return]
+
+    def require_functions(self, expected: tuple[str, ...]) -> None:
+        """Raise Disproved unless the file has these functions and no others."""
+        more = sorted(set(self.functions) - set(expected))
+        less = sorted(set(expected) - set(self.functions))
+        require(not less, f"{self.path}.py has no function {', '.join(less)}")
+        require(not more, f"{self.path}.py has functions beyond those of its kind: {', '.join(more)}")
+
+
+def require_reached(runs: list[Loaded]) -> None:
+    """Raise Disproved unless the runs of one file together reached every block, and both outcomes of comparisons."""
+    sites, path = runs[0].sites, runs[0].path
+    for site, line in sites.blocks.items():
+        require(any(site in run.blocks for run in runs), f"{path}.py, {line}: never run by the proof")
+    for site, said in sites.outcomes.items():
+        for outcome in (True, False):
+            reached = any((site, outcome) in run.outcomes for run in runs)
+            require(reached, f"{path}.py, {said} is never {outcome} in the proof")
+
+
+def _range(*bounds: Any) -> range:
+    require(all(type(b) is int for b in bounds), "a range of something other than whole numbers")
+    return range(*bounds)
+
+
+def _min(a: Any, b: Any) -> int:
+    require(type(a) is int and type(b) is int, "a minimum of something other than whole numbers")
+    return a if a < b else b  # type: ignore[no-any-return]
+
+
+def _max(a: Any, b: Any) -> int:
+    require(type(a) is int and type(b) is int, "a maximum of something other than whole numbers")
+    return b if a < b else a  # type: ignore[no-any-return]
+
+
+def _sum(parts: Any) -> Any:
+    total: Any = 0
+    for part in parts:
+        total = total + part
+    return total
+
+
+def folder_reader(folder: Path) -> Callable[[str], str]:
+    """Reads the files of one backend's folder. Raises Disproved for one that is not there."""
+
+    def read(path: str) -> str:
+        file = folder / f"{path}.py"
+        require(file.is_file(), f"{file} is missing")
+        return file.read_text()
+
+    return read
