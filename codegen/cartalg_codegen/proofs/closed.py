@@ -19,6 +19,7 @@ from cartalg.symbolic.irreps import Irrep, Irreps
 from cartalg.symbolic.polynomials import double_factorial
 from cartalg.symbolic.reducible import decompose
 from cartalg_codegen.proofs.identities import Sparse
+from cartalg_codegen.specs import CouplingSpec, HarmonicsSpec, KernelSpec, PackSpec, ProductSpec, UnpackSpec
 
 #: What an array transforms as: a packed direct sum of irreps, or a Cartesian tensor of this rank, row-major.
 Transforms = Irreps | int
@@ -203,7 +204,7 @@ class Product:
             return term.value if w is None else term.value * w[len(self.weights) - 1]
 
         singles = [
-            _Term(irrep, f"A{label_of(irrep)}", Fraction(1), a[place])
+            _Term(irrep, f"A{irrep}", Fraction(1), a[place])
             for irrep, place in zip(self.features.irreps, self.features.slices, strict=True)
         ]
         for irrep in self.outputs.irreps:
@@ -233,7 +234,7 @@ class Product:
                 sums[irrep] = sums[irrep] + value if irrep in sums else value
             for irrep in self.outputs.irreps:
                 for mid, value in sums.items():
-                    three = _Term(mid, f"AAA{label_of(mid)}", Fraction(1), value)
+                    three = _Term(mid, f"(A A A){mid}", Fraction(1), value)
                     for single in singles:
                         if irrep in couplings(mid, single.irrep):
                             out[irrep] = out[irrep] + weigh(4, _coupled(three, single, irrep))
@@ -255,12 +256,7 @@ class Product:
 def _coupled(first: _Term, second: _Term, out: Irrep) -> _Term:
     value = couple((first.irrep.l, second.irrep.l, out.l), first.value, second.value)
     norm = first.norm * second.norm * norm_squared(first.irrep, second.irrep, out)
-    return _Term(out, f"({first.label} {second.label}){label_of(out)}", norm, value)
-
-
-def label_of(irrep: Irrep) -> str:
-    """An irrep in the label of a weight: l, with an x if it is axial."""
-    return f"{irrep.l}{'' if irrep.natural else 'x'}"
+    return _Term(out, f"({first.label} {second.label}){out}", norm, value)
 
 
 def product(parity: str, basis: str, features: int, outputs: int, correlation: int) -> RowRule:
@@ -271,3 +267,16 @@ def product(parity: str, basis: str, features: int, outputs: int, correlation: i
     form(np.array([Sparse({})] * left.dim, dtype=object), None)
     weights = tuple(form.weights)
     return RowRule({"a": left}, form.outputs, lambda values: form(values["a"], values["w"]), weights)
+
+
+def row_rule(spec: KernelSpec) -> RowRule:
+    """The rule of a kernel that works row by row, from its ranks alone. Raises ValueError for one that does not."""
+    if isinstance(spec, HarmonicsSpec):
+        return harmonics(spec.max_rank)
+    if isinstance(spec, CouplingSpec):
+        return pair(spec.l1, spec.l2, spec.l3)
+    if isinstance(spec, PackSpec | UnpackSpec):
+        return packing(spec.kind, spec.symmetry)
+    if isinstance(spec, ProductSpec):
+        return product(spec.parity, spec.basis, spec.features, spec.outputs, spec.correlation)
+    raise ValueError(f"{spec.name} does not work row by row")

@@ -18,12 +18,14 @@ import numpy as np
 from flint import fmpq
 
 from cartalg.symbolic.irreps import Irrep, Irreps
+from cartalg_codegen.lowering.edges import CHUNK
 from cartalg_codegen.proofs.arrays import INDEX, LANE, REAL, UNSET, Array, from_lanes, to_lanes
 from cartalg_codegen.proofs.closed import couple, couplings, entries, irreps_of, zeros
 from cartalg_codegen.proofs.exact import Rational, Sources, require_reached
 from cartalg_codegen.proofs.graphs import EDGE, SPLINES, Graph, Jet, crowded, jets, single, sparse
 from cartalg_codegen.proofs.identities import Disproved, Space, Sparse, require, same, tangent
 from cartalg_codegen.proofs.rows import random_rational, turn
+from cartalg_codegen.specs import ConvolutionSpec
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,18 @@ class Reference:
                         self._message(stage, e, p, path, c, results)
         return results
 
+    def of_weights(self, weights: np.ndarray) -> np.ndarray:
+        """`forward` with the radial weights of every edge given, whatever its length but zero."""
+        graph, x = self.graph, self.values["x"]
+        out = zeros(graph.receivers, self.rule.outputs.dim, self.channels)
+        for e, length in enumerate(graph.lengths):
+            for p, path in enumerate(self.rule.paths):
+                for c in range(self.channels if length else 0):
+                    i, j = graph.receiver[e], graph.sender[e]
+                    message = _rows(self._matrix(e, p), path, x[j, path.x, c], lambda m: m.value)
+                    out[i, list(path.rows), c] += message * weights[e, p, c]
+        return out
+
     @cache  # noqa: B019
     def _matrix(self, e: int, p: int) -> list[tuple[int, int, Jet]]:
         """(k, a, m_ka) of a path on an edge."""
@@ -134,7 +148,6 @@ class Reference:
         for k, a, b, c in entries(path.left.l, path.edge.l, path.out.l):
             term = _scaled(y[b], c)
             found[k, a] = _added(found[k, a], term) if (k, a) in found else term
-        assert graph.within(e)
         return [(k, a, jet) for (k, a), jet in found.items()]
 
     def _jets(self, e: int) -> tuple[list[Jet], list[Jet]]:
@@ -276,22 +289,17 @@ class Sizes:
 
 
 class ConvolutionKernel:
-    """The Numba source of a convolution and its rule.
+    """The Numba source of a convolution and its rule: loops of its own, functions of edges and messages imported."""
 
-    Args:
-        rule: What it should do.
-        read: Reads emitted files.
-        path: Of the file.
-        scratch: (threads) -> shape, and rows of one thread, of each scratch array, as `cartalg.ops` makes them.
-    """
-
-    def __init__(self, rule: Convolution, read: Callable[[str], str], path: str, chunk: int, edge_size: int) -> None:
-        self.rule, self._read, self.path = rule, read, path
-        self.chunk, self.edge_size = chunk, edge_size
+    def __init__(self, spec: ConvolutionSpec, read: Callable[[str], str], path: str) -> None:
+        self.spec, self._read, self.path = spec, read, path
+        self.rule = Convolution(spec.parity, spec.hidden, spec.edge)
 
     def prove(self) -> None:
         """Every stage on every graph. Raises Disproved with what fails."""
         self.rule.prove_equivariant()
+        stages = self.spec.stages()
+        require({n: s.writes for n, s in stages.items()} == STAGES, "the stages are not those of a convolution")
         rng = random.Random(self.path)
         runs = [
             _Run(self, crowded(rng), Sizes(2, 1, 2), rng, free=("x", "g", "t_x")),
@@ -301,14 +309,10 @@ class ConvolutionKernel:
             _Run(self, single(rng), Sizes(1, 0, 1), rng, free_vector=True),
         ]
         for run in runs:
-            run.loaded.require_functions((*STAGES, *SHARED))
+            run.loaded.require_functions(STAGES)
             for stage in STAGES:
                 run.check(stage)
-        require_reached([run.loaded for run in runs])
-
-
-#: Functions of a file beside its stages.
-SHARED = ("edge", "edge_tangent", "edge_gradient", "edge_gradient_tangent", "matrices", "matrices_tangent")
+        require_reached([run.sources for run in runs], self.path)
 
 
 class _Run:
@@ -327,7 +331,7 @@ class _Run:
         rule, arithmetic = kernel.rule, Rational()
         self.space = Space()
         self.space.count = EDGE.space.count
-        t_vectors = _numbers(rng, *graph.vectors.shape)
+        t_vectors = numbers(rng, *graph.vectors.shape)
         if free_vector:
             arithmetic = NearVector(graph.vectors[0], graph.lengths[0] * graph.step)
             symbols = np.array([EDGE.v], dtype=object)
@@ -344,7 +348,7 @@ class _Run:
             "t_x": (graph.senders, left, channels),
         }
         self.values = {
-            name: self.space.variables(*shape) if name in free else _numbers(rng, *shape)
+            name: self.space.variables(*shape) if name in free else numbers(rng, *shape)
             for name, shape in shapes.items()
         }
         self.values["t_vectors"] = t_vectors
@@ -391,36 +395,30 @@ class _Run:
         what = "is not the closed form" if stage == "forward" else "is not the derivative of forward"
         return Disproved(f"{stage} {what}: {name}{list(at)}{width}")
 
-    def _array(self, name: str, cells: np.ndarray, writable: bool, lanes: bool) -> Array:
-        if lanes and self.sizes.width:
-            cells = to_lanes(cells, self.sizes.width)
-        return Array(name, cells, LANE if lanes else REAL, writable, self.sizes.width if lanes else 0)
-
-    def _flat(self, name: str, cells: np.ndarray, writable: bool) -> Array:
-        base = name.split("_")[-1]
+    def _array(self, name: str, cells: np.ndarray, writable: bool) -> Array:
+        """As a call passes it: atoms and components on one axis; all but vectors have channels."""
+        base, width = name.split("_")[-1], self.sizes.width
         if base in ("x", "out", "g"):
             cells = cells.reshape(-1, cells.shape[-1])
-        return self._array(name, cells, writable, base != "vectors")
+        if base == "vectors":
+            return Array(name, cells, REAL, writable)
+        return Array(name, to_lanes(cells, width) if width else cells, LANE, writable, width)
 
     def _call(self, stage: str, start: int, stop: int, before: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        graph, sizes = self.graph, self.sizes
-        if stage.startswith("forward"):
-            index = {"row_ptr": graph.row_ptr, "sender": graph.sender}
-        else:
-            index = {"col_ptr": graph.col_ptr, "col_edge": graph.col_edge, "receiver": graph.receiver}
-        arrays = [Array(name, np.array(values, dtype=object), INDEX, False) for name, values in index.items()]
+        graph, sizes, about = self.graph, self.sizes, self.kernel.spec.stages()[stage]
+        index = {name: getattr(graph, name) for name in ("row_ptr", "col_ptr", "col_edge", "sender", "receiver")}
+        given: dict[str, Any] = {"step": graph.step}
+        given |= {name: Array(name, np.array(v, dtype=object), INDEX, False) for name, v in index.items()}
         values = {**self.values, "vectors": graph.vectors}
-        reads = ["x", "vectors", "table"]
-        reads += ["g"] if stage.startswith("backward") else []
-        reads += ["t_x", "t_vectors"] if "tangent" in stage else []
-        arrays += [self._flat(name, values[name], False) for name in reads]
-        results = {name: self._flat(name, cells, True) for name, cells in before.items()}
-        scratch = []
-        if stage in ("backward", "backward_tangent"):
-            scratch = [self._scratch()]
-        self.loaded[stage](start, stop, sizes.thread, graph.step, *arrays, *results.values(), *scratch)
-        for array in scratch:
-            self._untouched(stage, array)
+        given |= {name: self._array(name, values[name], False) for name in about.reads}
+        results = {name: self._array(name, cells, True) for name, cells in before.items()}
+        scratch = {name: self._scratch(name) for name in about.scratch}
+        given |= results | scratch
+        self.loaded[stage](start, stop, sizes.thread, *(given[name] for name in about.signature))
+        for array in scratch.values():
+            for at, value in np.ndenumerate(array.cells):
+                mine = at[0] // CHUNK == sizes.thread
+                require(mine or value is _FOREIGN, f"{stage} writes to the scratch of another thread")
         after = {}
         for name, array in results.items():
             cells = array.cells
@@ -429,20 +427,12 @@ class _Run:
             after[name] = cells.reshape(before[name].shape)
         return after
 
-    def _scratch(self) -> Array:
-        """Numbers of other threads, which stay as they are, and numbers of this one, not set yet."""
-        kernel, sizes = self.kernel, self.sizes
-        cells = np.empty((sizes.threads * kernel.chunk, 2 * kernel.edge_size), dtype=object)
-        cells.fill(UNSET)
-        for row in range(len(cells)):
-            if row // kernel.chunk != sizes.thread:
-                cells[row].fill(_FOREIGN)
-        return Array("scratch", cells, LANE, True, sizes.width)
-
-    def _untouched(self, stage: str, array: Array) -> None:
-        for at, value in np.ndenumerate(array.cells):
-            mine = at[0] // self.kernel.chunk == self.sizes.thread
-            require(mine or value is _FOREIGN, f"{stage} writes to the scratch of another thread")
+    def _scratch(self, name: str) -> Array:
+        """As a call makes it: numbers of other threads, which stay as they are, and numbers of this one, not set yet."""
+        cells = np.empty((self.sizes.threads * CHUNK, self.kernel.spec.scratch_size(name)), dtype=object)
+        cells.fill(_FOREIGN)
+        cells[self.sizes.thread * CHUNK : (self.sizes.thread + 1) * CHUNK].fill(UNSET)
+        return Array(name, cells, LANE, True, self.sizes.width)
 
 
 class _Foreign:
@@ -452,7 +442,8 @@ class _Foreign:
 _FOREIGN = _Foreign()
 
 
-def _numbers(rng: random.Random, *shape: int) -> np.ndarray:
+def numbers(rng: random.Random, *shape: int) -> np.ndarray:
+    """Random rationals."""
     array = np.empty(shape, dtype=object)
     for at in np.ndindex(shape):
         array[at] = random_rational(rng)

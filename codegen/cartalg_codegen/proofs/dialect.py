@@ -17,17 +17,15 @@ NUMBA, TORCH = "numba", "torch"
 #: Imports of packages, word for word.
 IMPORTS = {NUMBA: ("import numpy as np", "from numba import njit"), TORCH: ("import torch",)}
 #: Decorators of Numba functions, word for word: contracted, reassociated and without the sign of zero, nothing else.
-DECORATORS = ("njit(nogil=True, error_model='numpy', fastmath={'contract', 'nsz', 'reassoc'})",)
+_OPTIONS = "nogil=True, error_model='numpy', fastmath={'contract', 'nsz', 'reassoc'}"
+DECORATORS = (f"njit({_OPTIONS})", f"njit({_OPTIONS}, forceinline=True)")
 _BUILTINS = {NUMBA: {"range", "int", "min"}, TORCH: {"range", "sum", "max"}}
 _NUMPY = {"empty", "sqrt", "int64"}
-_TORCH = {"stack", "cat", "zeros_like", "ones_like", "full_like", "where", "int64", "einsum"}
-_METHODS = {
-    "index_add", "index_select", "unbind", "norm", "detach", "floor", "clamp", "to", "sum", "sqrt", "square",
-    "new_zeros", "unsqueeze", "movedim", "flatten", "masked_fill", "repeat_interleave",
-}  # fmt: skip
+_TORCH = {"stack", "zeros_like", "ones_like", "full_like", "where", "sqrt", "int64"}
+_METHODS = {"index_add", "index_select", "unbind", "detach", "floor", "clamp", "to", "sum"}
 _FORMS: dict[str, tuple[type[ast.AST], ...]] = {
     NUMBA: (ast.For, ast.While, ast.If, ast.AugAssign, ast.Compare, ast.Lt, ast.BoolOp, ast.And, ast.FloorDiv, ast.Mod),
-    TORCH: (ast.Return, ast.GeneratorExp, ast.comprehension, ast.keyword, ast.Compare, ast.Lt, ast.Gt, ast.List, ast.For),
+    TORCH: (ast.Return, ast.GeneratorExp, ast.comprehension, ast.keyword, ast.Compare, ast.Lt, ast.Gt, ast.List),
 }
 _COMMON = (
     ast.Module, ast.FunctionDef, ast.arguments, ast.arg, ast.Assign, ast.Expr, ast.Name, ast.Load, ast.Store, ast.Constant,
@@ -51,6 +49,8 @@ class Checked(ast.NodeVisitor):
         self.siblings: list[tuple[str, int, list[ast.alias]]] = []
         self.packages: list[str] = []
         self.functions: list[str] = []
+        #: Names of the arguments of every function.
+        self.arguments: dict[str, tuple[str, ...]] = {}
         self._module()
 
     def refuse(self, node: ast.AST, what: str) -> Disproved:
@@ -100,8 +100,9 @@ class Checked(ast.NodeVisitor):
             raise self.refuse(node, f"{node.name} has arguments other than plain ones")
         if getattr(node, "type_params", None) or any(p.annotation for p in a.args):
             raise self.refuse(node, f"{node.name} has types")
+        self.arguments[node.name] = tuple(argument.arg for argument in a.args)
         for name in _bound(node):
-            if name in self.known or name.startswith("_"):
+            if name in self.known or (name.startswith("_") and name != "_"):
                 raise self.refuse(node, f"{node.name} sets {name}, which is not a local name")
         body = node.body
         if isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):

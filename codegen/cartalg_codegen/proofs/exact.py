@@ -5,7 +5,7 @@ another emitted file loads that file in the same way, and there are no other imp
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,7 +14,7 @@ from flint import fmpq
 
 from cartalg_codegen.proofs.arrays import Lanes, NumPy
 from cartalg_codegen.proofs.dialect import NUMBA, Checked, compiled
-from cartalg_codegen.proofs.identities import Disproved, Sparse, exact, require
+from cartalg_codegen.proofs.identities import Disproved, Space, Sparse, exact, number, require
 from cartalg_codegen.proofs.tensors import Torch
 
 #: Files that tile rows and channels.
@@ -68,6 +68,43 @@ class Rational:
         return int(Fraction(int(found.p), int(found.q)))
 
 
+class WithRoots(Rational):
+    """Roots of other numbers, and their inverses, are variables of their own: what is proved holds for any number."""
+
+    def __init__(self) -> None:
+        self._space, self._near = Space(), {}
+        self._space.count = 1 << 40  # none of anyone else's
+        self._inverse: dict[Sparse, Sparse] = {}
+
+    def _variable(self, near: Fraction) -> Sparse:
+        found = self._space.variable()
+        self._near[number(found)] = exact(near)
+        return found
+
+    def sqrt(self, x: Any) -> Any:
+        """The root, or a variable near it."""
+        value = exact(x)
+        try:
+            return super().sqrt(value)
+        except Disproved:
+            require(value > 0, f"the square root of {x}")
+            return self._variable(Fraction(math.isqrt(int(value.p) * 10**20 // int(value.q)), 10**10))
+
+    def quotient(self, a: Any, b: Any) -> Any:
+        """By a number or by such a variable."""
+        if type(b) is not Sparse:
+            return super().quotient(a, b)
+        if b not in self._inverse:
+            require(list(map(len, b.terms)) == [1], "a quotient by something other than a number")
+            near = self.value(b)
+            self._inverse[b] = self._variable(Fraction(int(near.q), int(near.p)))
+        return a * self._inverse[b]
+
+    def value(self, a: Any) -> Any:
+        """With numbers near the roots."""
+        return super().value(a.at(self._near) if type(a) is Sparse else a)
+
+
 class Sources:
     """The emitted files of one backend, checked and loaded once each.
 
@@ -103,7 +140,8 @@ class Loaded:
     def __init__(self, sources: Sources, path: str, text: str) -> None:
         mixing = PurePosixPath(path).name in MIXING
         checked, self.sites, code = compiled(text, f"{path}.py", sources.backend, mixing)
-        self.path, self.functions = path, tuple(checked.functions)
+        self.path, self.arguments = path, checked.arguments
+        self.own, self.numba = tuple(checked.functions), sources.backend == NUMBA
         arithmetic = sources.arithmetic
         self.blocks: set[int] = set()
         self.outcomes: set[tuple[int, bool]] = set()
@@ -131,9 +169,9 @@ class Loaded:
         self._namespace |= {name: packages[name] for name in checked.packages if name in packages}
         for module, level, names in checked.siblings:
             self._import(sources, checked, module, level, names)
-        before = set(self._namespace)
         exec(code, self._namespace)
-        require(before.isdisjoint(self.functions), f"{path}.py defines a name twice")
+        #: What another file can import from this one: its own functions, and those it imports itself.
+        self.functions = (*(a.asname or a.name for *_, names in checked.siblings for a in names), *self.own)
 
     def _import(self, sources: Sources, checked: Checked, module: str, level: int, names: Any) -> None:
         folder = PurePosixPath(self.path)
@@ -155,21 +193,25 @@ class Loaded:
         require(function in self.functions, f"{self.path}.py has no function {function}")
         return self._namespace[function]  # type: ignore[no-any-return]
 
-    def require_functions(self, expected: tuple[str, ...]) -> None:
-        """Raise Disproved unless the file has these functions and no others."""
-        more = sorted(set(self.functions) - set(expected))
-        less = sorted(set(expected) - set(self.functions))
-        require(not less, f"{self.path}.py has no function {', '.join(less)}")
-        require(not more, f"{self.path}.py has functions beyond those of its kind: {', '.join(more)}")
+    def require_functions(self, expected: Iterable[str]) -> None:
+        """Raise Disproved unless these are the functions of the file, and no others."""
+        require(not (more := sorted(set(self.own) - set(expected))), f"{self.path}.py has functions beyond those of its kind: {more}")
+        require(not (less := sorted(set(expected) - set(self.functions))), f"{self.path}.py has no function {less}")
 
 
-def require_reached(runs: list[Loaded]) -> None:
-    """Raise Disproved unless the runs of one file together reached every block, and both outcomes of comparisons."""
+def require_reached(runs: list[Sources], path: str) -> None:
+    """Raise Disproved unless the runs together reached every block of a kernel's files, and comparisons both ways."""
+    for name in runs[0].files:
+        if name == path or name.startswith(f"{path}__"):
+            _require_reached([run.load(name) for run in runs])
+
+
+def _require_reached(runs: list[Loaded]) -> None:
     sites, path = runs[0].sites, runs[0].path
     for site, line in sites.blocks.items():
         require(any(site in run.blocks for run in runs), f"{path}.py, {line}: never run by the proof")
     for site, said in sites.outcomes.items():
-        for outcome in (True, False):
+        for outcome in (True, False) if runs[0].numba else ():
             reached = any((site, outcome) in run.outcomes for run in runs)
             require(reached, f"{path}.py, {said} is never {outcome} in the proof")
 

@@ -1,34 +1,36 @@
 """The proof report: every rule and every emitted kernel of a set, one row each, all exact.
 
-rules: cartalg.symbolic.proofs      kernels: rows, convolutions, on the source as it lies on the disk
+rules: cartalg.symbolic.proofs      kernels: rows, convolutions, parts      sets: facts, on the files as they lie on the disk
 """
 
-import hashlib
-import json
+import gc
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cartalg.symbolic import proofs
 from cartalg.symbolic.coupling import coupling
 from cartalg.symbolic.polynomials import check_rank
-from cartalg_codegen import emit, tensors
-from cartalg_codegen.proofs import exact
-from cartalg_codegen.proofs.convolutions import EdgeKernel, TorchEdgeKernel
-from cartalg_codegen.proofs.identities import Space, Sparse
-from cartalg_codegen.proofs.rows import RowKernel, require, same
+from cartalg_codegen import emit
+from cartalg_codegen.counts import operations
+from cartalg_codegen.proofs import facts, parts
+from cartalg_codegen.proofs.convolutions import ConvolutionKernel
+from cartalg_codegen.proofs.dialect import NUMBA
+from cartalg_codegen.proofs.exact import Sources, folder_reader
+from cartalg_codegen.proofs.identities import Disproved
+from cartalg_codegen.proofs.rows import RowKernel
+from cartalg_codegen.sets import SYMMETRIES, Set
+from cartalg_codegen.specs import ConvolutionSpec, EdgeSpec, KernelSpec, LinearSpec, MessageSpec, ProductSpec, parse
 
 #: What a row may state; a row's own claims are among these.
-CLAIMS = ("symmetric", "traceless", "equivariant", "parity", "complete", "closed form", "derivatives")
-_RULE = ("symmetric", "traceless", "equivariant", "parity")
-_KERNEL = ("symmetric", "traceless", "equivariant", "parity", "closed form", "derivatives")
+CLAIMS = ("symmetric", "traceless", "equivariant", "parity", "complete", "closed form", "derivatives", "facts")
+_SHAPE = ("symmetric", "traceless", "equivariant", "parity")
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,11 @@ class Task:
     name: str
     kind: str
     arguments: tuple[Any, ...]
+    size: int = 0
 
 
 def tasks(max_rank: int, folder: Path) -> Iterator[Task]:
-    """Every row of a report: rules to `max_rank`, the kernels of `folder` and, beyond its rank, kernels emitted anew.
+    """Every row of a report: rules to `max_rank`, the kernels of `folder`, and others to that rank, emitted anew.
 
     Raises:
         ValueError: If the rank is not a positive integer.
@@ -61,7 +64,6 @@ def tasks(max_rank: int, folder: Path) -> Iterator[Task]:
     """
     if check_rank(max_rank, "max_rank") < 1:
         raise ValueError("max_rank must be at least 1")
-    manifest = json.loads((folder / emit.MANIFEST).read_text())
     ranks = range(max_rank + 1)
     for rank in ranks:
         yield Task(f"rank {rank}: basis, projector, harmonic", "rank", (rank,))
@@ -70,21 +72,41 @@ def tasks(max_rank: int, folder: Path) -> Iterator[Task]:
             yield Task(f"({l1}, {l2}): all couplings together", "pair", (l1, l2))
             for l3 in range(abs(l1 - l2), min(l1 + l2, max_rank) + 1):
                 yield Task(f"({l1}, {l2}) -> {l3}", "rule", (l1, l2, l3))
-    for formula in tensors.USUAL:
+    for formula in SYMMETRIES:
         yield Task(f"tensors {formula}", "decomposition", (formula,))
-    listed = manifest["kernels"]
-    for name, facts in listed.items():
-        for backend, digest in facts["sha256"].items():
-            file = folder / f"{backend}_kernels" / f"{name}.py"
-            yield Task(f"{backend} {name}", "kernel", (facts, backend, name, str(file), digest))
-    if max_rank > manifest["max_rank"]:
-        for name, make in emit.kernels(max_rank):
-            if name not in listed:
-                kernel = make()
-                for backend, text in kernel.texts.items():
-                    yield Task(
-                        f"{backend} {name}", "kernel", (json.loads(json.dumps(kernel.facts)), backend, name, text)
-                    )
+    yield Task("kernel set: files, manifest", "set", (str(folder),))
+    listed = facts.read_manifest(folder)["kernels"]
+    for name, entry in listed.items():
+        yield from _kernels(name, entry.get("kind", ""), (entry, str(folder)))
+    if not facts.read_manifest(folder).get("only"):
+        for spec in others(max_rank):
+            if spec.name not in listed:
+                yield from _kernels(spec.name, spec.kind, ({}, ""))
+
+
+def _kernels(name: str, kind: str, arguments: tuple[Mapping[str, Any], str]) -> Iterator[Task]:
+    try:
+        size = _size(parse(name))
+    except ValueError:
+        size = 0  # the row says what is wrong
+    for backend in facts.backends_of(kind):
+        yield Task(f"{backend} {name}", "kernel", (name, backend, *arguments), size if backend == NUMBA else 0)
+
+
+def others(max_rank: int) -> Iterator[KernelSpec]:
+    """Kernels to a rank: the usual ones, and the variants that models can ask for."""
+    wanted = [*Set(max_rank).usual()]
+    for edge in range(1, max_rank + 1):
+        wanted += [ConvolutionSpec("full", hidden, edge) for hidden in range(1, min(edge, 2) + 1)]
+    for features in range(1, max_rank + 1):
+        for outputs in range(min(features, 2) + 1):
+            if features <= 3:
+                wanted.append(ProductSpec("natural", "ordered", features, outputs, 3))
+            if features <= 2 and outputs <= 1:
+                wanted.append(ProductSpec("natural", "limited", features, outputs, 4))
+                wanted += [ProductSpec("natural", "complete", features, outputs, n) for n in (2, 3)]
+                wanted += [ProductSpec("full", "limited", features, outputs, n) for n in range(1, 5 - features)]
+    yield from dict.fromkeys(part for spec in wanted for part in (*spec.parts, spec))
 
 
 def prove(task: Task) -> Row:
@@ -92,10 +114,13 @@ def prove(task: Task) -> Row:
     start = time.perf_counter()
     claims: tuple[str, ...] = ()
     method = failure = ""
+    gc.disable()  # polynomials are many small objects, none in a cycle
     try:
         claims, method = _PROOFS[task.kind](*task.arguments)
     except Exception as error:  # whatever goes wrong while running the source is a disproof
         failure = f"{type(error).__name__}: {error}"
+    finally:
+        gc.enable()
     return Row(task.name, task.kind, claims, time.perf_counter() - start, failure, method)
 
 
@@ -112,7 +137,7 @@ def report(
     """
     todo = list(tasks(max_rank, folder))
     # long ones first, so that the last process does not end alone
-    order = sorted(range(len(todo)), key=lambda n: -_size(todo[n]))
+    order = sorted(range(len(todo)), key=lambda n: -todo[n].size)
     rows: list[Row | None] = [None] * len(todo)
     workers = processes or os.cpu_count() or 1
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -124,19 +149,20 @@ def report(
     return [row for row in rows if row is not None]
 
 
-def _size(task: Task) -> int:
-    return (
-        sum(task.arguments[0]["operations"].values())
-        if task.kind == "kernel"
-        else sum(a for a in task.arguments if isinstance(a, int))
-    )
+def _size(spec: KernelSpec) -> int:
+    """How long a proof takes, roughly."""
+    if isinstance(spec, ConvolutionSpec):
+        return 100 * (spec.hidden + 1) ** 2 * (spec.edge + 1) ** 2 * (4 if spec.parity == "full" else 1)
+    if isinstance(spec, ProductSpec):
+        return (spec.features + 1) ** (spec.correlation + 1) * (spec.outputs + 1) * (2 if spec.parity == "full" else 1)
+    return spec.rank
 
 
 def _prove_rank(rank: int) -> tuple[tuple[str, ...], str]:
     proofs.prove_basis(rank)
     proofs.prove_projector(rank)
     proofs.prove_full_tensor(rank)
-    return _RULE, "orthogonal basis, idempotent projector, unpacking and packing, over Q"
+    return _SHAPE, "orthogonal basis, idempotent projector, unpacking and packing, over Q"
 
 
 def _prove_pair(l1: int, l2: int) -> tuple[tuple[str, ...], str]:
@@ -146,7 +172,7 @@ def _prove_pair(l1: int, l2: int) -> tuple[tuple[str, ...], str]:
 
 def _prove_rule(*ranks: int) -> tuple[tuple[str, ...], str]:
     proofs.prove_coupling(coupling(*ranks))
-    return (*_RULE, "closed form"), "commutes with the generators of so(3); both constants in closed form"
+    return (*_SHAPE, "closed form"), "commutes with the generators of so(3); both constants in closed form"
 
 
 def _prove_decomposition(formula: str) -> tuple[tuple[str, ...], str]:
@@ -154,47 +180,72 @@ def _prove_decomposition(formula: str) -> tuple[tuple[str, ...], str]:
     return ("symmetric", "complete"), "orthogonal parts that fill the space of the index symmetry"
 
 
-def _prove_kernel(
-    facts: dict[str, Any], backend: str, name: str, source: str, digest: str | None = None
-) -> tuple[tuple[str, ...], str]:
-    text = source if digest is None else Path(source).read_text()
-    claims: tuple[str, ...] = _KERNEL
-    # what runs is proved first, so that a changed file is told by what is wrong with it
-    if facts["kind"] == "convolution" and backend == "numba":
-        EdgeKernel(facts, text, name).prove()
-        method = "identities of polynomials; square root and knot at a rational point"
-    elif facts["kind"] == "convolution":
-        TorchEdgeKernel(facts, text, name).prove()
-        claims, method = _KERNEL[:-1], "identities of polynomials; derivatives are autograd's"
-    elif facts["kind"] == "linear":
-        _prove_linear(text, name)
-        claims, method = ("equivariant", "parity", "closed form"), "identities of polynomials on one layout"
+def _prove_set(folder: str) -> tuple[tuple[str, ...], str]:
+    facts.prove_folder(Path(folder))
+    return ("facts",), "the files of the manifest and no others, each with a hash"
+
+
+@cache
+def _emitted(name: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The manifest's entry and the files of a kernel with its parts, derived now."""
+    spec = parse(name)
+    texts = emit.kernel_files(spec)
+    listed = emit.Listed(spec, operations(spec), {path: emit.digest(text) for path, text in texts.items()})
+    files = dict(texts)
+    for part in spec.parts:
+        files |= _emitted(part.name)[1]
+    return listed.to_json(), files
+
+
+def _prove_kernel(name: str, backend: str, entry: Mapping[str, Any], folder: str) -> tuple[tuple[str, ...], str]:
+    if folder:
+        read = folder_reader(Path(folder) / f"{backend}_kernels")
     else:
-        RowKernel(facts, text, backend, name).prove()
-        claims = claims[2:] if facts["kind"] == "unpack" else claims
-        method = "identities of polynomials"
-    if digest is not None:
-        found = hashlib.sha256(text.encode()).hexdigest()
-        require(found == digest, f"{source} is not the file that was generated: its sha256 is not the manifest's")
-    return claims, method
+        entry, files = _emitted(name)
+
+        def read(path: str) -> str:
+            if (file := f"{backend}_kernels/{path}.py") not in files:
+                raise Disproved(f"{file} is missing")
+            return files[file]
+
+    spec = facts.prove_facts(name, entry)
+    path = facts.own_path(spec)
+    claims, method = _prove_source(spec, read, path, backend)
+    # what runs is proved first, so that a changed file is told by what is wrong with it
+    sources = Sources(backend, read)
+    sources.load(path)
+    facts.prove_hashes(spec, entry, backend, sources, read)
+    return (*claims, "facts"), method
 
 
-def _prove_linear(text: str, name: str) -> None:
-    """Channel mixing of a scalar from two paths and a vector from one, three atoms, three channels."""
-    space, atoms, channels = Space(), 3, 3
-    x, weight = space.variables(atoms, 5 * channels), space.variables(3 * channels, channels)
-    layout = [
-        [1, 0, 2 * channels, 2 * channels, 0, 0, 4, 0],
-        [3, 2 * channels, channels, channels, 2 * channels, 1, 4, 0],
-    ]
-    out = np.full((atoms * 4, channels), 0, dtype=object)
-    exact.load(text, name)["forward"](0, atoms, 0, np.array(layout), x, weight, out)
-    for n in range(atoms):
-        rows = [(x[n, : 2 * channels], weight[: 2 * channels])]
-        rows += [(x[n, (2 + m) * channels : (3 + m) * channels], weight[2 * channels :]) for m in range(3)]
-        for row, (values, w) in enumerate(rows):
-            expected = [sum((v * w[i, c] for i, v in enumerate(values)), Sparse({})) for c in range(channels)]
-            require(same(out[4 * n + row], np.array(expected, dtype=object)), "forward is not a matrix product")
+def _prove_source(
+    spec: KernelSpec, read: Callable[[str], str], path: str, backend: str
+) -> tuple[tuple[str, ...], str]:
+    """What is proved of the source of a kernel."""
+    derivatives = ("derivatives",) if backend == NUMBA else ()
+    trusted = "" if backend == NUMBA else "; derivatives are autograd's"
+    if isinstance(spec, LinearSpec):
+        parts.prove_linear(read, path)
+        return ("equivariant", "parity", "closed form"), "a matrix product for each irrep, on layouts of many sizes"
+    if isinstance(spec, EdgeSpec):
+        parts.prove_edge(spec, read, path, backend)
+        return ("closed form", *derivatives), "identities of polynomials in v and 1/|v|" + trusted
+    if isinstance(spec, MessageSpec):
+        message = parts.Message(spec, read, path, backend)
+        if backend == NUMBA:
+            message.prove()
+        else:
+            message.prove_torch()
+        return ("closed form", *derivatives), "identities of polynomials" + trusted
+    if isinstance(spec, ConvolutionSpec):
+        if backend == NUMBA:
+            ConvolutionKernel(spec, read, path).prove()
+        else:
+            parts.prove_torch_convolution(spec, read, path)
+        return (*_SHAPE, "closed form", *derivatives), "identities of polynomials on graphs" + trusted
+    RowKernel(spec, read, path, backend).prove()
+    claims = _SHAPE[2:] if spec.kind == "unpack" else _SHAPE
+    return (*claims, "closed form", *derivatives), "identities of polynomials" + trusted
 
 
 _PROOFS: dict[str, Callable[..., tuple[tuple[str, ...], str]]] = {
@@ -202,6 +253,7 @@ _PROOFS: dict[str, Callable[..., tuple[tuple[str, ...], str]]] = {
     "pair": _prove_pair,
     "rule": _prove_rule,
     "decomposition": _prove_decomposition,
+    "set": _prove_set,
     "kernel": _prove_kernel,
 }
 

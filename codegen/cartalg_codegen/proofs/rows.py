@@ -19,11 +19,12 @@ from flint import fmpq
 
 from cartalg.symbolic.rotation import generator
 from cartalg_codegen.proofs.arrays import INDEX, LANE, REAL, Array, from_lanes, to_lanes
-from cartalg_codegen.proofs.closed import RowRule, Transforms, components, parities, rational, zeros
+from cartalg_codegen.proofs.closed import Transforms, components, parities, rational, row_rule, zeros
 from cartalg_codegen.proofs.dialect import NUMBA
 from cartalg_codegen.proofs.exact import Sources, require_reached
 from cartalg_codegen.proofs.identities import Space, Sparse, gradient, number, require, same, tangent
 from cartalg_codegen.proofs.tensors import Torch
+from cartalg_codegen.specs import KernelSpec
 
 
 def random_rational(rng: random.Random) -> fmpq:
@@ -59,8 +60,9 @@ _ROW, _CHANNEL = 2, 1
 class RowKernel:
     """One emitted row kernel and its rule."""
 
-    def __init__(self, rule: RowRule, read: Callable[[str], str], path: str, backend: str) -> None:
-        self.rule, self._read, self.path, self.backend = rule, read, path, backend
+    def __init__(self, spec: KernelSpec, read: Callable[[str], str], path: str, backend: str) -> None:
+        self.spec, self.rule = spec, (rule := row_rule(spec))
+        self._read, self.path, self.backend = read, path, backend
         self.features = tuple(rule.inputs)
         self.space = Space()
         self.theta = {slot: self.space.variables(size) for slot, size in rule.sizes.items()}
@@ -116,7 +118,7 @@ class RowKernel:
                 run.loaded.require_functions(tuple(self.expected))
                 for stage in self.expected:
                     run.check(stage)
-            require_reached([run.loaded for run in runs])
+            require_reached([run.sources for run in runs], self.path)
         else:
             self._prove_torch()
         self._equivariant()
@@ -138,7 +140,7 @@ class RowKernel:
                 wanted = self.rule.form({name: values[name] for name in names})
                 ours = out[row, :, channel] if lanes else out[row]
                 require(same(ours, wanted), "forward is not the closed form")
-        require_reached([run.loaded])
+        require_reached([run.sources], self.path)
 
     def _equivariant(self) -> None:
         """Turning the inputs by a generator of so(3) turns the outputs; every monomial has the parity of its output."""

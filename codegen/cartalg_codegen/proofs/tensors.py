@@ -81,19 +81,6 @@ class Tensor:
         """The same values."""
         return self
 
-    def norm(self, dim: int, keepdim: bool = False) -> "Tensor":
-        """The root of the sum of squares."""
-        squares = (self.values * self.values).sum(dim, keepdims=keepdim)
-        return self._new(_each(self._arithmetic.sqrt, squares))
-
-    def sqrt(self) -> "Tensor":
-        """The root of each."""
-        return self._new(_each(self._arithmetic.sqrt, self.values))
-
-    def square(self) -> "Tensor":
-        """The square of each."""
-        return self * self
-
     def floor(self) -> "Tensor":
         """The whole number below each; no number here is negative."""
         require(all(self._arithmetic.value(v) >= 0 for v in self.values.reshape(-1)), "the floor of a negative number")
@@ -124,10 +111,6 @@ class Tensor:
     def sum(self, dim: int, keepdim: bool = False) -> "Tensor":
         """Along one axis."""
         return self._new(self.values.sum(dim, keepdims=keepdim))
-
-    def unsqueeze(self, dim: int) -> "Tensor":
-        """With an axis more."""
-        return self._new(np.expand_dims(self.values, dim))
 
     def unbind(self, dim: int) -> list["Tensor"]:
         """The parts along an axis."""
@@ -182,9 +165,10 @@ class Torch:
         """Parts along a new axis."""
         return self.tensor(np.stack([p.values for p in _tensors(parts)], axis=dim))
 
-    def cat(self, parts: Any, dim: int = 0) -> Tensor:
-        """Parts along an axis."""
-        return self.tensor(np.concatenate([p.values for p in _tensors(parts)], axis=dim))
+    def sqrt(self, of: Tensor) -> Tensor:
+        """The root of each; none is of zero, where it has no derivative."""
+        require(all(self._arithmetic.value(v) != 0 for v in of.values.reshape(-1)), "the square root of zero")
+        return self.tensor(_each(self._arithmetic.sqrt, of.values))
 
     def zeros_like(self, like: Tensor) -> Tensor:
         """Zeros."""
