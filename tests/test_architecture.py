@@ -88,7 +88,6 @@ PRIVATE = {"cartalg.ops.private", f"{NUMBA}.private"}
 EINSUM = {
     "cartalg.symbolic.spherical": "Wigner D by recursion, equal to the exact rotation matrices in a test",
     "cartalg.symbolic.reducible": "embeddings of parts, exact, proved to be equivariant and complete",
-    "cartalg_codegen.proofs.rows": "an exact generator on one index of an exact tensor, in a proof",
     "cartalg.data.graphs": "squared lengths of edges: no tensor of the model yet",
     "cartalg.testing.equivariance": "an exact rotation is applied, which is what the assertion says",
 }

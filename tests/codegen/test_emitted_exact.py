@@ -18,9 +18,9 @@ from cartalg.ops import KernelSet
 from cartalg.symbolic.irreps import Irreps
 from cartalg.symbolic.rotation import packed_rotation, rational_rotation
 from cartalg_codegen.proofs.closed import components
+from cartalg_codegen.proofs.exact import Rational
 from cartalg_codegen.proofs.graphs import sparse
 from cartalg_codegen.proofs.tensors import Torch
-from cartalg_codegen.proofs.exact import Rational
 
 SPECS = [listed.spec for listed in KernelSet().manifest.kernels.values()]
 ROWS = [spec for spec in SPECS if spec.kind in ("harmonics", "coupling", "product")]
@@ -40,7 +40,9 @@ def forward(backend, spec, *arrays):
     shaped = [a.reshape(1, -1, 1) if with_lanes else a.reshape(1, -1) for a in arrays]
     if backend == "torch":
         torch = Torch(Rational())
-        found = functions(backend, spec)["forward"](*[torch.tensor(np.array([0]))] * species, *map(torch.tensor, shaped))
+        found = functions(backend, spec)["forward"](
+            *[torch.tensor(np.array([0]))] * species, *map(torch.tensor, shaped)
+        )
         return found.values.reshape(-1)
     size = components(spec.transforms("out"))
     out = exact.result(*((1, size, 1) if with_lanes else (1, size)))
@@ -93,7 +95,7 @@ def test_row_kernels_are_exactly_equivariant(backend, spec, quaternion, inversio
 @given(quaternion=quaternions, inversion=st.booleans())
 def test_convolutions_are_exactly_equivariant(spec, quaternion, inversion):
     rng, turn = random.Random(0), (quaternion, inversion)
-    graph = sparse(rng)
+    graph = sparse()
     x = exact.rationals(rng, graph.senders, spec.left.dim)
     table = exact.rationals(rng, graph.intervals + 3, len(spec.paths), 1)
 

@@ -1,8 +1,8 @@
-"""Arrays of exact numbers as compiled code sees them: no index is negative or past the end, nothing is read before it is set.
+"""Arrays of exact numbers as compiled code sees them: every index is in its range, nothing is read before it is set.
 
-Three kinds, as in a call of a Numba kernel: *real* arrays, *lane* arrays, whose last axis is channels, and *index* arrays
-of whole numbers. Where channels are taken `width` at a time, a lane array holds `Lanes`; lanes become one real number by
-being summed, as `cartalg.ops` compiles it.
+Three kinds, as in a call of a Numba kernel: *real* arrays, *lane* arrays, whose last axis is channels, and *index*
+arrays of whole numbers. Where channels are taken `width` at a time, a lane array holds `Lanes`; lanes become one real
+number by being summed, as `cartalg.ops` compiles it.
 """
 
 from collections.abc import Callable, Iterator
@@ -100,7 +100,9 @@ class Array:
         self._cells = {at: cells[at] for at in product(*map(range, self.shape))}
 
     def _wrong(self, at: Any, what: str) -> Disproved:
-        return Disproved(f"{what} {self.name}{list(at) if isinstance(at, tuple) else [at]}, of shape {list(self.shape)}")
+        return Disproved(
+            f"{what} {self.name}{list(at) if isinstance(at, tuple) else [at]}, of shape {list(self.shape)}"
+        )
 
     def __getitem__(self, at: Any) -> Any:
         if type(at) is not tuple:
@@ -182,6 +184,7 @@ def from_lanes(cells: np.ndarray, width: int) -> np.ndarray:
     """The inverse of `to_lanes`."""
     found = np.empty((*cells.shape[:-1], cells.shape[-1] * width), dtype=object)
     for at in np.ndindex(cells.shape):
-        for i, value in enumerate(cells[at].values):
+        lanes: Lanes = cells[at]  # type: ignore[assignment]
+        for i, value in enumerate(lanes.values):
             found[(*at[:-1], at[-1] * width + i)] = value
     return found

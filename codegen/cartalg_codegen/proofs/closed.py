@@ -1,7 +1,7 @@
 """What each kernel is supposed to be: slow and simple, from docs/theory.md and `cartalg.symbolic` alone.
 
-No program, layout or number of the generator is read here: a kernel is named by its kind and its ranks, and the order of
-its components, paths and weights is enumerated again.
+No program, layout or number of the generator is read here: a kernel is named by its kind and its ranks, and the order
+of its components, paths and weights is enumerated again.
 """
 
 from collections.abc import Callable, Iterator

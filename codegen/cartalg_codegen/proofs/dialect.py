@@ -1,9 +1,9 @@
 """What an emitted file may say: the few forms of Python that the proofs have an exact meaning for.
 
-A file is imports, then functions. Everything else is refused, with the line: other imports and decorators, code beside
-functions, a name defined twice, float literals, comparisons but `<`, branches that a proof could not see. What passes is
-rewritten for a run on exact numbers: quotients are exact, and every block, comparison and branch notes that it was
-reached, so that a proof can ask for all of them.
+A file is imports, then functions. Everything else is refused, with the line: other imports and decorators, code
+beside functions, a name defined twice, float literals, comparisons but `<`, branches that a proof could not see. What
+passes is rewritten for a run on exact numbers: quotients are exact, and every block, comparison and branch notes that
+it was reached, so that a proof can ask for all of them.
 """
 
 import ast
@@ -28,7 +28,8 @@ _FORMS: dict[str, tuple[type[ast.AST], ...]] = {
     TORCH: (ast.Return, ast.GeneratorExp, ast.comprehension, ast.keyword, ast.Compare, ast.Lt, ast.Gt, ast.List),
 }
 _COMMON = (
-    ast.Module, ast.FunctionDef, ast.arguments, ast.arg, ast.Assign, ast.Expr, ast.Name, ast.Load, ast.Store, ast.Constant,
+    ast.Module, ast.FunctionDef, ast.arguments, ast.arg, ast.Assign, ast.Expr, ast.Name, ast.Load, ast.Store,
+    ast.Constant,
     ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.UnaryOp, ast.USub, ast.Subscript, ast.Slice, ast.Tuple,
     ast.Attribute, ast.Call,
 )  # fmt: skip
@@ -129,7 +130,11 @@ class Checked(ast.NodeVisitor):
         if len(node.targets) != 1:
             raise self.refuse(node, "several targets")
         target = node.targets[0]
-        if isinstance(target, ast.Tuple) and self.backend == TORCH and all(isinstance(e, ast.Name) for e in target.elts):
+        if (
+            isinstance(target, ast.Tuple)
+            and self.backend == TORCH
+            and all(isinstance(e, ast.Name) for e in target.elts)
+        ):
             return self.visit(node.value)
         if not isinstance(target, ast.Name | ast.Subscript):
             raise self.refuse(node, "sets something other than a name or a place in an array")
@@ -239,7 +244,7 @@ def _bound(node: ast.FunctionDef) -> Iterator[str]:
 
 
 class Rewritten(ast.NodeTransformer):
-    """The tree for an exact run: quotients, comparisons, whole parts and blocks call functions whose names start with _.
+    """The tree for an exact run: quotients, comparisons and blocks call functions whose names start with _.
 
     `blocks` and `outcomes` list what a proof must reach, by number: every block, and every comparison both ways.
     """

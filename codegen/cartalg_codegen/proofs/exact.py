@@ -72,7 +72,8 @@ class WithRoots(Rational):
     """Roots of other numbers, and their inverses, are variables of their own: what is proved holds for any number."""
 
     def __init__(self) -> None:
-        self._space, self._near = Space(), {}
+        self._space = Space()
+        self._near: dict[int, fmpq] = {}
         self._space.count = 1 << 40  # none of anyone else's
         self._inverse: dict[Sparse, Sparse] = {}
 
@@ -195,7 +196,10 @@ class Loaded:
 
     def require_functions(self, expected: Iterable[str]) -> None:
         """Raise Disproved unless these are the functions of the file, and no others."""
-        require(not (more := sorted(set(self.own) - set(expected))), f"{self.path}.py has functions beyond those of its kind: {more}")
+        require(
+            not (more := sorted(set(self.own) - set(expected))),
+            f"{self.path}.py has functions beyond those of its kind: {more}",
+        )
         require(not (less := sorted(set(expected) - set(self.functions))), f"{self.path}.py has no function {less}")
 
 

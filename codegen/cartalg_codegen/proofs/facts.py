@@ -1,7 +1,7 @@
 """Proofs about a kernel set as a whole: what its manifest says, which files it holds, and their hashes.
 
-Every number that code reads from a specification, kept in the manifest or derived from the ranks, is derived here again from
-the rules (`closed`, `convolutions`), and compared.
+Every number that code reads from a specification, kept in the manifest or derived from the ranks, is derived here
+again from the rules (`closed`, `convolutions`), and compared.
 """
 
 import ast
@@ -58,7 +58,9 @@ def prove_facts(name: str, entry: Mapping[str, Any]) -> KernelSpec:
         _rows(spec)
     # what is kept is what would be derived
     plain = parse(name).to_json()
-    require({k: entry[k] for k in plain} == json.loads(json.dumps(plain)), f"the manifest's numbers of {name} are others")
+    require(
+        {k: entry[k] for k in plain} == json.loads(json.dumps(plain)), f"the manifest's numbers of {name} are others"
+    )
     return spec
 
 
@@ -96,10 +98,14 @@ def _convolution(spec: ConvolutionSpec) -> None:
             "edge_squared_norm": harmonic_norm_squared(path.edge.l),
         }
         for what, value in ours.items():
-            require(getattr(said, what) == value, f"{spec.name}: {what} of path {n} is {value}, not {getattr(said, what)}")
+            require(
+                getattr(said, what) == value, f"{spec.name}: {what} of path {n} is {value}, not {getattr(said, what)}"
+            )
 
 
-def prove_hashes(spec: KernelSpec, entry: Mapping[str, Any], backend: str, sources: Sources, read: Callable[[str], str]) -> None:
+def prove_hashes(
+    spec: KernelSpec, entry: Mapping[str, Any], backend: str, sources: Sources, read: Callable[[str], str]
+) -> None:
     """Every file of a kernel for one backend has the hash that the manifest lists."""
     main = BACKENDS[backend].file(spec)
     path = own_path(spec)

@@ -17,7 +17,8 @@ from cartalg_codegen.proofs.identities import Monomial, Space, Sparse
 
 #: (a, b, c, d) with a^2 + b^2 + c^2 = d^2.
 QUADRUPLES = (
-    (1, 2, 2, 3), (2, 3, 6, 7), (1, 4, 8, 9), (4, 4, 7, 9), (2, 6, 9, 11), (6, 6, 7, 11), (3, 4, 12, 13), (2, 5, 14, 15),
+    (1, 2, 2, 3), (2, 3, 6, 7), (1, 4, 8, 9), (4, 4, 7, 9), (2, 6, 9, 11), (6, 6, 7, 11), (3, 4, 12, 13),
+    (2, 5, 14, 15),
     (2, 10, 11, 15), (1, 12, 12, 17), (8, 9, 12, 17), (1, 6, 18, 19), (6, 6, 17, 19), (4, 5, 20, 21), (4, 8, 19, 21),
     (0, 3, 4, 5), (3, 14, 18, 23), (6, 13, 18, 23), (9, 12, 20, 25), (12, 15, 16, 25),
 )  # fmt: skip
@@ -95,12 +96,13 @@ def graph(
     )
 
 
-def crowded(rng: random.Random) -> Graph:
+@cache
+def crowded() -> Graph:
     """Receiver 1 and sender 2 have more edges than a chunk of 16 holds, receiver 2 and sender 4 none.
 
     Lengths lie in every interval, on knots, on and around the cutoff, and at zero.
     """
-    intervals, step = 4, fmpq(5, 7)
+    rng, intervals, step = random.Random(1), 4, fmpq(5, 7)
 
     def inside(interval: int) -> fmpq:
         return interval + fmpq(rng.randint(1, 15), 16)
@@ -113,17 +115,19 @@ def crowded(rng: random.Random) -> Graph:
     return graph(rng, pairs, 6, 5, step, intervals)
 
 
-def sparse(rng: random.Random) -> Graph:
+@cache
+def sparse() -> Graph:
     """A few edges, and other sizes."""
-    intervals, step = 7, fmpq(3, 11)
+    rng, intervals, step = random.Random(2), 7, fmpq(3, 11)
     lengths = [fmpq(1, 9), fmpq(61, 9), 0, fmpq(20, 7), fmpq(13, 3), 8, fmpq(45, 8)]
     ends = [(2, 0), (0, 3), (2, 1), (1, 3), (2, 3), (0, 0), (0, 1)]
     return graph(rng, [(i, j, r) for (i, j), r in zip(ends, lengths, strict=True)], 4, 3, step, intervals)
 
 
-def single(rng: random.Random) -> Graph:
+@cache
+def single() -> Graph:
     """One edge."""
-    return graph(rng, [(0, 0, fmpq(17, 8))], 1, 1, fmpq(2, 3), 4)
+    return graph(random.Random(3), [(0, 0, fmpq(17, 8))], 1, 1, fmpq(2, 3), 4)
 
 
 @dataclass(frozen=True)
@@ -213,9 +217,7 @@ def splines() -> np.ndarray:
     for n in range(1, DEGREE + 1):
         # piece s is the spline whose support begins n - s knots below the interval's
         before = [Sparse({}), *pieces, Sparse({})]
-        pieces = [
-            ((f + (n - s)) * before[s] + ((s + 1) - f) * before[s + 1]) * fmpq(1, n) for s in range(n + 1)
-        ]
+        pieces = [((f + (n - s)) * before[s] + ((s + 1) - f) * before[s + 1]) * fmpq(1, n) for s in range(n + 1)]
     return np.array(pieces, dtype=object)
 
 

@@ -1,7 +1,7 @@
 """Sparse polynomials over Q in many variables: numbers to run emitted source on, so that its results are identities.
 
-Kernels have hundreds of variables and short terms, so a monomial is the sorted tuple of its variables. Only exact numbers
-enter: int, Fraction, fmpq and polynomials. A float, a truth value or a number of NumPy raises TypeError.
+Kernels have hundreds of variables and short terms, so a monomial is the sorted tuple of its variables. Only exact
+numbers enter: int, Fraction, fmpq and polynomials. A float, a truth value or a number of NumPy raises TypeError.
 """
 
 from collections.abc import Iterable
@@ -166,9 +166,7 @@ def number(variable: Sparse) -> int:
     return index
 
 
-def gradient(
-    functions: Iterable[Any], weights: Iterable[Any], slots: dict[str, np.ndarray]
-) -> dict[str, np.ndarray]:
+def gradient(functions: Iterable[Any], weights: Iterable[Any], slots: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """d/d(slot) of sum_k weights_k functions_k, for every slot, in one pass over the terms.
 
     A variable of no slot is a constant.

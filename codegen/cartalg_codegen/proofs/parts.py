@@ -1,9 +1,9 @@
 """Proofs about what convolutions are made of, and about their Torch source and channel mixing.
 
-    edge       splines and harmonics, identities in v, q = 1/|v|, the knot and knots per length, all free
-    message    one path on a few edges, everything free; at any place in the arrays of a convolution
-    Torch      `forward` and `apply` of a convolution, geometry included, on the graphs of `convolutions`
-    linear     a matrix product for each irrep, for many numbers of rows and channels
+edge splines and harmonics, identities in v, q = 1/|v|, the knot and knots per length, all free message one path on a
+few edges, everything free; at any place in the arrays of a convolution Torch `forward` and `apply` of a convolution,
+geometry included, on the graphs of `convolutions` linear a matrix product for each irrep, for many numbers of rows
+and channels
 """
 
 import random
@@ -34,7 +34,7 @@ def prove_edge(spec: EdgeSpec, read: Read, path: str, backend: str) -> None:
     unit = [EDGE.q * EDGE.v[i] for i in range(3)]
     s = splines()
     y = np.concatenate([harmonic(rank, unit) for rank in range(spec.edge + 1)])
-    given = {"v": EDGE.v, "inverse": [EDGE.q], "below": [EDGE.knot], "per_knot": EDGE.per_knot}
+    given: dict[str, Any] = {"v": EDGE.v, "inverse": [EDGE.q], "below": [EDGE.knot], "per_knot": EDGE.per_knot}
     if backend != NUMBA:
         loaded.require_functions(("edge",))
         torch = Torch(sources.arithmetic)
@@ -60,13 +60,13 @@ def prove_edge(spec: EdgeSpec, read: Read, path: str, backend: str) -> None:
 
     both, weights = np.concatenate([s, y]), np.concatenate([d_s, d_y])
     d_v = np.array([EDGE.reduced(_inner(weights, [EDGE.slope(Sparse.of(f), i) for f in both])) for i in range(3)])
-    wanted = {
+    stage_results: dict[str, dict[str, np.ndarray]] = {
         "edge": {"s": s, "y": y},
         "edge_tangent": {"t_s": along(s, {}), "t_y": along(y, {}), "s": s, "y": y},
         "edge_gradient": {"d_v": d_v},
         "edge_gradient_tangent": {"t_d_v": along(d_v, {"d_s": (d_s, t_d_s), "d_y": (d_y, t_d_y)})},
     }
-    for stage, results in wanted.items():
+    for stage, results in stage_results.items():
         # a second edge of numbers, and a third beyond the count
         arrays: dict[str, Any] = {}
         rng = random.Random(stage)
@@ -221,7 +221,7 @@ def prove_torch_convolution(spec: ConvolutionSpec, read: Read, path: str) -> Non
     rule = Convolution(spec.parity, spec.hidden, spec.edge)
     rule.prove_equivariant()
     rng, runs = random.Random(path), []
-    for graph, channels, free in ((crowded(rng), 2, True), (sparse(rng), 3, False), (single(rng), 1, False)):
+    for graph, channels, free in ((crowded(), 2, True), (sparse(), 3, False), (single(), 1, False)):
         sources = Sources("torch", read, WithRoots())
         loaded = sources.load(path)
         runs.append(sources)
@@ -248,9 +248,7 @@ def _torch_run(
     reference = Reference(rule, graph, values)
     wanted = before + reference("forward", 0, graph.receivers)["out"]
     require(same(found.values, wanted), "forward is not the closed form")
-    found = loaded["apply"](
-        sender, receiver, x, vectors, torch.tensor(weights.copy()), torch.tensor(before.copy())
-    )
+    found = loaded["apply"](sender, receiver, x, vectors, torch.tensor(weights.copy()), torch.tensor(before.copy()))
     wanted = before + reference.of_weights(weights)
     require(same(found.values, wanted), "apply is not the closed form")
 
@@ -299,4 +297,3 @@ def _mix(loaded: Loaded, rows: int, start: int, channels: int, thread: int, add:
                     row = n * out_rows + out_at + k
                     wanted[row, c] = before[row, c] + total if add else total
     require(same(out.cells, wanted), f"forward is not a matrix product for {rows - start} rows, {channels} channels")
-

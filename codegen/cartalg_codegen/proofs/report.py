@@ -1,6 +1,6 @@
 """The proof report: every rule and every emitted kernel of a set, one row each, all exact.
 
-rules: cartalg.symbolic.proofs      kernels: rows, convolutions, parts      sets: facts, on the files as they lie on the disk
+rules: cartalg.symbolic.proofs   kernels: rows, convolutions, parts   sets: facts, on the files as they lie there
 """
 
 import gc
@@ -218,9 +218,7 @@ def _prove_kernel(name: str, backend: str, entry: Mapping[str, Any], folder: str
     return (*claims, "facts"), method
 
 
-def _prove_source(
-    spec: KernelSpec, read: Callable[[str], str], path: str, backend: str
-) -> tuple[tuple[str, ...], str]:
+def _prove_source(spec: KernelSpec, read: Callable[[str], str], path: str, backend: str) -> tuple[tuple[str, ...], str]:
     """What is proved of the source of a kernel."""
     derivatives = ("derivatives",) if backend == NUMBA else ()
     trusted = "" if backend == NUMBA else "; derivatives are autograd's"

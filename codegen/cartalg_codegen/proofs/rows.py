@@ -1,22 +1,23 @@
 """Proofs about emitted kernels that work row by row: harmonics, couplings, products, packing.
 
-The source is run on arrays of several rows, channels, species and threads, of which a call does the rows start..stop. One
-row and channel holds free variables, so that its results are identities between polynomials: with the closed form, its
-derivatives, and equivariance under the generators of so(3). The others hold random rationals, and what a call should leave
-alone or add to holds variables of its own. A second run has other sizes, and channels two at a time as compiled code
-takes them. Source: docs/theory.md, section 7.
+The source is run on arrays of several rows, channels, species and threads, of which a call does the rows start..stop.
+One row and channel holds free variables, so that its results are identities between polynomials: with the closed
+form, its derivatives, and equivariance under the generators of so(3). The others hold random rationals, and what a
+call should leave alone or add to holds variables of its own. A second run has other sizes, and channels two at a time
+as compiled code takes them. Source: docs/theory.md, section 7.
 """
 
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from math import prod
 from typing import Any
 
 import numpy as np
 from flint import fmpq
 
+from cartalg.symbolic.proofs import prove_generators
 from cartalg.symbolic.rotation import generator
 from cartalg_codegen.proofs.arrays import INDEX, LANE, REAL, Array, from_lanes, to_lanes
 from cartalg_codegen.proofs.closed import Transforms, components, parities, rational, row_rule, zeros
@@ -53,7 +54,7 @@ class Sizes:
 
 #: Row 2 and channel 1 hold free variables; rows 1 and 3 are of one species, whose gradient they both add to.
 FREE = Sizes(5, 1, 4, 2, (1, 0, 1, 0, 1), thread=1, threads=2)
-LANES = Sizes(7, 3, 5, 4, (0, 1, 0, 2, 1, 1, 0), thread=2, threads=3, width=2)
+LANES = Sizes(7, 3, 5, 6, (0, 1, 0, 2, 1, 1, 0), thread=2, threads=3, width=2)
 _ROW, _CHANNEL = 2, 1
 
 
@@ -284,8 +285,16 @@ def _padded(cells: np.ndarray, width: int) -> np.ndarray:
     return np.concatenate([cells, *[cells[-1:]] * more])
 
 
+@cache
+def _prove_generators(max_rank: int) -> None:
+    """They are generators of rotations, of these ranks and no others; zeros commute with everything."""
+    for rank in range(max_rank + 1):
+        prove_generators(rank)
+
+
 def turn(kind: Transforms, values: np.ndarray, axis: int) -> np.ndarray:
     """A generator of so(3) applied to a packed direct sum, or to every index of a Cartesian tensor."""
+    _prove_generators(1 if isinstance(kind, int) else kind.lmax)
     if isinstance(kind, int):
         packed = [[rational(c) for c in row] for row in generator(1, axis)]  # in the order (y, z, x)
         spin = [[packed[r][c] for c in (2, 0, 1)] for r in (2, 0, 1)]

@@ -86,7 +86,7 @@ class Tensor:
         require(all(self._arithmetic.value(v) >= 0 for v in self.values.reshape(-1)), "the floor of a negative number")
         return self._new(_each(lambda v: fmpq(self._arithmetic.whole(v)), self.values))
 
-    def clamp(self, min: Any = None, max: Any = None) -> "Tensor":  # noqa: A002
+    def clamp(self, min: Any = None, max: Any = None) -> "Tensor":
         """Not below `min`, not above `max`."""
         value = self._arithmetic.value
 
@@ -124,7 +124,9 @@ class Tensor:
     def index_add(self, dim: int, index: "Tensor", source: "Tensor") -> "Tensor":
         """Rows added to rows, by number, along the first axis."""
         require(dim == 0 and index.dtype == INT64, "rows are not added by whole numbers along axis 0")
-        require(self.shape[1:] == source.shape[1:] and index.shape == source.shape[:1], "rows of other shapes are added")
+        require(
+            self.shape[1:] == source.shape[1:] and index.shape == source.shape[:1], "rows of other shapes are added"
+        )
         result = self.values.copy()
         for n, row in enumerate(index.values):
             require(0 <= row < len(result), "adds to a row that is not there")
