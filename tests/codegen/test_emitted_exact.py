@@ -80,7 +80,7 @@ def test_row_kernels_are_exactly_equivariant(backend, spec, quaternion, inversio
     inputs, turned = [], []
     for name in spec.stages()["forward"].reads:
         how = spec.transforms(name)
-        values = exact.rationals(rng, spec.components(name))
+        values = exact.rationals(rng, spec.components[name])
         inputs.append(values)
         if how == 1:
             turned.append(turned_vector(values, *turn))

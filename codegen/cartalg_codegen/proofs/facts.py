@@ -69,7 +69,7 @@ def _rows(spec: KernelSpec) -> None:
     for slot, kind in {**rule.inputs, "out": rule.out}.items():
         require(spec.transforms(slot) == kind, f"{spec.name}: {slot} does not transform as {kind}")
     for slot, size in rule.sizes.items():
-        require(spec.components(slot) == size, f"{spec.name}: {slot} has {size} components")
+        require(spec.components[slot] == size, f"{spec.name}: {slot} has {size} components")
     if isinstance(spec, ProductSpec):
         ours = [(w.label, w.order, w.out, w.orthonormal_squared) for w in rule.weights]
         said = [(w.label, w.order, w.out, w.orthonormal_squared) for w in spec.weights]
