@@ -82,7 +82,6 @@ def describe_coupling(l1: int, l2: int, l3: int) -> Document:
     left, projected = contraction_formula(l1, l2, l3).sides
     outcome = "a natural" if rule.kind is CouplingKind.CONTRACTION else "an axial"
     size = (2 * l1 + 1) * (2 * l2 + 1) * (2 * l3 + 1)
-    root = Exact(rule.scale("orthonormal"))
     anywhere = tuple((general[f"{rule.kind} {what}"].equation,) for what in ("coupling", "orthonormal"))
     return Document(
         "coupling",
@@ -91,7 +90,8 @@ def describe_coupling(l1: int, l2: int, l3: int) -> Document:
             Equation((left, projected, coupling_formula(l1, l2, l3).sides[-1])),
             f"{_BRACES}; repeated indices are summed",
             f"parity p₃ = p₁ p₂: two natural tensors give {outcome} one",
-            Table("", ("", ""), (("orthonormal = harmonic ×", root),)),
+            "orthonormal = harmonic × √q",
+            Equation((Exact(sp.sqrt(sp.Symbol("q"))), Exact(rule.scale("orthonormal")))),
             Table("  for any ranks:", ("",), anywhere),
             Table(f"  {len(rule.entries)} of {size} entries, harmonic normalisation:", ("",), _entry_rows(rule)),
         ),

@@ -45,6 +45,7 @@ class General:
     def title(self) -> str:
         """The name as a heading."""
         named = self.name.replace(CouplingKind.LEVI_CIVITA, CouplingKind.LEVI_CIVITA.word)
+        named = named.replace("orthonormal", "coupling, orthonormal factor")
         return named[0].upper() + named[1:]
 
 
