@@ -24,8 +24,7 @@ from cartalg.symbolic.notation import (
     node,
     scaled,
 )
-from cartalg.symbolic.polynomials import check_rank, double_factorial
-from cartalg.symbolic.polynomials import rational as rational
+from cartalg.symbolic.polynomials import check_rank, double_factorial, rational
 from cartalg.symbolic.projector import projector_terms
 
 #: Letters of free indices, of summed ones, and of the two that a Levi-Civita symbol sums: none is in two of them.

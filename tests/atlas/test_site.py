@@ -12,6 +12,7 @@ from cartalg.atlas.site import build
 from cartalg.symbolic import coupling
 from cartalg_codegen import emit
 from cartalg_codegen.proofs.report import report
+from cartalg_codegen.sets import Set
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
@@ -22,7 +23,7 @@ WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
 def site(tmp_path_factory):
     kernels, folder = tmp_path_factory.mktemp("set") / "kernels", tmp_path_factory.mktemp("atlas") / "site"
     names = ("coupling_1_1_1", "harmonics_l1", "pack_ij_ji")
-    emit.write(emit.render(2, only=names), kernels)
+    emit.write(emit.render(Set(2, only=names)), kernels)
     build(2, folder, report(2, kernels, processes=1))
     return folder
 

@@ -162,7 +162,7 @@ def _prove_rank(rank: int) -> tuple[tuple[str, ...], str]:
     proofs.prove_basis(rank)
     proofs.prove_projector(rank)
     proofs.prove_full_tensor(rank)
-    return _SHAPE, "orthogonal basis, idempotent projector, unpacking and packing, over Q"
+    return _SHAPE, "orthogonal basis, idempotent projector, packing: all commute with so(3) and a reflection, over Q"
 
 
 def _prove_pair(l1: int, l2: int) -> tuple[tuple[str, ...], str]:
@@ -172,12 +172,13 @@ def _prove_pair(l1: int, l2: int) -> tuple[tuple[str, ...], str]:
 
 def _prove_rule(*ranks: int) -> tuple[tuple[str, ...], str]:
     proofs.prove_coupling(coupling(*ranks))
-    return (*_SHAPE, "closed form"), "commutes with the generators of so(3); both constants in closed form"
+    return (*_SHAPE, "closed form"), "commutes with so(3) and a reflection; both constants in closed form"
 
 
 def _prove_decomposition(formula: str) -> tuple[tuple[str, ...], str]:
     proofs.prove_decomposition(formula)
-    return ("symmetric", "complete"), "orthogonal parts that fill the space of the index symmetry"
+    claims = ("symmetric", "equivariant", "parity", "complete")
+    return claims, "orthogonal parts that fill the space and commute with so(3) and a reflection"
 
 
 def _prove_set(folder: str) -> tuple[tuple[str, ...], str]:

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Self
 import sympy as sp
 
 from cartalg.symbolic.basis import packing_matrix
-from cartalg.symbolic.formulas import rational
 from cartalg.symbolic.irreps import Irrep, Irreps
+from cartalg.symbolic.polynomials import rational
 from cartalg.symbolic.reducible import Decomposition, decompose
 from cartalg_codegen.program import Program, Ref, Slot, statement
 from cartalg_codegen.specs.base import Argument, RowSpec, Transforms
