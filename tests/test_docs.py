@@ -33,8 +33,11 @@ def cited(pattern):
 
 def test_every_cited_equation_exists():
     text = (ROOT / "docs" / "theory.md").read_text()
-    known = {int(n) for n in re.findall(r"\\tag\{(\d+)\}", text)}
-    assert known == set(range(1, max(known) + 1))
+    tags = [int(n) for n in re.findall(r"\\tag\{(\d+)\}", text)]
+    known = set(tags)
+    assert tags == list(range(1, max(known) + 1)), "equations are numbered in the order in which they stand"
+    for own in re.findall(r"\beqs?\. ([\d, -]+)", text):
+        assert {int(n) for n in re.findall(r"\d+", own)} <= known, f"the page cites equation {own} of itself"
     found = set()
     for path, numbers in cited(r"docs/theory\.md, eqs?\. ([\d, -]+)"):
         for first, last in re.findall(r"(\d+)(?:-(\d+))?", numbers):
