@@ -1,7 +1,7 @@
 """Heads for tensors: atomic or global properties of any rank and index symmetry, from equivariant features.
 
 Each irreducible part of the tensor is a linear readout of the features with its rank and parity, in every layer that
-has them; the generated `unpack` kernel makes the Cartesian tensor of the parts. Source: docs/theory.md, eq. 34.
+has them; the generated `unpack` kernel makes the Cartesian tensor of the parts. Source: docs/theory.md, eq. 49.
 """
 
 import math

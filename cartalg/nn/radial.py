@@ -2,7 +2,7 @@ r"""Radial weights: a small network of the distance, tabulated as a cubic spline
 
 The weights of an edge depend on its length alone, so the network is evaluated on a few hundred knots and interpolated
 inside the convolution kernel. The spline *is* the model's radial function: forces are its exact derivatives, and its
-cost does not grow with the number of edges. Source: docs/theory.md, eqs. 19-21.
+cost does not grow with the number of edges. Source: docs/theory.md, eqs. 37, 44-46.
 """
 
 import math
@@ -46,7 +46,7 @@ def spline_matrix(intervals: int) -> Tensor:
         Float64, shape [intervals+3, intervals+1].
     Raises:
         ValueError: If there are fewer than 4 intervals.
-    Source: docs/theory.md, eq. 20.
+    Source: docs/theory.md, eq. 46.
     """
     if intervals < 4:
         raise ValueError(f"a cubic spline table needs at least 4 intervals, got {intervals}")

@@ -7,7 +7,7 @@ geometry and a parameter theta:
     backward           d<g, F>/d(features, geometry)
     backward_P         d<g, F>/d(features, P), where the kernel has a parameter P
     forward_tangent    dF along a move of features and geometry    }  the double backward of force training
-    backward_tangent   d(backward) along that move, at rest in g   }  [docs/theory.md, eqs. 16-18]
+    backward_tangent   d(backward) along that move, at rest in g   }  [docs/theory.md, eqs. 41-43]
     backward_tangent_P d(backward_P) along that move               }
 
 so the wiring of autograd is the same for all kernels and stands here once. It runs what the backward pass in progress

@@ -137,7 +137,7 @@ def couple(
     Raises:
         ValueError: If the triangle rule does not hold, or a shape or dtype is wrong.
         KernelNotFound: If a rank is above the kernel set's maximum.
-    Source: docs/theory.md, eqs. 10-12; Zaverkin et al. 2024 (arXiv:2405.14253).
+    Source: docs/theory.md, eqs. 16-18; Zaverkin et al. 2024 (arXiv:2405.14253).
     """
     spec = _spec(CouplingSpec, *ranks)
     check("couple", {"a": (a, 3), "b": (b, 3)})
@@ -178,7 +178,7 @@ def convolution(
     Raises:
         ValueError: If a shape or dtype does not fit the kernel.
         KernelNotFound: If the set has no such kernel.
-    Source: docs/theory.md, eq. 14; Zaverkin et al. 2024 (arXiv:2405.14253).
+    Source: docs/theory.md, eq. 35; Zaverkin et al. 2024 (arXiv:2405.14253).
     """
     spec, kernels = known(ConvolutionSpec, kernel, kernels)
     check(spec.name, {"x": (x, 3), "vectors": (vectors, 2), "table": (table, 3)})
@@ -214,7 +214,7 @@ def convolution_of_weights(
 
     Raises:
         KernelNotFound: If the set has no such kernel.
-    Source: docs/theory.md, eq. 14.
+    Source: docs/theory.md, eq. 35.
     """
     spec, kernels = known(ConvolutionSpec, kernel, kernels)
     apply = kernels.functions(spec, "torch").apply
@@ -249,7 +249,7 @@ def product(
     Raises:
         ValueError: If a shape or dtype does not fit the kernel, or a species index is out of range.
         KernelNotFound: If the set has no such kernel.
-    Source: docs/theory.md, eq. 15; Zaverkin et al. 2024 (arXiv:2405.14253).
+    Source: docs/theory.md, eq. 40; Zaverkin et al. 2024 (arXiv:2405.14253).
     """
     spec, kernels = known(ProductSpec, kernel, kernels)
     check(spec.name, {"a": (a, 3), "w": (w, 3)})

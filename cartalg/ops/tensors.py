@@ -20,7 +20,7 @@ def pack(tensor: Tensor, formula: str, *, backend: str = "auto", kernels: Kernel
     Raises:
         ValueError: If a shape or dtype is wrong.
         KernelNotFound: If the set has no kernel for this formula.
-    Source: docs/theory.md, eqs. 34-36.
+    Source: docs/theory.md, eqs. 49-51.
     """
     spec = PackSpec(formula)
     order = spec.order
@@ -41,7 +41,7 @@ def unpack(packed: Tensor, formula: str, *, backend: str = "auto", kernels: Kern
     Raises:
         ValueError: If a shape or dtype is wrong.
         KernelNotFound: If the set has no kernel for this formula.
-    Source: docs/theory.md, eq. 34.
+    Source: docs/theory.md, eq. 49.
     """
     spec = UnpackSpec(formula)
     flat = _run(spec, packed, backend, kernels)

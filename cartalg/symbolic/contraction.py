@@ -1,7 +1,7 @@
 r"""What a coupling contracts, from its three ranks alone, and its constants in closed form.
 
 A coupling is a *contraction*, of k index pairs, or a *Levi-Civita* coupling, where the Levi-Civita symbol joins one
-more index of each tensor. Source: docs/theory.md, eqs. 10, 11, 26, 27.
+more index of each tensor. Source: docs/theory.md, eqs. 16, 17, 22, 23.
 """
 
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ def contraction_constant(l1, l2, l3, kind: CouplingKind | None = None) -> sp.Exp
 
     Args:
         kind: Needed for symbols only.
-    Source: docs/theory.md, eq. 26.
+    Source: docs/theory.md, eq. 22.
     """
     h, pairs, epsilon = _parts(l1, l2, l3, kind)
     f, ff = sp.factorial, sp.factorial2
@@ -96,7 +96,7 @@ def orthonormal_constant(l1, l2, l3, kind: CouplingKind | None = None) -> sp.Exp
     J = l1+l2+l3, alpha_l = (2l-1)!!/l!, pairs and h as in `contraction_constant`; Levi-Civita couplings have
     4/(l3 (l3+1))^2 more.
 
-    Source: docs/theory.md, eq. 27.
+    Source: docs/theory.md, eq. 23.
     """
     h, pairs, epsilon = _parts(l1, l2, l3, kind)
     f, ff = sp.factorial, sp.factorial2

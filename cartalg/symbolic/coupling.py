@@ -4,7 +4,7 @@ r"""Couplings of two irreducible Cartesian tensors to a third, for every triple 
     \text{contraction } (k = (l_1+l_2-l_3)/2): \quad & P_{l_3} \, a_{I J} b_{I K} \\
     \text{Levi-Civita } (k = (l_1+l_2-l_3-1)/2): \quad & P_{l_3} \, \epsilon_{i p q}\, a_{p I J} b_{q I K}
 
-with I a k-fold index, computed on polynomials: contraction with an index is a derivative. [docs/theory.md, eqs. 10-13]
+with I a k-fold index, computed on polynomials: contraction with an index is a derivative. [docs/theory.md, eqs. 16-19]
 Source: Zaverkin et al. 2024 (arXiv:2405.14253) (contractions); Coope, Snider & McCourt 1965 (Levi-Civita).
 """
 
@@ -61,7 +61,7 @@ class Coupling:
 
     @property
     def formula(self) -> Equation:
-        """The coupling in index notation, written out with Kronecker deltas [docs/theory.md, eq. 25]."""
+        """The coupling in index notation, written out with Kronecker deltas [docs/theory.md, eq. 21]."""
         return coupling_formula(self.l1, self.l2, self.l3)
 
     def scale(self, normalization: Normalization) -> sp.Expr:
@@ -93,7 +93,7 @@ def coupling(l1: int, l2: int, l3: int) -> Coupling:
         l1, l2, l3: Ranks of the two inputs and of the output.
     Raises:
         ValueError: If a rank is not a non-negative integer, or |l1-l2| <= l3 <= l1+l2 does not hold.
-    Source: docs/theory.md, eqs. 10-13; Zaverkin et al. 2024 (arXiv:2405.14253).
+    Source: docs/theory.md, eqs. 16-19; Zaverkin et al. 2024 (arXiv:2405.14253).
     """
     Contraction(l1, l2, l3)  # checks the ranks
     return _derive(l1, l2, l3)
@@ -132,7 +132,7 @@ def contraction_scale(l1: int, l2: int, l3: int) -> Rational:
         l1, l2, l3: Ranks; P[..] is the plain projected contraction.
     Raises:
         ValueError: As `coupling`.
-    Source: docs/theory.md, eq. 26.
+    Source: docs/theory.md, eq. 22.
     """
     rule, shape = coupling(l1, l2, l3), Contraction(l1, l2, l3)
     (k, a, b), value = next(iter(rule.entries.items()))
@@ -169,7 +169,7 @@ def _combine(
 
 
 def _harmonic_scale(shape: Contraction, entries: Entries) -> Rational:
-    """Factor that brings raw entries to the harmonic normalisation, read off at n = z [docs/theory.md, eq. 12]."""
+    """Factor that brings raw entries to the harmonic normalisation, read off at n = z [docs/theory.md, eq. 18]."""
     l1, l2, l3 = shape.l1, shape.l2, shape.l3
     if shape.kind is CouplingKind.CONTRACTION:
         pole = [_at_pole(harmonic_polynomials(rank)[rank]) for rank in (l1, l2, l3)]

@@ -1,7 +1,7 @@
 r"""Closed forms of given rank for people: projectors, harmonics and couplings in index notation.
 
 A formula is a constant times a sum over m of coefficient_m {delta^m factors}, with the braces of the paper: the sum
-over distinct index assignments. Source: docs/theory.md, eqs. 5, 25-28; Zaverkin et al. 2024 (arXiv:2405.14253).
+over distinct index assignments. Source: docs/theory.md, eqs. 5, 20-23; Zaverkin et al. 2024 (arXiv:2405.14253).
 """
 
 from fractions import Fraction
@@ -62,7 +62,7 @@ def _harmonic(rank: int, constant: Fraction, name: Node) -> Equation:
 
 
 def contraction_formula(l1: int, l2: int, l3: int) -> Equation:
-    """T = c P[a b]: the coupling as a projected contraction [docs/theory.md, eqs. 10, 11, 26].
+    """T = c P[a b]: the coupling as a projected contraction [docs/theory.md, eqs. 16, 17, 22].
 
     Raises:
         ValueError: As `coupling`.
@@ -75,7 +75,7 @@ def contraction_formula(l1: int, l2: int, l3: int) -> Equation:
 
 
 def coupling_formula(l1: int, l2: int, l3: int) -> Equation:
-    r"""The coupling written out with Kronecker deltas, no projector left [docs/theory.md, eq. 25].
+    r"""The coupling written out with Kronecker deltas, no projector left [docs/theory.md, eq. 21].
 
     .. math:: T = c \frac{p!\,q!}{l_3!} \sum_m (-2)^m \frac{(2l_3-2m-1)!!}{(2l_3-1)!!} \{\delta^m\, a \cdot^{k+m} b\}
 

@@ -1,6 +1,6 @@
 """Formulas of any rank: the projector, the harmonic, both kinds of couplings and their orthonormal factors.
 
-Source: docs/theory.md, eqs. 5, 7, 25-27.
+Source: docs/theory.md, eqs. 5, 7, 21-23.
 """
 
 from collections.abc import Callable

@@ -14,7 +14,7 @@ def rational_rotation(quaternion: tuple[int, int, int, int], inversion: bool = F
 
     Raises:
         ValueError: If the quaternion is zero.
-    Source: docs/theory.md, eq. 22.
+    Source: docs/theory.md, eq. 13.
     """
     w, x, y, z = quaternion
     norm = w * w + x * x + y * y + z * z
@@ -40,7 +40,7 @@ def packed_rotation(rank: int, matrix: sp.Matrix, parity: int | None = None) -> 
         Shape [2l+1, 2l+1]; D(R S) = D(R) D(S).
     Raises:
         ValueError: If the matrix is not orthogonal.
-    Source: docs/theory.md, eq. 23.
+    Source: docs/theory.md, eq. 12.
     """
     check_rank(rank)
     if matrix * matrix.T != sp.eye(3):

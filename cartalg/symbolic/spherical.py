@@ -1,7 +1,7 @@
 r"""The bridge to spherical tensors: harmonics in three conventions, Wigner D, 3j and 6j symbols, from our couplings.
 
 Unit tensors e_lm/sqrt(N_lm) are real spherical harmonics up to one constant a rank, so packed components become
-spherical ones by square roots alone. Source: docs/theory.md, eqs. 9, 29-33; Varshalovich, Moskalev & Khersonskii
+spherical ones by square roots alone. Source: docs/theory.md, eqs. 9-11, 31-34; Varshalovich, Moskalev & Khersonskii
 1988, ch. 8, 9.
 """
 
@@ -31,7 +31,7 @@ def spherical_matrix(rank: int, convention: Convention = "sphericart") -> sp.Mat
 
     Raises:
         ValueError: If the rank is invalid or the convention unknown.
-    Source: docs/theory.md, eqs. 9, 29.
+    Source: docs/theory.md, eqs. 9, 10.
     """
     check_rank(rank)
     basis, norms = basis_polynomials(rank), [to_sympy(n) for n in squared_norms(rank)]
@@ -50,7 +50,7 @@ def spherical_matrix(rank: int, convention: Convention = "sphericart") -> sp.Mat
 
 
 def complex_matrix(rank: int) -> sp.Matrix:
-    r"""Unitary map from real (z-polar) to complex components, Condon-Shortley phase [docs/theory.md, eq. 29].
+    r"""Unitary map from real (z-polar) to complex components, Condon-Shortley phase [docs/theory.md, eq. 10].
 
     .. math:: c_m = (-1)^m (s_m + i s_{-m})/\sqrt2, \quad c_{-m} = (s_m - i s_{-m})/\sqrt2, \quad m > 0
 
@@ -68,7 +68,7 @@ def complex_matrix(rank: int) -> sp.Matrix:
 def harmonic_factor(rank: int) -> sp.Expr:
     r"""Y_lm(n) = harmonic_factor(l) * (spherical_matrix(l) T_l(n))_m for harmonics normalised on the sphere.
 
-    .. math:: \sqrt{\frac{2l+1}{4\pi}\,\frac{l!}{(2l-1)!!}} \quad \text{[docs/theory.md, eq. 30]}
+    .. math:: \sqrt{\frac{2l+1}{4\pi}\,\frac{l!}{(2l-1)!!}} \quad \text{[docs/theory.md, eq. 11]}
 
     Raises:
         ValueError: If the rank is invalid.
@@ -169,7 +169,7 @@ def clebsch_gordan(l1: int, l2: int, l3: int, m1: int, m2: int, m3: int) -> sp.E
 
 
 def wigner_3j(l1: int, l2: int, l3: int, m1: int, m2: int, m3: int) -> sp.Expr:
-    """The Wigner 3j symbol from our coupling, exact [docs/theory.md, eq. 32].
+    """The Wigner 3j symbol from our coupling, exact [docs/theory.md, eq. 33].
 
     Raises:
         ValueError: As `coupling`.
@@ -187,7 +187,7 @@ def recoupling(l1: int, l2: int, l3: int, total: int, l12: int, l23: int) -> sp.
 
     Raises:
         ValueError: If a coupling does not exist.
-    Source: docs/theory.md, eq. 33.
+    Source: docs/theory.md, eq. 34.
     """
     rules = (coupling(l1, l2, l12), coupling(l12, l3, total), coupling(l2, l3, l23), coupling(l1, l23, total))
     n1, n2, n3, out = (squared_norms(r) for r in (l1, l2, l3, total))

@@ -5,7 +5,7 @@
     assert_invariant(energy, ["0e + 1o", None])                    # None: numbers that do not turn
 
 Rotations are rational, so that the same assertion holds *exactly* of functions that compute with fractions.
-Source: docs/theory.md, eqs. 22, 23.
+Source: docs/theory.md, eqs. 12, 13.
 """
 
 from collections.abc import Callable, Sequence

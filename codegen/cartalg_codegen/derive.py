@@ -2,7 +2,7 @@
 
 `gradient` is reverse mode: for an output slot g it takes the form Phi = sum_k g_k out_k and gives dPhi/d(input).
 `tangent` is forward mode: programs on dual numbers. The tangent of a gradient is the double backward of force training.
-Both return straight-line programs with exact coefficients. Source: docs/theory.md, eqs. 16-18.
+Both return straight-line programs with exact coefficients. Source: docs/theory.md, eqs. 41-43.
 """
 
 from dataclasses import replace
@@ -112,7 +112,7 @@ def tangent(
 
 
 def derivatives(forward: Program, moving: tuple[str, ...], parameter: str | None = None) -> tuple[Program, ...]:
-    """All stages of a kernel: what first and second derivatives need of it [docs/theory.md, eqs. 16-18].
+    """All stages of a kernel: what first and second derivatives need of it [docs/theory.md, eqs. 41-43].
 
     Args:
         forward: The kernel's program.

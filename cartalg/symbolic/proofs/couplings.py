@@ -79,7 +79,7 @@ def prove_complete(l1: int, l2: int) -> None:
 
 
 def prove_constants(rule: Coupling) -> None:
-    """Both normalisations have the constants that are closed in the three ranks [docs/theory.md, eqs. 26, 27]."""
+    """Both normalisations have the constants that are closed in the three ranks [docs/theory.md, eqs. 22, 23]."""
     ranks = (rule.l1, rule.l2, rule.l3)
     measured = (to_sympy(contraction_scale(*ranks)), to_sympy(rule.orthonormal_squared))
     closed = (contraction_constant(*ranks), orthonormal_constant(*ranks))

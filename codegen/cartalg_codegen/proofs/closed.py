@@ -46,7 +46,7 @@ def parities(kind: Transforms) -> list[int]:
 
 @cache
 def entries(l1: int, l2: int, l3: int) -> tuple[tuple[int, int, int, fmpq], ...]:
-    """(k, a, b, C[k, a, b]) of a coupling that are not zero [docs/theory.md, eqs. 10-12]."""
+    """(k, a, b, C[k, a, b]) of a coupling that are not zero [docs/theory.md, eqs. 16-18]."""
     return tuple((k, a, b, rational(c)) for (k, a, b), c in coupling(l1, l2, l3).entries.items())
 
 
@@ -85,7 +85,7 @@ def couplings(left: Irrep, right: Irrep) -> Iterator[Irrep]:
 
 
 def norm_squared(left: Irrep, right: Irrep, out: Irrep) -> Fraction:
-    """Square of the factor that makes a coupling orthonormal [docs/theory.md, eq. 13]."""
+    """Square of the factor that makes a coupling orthonormal [docs/theory.md, eq. 19]."""
     value = coupling(left.l, right.l, out.l).orthonormal_squared
     return Fraction(int(value.numerator), int(value.denominator))
 
@@ -153,7 +153,7 @@ def pair(l1: int, l2: int, l3: int) -> RowRule:
 
 
 def packing(kind: str, formula: str) -> RowRule:
-    """A Cartesian tensor to its irreducible parts (pack), or back (unpack) [docs/theory.md, eqs. 34, 35]."""
+    """A Cartesian tensor to its irreducible parts (pack), or back (unpack) [docs/theory.md, eqs. 49, 50]."""
     found = decompose(formula)
     matrix = found.packing if kind == "pack" else found.unpacking
     rows = [[(fmpq(int(c.p), int(c.q)), i) for i, c in enumerate(matrix.row(r)) if c] for r in range(matrix.rows)]
@@ -181,7 +181,7 @@ class _Term:
 
 @dataclass
 class Product:
-    """The product basis [docs/theory.md, eq. 15], term by term.
+    """The product basis [docs/theory.md, eq. 40], term by term.
 
     Attributes:
         intermediates: What a product of two (and of three, at order 4) may be.

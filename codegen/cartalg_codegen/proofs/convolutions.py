@@ -41,7 +41,7 @@ class Path:
 
 
 class Convolution:
-    """An edge convolution, from its ranks [docs/theory.md, eq. 14]: rows of an output irrep are [component, path]."""
+    """An edge convolution, from its ranks [docs/theory.md, eq. 35]: rows of an output irrep are [component, path]."""
 
     def __init__(self, parity: str, hidden: int, edge: int) -> None:
         self.edge_rank = edge

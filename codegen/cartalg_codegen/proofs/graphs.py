@@ -150,7 +150,7 @@ class Jet:
 class Edge:
     """Splines and harmonics of an edge as polynomials in its vector v and q = 1/|v|, where q^2 (v . v) = 1.
 
-    Derivatives use dq/dv_i = -q^3 v_i [docs/theory.md, eq. 24].
+    Derivatives use dq/dv_i = -q^3 v_i [docs/theory.md, eq. 39].
     """
 
     def __init__(self) -> None:

@@ -28,7 +28,7 @@ Read = Callable[[str], str]
 
 
 def prove_edge(spec: EdgeSpec, read: Read, path: str, backend: str) -> None:
-    """Splines and harmonics, and their derivatives by dq/dv = -q^3 v [docs/theory.md, eq. 24]."""
+    """Splines and harmonics, and their derivatives by dq/dv = -q^3 v [docs/theory.md, eq. 39]."""
     sources = Sources(backend, read)
     loaded = sources.load(path)
     unit = [EDGE.q * EDGE.v[i] for i in range(3)]

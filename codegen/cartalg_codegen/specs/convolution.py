@@ -109,7 +109,7 @@ class ConvolutionSpec(KernelSpec):
         listed = ", ".join(map(str, self.paths))
         return (
             "out_i = sum over edges i <- j of w_p(r) C_p x_j T(n), v = r n, paths kept apart"
-            "   [docs/theory.md, eq. 14]; "
+            "   [docs/theory.md, eq. 35]; "
             f"{len(self.paths)} paths: {listed}"
         )
 

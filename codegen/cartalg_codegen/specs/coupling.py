@@ -54,7 +54,7 @@ class CouplingSpec(RowSpec):
         crossed = (self.l1 + self.l2 + self.l3) % 2
         kind = "Levi-Civita coupling" if crossed else "contraction"
         a, b, out = (self.transforms(name) for name in ("a", "b", "out"))
-        return f"({a}, {b}) -> {out}, {kind}, harmonic normalisation   [docs/theory.md, eqs. 10-12]"
+        return f"({a}, {b}) -> {out}, {kind}, harmonic normalisation   [docs/theory.md, eqs. 16-18]"
 
     @property
     def formula(self) -> str:

@@ -60,7 +60,7 @@ class EdgeSpec(KernelSpec):
 
     @property
     def rule(self) -> str:
-        return "s_p = B_p(|v|/h - k), y = T_l(v/|v|)   [docs/theory.md, eqs. 7, 19]"
+        return "s_n = sigma_n(|v|/d - kappa), y = T_l(v/|v|)   [docs/theory.md, eqs. 7, 37, 38]"
 
     @property
     def layout(self) -> str:

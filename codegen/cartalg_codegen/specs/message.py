@@ -63,7 +63,7 @@ class MessageSpec(KernelSpec):
     def rule(self) -> str:
         return (
             f"out += w C x y for ranks ({self.l1}, {self.l2}) -> {self.l3}, w = sum_p s_p table[knot + p]"
-            "   [docs/theory.md, eqs. 14, 19]"
+            "   [docs/theory.md, eqs. 35, 37]"
         )
 
     @property

@@ -93,7 +93,7 @@ class PackSpec(_TensorSpec):
 
     @property
     def rule(self) -> str:
-        return f"parts of T, {self.symmetry}   [docs/theory.md, eqs. 34-36]"
+        return f"parts of T, {self.symmetry}   [docs/theory.md, eqs. 49-51]"
 
     def transforms(self, argument: str) -> Transforms:
         return self.order if argument == "t" else self.irreps
@@ -110,7 +110,7 @@ class UnpackSpec(_TensorSpec):
 
     @property
     def rule(self) -> str:
-        return f"T from its parts, {self.symmetry}   [docs/theory.md, eqs. 34-36]"
+        return f"T from its parts, {self.symmetry}   [docs/theory.md, eqs. 49-51]"
 
     def transforms(self, argument: str) -> Transforms:
         return self.irreps if argument == "t" else self.order

@@ -65,7 +65,7 @@ class ProductSpec(RowSpec):
     def rule(self) -> str:
         return (
             f"out = sum over orders 1..{self.correlation} of weighted couplings A x .. x A, {self.basis} basis"
-            "   [docs/theory.md, eq. 15]"
+            "   [docs/theory.md, eq. 40]"
         )
 
     @property

@@ -26,7 +26,7 @@ def orthonormal_squared(l1: int, l2: int, l3: int) -> Fraction:
 
 
 def couple(ranks: tuple[int, int, int], a: Sequence[Any], b: Sequence[Any]) -> list[Any]:
-    """T_k = sum_ab C[k, a, b] a_a b_b [docs/theory.md, eqs. 10-12]."""
+    """T_k = sum_ab C[k, a, b] a_a b_b [docs/theory.md, eqs. 16-18]."""
     out: list[Any] = [Fraction(0)] * (2 * ranks[2] + 1)
     for k, i, j, c in coupling_entries(*ranks):
         out[k] = out[k] + a[i] * b[j] * c

@@ -2,7 +2,7 @@
 #
 # Kernel:      convolution_natural_h0_e2
 # Rule:        out_i = sum over edges i <- j of w_p(r) C_p x_j T(n), v = r n, paths kept apart   [docs/theory.md, eq.
-#              14]; 3 paths: (0e, 0e) -> 0e, (0e, 1o) -> 1o, (0e, 2e) -> 2e
+#              35]; 3 paths: (0e, 0e) -> 0e, (0e, 1o) -> 1o, (0e, 2e) -> 2e
 # Layout:      x [senders, 1, channels], 0e -> out [receivers, 9, channels], 0e + 1o + 2e, rows [component, path];
 #              edges in CSR order
 # Operations:  forward, per edge 52; forward, per edge and channel 41; forward_tangent, per edge 131; forward_tangent,

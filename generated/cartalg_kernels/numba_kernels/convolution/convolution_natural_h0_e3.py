@@ -2,7 +2,7 @@
 #
 # Kernel:      convolution_natural_h0_e3
 # Rule:        out_i = sum over edges i <- j of w_p(r) C_p x_j T(n), v = r n, paths kept apart   [docs/theory.md, eq.
-#              14]; 4 paths: (0e, 0e) -> 0e, (0e, 1o) -> 1o, (0e, 2e) -> 2e, (0e, 3o) -> 3o
+#              35]; 4 paths: (0e, 0e) -> 0e, (0e, 1o) -> 1o, (0e, 2e) -> 2e, (0e, 3o) -> 3o
 # Layout:      x [senders, 1, channels], 0e -> out [receivers, 16, channels], 0e + 1o + 2e + 3o, rows [component,
 #              path]; edges in CSR order
 # Operations:  forward, per edge 105; forward, per edge and channel 63; forward_tangent, per edge 280;

@@ -2,7 +2,7 @@
 #
 # Kernel:      convolution_natural_h1_e1
 # Rule:        out_i = sum over edges i <- j of w_p(r) C_p x_j T(n), v = r n, paths kept apart   [docs/theory.md, eq.
-#              14]; 4 paths: (0e, 0e) -> 0e, (1o, 1o) -> 0e, (0e, 1o) -> 1o, (1o, 0e) -> 1o
+#              35]; 4 paths: (0e, 0e) -> 0e, (1o, 1o) -> 0e, (0e, 1o) -> 1o, (1o, 0e) -> 1o
 # Layout:      x [senders, 4, channels], 0e + 1o -> out [receivers, 8, channels], 2x0e + 2x1o, rows [component, path];
 #              edges in CSR order
 # Operations:  forward, per edge 35; forward, per edge and channel 52; forward_tangent, per edge 91; forward_tangent,

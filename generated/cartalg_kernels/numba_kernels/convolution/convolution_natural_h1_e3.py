@@ -2,7 +2,7 @@
 #
 # Kernel:      convolution_natural_h1_e3
 # Rule:        out_i = sum over edges i <- j of w_p(r) C_p x_j T(n), v = r n, paths kept apart   [docs/theory.md, eq.
-#              14]; 10 paths: (0e, 0e) -> 0e, (1o, 1o) -> 0e, (0e, 1o) -> 1o, (1o, 0e) -> 1o, (1o, 2e) -> 1o, (0e, 2e)
+#              35]; 10 paths: (0e, 0e) -> 0e, (1o, 1o) -> 0e, (0e, 1o) -> 1o, (1o, 0e) -> 1o, (1o, 2e) -> 1o, (0e, 2e)
 #              -> 2e, (1o, 1o) -> 2e, (1o, 3o) -> 2e, (0e, 3o) -> 3o, (1o, 2e) -> 3o
 # Layout:      x [senders, 4, channels], 0e + 1o -> out [receivers, 40, channels], 2x0e + 3x1o + 3x2e + 2x3o, rows
 #              [component, path]; edges in CSR order

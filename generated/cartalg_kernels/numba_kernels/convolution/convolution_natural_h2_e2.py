@@ -2,7 +2,7 @@
 #
 # Kernel:      convolution_natural_h2_e2
 # Rule:        out_i = sum over edges i <- j of w_p(r) C_p x_j T(n), v = r n, paths kept apart   [docs/theory.md, eq.
-#              14]; 11 paths: (0e, 0e) -> 0e, (1o, 1o) -> 0e, (2e, 2e) -> 0e, (0e, 1o) -> 1o, (1o, 0e) -> 1o, (1o, 2e)
+#              35]; 11 paths: (0e, 0e) -> 0e, (1o, 1o) -> 0e, (2e, 2e) -> 0e, (0e, 1o) -> 1o, (1o, 0e) -> 1o, (1o, 2e)
 #              -> 1o, (2e, 1o) -> 1o, (0e, 2e) -> 2e, (1o, 1o) -> 2e, (2e, 0e) -> 2e, (2e, 2e) -> 2e
 # Layout:      x [senders, 9, channels], 0e + 1o + 2e -> out [receivers, 35, channels], 3x0e + 4x1o + 4x2e, rows
 #              [component, path]; edges in CSR order

@@ -2,7 +2,7 @@
 #
 # Kernel:      convolution_natural_h2_e3
 # Rule:        out_i = sum over edges i <- j of w_p(r) C_p x_j T(n), v = r n, paths kept apart   [docs/theory.md, eq.
-#              14]; 17 paths: (0e, 0e) -> 0e, (1o, 1o) -> 0e, (2e, 2e) -> 0e, (0e, 1o) -> 1o, (1o, 0e) -> 1o, (1o, 2e)
+#              35]; 17 paths: (0e, 0e) -> 0e, (1o, 1o) -> 0e, (2e, 2e) -> 0e, (0e, 1o) -> 1o, (1o, 0e) -> 1o, (1o, 2e)
 #              -> 1o, (2e, 1o) -> 1o, (2e, 3o) -> 1o, (0e, 2e) -> 2e, (1o, 1o) -> 2e, (1o, 3o) -> 2e, (2e, 0e) -> 2e,
 #              (2e, 2e) -> 2e, (0e, 3o) -> 3o, (1o, 2e) -> 3o, (2e, 1o) -> 3o, (2e, 3o) -> 3o
 # Layout:      x [senders, 9, channels], 0e + 1o + 2e -> out [receivers, 71, channels], 3x0e + 5x1o + 5x2e + 4x3o,

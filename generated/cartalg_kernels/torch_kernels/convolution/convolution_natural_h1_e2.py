@@ -2,7 +2,7 @@
 #
 # Kernel:      convolution_natural_h1_e2
 # Rule:        out_i = sum over edges i <- j of w_p(r) C_p x_j T(n), v = r n, paths kept apart   [docs/theory.md, eq.
-#              14]; 7 paths: (0e, 0e) -> 0e, (1o, 1o) -> 0e, (0e, 1o) -> 1o, (1o, 0e) -> 1o, (1o, 2e) -> 1o, (0e, 2e)
+#              35]; 7 paths: (0e, 0e) -> 0e, (1o, 1o) -> 0e, (0e, 1o) -> 1o, (1o, 0e) -> 1o, (1o, 2e) -> 1o, (0e, 2e)
 #              -> 2e, (1o, 1o) -> 2e
 # Layout:      x [senders, 4, channels], 0e + 1o -> out [receivers, 21, channels], 2x0e + 3x1o + 2x2e, rows
 #              [component, path]; edges in CSR order
