@@ -75,15 +75,19 @@ if _lost:
 
 
 def promise_no_overlap(dispatcher: Any) -> None:
-    """Compile with the promise that array arguments do not overlap."""
+    """Compile with the promise that array arguments do not overlap, and within each function that calls it.
+
+    A function called by its name would be whichever copy the process has loaded first. There is one in the code of each
+    caller, each rounded in its own way, so that a process which compiles would differ from one that finds the cache.
+    """
     customize = dispatcher._compiler._customize_flags
 
-    def with_noalias(flags: Any) -> Any:
+    def with_promise(flags: Any) -> Any:
         flags = customize(flags)
-        flags.noalias = True
+        flags.noalias = flags.forceinline = True
         return flags
 
-    dispatcher._compiler._customize_flags = with_noalias
+    dispatcher._compiler._customize_flags = with_promise
 
 
 def set_cache(dispatcher: Any, cache: Any) -> None:
