@@ -2,7 +2,7 @@
 
 from cartalg.symbolic.basis import basis_polynomials, cartesian_harmonic, squared_norms
 from cartalg.symbolic.contraction import CouplingKind
-from cartalg.symbolic.coupling import Coupling, coupling, irreps_up_to, paths
+from cartalg.symbolic.coupling import Coupling, coupling, paths
 from cartalg.symbolic.irreps import Irrep, Irreps
 from cartalg.symbolic.projector import detrace, projector, projector_terms
 
@@ -15,7 +15,6 @@ __all__ = [
     "cartesian_harmonic",
     "coupling",
     "detrace",
-    "irreps_up_to",
     "paths",
     "projector",
     "projector_terms",

@@ -190,15 +190,6 @@ def _frobenius_squared(l1: int, l2: int, l3: int, entries: Entries) -> Rational:
     return sum((c * c * n3[k] / (n1[a] * n2[b]) for (k, a, b), c in entries.items()), QQ(0)) + QQ(0)
 
 
-def irreps_up_to(max_rank: int, full_parity: bool = False) -> tuple[Irrep, ...]:
-    """Irreps of rank <= max_rank, natural parity (-1)^l first; with `full_parity` both parities of every rank.
-
-    Raises:
-        ValueError: If the rank is negative or not an integer.
-    """
-    return (Irreps.full(max_rank) if full_parity else Irreps.natural(max_rank)).irreps
-
-
 def paths(
     left: Iterable[Irrep] | Irreps, right: Iterable[Irrep] | Irreps, outputs: Iterable[Irrep] | Irreps
 ) -> Iterator[tuple[Irrep, Irrep, Irrep]]:
