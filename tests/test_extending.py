@@ -24,26 +24,25 @@ class Copy:
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         for block in re.findall(r"```python\n(.*?)```", WALKS[walk], re.DOTALL):
             first, _, rest = block.partition("\n")
-            if match := re.fullmatch(r'# (\S+/\S+?)(?:, after (["\'])(.*)\2:)?', first):
-                self.apply(folder / match[1], match[3], rest)
+            if match := re.fullmatch(r'# (\S+/\S+?)(?:, (after|in place of) (["\'])(.*)\3:)?', first):
+                self.apply(folder / match[1], match[2], match[4], rest)
 
-    def apply(self, path, anchor, text):
-        if anchor is None:
+    def apply(self, path, how, anchor, text):
+        if how is None:
             assert not path.exists(), f"{path} is there already"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
             self.new.add(path)
         else:
-            before, line, after = re.split(
-                rf"^(.*{re.escape(anchor)}.*\n)", path.read_text(), maxsplit=1, flags=re.MULTILINE
-            )
-            path.write_text(before + line + text + after)
+            pattern = rf"^(.*{re.escape(anchor)}.*\n)"
+            before, line, after = re.split(pattern, path.read_text(), maxsplit=1, flags=re.MULTILINE)
+            path.write_text(before + (line if how == "after" else "") + text + after)
             self.changed.append(path)
 
-    def __call__(self, *arguments, **variables):
+    def __call__(self, *arguments):
         """Run Python on the copy; returns what it printed."""
         roots = [str(self.folder), *(str(self.folder / name) for name in SOURCES[1:])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(roots), "COLUMNS": "200", **variables}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(roots), "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
         environment["CARTALG_CACHE_DIR"] = str(self.folder / "cache")
         done = subprocess.run(
             [sys.executable, *map(str, arguments)], cwd=self.folder, env=environment, capture_output=True, text=True
@@ -132,6 +131,58 @@ assert any(".numpy_kernels.product." in module for module in sys.modules)
 print("all of it")
 """
     assert copy("-c", code).strip() == "all of it"
+
+
+def test_an_option_of_a_layer(walked):
+    copy = walked("An option of a layer")
+    code = """
+import torch
+from ase.build import molecule
+from cartalg.architecture import ModelConfig
+from cartalg.data.graphs import build_graph
+from cartalg.model import Potential
+
+settings = {"channels": 2, "edge_rank": 1, "correlation": 2, "cutoff": 3.0, "dtype": "float64"}
+found = []
+for damped in (False, True):
+    torch.manual_seed(0)
+    model = Potential(ModelConfig(**settings, damped=damped), ("H", "O"))
+    graph = build_graph(molecule("H2O"), 3.0, model.elements)
+    ours, reference = model(graph), model(graph, training=True)
+    torch.testing.assert_close(ours.forces, reference.forces.detach())
+    found.append(ours.forces)
+assert float((found[0] - found[1]).norm()) > 1e-3 * float(found[0].norm())
+print("all of it")
+"""
+    assert copy("-c", code).strip() == "all of it"
+
+
+def test_a_kind_of_label(walked, tmp_path):
+    import json
+
+    import numpy as np
+    from ase.build import molecule
+    from ase.io import write
+
+    def labelled(n):
+        atoms = molecule("H2O")
+        atoms.rattle(0.05, rng=np.random.default_rng(n))
+        atoms.info["energy"], atoms.arrays["forces"] = 0.0, np.zeros((3, 3))
+        atoms.arrays["charges"] = np.array([-0.8, 0.4, 0.4])
+        return atoms
+
+    copy, folder = walked("A kind of label"), tmp_path / "data"
+    folder.mkdir()
+    write(folder / "train.xyz", [labelled(n) for n in range(12)], format="extxyz")
+    settings = {
+        "data": {"train": "train.xyz", "valid_count": 2},
+        "model": {"cutoff": 3.0, "channels": 4, "edge_rank": 1, "correlation": 1, "layers": 1, "radial_hidden": [8]},
+        "training": {"epochs": 30, "batch_size": 2, "charges_weight": 1.0, "learning_rate": 0.02, "ema_decay": 0.5},
+    }
+    (folder / "config.yaml").write_text(json.dumps(settings))
+    copy("-m", "cartalg", "train", folder / "config.yaml", "--output", tmp_path / "run", "--backend", "torch")
+    errors = json.loads(copy("-m", "cartalg", "evaluate", tmp_path / "run", folder / "train.xyz", "--json"))
+    assert errors["charges_rmse_me"] < 150  # of a spread of 570
 
 
 def test_a_data_set(walked, tmp_path):
