@@ -19,7 +19,7 @@ from cartalg.symbolic.irreps import Irrep, Irreps
 from cartalg.symbolic.polynomials import double_factorial
 from cartalg.symbolic.reducible import decompose
 from cartalg_codegen.proofs.identities import Sparse
-from cartalg_codegen.specs import CouplingSpec, HarmonicsSpec, KernelSpec, PackSpec, ProductSpec, UnpackSpec
+from cartalg_codegen.specs import CouplingSpec, HarmonicsSpec, KernelSpec, PackSpec, ProductSpec, RowSpec, UnpackSpec
 
 #: What an array transforms as: a packed direct sum of irreps, or a Cartesian tensor of this rank, row-major.
 Transforms = Irreps | int
@@ -269,6 +269,29 @@ def product(parity: str, basis: str, features: int, outputs: int, correlation: i
     return RowRule({"a": left}, form.outputs, lambda values: form(values["a"], values["w"]), weights)
 
 
+def _fraction(value: Any) -> Any:
+    """A rational as specifications compute with them; other numbers as they are."""
+    return Fraction(int(value.p), int(value.q)) if isinstance(value, fmpq) else value
+
+
+def stated(spec: RowSpec) -> RowRule:
+    """The rule of a kind that none is written down for here: what its specification states apart from its program."""
+    inputs = {name: spec.transforms(name) for name in spec.named("feature", "geometry")}
+    free = [name for name, kind in {**inputs, "out": spec.transforms("out")}.items() if kind is None]
+    if free or spec.parameter():
+        raise ValueError(
+            f"{spec.name}: how {(*free, spec.parameter())[0]} transforms is not known; write its rule here"
+        )
+
+    def form(values: Values) -> np.ndarray:
+        given = {name: [_fraction(v) for v in values[name]] for name in inputs}
+        out = zeros(spec.components["out"])
+        out[:] = [rational(v) if isinstance(v, Fraction) else v for v in spec.closed_form(given)]
+        return out
+
+    return RowRule(inputs, spec.transforms("out"), form, lanes=spec.argument("out").lanes)  # type: ignore[arg-type]
+
+
 def row_rule(spec: KernelSpec) -> RowRule:
     """The rule of a kernel that works row by row, from its ranks alone. Raises ValueError for one that does not."""
     if isinstance(spec, HarmonicsSpec):
@@ -279,4 +302,6 @@ def row_rule(spec: KernelSpec) -> RowRule:
         return packing(spec.kind, spec.symmetry)
     if isinstance(spec, ProductSpec):
         return product(spec.parity, spec.basis, spec.features, spec.outputs, spec.correlation)
+    if isinstance(spec, RowSpec):
+        return stated(spec)
     raise ValueError(f"{spec.name} does not work row by row")
