@@ -6,28 +6,17 @@ atoms costs what its arithmetic costs. Weights are prepared when they change: ra
 """
 
 from collections.abc import Callable, Hashable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from cartalg.data.graphs import Graph
-from cartalg.nn.plan import Plan
+from cartalg.nn.plan import Plan, Program
 from cartalg.nn.values import Slot
 
-#: (graph, edge vectors) -> energy of each atom, other results by name; slots, or tensors if they depend on no vector.
+#: (graph, edge vectors) -> energy of each atom, other results by name.
 Network = Callable[[Graph, Slot], tuple[Slot, dict[str, Slot]]]
-
-
-class _Bound(NamedTuple):
-    """A plan for one graph."""
-
-    graph: Graph
-    threads: int
-    plan: Plan
-    energy: Slot
-    others: dict[str, Slot]
-    slope: Tensor
 
 
 class Engine:
@@ -40,13 +29,22 @@ class Engine:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._kept: dict[Hashable, Any] = {}
-        self._bound: _Bound | None = None
+        self._bound: tuple[Graph, int, list[str], Program] | None = None
 
-    def _bind(self, graph: Graph) -> _Bound:
-        plan = Plan(graph.vectors.shape, graph.vectors.dtype, self._kept)
+    def _program(self, graph: Graph) -> tuple[list[str], Program]:
+        """Names of the other results, and the program of a graph; it is kept while edges, species and threads stay."""
+        threads, spare = torch.get_num_threads(), []
+        if self._bound is not None:
+            known, count, names, program = self._bound
+            if known.edges is graph.edges and known.species is graph.species and count == threads:
+                return names, program
+            spare = program.blocks
+        self._bound = None  # its memory is taken over
+        plan = Plan(graph.vectors.shape, graph.vectors.dtype, self._kept, spare)
         energy, others = self._network(graph, plan.input)
-        slope = plan.bind(energy, list(others.values()))
-        return _Bound(graph, torch.get_num_threads(), plan, energy, others, slope)
+        names, program = list(others), plan.bind(energy, list(others.values()))
+        self._bound = graph, threads, names, program
+        return names, program
 
     @torch.no_grad()
     def __call__(
@@ -61,24 +59,15 @@ class Engine:
             Energy of each atom [atoms], the gradient of their sum to the edge vectors [edges, 3], other results. All
             lie in buffers that the next call overwrites.
         """
-        bound = self._bound
-        if (
-            bound is None
-            or bound.graph.edges is not graph.edges
-            or bound.graph.species is not graph.species
-            or bound.threads != torch.get_num_threads()
-        ):
-            self._bound = None  # its memory is free before more is taken
-            self._bound = bound = self._bind(graph)
-        plan = bound.plan
-        plan.input.tensor.copy_(graph.vectors)
-        plan.run("result")
+        names, program = self._program(graph)
+        program.input.copy_(graph.vectors)
+        program.run("result")
         if others:
-            plan.run("others")
+            program.run("others")
         if gradient:
-            plan.run("gradient")
-        found = {name: slot.tensor for name, slot in bound.others.items()} if others else {}
-        return bound.energy.tensor, bound.slope if gradient else None, found
+            program.run("gradient")
+        found = dict(zip(names, program.others, strict=True)) if others else {}
+        return program.result, program.gradient if gradient else None, found
 
 
 class Watch:

@@ -11,7 +11,7 @@ from cartalg.nn.operations import give
 from cartalg.nn.values import Call, Operation, Recorder, Slot, Target, Value, run
 from cartalg.ops import KernelSet, bind
 from cartalg.ops.autograd import thread_count
-from cartalg.symbolic.irreps import Irrep, Irreps
+from cartalg.symbolic.irreps import Irreps
 from cartalg_codegen.specs import LinearSpec
 
 #: Gives the matrix of each pair of a mixing, [multiplicity * channels, channels]: the same until parameters change.
@@ -20,6 +20,11 @@ Matrices = Callable[[], Sequence[Tensor]]
 
 class Mixing:
     """Which blocks of a packed value are mixed into which blocks of the result.
+
+    Attributes:
+        names: Of the matrices: the irrep of each pair's output.
+        idle: Rows of the input that go nowhere.
+        lacking: Components of the result that are zero.
 
     Args:
         kernels: A kernel set with the `linear` kernel.
@@ -43,17 +48,11 @@ class Mixing:
             places = {irrep: n for n, irrep in enumerate(inputs.irreps)}
             pairs = [(places[irrep], n) for n, irrep in enumerate(outputs.irreps) if irrep in places]
         self.pairs = tuple(pairs)
-
-    @property
-    def irreps(self) -> list[Irrep]:
-        """Irrep of each pair's output."""
-        return [self.outputs[n].irrep for _, n in self.pairs]
-
-    @property
-    def lacking(self) -> list[slice]:
-        """Components of the result that are zero."""
-        reached = {n for _, n in self.pairs}
-        return [place for n, place in enumerate(self.outputs.slices) if n not in reached]
+        self.names = tuple(str(outputs[n].irrep) for _, n in pairs)
+        self.sizes = [term.dim for term in inputs]
+        sources, reached = {n for n, _ in pairs}, {n for _, n in pairs}
+        self.idle = [place for n, place in enumerate(inputs.slices) if n not in sources]
+        self.lacking = [place for n, place in enumerate(outputs.slices) if n not in reached]
 
 
 def mix(x: Value, mixing: Mixing, matrices: Matrices, plus: Value | Tensor | None = None) -> Value:
@@ -87,13 +86,13 @@ class ChannelLinear(nn.Module):
         super().__init__()
         self.mixing = Mixing(kernels, irreps, outputs, channels_out)
         self.weight = nn.ParameterDict(
-            {str(i): nn.Parameter(torch.randn(channels_in, channels_out)) for i in self.mixing.irreps}
+            {name: nn.Parameter(torch.randn(channels_in, channels_out)) for name in self.mixing.names}
         )
         self.scale = 1 / math.sqrt(channels_in)
 
     def matrices(self) -> list[Tensor]:
         """Scaled weights."""
-        return [self.scale * self.weight[str(irrep)] for irrep in self.mixing.irreps]
+        return [self.scale * self.weight[name] for name in self.mixing.names]
 
     def forward(self, x: Value, plus: Value | None = None) -> Value:
         """x [atoms, components, channels_in] -> [atoms, output components, channels_out], `plus` added."""
@@ -122,7 +121,7 @@ class PathLinear(nn.Module):
 
     def matrices(self) -> list[Tensor]:
         """Scaled weights of the irreps that are returned."""
-        return [self.scales[name] * self.weight[name] for name in map(str, self.mixing.irreps)]
+        return [self.scales[name] * self.weight[name] for name in self.mixing.names]
 
     def forward(self, x: Value) -> Value:
         """x [atoms, rows, channels_in] -> [atoms, components, channels_out]."""
@@ -167,7 +166,7 @@ class _Mix(Operation):
         if x.ndim == 2:
             return torch.addmm(inputs[1], x, matrices[0]) if len(inputs) > 1 else x @ matrices[0]
         # split, not slices: the gradient of a slice is a full tensor of zeros
-        parts = x.split([term.dim for term in mixing.inputs], 1)
+        parts = x.split(mixing.sizes, 1)
         found: dict[int, Tensor] = {}
         for (source, goal), matrix in zip(mixing.pairs, matrices, strict=True):
             paths, irrep = mixing.inputs[source]
@@ -203,11 +202,9 @@ class _Mix(Operation):
         target = targets[0]
         if target is None:
             return
-        used = {source for source, _ in self.mixing.pairs}
         if not target.add:
-            for n, place in enumerate(self.mixing.inputs.slices):
-                if n not in used:
-                    yield target.tensor[:, place].zero_
+            for place in self.mixing.idle:
+                yield target.tensor[:, place].zero_
         yield self._bind(plan, True, g, target)
 
     def _bind(self, plan: Recorder, back: bool, x: Tensor, target: Target) -> Call:

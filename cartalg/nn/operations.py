@@ -115,7 +115,10 @@ class _Times(Operation):
         return inputs[0] * inputs[1]
 
     def shape(self, *inputs: Tensor | Slot) -> tuple[Sequence[int], torch.dtype]:
-        return torch.broadcast_shapes(*(tuple(i.shape) for i in inputs)), inputs[0].dtype
+        x, y = inputs
+        lead = len(x.shape) - len(y.shape)
+        shapes = ([*x.shape], [*[1] * lead, *y.shape]) if lead > 0 else ([*[1] * -lead, *x.shape], [*y.shape])
+        return [max(a, b) if a and b else 0 for a, b in zip(*shapes, strict=True)], x.dtype
 
     def forward(self, plan: Recorder, out: Tensor, *inputs: Tensor) -> Iterable[Call]:
         yield partial(torch.mul, *inputs, out=out)

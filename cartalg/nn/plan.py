@@ -8,7 +8,6 @@ nothing recorded, no operator dispatched.
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -18,18 +17,17 @@ from torch import Tensor
 from cartalg.nn.values import Call, Operation, Slot, Target
 
 
-@dataclass(frozen=True, eq=False)
 class Step:
-    """An operation that a plan has recorded."""
+    """An operation that a plan has recorded.
 
-    operation: Operation
-    inputs: tuple[Tensor | Slot, ...]
-    out: Slot
+    Attributes:
+        operation, inputs, out: What is done with what, and the result.
+        slots: Inputs that are slots.
+    """
 
-    @property
-    def slots(self) -> list[Slot]:
-        """Inputs that are slots."""
-        return [i for i in self.inputs if isinstance(i, Slot)]
+    def __init__(self, operation: Operation, inputs: tuple[Tensor | Slot, ...], out: Slot) -> None:
+        self.operation, self.inputs, self.out = operation, inputs, out
+        self.slots = [i for i in inputs if isinstance(i, Slot)]
 
     def tensors(self) -> list[Tensor]:
         """Inputs as tensors, once the plan is bound."""
@@ -44,6 +42,29 @@ class Instruction(NamedTuple):
     bind: Callable[[], Iterable[Call]]
 
 
+class Program(NamedTuple):
+    """A bound plan.
+
+    Attributes:
+        input, result, others, gradient: Where the input is to be written, and where results are found: the next run
+            overwrites them.
+        sections: Calls: ``result``, ``others`` and ``gradient``, to be run in this order.
+        blocks: All memory.
+    """
+
+    input: Tensor
+    result: Tensor
+    others: list[Tensor]
+    gradient: Tensor
+    sections: dict[str, list[Call]]
+    blocks: list[Tensor]
+
+    def run(self, section: str) -> None:
+        """Run a section's calls."""
+        for call in self.sections[section]:
+            call()
+
+
 class Plan:
     """Records a computation of one result from one input, and of further results beside it.
 
@@ -51,13 +72,19 @@ class Plan:
         shape: Shape of the input.
         dtype: Its type.
         kept: What `once` has made, for plans of the same parameters to share.
+        spare: Blocks of memory to take, of a program that is not run again.
+
+    Attributes:
+        input: The slot of the input.
     """
 
-    def __init__(self, shape: Sequence[int], dtype: torch.dtype, kept: dict[Hashable, Any]) -> None:
+    def __init__(
+        self, shape: Sequence[int], dtype: torch.dtype, kept: dict[Hashable, Any], spare: Iterable[Tensor] = ()
+    ) -> None:
         self.input = Slot(self, shape, dtype)
         self.steps: list[Step] = []
-        self.calls: dict[str, list[Call]] = {"result": [], "others": [], "gradient": []}
-        self._kept = kept
+        self._blocks: list[Tensor] = []
+        self._kept, self._spare = kept, [*spare]
         self._program: list[Instruction] = []
 
     def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
@@ -73,11 +100,9 @@ class Plan:
         self.steps.append(Step(operation, tuple(kept), out))
         return out
 
-    def bind(self, result: Slot, others: Sequence[Slot] = ()) -> Tensor:
-        """Make the calls: sections ``result``, ``others`` and ``gradient``, to be run in this order.
+    def bind(self, result: Slot, others: Sequence[Slot] = ()) -> Program:
+        """Differentiate the sum of `result`, give memory to all slots and bind all calls. The plan is empty after that.
 
-        Returns:
-            The gradient of the sum of `result` to the input; its content is there after a run of ``gradient``.
         Raises:
             ValueError: If the result is a part of another slot.
         """
@@ -96,22 +121,22 @@ class Plan:
         gradient, _ = self._gradient(self.input)
         self._zero(self.input)
         self._place([self.input, result, *others, gradient])
+        sections: dict[str, list[Call]] = {"result": [], "others": [], "gradient": []}
         for instruction in self._program:
-            self.calls[instruction.section] += instruction.bind()
-        self._program.clear()
-        return gradient.tensor
-
-    def run(self, section: str) -> None:
-        """Run a section's calls."""
-        for call in self.calls[section]:
-            call()
+            sections[instruction.section] += instruction.bind()
+        found = (self.input.tensor, result.tensor, [o.tensor for o in others], gradient.tensor)
+        # slots know their plan: what it holds would stay until the garbage collector comes
+        for held in (self.steps, self._program, self._spare):
+            held.clear()
+        del self.input
+        return Program(*found, sections, self._blocks)
 
     def _ancestors(self, results: Iterable[Slot]) -> list[Step]:
         """Steps that results depend on, in order."""
-        wanted, found = {id(r.whole[0]) for r in results}, []
+        wanted, found = {r.whole[0] for r in results}, []
         for step in reversed(self.steps):
-            if id(step.out.whole[0]) in wanted:
-                wanted |= {id(s.whole[0]) for s in step.slots}
+            if step.out in wanted:  # no part of another: nothing has been hosted yet
+                wanted.update(s.whole[0] for s in step.slots)
                 found.append(step)
         return found[::-1]
 
@@ -149,13 +174,13 @@ class Plan:
         whole, start = slot.whole
         if whole.gradient is None:
             whole.gradient = Slot(self, whole.shape, whole.dtype)
-            whole.missing = set(range(whole.rows))
-        rows = set(range(start, start + slot.rows))
-        add = bool(rows - whole.missing)
+            whole.missing = (1 << whole.rows) - 1
+        rows = ((1 << slot.rows) - 1) << start
+        add = bool(rows & ~whole.missing)
         if write:
             if add:
                 self._zero(slot)
-            whole.missing -= rows
+            whole.missing &= ~rows
         gradient = whole.gradient
         if whole.shape != slot.shape:
             gradient = gradient.part(start, slot.rows if len(slot.shape) > 2 else None)
@@ -165,12 +190,14 @@ class Plan:
         """Zeros in those rows of a slot's gradient that nothing has been written to."""
         gradient, _ = self._gradient(slot)
         whole, start = slot.whole
-        lacking = sorted(whole.missing & set(range(start, start + slot.rows)))
+        if not whole.missing:
+            return
+        lacking = [row for row in range(start, start + slot.rows) if whole.missing >> row & 1]
         for _, run_of_rows in groupby(enumerate(lacking), lambda pair: pair[1] - pair[0]):
             rows = [row for _, row in run_of_rows]
             part = gradient if len(rows) == slot.rows else whole.gradient.part(rows[0], len(rows))  # type: ignore
             self._program.append(Instruction("gradient", [part], lambda part=part: [part.tensor.zero_]))  # type: ignore
-        whole.missing -= set(lacking)
+            whole.missing &= ~(((1 << len(rows)) - 1) << rows[0])
 
     def _place(self, lasting: Sequence[Slot]) -> None:
         """Give memory to slots, from the first to the last instruction that touches them; `lasting` keep theirs."""
@@ -180,22 +207,27 @@ class Plan:
                 first.setdefault(slot.whole[0], n)
                 last[slot.whole[0]] = n
         last |= dict.fromkeys((s.whole[0] for s in lasting), len(self._program))
-        free: list[tuple[int, torch.dtype, Tensor]] = []
-        taken: list[tuple[int, tuple[int, torch.dtype, Tensor]]] = []
+        free: list[Tensor] = []
+        taken: list[tuple[int, Tensor]] = []
         for slot, start in sorted(first.items(), key=lambda pair: pair[1]):
             if slot.memory is not None:
                 continue
             free += [block for until, block in taken if until < start]
             taken = [pair for pair in taken if pair[0] >= start]
             size = math.prod(slot.shape)
-            fitting = [block for block in free if block[0] >= size and block[1] == slot.dtype]
-            if fitting:
-                block = min(fitting, key=lambda block: block[0])
-                free.remove(block)
-            else:
-                block = size, slot.dtype, torch.empty(size, dtype=slot.dtype)
+            block = _fitting(free, size, slot.dtype, math.inf)
+            if block is None:
+                block = _fitting(self._spare, size, slot.dtype, 2 * size)
+                block = torch.empty(size, dtype=slot.dtype) if block is None else block
+                self._blocks.append(block)
             taken.append((last[slot], block))
-            slot.memory = (block[2] if block[0] == size else block[2][:size]).view(slot.shape)
+            slot.memory = block[:size].view(slot.shape)
+
+
+def _fitting(blocks: list[Tensor], size: int, dtype: torch.dtype, most: float) -> Tensor | None:
+    """Take the smallest block of size..most numbers out of a list."""
+    fitting = [(b.numel(), n) for n, b in enumerate(blocks) if size <= b.numel() <= most and b.dtype == dtype]
+    return blocks.pop(min(fitting)[1]) if fitting else None
 
 
 def _forward(plan: Plan, step: Step) -> Callable[[], Iterable[Call]]:

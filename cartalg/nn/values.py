@@ -37,8 +37,10 @@ class Slot:
         shape: Shape of the tensor that it stands for.
         memory: That tensor, once there is one.
         gradient: Slot of the gradient to it, while the plan is differentiated; of whole slots only.
-        missing: Rows of the gradient that nothing has been written to.
+        missing: Rows of the gradient that nothing has been written to, a bit for each.
     """
+
+    __slots__ = ("base", "dtype", "gradient", "memory", "missing", "parts", "plan", "shape", "start")
 
     def __init__(self, plan: Recorder, shape: Sequence[int], dtype: torch.dtype) -> None:
         self.plan, self.shape, self.dtype = plan, tuple(shape), dtype
@@ -47,7 +49,7 @@ class Slot:
         self.parts = 0
         self.memory: Tensor | None = None
         self.gradient: Slot | None = None
-        self.missing: set[int] = set()
+        self.missing = 0
 
     @property
     def rows(self) -> int:
@@ -78,7 +80,7 @@ class Slot:
         """The tensor, once the plan is bound."""
         whole, start = self.whole
         assert whole.memory is not None
-        if whole.shape == self.shape:
+        if whole is self or whole.shape == self.shape:
             return whole.memory
         return whole.memory[:, start : start + self.rows] if len(self.shape) > 2 else whole.memory[:, start]
 

@@ -27,8 +27,8 @@ def bind(
         stage: ``"forward"``, ``"backward"`` and so on: `KernelSpec.stages` lists them with what they read and write.
         index: Arguments without a gradient, by name: `Edges.index` and ``step`` for a convolution, ``species`` for a
             product.
-        tensors: Contiguous, by the names of the emitted arguments: ``a``, ``w``, ``g``, ``d_a``. Results are written to
-            them; a gradient to a parameter is added to parts, shape [threads, ..].
+        tensors: Contiguous, on one device, by the names of the emitted arguments: ``a``, ``w``, ``g``, ``d_a``. Results
+            are written to them; a gradient to a parameter is added to parts, shape [threads, ..].
         threads: Number of threads.
         backend: ``"auto"``, ``"numba"`` or ``"torch"``.
     Returns:
@@ -37,5 +37,5 @@ def bind(
         KernelNotFound: If the set has no such kernel.
         NotImplementedError: If the backend emits no such stage.
     """
-    chosen, kernels = resolve(backend, *tensors.values()), kernels.holding(spec)
+    chosen, kernels = resolve(backend, next(iter(tensors.values()))), kernels.holding(spec)
     return chosen.bind(kernels.functions(spec, chosen.name), spec, stage, index, tensors, threads)

@@ -1,5 +1,8 @@
 """A plan computes and differentiates what the same functions compute and autograd differentiates."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -94,16 +97,19 @@ CASES = {
 
 def planned(function, x):
     """The result and the gradient of its sum, twice, from a plan."""
+    program = bound(function, x.shape)
+    for _ in range(2):
+        program.input.copy_(x.detach())
+        program.run("result")
+        first = program.result.clone()
+        program.run("gradient")
+        yield first, program.gradient.clone()
+
+
+def bound(function, shape=(ATOMS, 9, CHANNELS), kept=None, spare=()):
     with torch.no_grad():
-        plan = Plan(x.shape, x.dtype, {})
-        out = function(plan.input)
-        slope = plan.bind(out)
-        for _ in range(2):
-            plan.input.tensor.copy_(x)
-            plan.run("result")
-            first = out.tensor.clone()
-            plan.run("gradient")
-            yield first, slope.clone()
+        plan = Plan(shape, torch.float64, {} if kept is None else kept, spare)
+        return plan.bind(function(plan.input))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -131,28 +137,42 @@ def test_memory_is_used_again_and_never_too_soon():
             x = SAME(x)
         return times(x, x)
 
-    with torch.no_grad():
-        plan = Plan((ATOMS, 9, CHANNELS), torch.float64, {})
-        out = function(plan.input)
-        plan.bind(out)
-    places = {step.out.tensor.data_ptr() for step in plan.steps}
-    assert len(places) < 5  # twenty values, of which no gradient needs any but the last two
+    assert len(bound(function).blocks) < 6  # twenty values, of which no gradient needs any but the last
+
+
+def test_a_plan_takes_over_the_memory_of_another():
+    def memory(atoms, spare=()):
+        blocks = bound(lambda x: times(SAME(silu(x)), SAME(x)), (atoms, 9, CHANNELS), spare=spare).blocks
+        return blocks, {b.data_ptr() for b in blocks}
+
+    first, places = memory(100)
+    assert memory(90, first)[1] == places
+    assert not memory(10, first)[1] & places  # not what is far too large
+    assert not memory(200, first)[1] & places
+
+
+def test_memory_is_free_when_a_program_is_gone():
+    program = bound(lambda x: times(SAME(silu(x)), SAME(x)))
+    held = [weakref.ref(block) for block in program.blocks]
+    gc.disable()
+    try:
+        del program
+        assert [ref() for ref in held] == [None] * len(held)
+    finally:
+        gc.enable()
 
 
 def test_what_depends_on_no_slot_is_computed_once():
     calls = []
 
-    def constant():
+    def function(x):
         calls.append(1)
-        return silu(random(ATOMS, 9, CHANNELS))
+        return times(x, silu(random(ATOMS, 9, CHANNELS)))
 
-    plan = Plan((ATOMS, 9, CHANNELS), torch.float64, {})
-    with torch.no_grad():
-        out = times(plan.input, constant())
-        plan.bind(out)
+    program = bound(function)
     for _ in range(3):
-        plan.run("result")
-    assert len(plan.steps) == len(calls) == 1
+        program.run("result")
+    assert len(program.sections["result"]) == len(calls) == 1
 
 
 def test_weights_are_prepared_once_for_all_plans():
@@ -164,9 +184,7 @@ def test_weights_are_prepared_once_for_all_plans():
         return [random(CHANNELS, CHANNELS)] * 3
 
     for _ in range(3):
-        with torch.no_grad():
-            plan = Plan((ATOMS, 9, CHANNELS), torch.float64, kept)
-            plan.bind(mix(plan.input, mixing, matrices))
+        bound(lambda x: mix(x, mixing, matrices), kept=kept)
     assert len(calls) == 1
 
 
@@ -176,22 +194,21 @@ def test_other_results_wait_until_they_are_asked_for():
         inner = silu(plan.input)
         out, other = times(inner, inner), sigmoid(inner)
         dropped = SAME(inner)
-        slope = plan.bind(out, [other])
+        program = plan.bind(out, [other])
     x = random(ATOMS, 9, CHANNELS)
-    plan.input.tensor.copy_(x)
-    other.tensor.fill_(7)
-    plan.run("result")
-    assert (other.tensor == 7).all()
-    plan.run("others")
-    plan.run("gradient")
-    torch.testing.assert_close(other.tensor, torch.sigmoid(torch.nn.functional.silu(x)))
+    program.input.copy_(x)
+    program.others[0].fill_(7)
+    program.run("result")
+    assert (program.others[0] == 7).all()
+    program.run("others")
+    program.run("gradient")
+    torch.testing.assert_close(program.others[0], torch.sigmoid(torch.nn.functional.silu(x)))
     leaf = x.clone().requires_grad_()
     torch.nn.functional.silu(leaf).square().sum().backward()
-    torch.testing.assert_close(slope, leaf.grad)
+    torch.testing.assert_close(program.gradient, leaf.grad)
     assert dropped.memory is None
 
 
 def test_a_part_is_no_result():
-    plan = Plan((ATOMS, 9, CHANNELS), torch.float64, {})
     with pytest.raises(ValueError, match="part of another value"):
-        plan.bind(scalars(silu(plan.input)))
+        bound(lambda x: scalars(silu(x)))
