@@ -9,7 +9,7 @@ in the vector of an edge, each for random values of the others. Source: docs/the
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -138,6 +138,10 @@ class Reference:
                     out[i, list(path.rows), c] += message * weights[e, p, c]
         return out
 
+    def entries(self, path: Path) -> Iterable[tuple[int, int, int, fmpq]]:
+        """(k, a, b, C[k, a, b]) of a path."""
+        return entries(path.left.l, path.edge.l, path.out.l)
+
     @cache  # noqa: B019
     def _matrix(self, e: int, p: int) -> list[tuple[int, int, Jet]]:
         """(k, a, m_ka) of a path on an edge."""
@@ -145,7 +149,7 @@ class Reference:
         _, y = self._jets(e)
         y = y[path.y]
         found: dict[tuple[int, int], Jet] = {}
-        for k, a, b, c in entries(path.left.l, path.edge.l, path.out.l):
+        for k, a, b, c in self.entries(path):
             term = _scaled(y[b], c)
             found[k, a] = _added(found[k, a], term) if (k, a) in found else term
         return [(k, a, jet) for (k, a), jet in found.items()]
