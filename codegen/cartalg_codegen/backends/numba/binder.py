@@ -9,21 +9,23 @@ import ctypes
 import logging
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from types import ModuleType
 from typing import Any
 
 import torch
-from numba import types
 from torch import Tensor
 
 from cartalg_codegen.backends.numba import team
-from cartalg_codegen.backends.numba.entry import build
-from cartalg_codegen.backends.numba.lanes import VECTOR_BYTES, Lanes, LanesArray
-from cartalg_codegen.backends.numba.private import address_of, compile_for
+from cartalg_codegen.backends.numba.compiler import Functions
+from cartalg_codegen.backends.numba.entry import entry as entry_code
+from cartalg_codegen.backends.numba.loader import Source
+from cartalg_codegen.backends.numba.objects import compiled
+from cartalg_codegen.backends.numba.values import Kind, Precision, Scalar
 from cartalg_codegen.lowering.edges import CHUNK
 from cartalg_codegen.specs import KernelSpec, Stage
 
-ELEMENTS = {torch.float32: types.float32, torch.float64: types.float64, torch.int64: types.int64}
+#: Bytes of the widest vector that is used: 16 float32 or 8 float64.
+VECTOR_BYTES = 64
+REALS = {torch.float32: 32, torch.float64: 64}
 log = logging.getLogger("cartalg.compilation")
 
 
@@ -39,18 +41,25 @@ class Entry:
     """One compiled function for one set of argument types.
 
     Args:
-        function: A Numba function with arguments (start, stop, thread, ..).
+        source, stage: An emitted file, and a function of it with arguments (start, stop, thread, ..).
         kinds: Types of what comes after those three.
         columns: For each, 0, or where lanes are rows the number of columns, negative if the array is written.
+        precision: Of reals and lanes.
     """
 
-    def __init__(self, function: Any, kinds: Sequence[types.Type], columns: Sequence[int]) -> None:
-        self._compiled = compile_for(function, (types.int64, types.int64, types.int64, *kinds))  # keeps the code alive
-        self._library = build(self._compiled, kinds, columns, team.openmp())
-        block = address_of(self._library, "cartalg_block").value
+    def __init__(
+        self, source: Source, stage: str, kinds: Sequence[Kind], columns: Sequence[int], precision: Precision
+    ) -> None:
+        def text() -> str:
+            functions = Functions(source.find, precision)
+            label = functions.compile(source.name, stage, [Kind("int")] * 3 + list(kinds))
+            return f"{functions.text()}\n{entry_code(label, kinds, columns, precision)}"
+
+        about = f"{source.name} {stage} {source.digest} {list(map(str, kinds))} {list(columns)} {precision}"
+        self._library = compiled(about, text)
+        block = self._library.address("cartalg_block").value
         self._block = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(block)  # type: ignore[arg-type]
-        self._region = address_of(self._library, "cartalg_region")
-        self.name = function.py_func.__name__
+        self._region = self._library.address("cartalg_region")
 
     def __call__(self, words: Any, threads: int) -> None:
         """Run on all rows.
@@ -58,16 +67,12 @@ class Entry:
         Args:
             words: From `_words`.
             threads: Size of the team.
-        Raises:
-            MemoryError: If the function could not allocate its scratch arrays.
         """
         team.run(self._block, self._region, ctypes.addressof(words), threads)
-        if words[1]:
-            raise MemoryError(f"{self.name} failed: no memory for its scratch arrays")
 
 
 def bind(
-    functions: ModuleType,
+    functions: Source,
     spec: KernelSpec,
     stage: str,
     index: Mapping[str, Any],
@@ -77,7 +82,7 @@ def bind(
     """A call of an emitted function on these tensors, which it keeps alive; it may be repeated.
 
     Args:
-        functions: The emitted module, from the loader.
+        functions: The emitted file, from the loader.
         spec, stage: What it is.
         index: Arguments without a gradient, by name.
         tensors: Contiguous, by the names of the emitted arguments; the gradient to a parameter is [threads, ..].
@@ -87,12 +92,12 @@ def bind(
     real = tensors[about.reads[0]]
     width = _width(spec, about, tensors, real.dtype)
     scratch = [real.new_empty(threads * CHUNK, spec.scratch_size(name), width) for name in about.scratch]
-    entries: dict[tuple[str, torch.dtype, int], Entry] = functions.__dict__.setdefault("_entries", {})
-    entry = entries.get((stage, real.dtype, width))
+    entry = functions.entries.get((stage, real.dtype, width))
     if entry is None:
         log.info("%s %s", spec.name, stage)
         kinds, columns = _types(spec, about, index, tensors, width)
-        entry = entries[stage, real.dtype, width] = Entry(getattr(functions, stage), kinds, columns)
+        precision = Precision(REALS[real.dtype], width)
+        entry = functions.entries[stage, real.dtype, width] = Entry(functions, stage, kinds, columns, precision)
         log.info("")
     words = _words(spec, about, index, tensors, scratch, width)
 
@@ -119,9 +124,9 @@ def _words(
     scratch: Sequence[Tensor],
     width: int,
 ) -> Any:
-    """What an entry reads: rows, a status, then address and shape of every argument, or the bits of a number."""
+    """What an entry reads: rows, the team, then address and sizes of every argument, or the bits of a number."""
     first = tensors[about.reads[0]]
-    words = [index[about.over].shape[0] - 1 if about.over else first.shape[0], 0]
+    words = [index[about.over].shape[0] - 1 if about.over else first.shape[0], *team.numbers()]
     for name in about.index:
         given = index[name]
         if isinstance(given, Tensor):
@@ -145,24 +150,14 @@ def _words(
 
 def _types(
     spec: KernelSpec, about: Stage, index: Mapping[str, Any], tensors: Mapping[str, Tensor], width: int
-) -> tuple[list[types.Type], list[int]]:
-    """Numba's types of the arguments, and the columns of those whose lanes are rows."""
+) -> tuple[list[Kind], list[int]]:
+    """Types of the arguments, and the columns of those whose lanes are rows."""
     roles = spec.roles(about.name)
     by_rows = width > 1 and not any(role.lanes for role in roles.values())
-    kinds: list[types.Type] = []
-    for name in about.index:
-        given = index[name]
-        kinds.append(_array(given, given.ndim, 1) if isinstance(given, Tensor) else types.float64)
+    kinds = [Kind("int", given.ndim) if isinstance(given := index[n], Tensor) else Kind("double") for n in about.index]
     columns = [0] * len(kinds)
     for name, role in roles.items():
-        tensor = tensors[name]
-        dimensions = 2 if role.flat else tensor.ndim
-        kinds.append(_array(tensor, dimensions, width if role.lanes or by_rows else 1))
-        columns.append((-1 if name in about.writes else 1) * tensor.shape[1] if by_rows else 0)
-    scratch = [_array(tensors[about.reads[0]], 2, width)] * len(about.scratch)
-    return [*kinds, *scratch], [*columns, *(0 for _ in scratch)]
-
-
-def _array(tensor: Tensor, dimensions: int, width: int) -> types.Type:
-    element = ELEMENTS[tensor.dtype]
-    return LanesArray(Lanes(element, width), dimensions) if width > 1 else types.Array(element, dimensions, "C")
+        scalar: Scalar = "lanes" if role.lanes or by_rows else "real"
+        kinds.append(Kind(scalar, 2 if role.flat else tensors[name].ndim))
+        columns.append((-1 if name in about.writes else 1) * tensors[name].shape[1] if by_rows else 0)
+    return [*kinds, *(Kind("lanes", 2) for _ in about.scratch)], [*columns, *(0 for _ in about.scratch)]

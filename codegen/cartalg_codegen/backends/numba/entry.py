@@ -1,30 +1,25 @@
-"""The machine code between a block of words and an emitted function, written in LLVM IR.
+"""The machine code between a block of words and an emitted function, written in LLVM's words.
 
-An entry reads addresses and shapes, makes Numba's array structures of them, and calls the compiled function on a
-thread's share of the rows. For a kernel that has no channels (harmonics) it makes lanes of rows: it transposes sixteen
-rows at a time into lanes, calls, and transposes back, so that the same emitted code runs on sixteen vectors at once.
+An entry reads addresses and sizes and calls the function on a thread's share of the rows. For a kernel that has no
+channels (harmonics) it makes lanes of rows: it transposes sixteen rows at a time into lanes, calls, and transposes
+back, so that the same emitted code runs on sixteen vectors at once.
+
+Words: rows; addresses of omp_get_thread_num and omp_get_num_threads, or 0; then the arguments: address and sizes of
+    an array, or the bits of a double.
 """
 
-import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
-from numba import types
 
-from cartalg_codegen.backends.numba.private import (
-    Callee,
-    alloca_once,
-    finish_library,
-    for_range,
-    global_compiler_lock,
-    make_array,
-    new_library,
-    populate_array,
-)
+from cartalg_codegen.backends.numba.values import Kind, Precision
 
 WORD = ir.IntType(64)
 INDEX = ir.IntType(32)
+#: Words before the arguments.
+HEAD = 3
 #: Blocks of rows that one call of a function takes where lanes are rows.
 BLOCKS = 4
 
@@ -34,51 +29,54 @@ def number(value: int) -> Any:
     return ir.Constant(WORD, value)
 
 
-@global_compiler_lock  # type: ignore[misc]
-def build(compiled: Any, kinds: Sequence[types.Type], columns: Sequence[int], openmp: ctypes.CDLL | None) -> Any:
-    """Machine code for ``cartalg_block(words, thread, threads)`` and ``cartalg_region(words)``.
+def entry(label: str, kinds: Sequence[Kind], columns: Sequence[int], precision: Precision) -> str:
+    """LLVM assembly of ``cartalg_block(words, thread, threads)`` and ``cartalg_region(words)``.
 
     Args:
-        compiled: Numba's result of compiling a function with arguments (start, stop, thread, *kinds).
-        kinds: Numba types of the arguments after the first three.
+        label: The function, with arguments (start, stop, thread, *kinds).
+        kinds: Types of the arguments after the first three.
         columns: For each, 0, or where lanes are rows the number of columns, negative if the array is written.
-        openmp: The runtime whose thread numbers ``cartalg_region`` asks for.
+        precision: Of reals and lanes.
     """
-    library, module = new_library(compiled, "cartalg_entry")
+    module = ir.Module("cartalg_entry")
+    element = ir.FloatType() if precision.bits == 32 else ir.DoubleType()
+    call = _Call(module, label, kinds)
     block = ir.Function(module, ir.FunctionType(ir.VoidType(), [WORD.as_pointer(), WORD, WORD]), "cartalg_block")
     builder = ir.IRBuilder(block.append_basic_block())
     words, thread, threads = block.args
     read = _Words(builder, words)
-    rows, _ = read(), read()
+    rows = read()
+    read(), read()
     start = builder.sdiv(builder.mul(rows, thread), threads)
     stop = builder.sdiv(builder.mul(rows, builder.add(thread, number(1))), threads)
-    call = Callee(compiled, [types.int64] * 3 + list(kinds), builder, builder.gep(words, [number(1)]))
     if any(columns):
-        _call_on_blocks(call, kinds, columns, read, start, stop, thread)
+        _call_on_blocks(call, builder, columns, read, start, stop, thread, element, precision.width)
     else:
-        context = compiled.target_context
-        values = [
-            _array(context, builder, kind, read(), [read() for _ in range(kind.ndim)])
-            if isinstance(kind, types.Array)
-            else builder.bitcast(read(), ir.DoubleType())
-            for kind in kinds
-        ]
-        call([start, stop, thread, *values])
+        values: list[Any] = []
+        for kind in kinds:
+            word = read()
+            values.append(builder.inttoptr(word, POINTER) if kind.axes else builder.bitcast(word, ir.DoubleType()))
+            values += [read() for _ in range(kind.axes)]
+        call(builder, [start, stop, thread, *values])
     builder.ret_void()
+    _region(module, block)
+    text = str(module)
+    return text[text.index("define") :].replace(call.declaration, "")
+
+
+POINTER = ir.IntType(8).as_pointer()
+
+
+def _region(module: ir.Module, block: Any) -> None:
+    """The block for the thread that asks, by the functions whose addresses are words 1 and 2."""
     region = ir.Function(module, ir.FunctionType(ir.VoidType(), [WORD.as_pointer()]), "cartalg_region")
     builder = ir.IRBuilder(region.append_basic_block())
-    numbers = []
-    for name, alone in (("omp_get_thread_num", 0), ("omp_get_num_threads", 1)):
-        if openmp is None:
-            numbers.append(number(alone))
-            continue
-        place = int(ctypes.cast(getattr(openmp, name), ctypes.c_void_p).value or 0)
-        kind = ir.FunctionType(ir.IntType(32), []).as_pointer()
-        numbers.append(builder.zext(builder.call(builder.inttoptr(number(place), kind), []), WORD))
+    kind, numbers = ir.FunctionType(ir.IntType(32), []).as_pointer(), []
+    for place in (1, 2):
+        address = builder.load(builder.gep(region.args[0], [number(place)]))
+        numbers.append(builder.zext(builder.call(builder.inttoptr(address, kind), []), WORD))
     builder.call(block, [region.args[0], *numbers])
     builder.ret_void()
-    finish_library(library, module)
-    return library
 
 
 class _Words:
@@ -93,54 +91,87 @@ class _Words:
         return value
 
 
-def _array(context: Any, builder: Any, kind: types.Array, address: Any, shape: Sequence[Any]) -> Any:
-    """A C-contiguous array structure."""
-    array = make_array(kind)(context, builder)
-    data = builder.inttoptr(address, array.data.type)
-    item = number(context.get_abi_sizeof(context.get_data_type(kind.dtype)))
-    strides: list[Any] = []
-    stride: Any = item
-    for size in reversed(shape):
-        strides.insert(0, stride)
-        stride = builder.mul(stride, size)
-    populate_array(array, data=data, shape=list(shape), strides=strides, itemsize=item, meminfo=None)
-    return array._getvalue()
+class _Call:
+    """Calls of a function that is defined elsewhere: an array is a pointer and its sizes."""
+
+    def __init__(self, module: ir.Module, label: str, kinds: Sequence[Kind]) -> None:
+        arguments = [WORD] * 3
+        for kind in kinds:
+            arguments += [POINTER, *[WORD] * kind.axes] if kind.axes else [ir.DoubleType()]
+        self._function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), label)
+
+    @property
+    def declaration(self) -> str:
+        """What the module says of the function."""
+        return str(self._function)
+
+    def __call__(self, builder: Any, values: Sequence[Any]) -> None:
+        builder.call(self._function, values)
+
+
+@contextmanager
+def _range(builder: Any, count: Any) -> Iterator[Any]:
+    """A loop from 0 to below `count`; its number."""
+    before = builder.block
+    test, body, after = (builder.append_basic_block(name) for name in ("test", "body", "after"))
+    builder.branch(test)
+    builder.position_at_end(test)
+    index = builder.phi(WORD)
+    index.add_incoming(number(0), before)
+    builder.cbranch(builder.icmp_signed("<", index, count), body, after)
+    builder.position_at_end(body)
+    yield index
+    index.add_incoming(builder.add(index, number(1)), builder.block)
+    builder.branch(test)
+    builder.position_at_end(after)
+
+
+def _alloca(builder: Any, kind: Any) -> Any:
+    """Memory in the first block, where it is taken once."""
+    with builder.goto_entry_block():
+        memory = builder.alloca(kind)
+        memory.align = 64
+        return memory
 
 
 def _call_on_blocks(
-    call: Callee, kinds: Sequence[types.Type], columns: Sequence[int], read: Callable[[], Any], start: Any, stop: Any,
+    call: _Call,
+    builder: Any,
+    columns: Sequence[int],
+    read: _Words,
+    start: Any,
+    stop: Any,
     thread: Any,
-) -> None:  # fmt: skip
+    element: Any,
+    width: int,
+) -> None:
     """Rows start..stop, in groups of blocks of `width` rows that are transposed into lanes and back."""
-    builder, width = call.builder, kinds[0].dtype.width
-    element = call.context.get_value_type(kinds[0].dtype.element)
     arrays, scratch = [], []
     for count in columns:
         arrays.append(builder.inttoptr(read(), element.as_pointer()))
         read(), read()  # the shape, known
-        scratch.append(alloca_once(builder, ir.ArrayType(element, BLOCKS * abs(count) * width)))
+        scratch.append(_alloca(builder, ir.ArrayType(element, BLOCKS * abs(count) * width)))
     blocks = builder.sdiv(builder.add(builder.sub(stop, start), number(width - 1)), number(width))
     groups = builder.sdiv(builder.add(blocks, number(BLOCKS - 1)), number(BLOCKS))
-    with for_range(builder, groups) as group:
-        first = builder.mul(group.index, number(BLOCKS))
+    with _range(builder, groups) as group:
+        first = builder.mul(group, number(BLOCKS))
         left = builder.sub(blocks, first)
         size = builder.select(builder.icmp_signed("<", left, number(BLOCKS)), left, number(BLOCKS))
 
         def each_block(move: Callable[..., None], writes: bool) -> None:
-            with for_range(builder, size) as block:
-                row = builder.add(start, builder.mul(builder.add(first, block.index), number(width)))
+            with _range(builder, size) as block:
+                row = builder.add(start, builder.mul(builder.add(first, block), number(width)))
                 for array, lanes, count in zip(arrays, scratch, columns, strict=True):
                     if (count < 0) == writes:
-                        at = builder.mul(block.index, number(abs(count) * width))
+                        at = builder.mul(block, number(abs(count) * width))
                         place = builder.gep(builder.bitcast(lanes, element.as_pointer()), [at])
                         move(builder, array, place, row, stop, abs(count), width)
 
         each_block(_rows_to_lanes, False)
-        values = [
-            _array(call.context, builder, kind, builder.ptrtoint(lanes, WORD), [size, number(abs(count))])
-            for kind, lanes, count in zip(kinds, scratch, columns, strict=True)
-        ]
-        call([number(0), size, thread, *values])
+        values: list[Any] = []
+        for lanes, count in zip(scratch, columns, strict=True):
+            values += [builder.bitcast(lanes, POINTER), size, number(abs(count))]
+        call(builder, [number(0), size, thread, *values])
         each_block(_lanes_to_rows, True)
 
 

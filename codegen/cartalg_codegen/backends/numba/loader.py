@@ -1,31 +1,62 @@
-"""Emitted Numba files are plain `@njit` functions that work on their own. Here they get what makes them fast to run
-and to start.
+"""Emitted Numba files are read, not imported: what they say is compiled, and nothing of them runs as Python."""
 
-That is (1) the promise that array arguments do not overlap, without which LLVM does not vectorise (measured: 5x slower,
-docs/benchmarks.md), and (2) a cache of machine code on the disk.
-"""
-
-import sys
+import ast
+import hashlib
+from functools import cache
 from importlib import import_module
-from types import ModuleType
+from pathlib import Path
 from typing import Any
 
-from cartalg_codegen.backends.numba.cache import KernelCache, folder_of, functions_of
-from cartalg_codegen.backends.numba.private import promise_no_overlap, set_cache
+from cartalg_codegen.backends.numba.values import definitions
 from cartalg_codegen.specs import KernelSpec
 
 
-def load(package: str, spec: KernelSpec) -> ModuleType:
-    """The emitted module, its functions ready to be compiled."""
-    module = import_module(f"{package}.numba_kernels.{spec.kind}.{spec.name}")
-    for function in functions_of(module):
-        _prepare(function)
-    return module
+class Source:
+    """One emitted file, and the files that it imports functions of.
+
+    Attributes:
+        name: ``kind.module``, as other files import it.
+        entries: Machine code of its functions that is loaded, by what it was made for.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder, self.name = folder, name
+        self.text = (folder / (name.replace(".", "/") + ".py")).read_text()
+        self.functions, self._imported = definitions(ast.parse(self.text, name))
+        self.entries: dict[Any, Any] = {}
+
+    def find(self, home: str, name: str) -> tuple[str, ast.FunctionDef]:
+        """Where a function is defined that a file calls, and its definition. Raises KeyError if there is none."""
+        source = self if home == self.name else read(self.folder, home)
+        if name in source.functions:
+            return source.name, source.functions[name]
+        place, original = source._imported[name]
+        return self.find(place, original)
+
+    @property
+    def digest(self) -> str:
+        """Of all that decides what its functions do."""
+        texts = {self.name: self.text}
+        todo = [self]
+        while todo:
+            for place, _ in todo.pop()._imported.values():
+                if place not in texts:
+                    todo.append(read(self.folder, place))
+                    texts[place] = todo[-1].text
+        return hashlib.sha256(repr(sorted(texts.items())).encode()).hexdigest()
 
 
-def _prepare(function: Any) -> None:
-    """Before its first call, once."""
-    if not getattr(function, "cartalg_ready", False):
-        promise_no_overlap(function)
-        set_cache(function, KernelCache.create(function.py_func, folder_of(sys.modules[function.py_func.__module__])))
-        function.cartalg_ready = True
+@cache
+def read(folder: Path, name: str) -> Source:
+    """An emitted file, read once."""
+    return Source(folder, name)
+
+
+def load(package: str, spec: KernelSpec) -> Source:
+    """The emitted file of a kernel.
+
+    Raises:
+        SyntaxError: If it is no Python.
+    """
+    folder = Path(str(import_module(package).__file__)).parent / "numba_kernels"
+    return read(folder, f"{spec.kind}.{spec.name}")

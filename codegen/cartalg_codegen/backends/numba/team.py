@@ -28,6 +28,17 @@ def openmp() -> ctypes.CDLL | None:
 
 
 @cache
+def numbers() -> tuple[int, int]:
+    """Addresses of the functions that give a thread its number, and their number; 0 where there is no OpenMP."""
+    library = openmp()
+    if library is None:
+        return 0, 0
+    found = (getattr(library, name) for name in ("omp_get_thread_num", "omp_get_num_threads"))
+    first, second = (int(ctypes.cast(f, ctypes.c_void_p).value or 0) for f in found)
+    return first, second
+
+
+@cache
 def _pool(size: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(size, thread_name_prefix="cartalg")
 
