@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 #: Modules that an extra brings, by the extra's name in pyproject.toml; the library itself needs none of them.
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "torch": ("torch", "numba", "llvmlite", "platformdirs"),
+    "torch": ("torch", "llvmlite", "platformdirs"),
     "train": ("ase", "vesin", "pydantic", "yaml", "safetensors", "pytorch_optimizer", "tensorboardX", "pooch"),
     "atlas": ("jinja2", "markupsafe", "matplotlib", "pygments"),
 }

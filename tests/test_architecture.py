@@ -53,7 +53,7 @@ THIRD_PARTY = {
     "cartalg.render.formats.mathml": {"latex2mathml"},
     "cartalg_codegen.specs.pack": {"sympy"},
     "cartalg_codegen.backends.folders": {"platformdirs"},
-    **dict.fromkeys((f"{NUMBA}.{part}" for part in ("binder", "cache", "entry", "lanes", "private", "team")), KERNELS),
+    **dict.fromkeys((f"{NUMBA}.{part}" for part in ("binder", "entry", "objects", "team")), KERNELS),
     "cartalg_codegen.proofs": {"sympy", "numpy", "flint"},
     "cartalg.cli": {"typer", "rich"},
     "cartalg.ops": {"torch"},
@@ -76,13 +76,12 @@ THIRD_PARTY = {
 COMPUTED = {
     "cartalg.render": "a format, from the folder of formats",
     "cartalg_codegen.backends": "the printer, loader or binder of a backend",
-    "cartalg_codegen.backends.numba.loader": "an emitted file",
+    "cartalg_codegen.backends.numba.loader": "a kernel set, for its folder",
     "cartalg_codegen.backends.torch.loader": "an emitted file",
-    f"{NUMBA}.private": "Numba's own modules, each checked",
 }
 
 #: Where interfaces are used that Numba and Torch do not promise to keep.
-PRIVATE = {"cartalg.ops.private", f"{NUMBA}.private"}
+PRIVATE = {"cartalg.ops.private"}
 
 #: Where numbers of several axes are summed at once, and why that is not a coupling of the model.
 EINSUM = {

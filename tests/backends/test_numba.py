@@ -9,7 +9,6 @@ import torch
 from cartalg.ops import KernelSet, bind, couple, harmonics, open_kernels
 from cartalg_codegen import emit
 from cartalg_codegen.backends.numba.binder import lane_width
-from cartalg_codegen.backends.numba.private import missing
 from cartalg_codegen.sets import Set
 from cartalg_codegen.specs import CouplingSpec, HarmonicsSpec
 
@@ -46,7 +45,7 @@ def test_a_full_disk_is_no_error(tmp_path):
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert float(run.stdout) == 3.0
-    assert not [p for p in tmp_path.rglob("*.nbc") if p.stat().st_size > 2048]
+    assert not list(tmp_path.rglob("*.o"))
 
 
 def test_processes_that_start_at_once_share_a_cold_cache(tmp_path):
@@ -104,7 +103,11 @@ def test_compiled_kernels_are_cached(tmp_path):
     environment = {**os.environ, "CARTALG_CACHE_DIR": str(tmp_path)}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    assert list(tmp_path.glob("cartalg_kernels.numba_kernels.coupling.coupling_1_1_0-*/*.nbc"))
+    (kept,) = tmp_path.glob("objects/*.o")
+    before = kept.stat().st_mtime_ns
+    again = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert kept.stat().st_mtime_ns == before  # read, not made again
 
 
 def test_a_damaged_cache_and_a_kernel_set_that_moved_are_no_error(tmp_path):
@@ -122,7 +125,7 @@ def test_a_damaged_cache_and_a_kernel_set_that_moved_are_no_error(tmp_path):
         assert run.returncode == 0, run.stderr
         assert float(run.stdout) == 3.0
         if place == "second":
-            for path in (tmp_path / "cache").rglob("*.nb?"):
+            for path in (tmp_path / "cache" / "objects").iterdir():
                 path.write_bytes(b"damaged")
 
 
@@ -136,5 +139,19 @@ def test_the_log_names_each_kernel_once(caplog):
     assert [r.getMessage() for r in caplog.records] in (["coupling_1_2_3 forward", ""], [])
 
 
-def test_numba_has_the_private_interfaces_that_are_used():
-    assert missing() == []
+def test_machine_code_is_not_loaded_from_where_others_can_write(tmp_path):
+    code = (
+        "import torch; from cartalg.ops import couple; t = torch.ones(1, 3, 1); print(couple(t, t, (1, 1, 0)).item())"
+    )
+    environment = {**os.environ, "CARTALG_CACHE_DIR": str(tmp_path)}
+    run = lambda: subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)  # noqa: E731
+    assert run().stdout.strip() == "3.0"
+    (kept,) = tmp_path.glob("objects/*.o")
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-1])  # cut: found by its hash, made again
+    assert run().stdout.strip() == "3.0"
+    assert kept.read_bytes() == whole
+    kept.chmod(0o666)
+    before = kept.stat().st_ino
+    assert run().stdout.strip() == "3.0"
+    assert kept.stat().st_ino != before  # another file took its place

@@ -102,9 +102,10 @@ class _Function:
         for name, scalar in self.types.items():
             self.entry.append(f"  %{name}.at = alloca {precision.type(scalar)}, align 64")
             if name in given:
-                kind = precision.type(scalar)
-                self.entry.append(f"  store {precision.type(given[name].scalar)} %{name}, ptr %{name}.at")
-                assert kind == precision.type(given[name].scalar), f"{name} changes its type"
+                passed = precision.type(given[name].scalar)
+                if passed != precision.type(scalar):
+                    raise TypeError(f"{self.label}: the argument {name} changes its type")
+                self.entry.append(f"  store {passed} %{name}, ptr %{name}.at")
         self._block(statements)
         inline = " alwaysinline" if "forceinline" in ast.unparse(self.definition.decorator_list[0]) else ""
         head = (
