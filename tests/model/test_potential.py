@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import bulk, make_supercell, molecule
+from ase.build import bulk, molecule
 
 from architectures import ARCHITECTURES, SMALL
 from cartalg.architecture import ModelConfig
@@ -12,10 +12,13 @@ from cartalg.data.frames import DataError
 from cartalg.data.graphs import build_graph, collate, find_pairs
 from cartalg.model import Potential
 from cartalg.ops import KernelNotFound
+from cartalg.testing import SINGLE
+from cartalg.testing.potential import FromModel, PotentialContract
 from cartalg_codegen import emit
 from cartalg_codegen.sets import Set
 
 ELEMENTS = ("H", "C", "O", "Cu")
+LONG = pytest.mark.campaign
 
 
 def potential(name="default", backend="numba", seed=0, **changes):
@@ -43,28 +46,40 @@ def copper(seed=0, size=1):
     return atoms
 
 
-@pytest.fixture(params=list(ARCHITECTURES), scope="module")
+@pytest.fixture(params=ARCHITECTURES, scope="module")
 def model(request):
     return potential(request.param)
 
 
-@pytest.mark.parametrize("inversion", [False, True], ids=["rotation", "rotation and reflection"])
-@pytest.mark.parametrize("make", [ethanol, copper], ids=["molecule", "crystal"])
-def test_rotation_and_reflection(model, make, inversion):
-    atoms, turned = make(), make()
-    q, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))
-    q = q * np.sign(np.linalg.det(q)) * (-1 if inversion else 1)
-    turned.set_cell(atoms.cell.array @ q.T)
-    turned.positions = atoms.positions @ q.T
-    crystal = bool(atoms.pbc.all())
-    e1, f1, p1 = predict(model, atoms, crystal)
-    e2, f2, p2 = predict(model, turned, crystal)
-    assert e2 == pytest.approx(e1, abs=1e-10)
-    np.testing.assert_allclose(f2, f1 @ q.T, atol=1e-10)
-    if crystal:
-        np.testing.assert_allclose(p2.virial[0].numpy(), q @ p1.virial[0].numpy() @ q.T, atol=1e-9)
+class TestContract(PotentialContract):
+    displacement = (1e5, -2e5, 3e5)
+
+    @pytest.fixture
+    def potential(self, model):
+        return FromModel(model)
+
+    def molecule(self, potential):
+        return ethanol()
+
+    def crystal(self, potential):
+        return copper()
 
 
+class TestContractInSinglePrecision(TestContract):
+    tolerance, displacement = SINGLE, (1e2, -2e2, 3e2)
+
+    @pytest.fixture
+    def potential(self):
+        return FromModel(potential(dtype="float32"))
+
+
+class TestContractOnTorch(TestContract):
+    @pytest.fixture
+    def potential(self):
+        return FromModel(potential("full parity, gate and norm", backend="torch"))
+
+
+@pytest.mark.campaign
 @pytest.mark.parametrize(("hidden", "edge", "parity"), [(4, 6, "natural"), (3, 4, "full")])
 def test_rotation_and_reflection_at_high_rank(hidden, edge, parity, tmp_path):
     """Kernels emitted for the purpose; on Torch, for compiling them takes minutes."""
@@ -72,72 +87,9 @@ def test_rotation_and_reflection_at_high_rank(hidden, edge, parity, tmp_path):
     names = tuple({spec.name for pair in ModelConfig(**changes).kernel_specs() for spec in pair})
     emit.write(emit.render(Set(edge, only=names)), tmp_path / "kernels")
     model = potential(backend="torch", kernels=str(tmp_path / "kernels"), **changes)
-    test_rotation_and_reflection(model, ethanol, inversion=True)
-
-
-def test_translation_also_far_from_the_origin(model):
-    atoms, moved = ethanol(), ethanol()
-    moved.positions += [1e5, -2e5, 3e5]
-    e1, f1, _ = predict(model, atoms)
-    e2, f2, _ = predict(model, moved)
-    assert e2 == pytest.approx(e1, abs=1e-8)
-    np.testing.assert_allclose(f2, f1, atol=1e-7)
-
-
-def test_permutation(model):
-    atoms = ethanol()
-    order = np.random.default_rng(2).permutation(len(atoms))
-    e1, f1, _ = predict(model, atoms)
-    e2, f2, _ = predict(model, atoms[order])
-    assert e2 == pytest.approx(e1, abs=1e-11)
-    np.testing.assert_allclose(f2, f1[order], atol=1e-11)
-
-
-def test_supercell_is_extensive(model):
-    atoms = copper()
-    double = make_supercell(atoms, [[2, 0, 0], [1, 1, 0], [0, 0, 1]])
-    e1, _, p1 = predict(model, atoms, True)
-    e2, _, p2 = predict(model, double, True)
-    assert e2 == pytest.approx(2 * e1, abs=1e-9)
-    np.testing.assert_allclose(p2.virial.numpy(), 2 * p1.virial.numpy(), atol=1e-9)
-
-
-@pytest.mark.parametrize("make", [ethanol, copper], ids=["molecule", "crystal"])
-def test_forces_are_the_derivative_of_the_energy(model, make):
-    atoms = make()
-    _, forces, _ = predict(model, atoms)
-    h = 1e-4
-    for atom, axis in [(0, 0), (1, 2), (len(atoms) - 1, 1)]:
-        energies = []
-        for shift in (-2 * h, -h, h, 2 * h):
-            moved = atoms.copy()
-            moved.positions[atom, axis] += shift
-            energies.append(predict(model, moved)[0])
-        slope = (energies[0] - 8 * energies[1] + 8 * energies[2] - energies[3]) / (12 * h)
-        assert -slope == pytest.approx(forces[atom, axis], abs=1e-8)
-
-
-@pytest.mark.parametrize("left_handed", [False, True])
-def test_stress_is_the_strain_derivative_in_left_handed_cells_too(left_handed):
-    model, atoms = potential(), copper()
-    if left_handed:
-        atoms.set_cell(atoms.cell.array[[1, 0, 2]])
-        assert np.linalg.det(atoms.cell.array) < 0
-    _, _, p = predict(model, atoms, True)
-    graph = build_graph(atoms, model.config.cutoff, model.elements)
-    stress, h = p.virial[0].numpy() / float(graph.volume[0]), 1e-4
-    assert float(graph.volume[0]) > 0
-    for a, b in [(0, 0), (1, 2), (2, 2)]:
-        energies = []
-        for sign in (-1, 1):
-            strain = np.zeros((3, 3))
-            strain[a, b] += sign * h / 2
-            strain[b, a] += sign * h / 2
-            strained = atoms.copy()
-            strained.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
-            energies.append(predict(model, strained)[0])
-        slope = (energies[1] - energies[0]) / (2 * h) / float(graph.volume[0])
-        assert slope == pytest.approx(stress[a, b], abs=1e-7)
+    suite = PotentialContract()
+    suite.frames = lambda potential: [ethanol()]
+    suite.test_rotations_and_reflections(FromModel(model))
 
 
 def test_energy_force_and_its_slope_are_smooth_at_the_cutoff():
@@ -160,29 +112,10 @@ def test_energy_force_and_its_slope_are_smooth_at_the_cutoff():
     assert abs(slopes[3]).max() < 5e-2 * max(abs(predict(model, Atoms("CO", [[0, 0, 0], [0, 0, 1.2]]))[1]).max(), 1)
 
 
-def test_frames_of_a_batch_do_not_see_each_other(model):
-    frames = [ethanol(), Atoms("C"), copper(), Atoms("HO", [[0, 0, 0], [0, 0, 9.0]]), molecule("H2O")]
-    graphs = [build_graph(a, model.config.cutoff, model.elements) for a in frames]
-    batch = model(collate(graphs), virial=True)
-    start = 0
-    for n, (atoms, graph) in enumerate(zip(frames, graphs, strict=True)):
-        alone = model(graph, virial=True)
-        assert float(batch.energy[n]) == pytest.approx(float(alone.energy[0]), abs=1e-11)
-        np.testing.assert_allclose(batch.forces[start : start + len(atoms)].numpy(), alone.forces.numpy(), atol=1e-11)
-        np.testing.assert_allclose(batch.virial[n].numpy(), alone.virial[0].numpy(), atol=1e-10)
-        start += len(atoms)
-
-
-def test_isolated_atoms_have_an_energy_and_no_force(model):
-    for symbol in ELEMENTS:
-        energy, forces, _ = predict(model, Atoms(symbol))
-        assert np.isfinite(energy)
-        assert (forces == 0).all()
-    far = Atoms("CO", [[0, 0, 0], [0, 0, 50.0]])
-    assert predict(model, far)[0] == pytest.approx(predict(model, Atoms("C"))[0] + predict(model, Atoms("O"))[0])
-
-
-@pytest.mark.parametrize("name", ["default", "two-body, with repulsion", "shared weights, gate and norm"])
+@pytest.mark.parametrize(
+    "name",
+    ["two-body, with repulsion", *(pytest.param(n, marks=LONG) for n in ("default", "shared weights, gate and norm"))],
+)
 def test_hessian_is_the_derivative_of_the_forces(name):
     model, atoms = potential(name), molecule("H2O")
     hessian = model.hessian(build_graph(atoms, model.config.cutoff, model.elements)).numpy()
