@@ -80,7 +80,7 @@ def case_and_dtype():
             yield pytest.param(case, dtype, marks=marks, id=f"{case}-{dtype}")
 
 
-@pytest.mark.parametrize(("case", "dtype"), case_and_dtype())
+@pytest.mark.parametrize(("case", "dtype"), list(case_and_dtype()))
 def test_backends_agree_to_second_derivatives(case, dtype):
     theta, function = CASES[case](dtype)
     tolerance = {"rtol": 1e-10, "atol": 1e-10} if dtype == F64 else {"rtol": 2e-4, "atol": 2e-3}
