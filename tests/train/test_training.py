@@ -329,13 +329,15 @@ def test_metrics_keep_their_columns_and_lose_later_epochs(tmp_path):
 
 
 def test_a_checkpoint_without_newer_keys_goes_on(data_folder, make_config, tmp_path):
-    """What an older version did not write has the default that it had then."""
+    """What an older version did not write has the default that it had then; what it spelt otherwise is read as well."""
     out, config = tmp_path / "run", make_config(training={"epochs": 2})
     assert run("train", config, "--data-dir", data_folder, "--output", out).exit_code == 0
     tensors, description = read_tensors(out / "checkpoint.safetensors")
     for section, key in (("training", "stages"), ("model", "zbl"), ("data", "stress_key")):
         del description["config"][section][key]
     del description["model"]["config"]["zbl"]
+    for model in (description["config"]["model"], description["model"]["config"]):
+        model["parity"] = "even"
     write_tensors(out / "checkpoint.safetensors", tensors, description)
     assert "going on from epoch 2" in run("train", config, "--data-dir", data_folder, "--output", out).stderr
     description["config"]["training"]["seed"] = 7
