@@ -105,6 +105,10 @@ FAULTS = [
     ("numba", CONV, "for atom in range(start, stop)", "for atom in range(start, start + 1)", NOT_FORWARD),
     ("numba", CONV, "for atom in range(start, stop)", "for atom in range(0, stop)", TAKEN),
     ("numba", CONV, "real(d_edge[first + n, part])", "real(d_edge[first, part])", NOT_DERIVATIVE),
+    ("numba", CONV, "at += 1", "at += 0", "a loop without end"),
+    # gradients that Torch would not see
+    ("torch", PAIR, "a0 = a[..., 0, :]", "a0 = a[..., 0, :].detach()", "stops gradients"),
+    ("torch", CONV, "edge(v, 1 / length, below", "edge(v.detach(), 1 / length, below", "stops gradients"),
     # threads, species, channels, rows
     ("numba", CONV, "first = thread * 16", "first = 0", "the scratch of another thread"),
     ("numba", "message_1_1_2", "d_table[thread, k0,", "d_table[0, k0,", "does not add the derivative"),
@@ -253,6 +257,14 @@ def test_a_folder_that_is_not_its_manifest_is_named(folder, what):
     change, says = FOLDERS[what]
     change(folder)
     assert says in proved(folder, "kernel set: files, manifest").failure
+
+
+def test_a_key_that_is_there_twice_is_named(folder):
+    """Readers of JSON see the last one alone, and a person the first."""
+    path = folder / emit.MANIFEST
+    path.write_text(path.read_text().replace('"kernels": {', '"max_rank": 3, "kernels": {'))
+    with pytest.raises(AssertionError, match="max_rank is there twice"):
+        list(prove.tasks(1, folder))
 
 
 @pytest.mark.parametrize("name", ["(1, 1) -> 1", "rank 1: basis, projector, harmonic", f"numba {PAIR}", "tensors ij"])

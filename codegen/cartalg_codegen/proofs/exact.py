@@ -17,6 +17,8 @@ from cartalg_codegen.proofs.dialect import NUMBA, Checked, compiled
 from cartalg_codegen.proofs.identities import Disproved, Space, Sparse, exact, number, require
 from cartalg_codegen.proofs.tensors import Torch
 
+#: Blocks that a file runs in a proof, at most; the largest shipped kernel needs a hundredth.
+STEPS = 500_000
 #: Files that tile rows and channels.
 MIXING = ("linear",)
 
@@ -145,6 +147,7 @@ class Loaded:
         self.own, self.numba = tuple(checked.functions), sources.backend == NUMBA
         arithmetic = sources.arithmetic
         self.blocks: set[int] = set()
+        self._steps = 0
         self.outcomes: set[tuple[int, bool]] = set()
         self.siblings: list[Loaded] = []
 
@@ -155,7 +158,7 @@ class Loaded:
 
         self._namespace: dict[str, Any] = {
             "__builtins__": {},
-            "_reached": self.blocks.add,
+            "_reached": self._reached,
             "_less": less,
             "_quotient": arithmetic.quotient,
             "range": _range,
@@ -173,6 +176,13 @@ class Loaded:
         exec(code, self._namespace)
         #: What another file can import from this one: its own functions, and those it imports itself.
         self.functions = (*(a.asname or a.name for *_, names in checked.siblings for a in names), *self.own)
+
+    def _reached(self, block: int) -> None:
+        """Note a block, and stop a loop that has no end."""
+        self.blocks.add(block)
+        self._steps += 1
+        if self._steps > STEPS:
+            raise Disproved(f"{self.path}.py, {self.sites.blocks[block]}: a loop without end")
 
     def _import(self, sources: Sources, checked: Checked, module: str, level: int, names: Any) -> None:
         folder = PurePosixPath(self.path)

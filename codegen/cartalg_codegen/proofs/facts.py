@@ -7,6 +7,7 @@ again from the rules (`closed`, `convolutions`), and compared.
 import ast
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -164,13 +165,20 @@ def prove_folder(folder: Path) -> None:
     require(not package.body, "__init__.py does something: it should be a comment")
 
 
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. Raises ValueError for a key that is there twice, of which readers see the last alone."""
+    if twice := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
+        raise ValueError(f"{', '.join(twice)} is there twice")
+    return dict(pairs)
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest as it lies there. Raises FileNotFoundError if there is none, Disproved if it is no JSON."""
     path = folder / MANIFEST
     if not path.is_file():
         raise FileNotFoundError(f"no kernel set in {folder}: make one with `cartalg generate --out {folder}`")
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(), object_pairs_hook=_each_once)
     except ValueError as error:
         raise Disproved(f"{path} is no JSON: {error}") from None
     require(isinstance(found, dict) and isinstance(found.get("kernels"), dict), f"{path} lists no kernels")
