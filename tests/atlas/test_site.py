@@ -43,7 +43,9 @@ def test_every_link_leads_to_a_file_of_the_site(site):
     assert len(pages) == 3 + 15 + 8 + 3  # ranks, couplings, tensors, index, general, proofs
     anchors = set(re.findall(r'id="(\w+)"', (site / "index.html").read_text()))
     for page in pages:
-        for link in Links(page.read_text()).found:
+        links = Links(page.read_text()).found
+        assert len(links) > 3, page.name
+        for link in links:
             assert "//" not in link, f"{page.name} needs the network for {link}"
             file, _, anchor = link.partition("#")
             assert (site / file).is_file(), f"{page.name} links to {link}"

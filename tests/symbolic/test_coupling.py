@@ -107,4 +107,4 @@ def test_all_couplings_to_rank_6_are_quick():
     for a, b in itertools.product(range(7), repeat=2):
         for c in range(abs(a - b), min(a + b, 6) + 1):
             coupling(a, b, c)
-    assert time.process_time() - start < 240  # measured: 1.3 s
+    assert time.process_time() - start < 20  # measured: 1.3 s

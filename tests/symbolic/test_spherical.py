@@ -99,6 +99,8 @@ def chains(top):
 
 
 def test_recoupling_is_the_6j_symbol_exactly():
+    triples = list(itertools.product(range(3), repeat=3))  # L runs from what the largest leaves over to the sum
+    assert len(list(chains(2))) == sum(sum(t) - max(0, 2 * max(t) - sum(t)) + 1 for t in triples)
     for (l1, l2, l3, total), left, right in chains(2):
         for l12, l23 in itertools.product(left, right):
             symbol = wigner.wigner_6j(l1, l2, l12, l3, total, l23)
