@@ -103,10 +103,10 @@ class Checked(ast.NodeVisitor):
             raise self.refuse(node, f"{node.name} has types")
         self.arguments[node.name] = tuple(argument.arg for argument in a.args)
         # where the derivative is zero anyway a value may be detached from it
-        floors = (n.func.value for n in ast.walk(node) if isinstance(n, ast.Call) and _attribute(n.func) == "floor")
+        floors = (n.value for n in ast.walk(node) if isinstance(n, ast.Attribute) and n.attr == "floor")
         stepped = {id(part) for floor in floors for part in ast.walk(floor)}
         for part in ast.walk(node):
-            if _attribute(part) == "detach" and id(part) not in stepped:
+            if isinstance(part, ast.Attribute) and part.attr == "detach" and id(part) not in stepped:
                 raise self.refuse(part, f"`{_said(part)}` stops gradients")
         for name in _bound(node):
             if name in self.known or (name.startswith("_") and name != "_"):
@@ -224,11 +224,6 @@ class Checked(ast.NodeVisitor):
         if any(k.arg is None for k in node.keywords):
             raise self.refuse(node, "keywords of an unknown form")
         self.generic_visit(node)
-
-
-def _attribute(node: ast.AST) -> str:
-    """The name of an attribute that is read, empty for anything else."""
-    return node.attr if isinstance(node, ast.Attribute) else ""
 
 
 def _said(node: ast.AST) -> str:

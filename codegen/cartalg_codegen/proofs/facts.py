@@ -146,6 +146,8 @@ def prove_folder(folder: Path) -> None:
     keys = {"generator", "max_rank", "also", "only", "kernels"}
     require(set(manifest) == keys and manifest["generator"] == GENERATOR, f"{MANIFEST} has other entries")
     names, wanted = list(manifest["kernels"]), [spec.name for spec in chosen.specs()]
+    asked = {part.name for name in (*chosen.only, *chosen.also) for part in (*parse(name).parts, parse(name))}
+    require(not (lost := sorted(asked - {*names})), f"{MANIFEST} lacks kernels that it was made for: {lost}")
     require(names == wanted, f"{MANIFEST} lists other kernels than its set: {sorted({*names} ^ {*wanted})}")
     files = {MANIFEST, "__init__.py", *(["py.typed"] if (folder / "py.typed").is_file() else [])}
     for name, entry in manifest["kernels"].items():
