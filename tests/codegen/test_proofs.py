@@ -150,7 +150,7 @@ FAULTS = [
     ("numba", PAIR, "def backward(", "def was_backward(", "functions beyond those of its kind"),
     ("numba", PAIR, "real = a.dtype.type", "real = b.shape", "not callable"),
     ("numba", CONV, "    forward as forward_0_1_1", "    backward as forward_0_1_1", "missing 3 required positional"),
-    ("numba", CONV, "        own = atom", "        if at < 3:\n            at = 1\n        own = atom", "variable 'at'"),
+    ("numba", CONV, "        own = atom", "        if at < 3:\n            at = 1\n        own = atom", "variable"),
     ("numba", PAIR, "range(start, stop):", "range(start, stop):\n        if n < 7:\n            n = n", "never"),
 ]  # fmt: skip
 
