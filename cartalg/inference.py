@@ -6,6 +6,7 @@ atoms costs what its arithmetic costs. Weights are prepared when they change: ra
 """
 
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,13 +15,19 @@ from torch import Tensor, nn
 from cartalg.data.graphs import Graph
 from cartalg.nn.plan import Plan, Program
 from cartalg.nn.values import Slot
+from cartalg.ops import Edges
 
 #: (graph, edge vectors) -> energy of each atom, other results by name.
 Network = Callable[[Graph, Slot], tuple[Slot, dict[str, Slot]]]
+#: Length of the edges that fill an engine's arrays, in angstrom: beyond every cutoff.
+FAR = 1e3
 
 
 class Engine:
     """Runs a network, for one state of its parameters.
+
+    Calls are bound to arrays of the engine's own, with room for more edges than a graph has: when neighbours change in
+    a simulation they are copied there, and nothing is bound anew.
 
     Args:
         network: Its forward pass.
@@ -29,22 +36,23 @@ class Engine:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._kept: dict[Hashable, Any] = {}
-        self._bound: tuple[Graph, int, list[str], Program] | None = None
+        self._bound: _Bound | None = None
 
-    def _program(self, graph: Graph) -> tuple[list[str], Program]:
-        """Names of the other results, and the program of a graph; it is kept while edges, species and threads stay."""
-        threads, spare = torch.get_num_threads(), []
-        if self._bound is not None:
-            known, count, names, program = self._bound
-            if known.edges is graph.edges and known.species is graph.species and count == threads:
-                return names, program
-            spare = program.blocks
+    def _program(self, graph: Graph) -> "_Bound":
+        """The calls for a graph; they are kept while species and threads stay, and its edges find room."""
+        threads, bound, spare = torch.get_num_threads(), self._bound, []
+        if bound is not None:
+            if bound.threads == threads and bound.takes(graph):
+                return bound
+            spare = bound.program.blocks
         self._bound = None  # its memory is taken over
-        plan = Plan(graph.vectors.shape, graph.vectors.dtype, self._kept, spare)
-        energy, others = self._network(graph, plan.input)
-        names, program = list(others), plan.bind(energy, list(others.values()))
-        self._bound = graph, threads, names, program
-        return names, program
+        own = _roomy(graph)
+        plan = Plan(own.vectors.shape, own.vectors.dtype, self._kept, spare)
+        energy, others = self._network(own, plan.input)
+        program = plan.bind(energy, list(others.values()))
+        self._bound = _Bound(own, threads, list(others), program)
+        self._bound.takes(graph)
+        return self._bound
 
     @torch.no_grad()
     def __call__(
@@ -59,15 +67,58 @@ class Engine:
             Energy of each atom [atoms], the gradient of their sum to the edge vectors [edges, 3], other results. All
             lie in buffers that the next call overwrites.
         """
-        names, program = self._program(graph)
-        program.input.copy_(graph.vectors)
+        bound, count = self._program(graph), len(graph.vectors)
+        program = bound.program
+        program.input[:count] = graph.vectors
         program.run("result")
         if others:
             program.run("others")
         if gradient:
             program.run("gradient")
-        found = dict(zip(names, program.others, strict=True)) if others else {}
-        return program.result, program.gradient if gradient else None, found
+        found = dict(zip(bound.names, program.others, strict=True)) if others else {}
+        return program.result, program.gradient[:count] if gradient else None, found
+
+
+@dataclass
+class _Bound:
+    """A program, and the graph of its own that its calls read.
+
+    Attributes:
+        graph: With room for edges.
+        names: Of its other results.
+        source: The edges that have been copied to it.
+    """
+
+    graph: Graph
+    threads: int
+    names: list[str]
+    program: Program
+    source: Edges | None = None
+
+    def takes(self, graph: Graph) -> bool:
+        """Whether a graph has these atoms and its edges find room; if so they are there now."""
+        if graph.edges is self.source:
+            return True
+        own, count = self.graph, len(graph.edges.sender)
+        if count > len(own.edges.sender) or not torch.equal(own.species, graph.species):
+            return False
+        for name, array in own.edges.index.items():
+            given = graph.edges.index[name]
+            array[: len(given)] = given
+            array[len(given) :] = 0
+        self.program.input[count:] = FAR
+        self.source = graph.edges
+        return True
+
+
+def _roomy(graph: Graph) -> Graph:
+    """A graph with these atoms and room for an eighth more edges; what no row of the index names is not visited."""
+    count = len(graph.edges.sender)
+    room = count + count // 8 + 16
+    of_edges = {name: torch.zeros(room, dtype=torch.int64) for name in ("sender", "receiver", "col_edge")}
+    pointers = {name: graph.edges.index[name].clone() for name in ("row_ptr", "col_ptr")}
+    vectors = torch.full((room, 3), FAR, dtype=graph.vectors.dtype)
+    return replace(graph, species=graph.species.clone(), vectors=vectors, edges=Edges(**of_edges, **pointers))
 
 
 class Watch:

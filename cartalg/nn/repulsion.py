@@ -1,6 +1,6 @@
 """Ziegler-Biersack-Littmark repulsion of screened nuclei, so that atoms cannot meet where there are no data."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from ase.data import atomic_numbers, covalent_radii
@@ -42,12 +42,14 @@ class Repulsion(nn.Module):
 
     def forward(self, species: Tensor, edges: Edges, vectors: Value) -> Value:
         """species [atoms], vectors [edges, 3] in angstrom, float64 -> eV, float64 [atoms]."""
+        return run(_Repulsion(lambda: self._pairs(species, edges), edges, len(species)), vectors)
+
+    def _pairs(self, species: Tensor, edges: Edges) -> "_Pairs":
         z_i, z_j, radius_i, radius_j = (
             of[species[side]].double() for of in (self.numbers, self.radii) for side in (edges.receiver, edges.sender)
         )
         rate = (z_i**0.23 + z_j**0.23) / (0.8854 * BOHR)
-        pairs = _Pairs(0.5 * COULOMB * z_i * z_j, rate[:, None] * rate.new_tensor(EXPONENTS), radius_i + radius_j)
-        return run(_Repulsion(pairs, edges.receiver, len(species)), vectors)
+        return _Pairs(0.5 * COULOMB * z_i * z_j, rate[:, None] * rate.new_tensor(EXPONENTS), radius_i + radius_j)
 
 
 class _Pairs:
@@ -81,8 +83,17 @@ class _Pairs:
 class _Repulsion(Operation):
     reads = (0,)
 
-    def __init__(self, pairs: _Pairs, receiver: Tensor, atoms: int) -> None:
-        self.pairs, self.receiver, self.atoms = pairs, receiver, atoms
+    def __init__(self, make: Callable[[], _Pairs], edges: Edges, atoms: int) -> None:
+        self._make, self.receiver, self.atoms = make, edges.receiver, atoms
+        self._known: tuple[int, _Pairs] | None = None
+
+    @property
+    def pairs(self) -> _Pairs:
+        """Of the edges as they are: an engine's are replaced in place."""
+        version = self.receiver._version
+        if self._known is None or self._known[0] != version:
+            self._known = version, self._make()
+        return self._known[1]
 
     def eager(self, *inputs: Tensor) -> Tensor:
         energy = self.pairs.energy(inputs[0].norm(dim=1))

@@ -166,3 +166,26 @@ def test_a_graph_without_edges():
     prediction = model(graph(model, lone), virial=True)
     assert torch.isfinite(prediction.energy).all()
     assert (prediction.forces == 0).all()
+
+
+@pytest.mark.parametrize("name", [*ARCHITECTURES, *MORE])
+def test_other_neighbours_of_the_same_atoms_bind_nothing_anew(name):
+    model, atoms = potential(**{**SMALL, **{**ARCHITECTURES, **MORE}[name]}), crystal()
+    model(graph(model, atoms))
+    bound, counts = model._engine._bound, set()
+    for seed in range(6):
+        moved = atoms.copy()
+        moved.rattle(0.2 if seed else 0.0, seed=seed)
+        batch = graph(model, moved)
+        counts.add(len(batch.vectors))
+        assert_agree(model(batch, virial=True), model(batch, virial=True, training=True))
+    assert len(counts) > 2
+    assert model._engine._bound is bound
+
+
+def test_more_neighbours_than_there_is_room_for():
+    model, atoms = potential(), crystal()
+    model(graph(model, atoms))
+    atoms.set_cell(0.85 * atoms.cell.array, scale_atoms=True)
+    batch = graph(model, atoms)
+    assert_agree(model(batch, virial=True), model(batch, virial=True, training=True))
