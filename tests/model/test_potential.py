@@ -18,7 +18,6 @@ from cartalg_codegen import emit
 from cartalg_codegen.sets import Set
 
 ELEMENTS = ("H", "C", "O", "Cu")
-LONG = pytest.mark.campaign
 
 
 def potential(name="default", backend="numba", seed=0, **changes):
@@ -112,10 +111,7 @@ def test_energy_force_and_its_slope_are_smooth_at_the_cutoff():
     assert abs(slopes[3]).max() < 5e-2 * max(abs(predict(model, Atoms("CO", [[0, 0, 0], [0, 0, 1.2]]))[1]).max(), 1)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["two-body, with repulsion", *(pytest.param(n, marks=LONG) for n in ("default", "shared weights, gate and norm"))],
-)
+@pytest.mark.parametrize("name", ["default", "two-body, with repulsion", "shared weights, gate and norm"])
 def test_hessian_is_the_derivative_of_the_forces(name):
     model, atoms = potential(name), molecule("H2O")
     hessian = model.hessian(build_graph(atoms, model.config.cutoff, model.elements)).numpy()
