@@ -54,6 +54,7 @@ class Engine:
         self._bound.takes(graph)
         return self._bound
 
+    @torch.inference_mode(False)  # buffers made there could not be written to elsewhere
     @torch.no_grad()
     def __call__(
         self, graph: Graph, gradient: bool = True, others: bool = False
@@ -97,10 +98,12 @@ class _Bound:
 
     def takes(self, graph: Graph) -> bool:
         """Whether a graph has these atoms and its edges find room; if so they are there now."""
+        own, count = self.graph, len(graph.edges.sender)
+        if own.vectors.dtype != graph.vectors.dtype or not torch.equal(own.species, graph.species):
+            return False
         if graph.edges is self.source:
             return True
-        own, count = self.graph, len(graph.edges.sender)
-        if count > len(own.edges.sender) or not torch.equal(own.species, graph.species):
+        if count > len(own.edges.sender):
             return False
         for name, array in own.edges.index.items():
             given = graph.edges.index[name]

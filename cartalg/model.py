@@ -8,6 +8,7 @@ Source: docs/theory.md, section 5; Zaverkin et al. 2024 (arXiv:2405.14253).
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import torch
@@ -98,6 +99,7 @@ class Potential(nn.Module):
         self.pair_terms = pair_terms(config, elements)
         self._engine: Engine | None = None
         self._watch: Watch | None = None
+        self._lock = Lock()  # an engine's buffers hold one graph
         self.to(getattr(torch, config.dtype))
         self.shifts = self.shifts.double()
 
@@ -152,21 +154,21 @@ class Potential(nn.Module):
         """
         wanted = forces or virial
         if not (training or resolve(self.backend, self.embedding, graph.vectors).autograd):
-            self._watch = self._watch or Watch(self)
-            if self._watch.changed() or self._engine is None:
-                self._engine = Engine(self._outputs)
-            atomic, slope, tensors = self._engine(graph, wanted, properties)
-            atomic = atomic.clone()
-        else:
-            vectors = graph.vectors.to(self.dtype).detach()  # a leaf of its own: the graph is shared
-            with torch.set_grad_enabled(wanted or training):
-                vectors.requires_grad_(wanted)
-                features = self.features(graph, vectors)
-                atomic = self.energies(graph, vectors, features)
-                tensors = self.tensors(graph, features) if properties else {}
-                slope = torch.autograd.grad(atomic.sum(), vectors, create_graph=training)[0] if wanted else None
-            if not training:
-                atomic, tensors = atomic.detach(), {name: value.detach() for name, value in tensors.items()}
+            with self._lock:
+                self._watch = self._watch or Watch(self)
+                if self._watch.changed() or self._engine is None:
+                    self._engine = Engine(self._outputs)
+                atomic, slope, tensors = self._engine(graph, wanted, properties)
+                return self._prediction(graph, atomic.clone(), slope, tensors, forces, virial)
+        vectors = graph.vectors.to(self.dtype).detach()  # a leaf of its own: the graph is shared
+        with torch.set_grad_enabled(wanted or training):
+            vectors.requires_grad_(wanted)
+            features = self.features(graph, vectors)
+            atomic = self.energies(graph, vectors, features)
+            tensors = self.tensors(graph, features) if properties else {}
+            slope = torch.autograd.grad(atomic.sum(), vectors, create_graph=training)[0] if wanted else None
+        if not training:
+            atomic, tensors = atomic.detach(), {name: value.detach() for name, value in tensors.items()}
         return self._prediction(graph, atomic, slope, tensors, forces, virial)
 
     def hessian(self, graph: Graph, progress: Callable[[int, int], None] | None = None) -> Tensor:
@@ -223,7 +225,14 @@ class Potential(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy binds an engine of its own."""
-        return {**self.__dict__, "_engine": None, "_watch": None}
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"} | {
+            "_engine": None,
+            "_watch": None,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._lock = Lock()
 
     def description(self) -> dict[str, Any]:
         """Everything but the weights: what a checkpoint's JSON holds."""

@@ -1,7 +1,9 @@
 """The engine computes what autograd computes, notices every change, and shares nothing with what it returned."""
 
 import copy
+import pickle
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -189,3 +191,43 @@ def test_more_neighbours_than_there_is_room_for():
     atoms.set_cell(0.85 * atoms.cell.array, scale_atoms=True)
     batch = graph(model, atoms)
     assert_agree(model(batch, virial=True), model(batch, virial=True, training=True))
+
+
+def test_other_atoms_at_the_same_edges_are_noticed():
+    model = potential(**SMALL)
+    batch = graph(model, acid())
+    model(batch)
+    swapped = replace(batch, species=batch.species.flip(0))
+    assert_agree(model(swapped, virial=True), model(swapped, virial=True, training=True))
+
+
+def test_vectors_of_another_precision_are_bound_anew():
+    model = potential(**SMALL)
+    batch = graph(model, acid())
+    model(replace(batch, vectors=batch.vectors.float()))
+    assert_agree(model(batch, virial=True), model(batch, virial=True, training=True))
+
+
+def test_inference_mode_leaves_an_engine_that_works_outside():
+    model = potential(**SMALL, zbl=True)
+    with torch.inference_mode():
+        batch = graph(model, acid())
+        inside = model(batch)
+    other = graph(model, acid(1))
+    reference = model(other, virial=True, training=True)
+    assert_agree(model(other, virial=True), reference)
+    assert torch.equal(model(batch).forces, inside.forces)
+
+
+def test_one_model_in_two_python_threads():
+    model = potential(channels=16)
+    batches = [graph(model, crystal()), graph(model, crystal(1), crystal(2))]
+    expected = [model(b) for b in batches]
+
+    def repeat(n):
+        found = [model(batches[n]) for _ in range(60)]
+        return all(torch.equal(f.forces, expected[n].forces) for f in found)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(repeat, range(2))) == [True, True]
+    assert torch.equal(pickle.loads(pickle.dumps(model))(batches[0]).forces, expected[0].forces)
