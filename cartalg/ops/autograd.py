@@ -107,7 +107,8 @@ class Operators:
     def _run(self, stage: str, *args: Any) -> Any:
         backend, kernels = BACKENDS[args[0]], open_kernels(args[1])
         spec, about = kernels.spec(args[2]), self.stages[stage]
-        index = dict(zip(self.kind.index, args[3 : self.places], strict=True))
+        given = (a.contiguous() if isinstance(a, Tensor) else a for a in args[3 : self.places])
+        index = dict(zip(self.kind.index, given, strict=True))
         tensors = {n: t.contiguous() for n, t in zip(about.reads, args[self.places :], strict=True)}
         first = tensors[self.slots[0]]
         threads = thread_count(index[about.over].shape[0] - 1 if about.over else first.shape[0])

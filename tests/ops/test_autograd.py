@@ -205,3 +205,26 @@ def test_an_edge_without_length_contributes_nothing():
     for other in found[1:]:
         for a, b in zip(found[0], other, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+
+
+def test_indices_need_not_be_contiguous():
+    pairs = torch.tensor([[0, 1], [0, 2], [1, 0], [2, 3], [2, 1]])
+    theta, _ = convolution_case(CONVOLUTIONS[1])
+    strided = Edges.build(pairs[:, 1], pairs[:, 0], 4, 3)
+    whole = Edges.build(pairs[:, 1].contiguous(), pairs[:, 0].contiguous(), 4, 3)
+    assert not strided.sender.is_contiguous()
+    found, expected = (convolution(CONVOLUTIONS[1], e, *theta, 0.5, backend="numba") for e in (strided, whole))
+    assert torch.equal(found, expected)
+    found.sum().backward()
+    (a, w), _ = product_case(PRODUCTS[0])
+    species = torch.tensor([[0, 5], [1, 5], [0, 5]])[:, 0]
+    assert torch.equal(
+        product(PRODUCTS[0], species, a, w, backend="numba"),
+        product(PRODUCTS[0], species.contiguous(), a, w, backend="numba"),
+    )
+
+
+def test_indices_of_other_widths_are_refused():
+    (a, w), _ = product_case(PRODUCTS[0])
+    with pytest.raises(ValueError, match=r"species must be contiguous int64, got torch\.int32"):
+        product(PRODUCTS[0], torch.zeros(3, dtype=torch.int32), a, w, backend="numba")

@@ -87,6 +87,8 @@ def bind(
         index: Arguments without a gradient, by name.
         tensors: Contiguous, by the names of the emitted arguments; the gradient to a parameter is [threads, ..].
         threads: Number of threads.
+    Raises:
+        ValueError: If an index is not contiguous or not int64.
     """
     about = spec.stages()[stage]
     real = tensors[about.reads[0]]
@@ -130,6 +132,8 @@ def _words(
     for name in about.index:
         given = index[name]
         if isinstance(given, Tensor):
+            if given.dtype != torch.int64 or not given.is_contiguous():
+                raise ValueError(f"{spec.name}: {name} must be contiguous int64, got {given.dtype} {given.stride()}")
             words.append(given.data_ptr())
             words.extend(given.shape)
         else:
