@@ -303,11 +303,12 @@ class ConvolutionKernel:
         stages = self.spec.stages()
         require({n: s.writes for n, s in stages.items()} == STAGES, "the stages are not those of a convolution")
         rng = random.Random(self.path)
+        # the thread is not the last one, nor any other number of a run
         runs = [
-            _Run(self, crowded(), Sizes(2, 1, 2), rng, free=("x", "g", "t_x")),
-            _Run(self, crowded(), Sizes(2, 1, 2), rng, free=("table",)),
-            _Run(self, sparse(), Sizes(3, 0, 1), rng),
-            _Run(self, sparse(), Sizes(4, 2, 3, width=2), rng),
+            _Run(self, crowded(), Sizes(2, 1, 3), rng, free=("x", "g", "t_x")),
+            _Run(self, crowded(), Sizes(2, 1, 3), rng, free=("table",)),
+            _Run(self, sparse(), Sizes(3, 0, 2), rng),
+            _Run(self, sparse(), Sizes(4, 2, 5, width=2), rng),
             _Run(self, single(), Sizes(1, 0, 1), rng, free_vector=True),
         ]
         for run in runs:

@@ -98,7 +98,7 @@ def _inner(a: Any, b: Any) -> Any:
 class Message:
     """One path on edges at column 0 and 1 of a chunk, in arrays of a larger convolution; all that is read is free."""
 
-    COUNT, PATHS, PATH, THREAD, FIRST, CHANNELS = 2, 3, 1, 1, 5, 2
+    COUNT, PATHS, PATH, THREAD, FIRST, CHANNELS = 2, 4, 1, 2, 5, 3
 
     def __init__(self, spec: MessageSpec, read: Read, path: str, backend: str) -> None:
         self.spec, self.path, self.ranks = spec, path, spec.ranks
@@ -167,7 +167,7 @@ class Message:
             if name.startswith(("d_", "t_d_")) or name in ("out", "t_out"):
                 base = name.split("_")[-1]
                 shape = sizes.get(base, (self.FIRST + self.COUNT + 1, edge_rows))
-                shape = (2, *self.values["table"].shape) if base == "table" else shape
+                shape = (4, *self.values["table"].shape) if base == "table" else shape
                 results[name] = filled.variables(*shape)
         wanted = {name: array.copy() for name, array in results.items()}
         for n, c in product(range(self.COUNT), range(self.CHANNELS)):

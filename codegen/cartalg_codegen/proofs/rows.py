@@ -52,9 +52,10 @@ class Sizes:
         return max(self.species) + 1
 
 
-#: Row 2 and channel 1 hold free variables; rows 1 and 3 are of one species, whose gradient they both add to.
-FREE = Sizes(5, 1, 4, 2, (1, 0, 1, 0, 1), thread=1, threads=2)
-LANES = Sizes(7, 3, 5, 6, (0, 1, 0, 2, 1, 1, 0), thread=2, threads=3, width=2)
+#: Row 2 and channel 1 hold free variables; rows 1 and 3 are of one species, whose gradient they both add to. No size or
+#: number is the same function of others in both, so that none can stand in another's place.
+FREE = Sizes(5, 1, 4, 2, (1, 0, 1, 0, 1), thread=1, threads=4)
+LANES = Sizes(7, 3, 5, 6, (0, 1, 0, 2, 1, 4, 0), thread=2, threads=4, width=2)
 _ROW, _CHANNEL = 2, 1
 
 
