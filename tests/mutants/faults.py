@@ -12,11 +12,12 @@ A file of faults is a list of groups; a group names a file, what its faults have
           old: range(start, stop)
           new: range(start, start + 1)
 
-In the place of old and new a fault may have `append: text`, `create: text` (a file that is not there) or `remove:
+`old` is looked for as it stands, or as a regular expression if it begins with `re:`. In the place of old and new a fault may have `append: text`, `create: text` (a file that is not there) or `remove:
 true`. `hash: keep` leaves the manifest's hash of the file as it is; otherwise it is made to fit, so that only a proof
 can see the fault.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,12 +76,13 @@ class Fault:
         if self.append:
             return before + self.append
         start = before.find(self.after)
-        place = before.find(self.old, max(start, 0) + len(self.after))
-        if start < 0 or place < 0 or not self.old:
+        pattern = self.old.removeprefix("re:") if self.old.startswith("re:") else re.escape(self.old)
+        place = re.compile(pattern).search(before, start + len(self.after)) if start >= 0 and self.old else None
+        if not place:
             raise Stale(f"{self.file} does not hold {self.after!r} and then {self.old!r}: {self.what}")
-        if self.old == self.new:
+        if place[0] == self.new:
             raise Stale(f"{self.file}: nothing changes: {self.what}")
-        return before[:place] + self.new + before[place + len(self.old) :]
+        return before[: place.start()] + self.new + before[place.end() :]
 
 
 def load(area: str) -> Iterator[Fault]:

@@ -6,6 +6,7 @@ its own header, so that one statement differs and nothing else.
 
 import ast
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -143,10 +144,12 @@ def terms(function: ast.FunctionDef, rng: random.Random) -> Iterator[Change]:
 
 
 def statements(function: ast.FunctionDef, rng: random.Random) -> Iterator[Change]:
-    """A statement is gone."""
+    """A statement is gone, but for the only one that sets a name: without it nothing would run."""
+    stores = Counter(node.id for node in nodes(function, ast.Name) if isinstance(node.ctx, ast.Store))
     for block in blocks(function):
         for n, statement in enumerate(block):
-            if not isinstance(statement, ast.Expr) or isinstance(statement.value, ast.Call):
+            fine = not isinstance(statement, ast.Expr) or isinstance(statement.value, ast.Call)
+            if fine and all(stores.get(name, 2) > 1 for name in set_by(statement)):
                 yield lambda b=block, i=n: b.pop(i)
 
 
@@ -161,10 +164,12 @@ def repeats(function: ast.FunctionDef, rng: random.Random) -> Iterator[Change]:
 
 
 def orders(function: ast.FunctionDef, rng: random.Random) -> Iterator[Change]:
-    """Two statements, one of which reads what the other sets, change places."""
+    """Two statements, one of which reads what the other sets, change places, if they can run so."""
+    stores = Counter(node.id for node in nodes(function, ast.Name) if isinstance(node.ctx, ast.Store))
     for block in blocks(function):
         for n in range(len(block) - 1):
-            if set_by(block[n]) & read_by(block[n + 1]):
+            both = set_by(block[n]) & (read_by(block[n + 1]) | set_by(block[n + 1]))
+            if both and all(stores.get(name, 2) > 1 for name in both):
                 yield lambda b=block, i=n: b.insert(i, b.pop(i + 1))
 
 
@@ -196,11 +201,18 @@ def additions(function: ast.FunctionDef, rng: random.Random) -> Iterator[Change]
 
 
 def names(function: ast.FunctionDef, rng: random.Random) -> Iterator[Change]:
-    """A name is read in the place of another."""
-    known = sorted({node.id for node in nodes(function, ast.Name)} | {a.arg for a in function.args.args})
-    for node in nodes(function, ast.Name):
+    """A name is read in the place of another that is used in the same way: as a function, an array or a number."""
+    uses: dict[str, set[str]] = {}
+    places = []
+    for parent, node, _ in fields(function, ast.Name):
+        called = isinstance(parent, ast.Call) and parent.func is node
+        use = "function" if called else type(parent).__name__ if isinstance(parent, ast.Subscript | ast.Attribute) else ""
+        uses.setdefault(use, set()).add(node.id)
         if isinstance(node.ctx, ast.Load):
-            yield lambda n=node: setattr(n, "id", rng.choice([k for k in known if k != n.id]))
+            places.append((node, use))
+    for node, use in places:
+        if others := sorted(uses[use] - {node.id}):
+            yield lambda n=node, o=others: setattr(n, "id", rng.choice(o))
 
 
 def arguments(function: ast.FunctionDef, rng: random.Random) -> Iterator[Change]:
