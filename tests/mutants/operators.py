@@ -54,19 +54,22 @@ def planted(path: Path, rng: random.Random) -> Fault | None:
     header = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
     new = f"{header}\n{ast.unparse(tree)}\n"
     old_lines, new_lines = (ast.unparse(f).splitlines() for f in (before, function))
-    where = next((n for n, pair in enumerate(zip(old_lines, new_lines)) if pair[0] != pair[1]), len(new_lines))
-    said = difference(old_lines[where].strip(), new_lines[where].strip() if len(old_lines) == len(new_lines) else "")
     if new_lines == old_lines:
         return None
+    said = difference(old_lines, new_lines)
     backend = path.parts[-3].removesuffix("_kernels")
     what = f"{name} in {function.name}: {said}"
     file = str(path.relative_to(ROOT))
     return Fault("emitted", what, file, old=text, new=new, place=f"{backend} {path.stem}")
 
 
-def difference(old: str, new: str) -> str:
-    """A statement before and after."""
-    if not new:
+def difference(before: list[str], after: list[str]) -> str:
+    """The first line that differs, before and after."""
+    where = next((n for n, pair in enumerate(zip(before, after)) if pair[0] != pair[1]), min(len(before), len(after)))
+    old, new = (lines[where].strip() if where < len(lines) else "" for lines in (before, after))
+    if len(before) < len(after):
+        return f"`{shortened(new, 0)}` is there twice"
+    if len(before) > len(after):
         return f"`{shortened(old, 0)}` is gone"
     at = next((n for n, (a, b) in enumerate(zip(old, new)) if a != b), min(len(old), len(new)))
     return f"`{shortened(old, at)}` becomes `{shortened(new, at)}`"

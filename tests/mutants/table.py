@@ -1,5 +1,6 @@
 """What a campaign found, on the terminal and as docs/reliability.md."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache
@@ -15,22 +16,24 @@ PROVABLE = ("emitted", "manifest", "generator")
 
 
 @cache
-def reasons() -> dict[tuple[str, str], str]:
-    """Faults made by rule that change nothing a caller can see, and why: {(place, what): why}."""
+def reasons() -> list[tuple[re.Pattern[str], str]]:
+    """What changes nothing that a caller can see, and why."""
     listed = yaml.safe_load((LISTS / "equivalent.yaml").read_text())
-    return {(entry["place"], what): entry["why"] for entry in listed for what in entry["what"]}
+    return [(re.compile(entry["what"]), entry["why"]) for entry in listed]
 
 
 def equivalent(outcome: Outcome) -> str:
-    """Why a fault is none; empty if it is one."""
-    return reasons().get((outcome.fault.place, outcome.fault.what), "") if outcome.fault.place else ""
+    """Why a fault made by rule that `prove` lets pass is none; empty if it is one."""
+    if outcome.prove or not outcome.fault.place:
+        return ""
+    return next((why for pattern, why in reasons() if pattern.match(outcome.fault.what)), "")
 
 
 def verdict(outcome: Outcome) -> str:
     """The first check that sees a fault."""
     if outcome.prove:
         return "prove"
-    if outcome.fault.area in ("emitted", "manifest") and not outcome.tests and equivalent(outcome):
+    if equivalent(outcome):
         return "equivalent"
     if outcome.tests:
         return "tests"
