@@ -66,6 +66,12 @@ def spoilt(outcomes: list[Outcome], pool: ProcessPoolExecutor) -> list[str]:
     return [line for line in said if line]
 
 
+def kept(path: Path) -> list[Outcome]:
+    """Outcomes that an earlier run has written with --out."""
+    read = json.loads(path.read_text())
+    return [Outcome(**{**values, "fault": Fault(**values["fault"])}) for values in read]
+
+
 def main() -> int:
     """Run the campaign."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -77,6 +83,7 @@ def main() -> int:
     parser.add_argument("--no-tests", action="store_true", help="ask `prove` and `generate --check` alone")
     parser.add_argument("--write", action="store_true", help="write docs/reliability.md")
     parser.add_argument("--out", type=Path, help="file for the outcomes, JSON")
+    parser.add_argument("--add", type=Path, action="append", default=[], help="outcomes of other parts, from --out")
     chosen = parser.parse_args()
     areas = chosen.area or list(AREAS)
     listed = [fault for area in areas for fault in load(area)]
@@ -102,6 +109,7 @@ def main() -> int:
         outcomes = [o for o in found if isinstance(o, Outcome)]
         if broken := spoilt(outcomes, pool):
             print("without any fault:", *broken, sep="\n  ")
+    outcomes += [o for path in chosen.add for o in kept(path)]
     stale = [o for o in found if isinstance(o, str)]
     seconds = time.perf_counter() - begin
     print(table.summary(outcomes, len(listed)), *stale, f"{seconds:.0f} s", sep="\n")

@@ -209,7 +209,9 @@ def names(function: ast.FunctionDef, rng: random.Random) -> Iterator[Change]:
     places = []
     for parent, node, _ in fields(function, ast.Name):
         called = isinstance(parent, ast.Call) and parent.func is node
-        use = "function" if called else type(parent).__name__ if isinstance(parent, ast.Subscript | ast.Attribute) else ""
+        use = (
+            "function" if called else type(parent).__name__ if isinstance(parent, ast.Subscript | ast.Attribute) else ""
+        )
         uses.setdefault(use, set()).add(node.id)
         if isinstance(node.ctx, ast.Load):
             places.append((node, use))

@@ -52,7 +52,9 @@ def line(outcome: Outcome | str) -> str:
 def summary(outcomes: list[Outcome], listed: int) -> str:
     """Numbers of all areas."""
     lines = ["| where | faults | `prove` | tests | `generate --check` alone | nothing |", "|---|---|---|---|---|---|"]
-    groups = [(title, [o for o in outcomes if o.fault.area == area and not o.fault.place]) for area, title in AREAS.items()]
+    groups = [
+        (title, [o for o in outcomes if o.fault.area == area and not o.fault.place]) for area, title in AREAS.items()
+    ]
     drawn = [o for o in outcomes if o.fault.place]
     same = [o for o in drawn if verdict(o) == "equivalent"]
     groups.append(("Emitted files, made by rule", [o for o in drawn if o not in same]))
@@ -65,7 +67,10 @@ def summary(outcomes: list[Outcome], listed: int) -> str:
             numbers = [f"{count['prove']}{share}", count["tests"], count["generate --check"], count["nothing"]]
             lines.append(f"| {title} | {len(group)} | {' | '.join(map(str, numbers))} |")
     if same:
-        lines += ["", f"Of {len(drawn)} faults made by rule, {len(same)} change nothing that a caller can see; they are not counted."]
+        lines += [
+            "",
+            f"Of {len(drawn)} faults made by rule, {len(same)} change nothing that a caller can see; they are not counted.",
+        ]
     return "\n".join(lines)
 
 
