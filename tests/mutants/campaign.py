@@ -58,7 +58,7 @@ def spoilt(outcomes: list[Outcome], pool: ProcessPoolExecutor) -> list[str]:
     faults = [o.fault for o in outcomes]
     asked = {(o.fault.tests, (), 0) for o in outcomes if o.tests}
     asked |= {((), fault.kernels, fault.rules) for fault in faults if fault.kernels or fault.rules}
-    said = list(pool.map(sound, *zip(*sorted(asked)))) if asked else []
+    said = [future.result() for future in [pool.submit(sound, *one) for one in sorted(asked)]]
     files = {str(Path(f.file).relative_to(KERNELS)) for f in faults if f.area == "emitted" and f.create is None}
     kernels = frozenset().union(*map(using, files)) if files else frozenset()
     if kernels:
@@ -112,7 +112,7 @@ def main() -> int:
     outcomes += [o for path in chosen.add for o in kept(path)]
     stale = [o for o in found if isinstance(o, str)]
     seconds = time.perf_counter() - begin
-    print(table.summary(outcomes, len(listed)), *stale, f"{seconds:.0f} s", sep="\n")
+    print(table.summary(outcomes), *stale, f"{seconds:.0f} s", sep="\n")
     if chosen.out:
         chosen.out.write_text(json.dumps([asdict(o) for o in outcomes], indent=1))
     if chosen.write:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from cartalg_codegen import emit
-from cartalg_codegen.proofs import report
-from cartalg_codegen.sets import Set
-
 import prover
 import scratch
 from faults import KERNELS, ROOT, Fault
+
+from cartalg_codegen import emit
+from cartalg_codegen.proofs import report
+from cartalg_codegen.sets import Set
 
 #: Seconds that a run of tests, or of the prover, may take.
 LIMIT = 900

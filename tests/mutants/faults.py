@@ -12,9 +12,9 @@ A file of faults is a list of groups; a group names a file, what its faults have
           old: range(start, stop)
           new: range(start, start + 1)
 
-`old` is looked for as it stands, or as a regular expression if it begins with `re:`. In the place of old and new a fault may have `append: text`, `create: text` (a file that is not there) or `remove:
-true`. `hash: keep` leaves the manifest's hash of the file as it is; otherwise it is made to fit, so that only a proof
-can see the fault.
+`old` is looked for as it stands, or as a regular expression if it begins with `re:`. In the place of old and new a
+fault may have `append: text`, `create: text` (a file that is not there) or `remove: true`. `hash: keep` leaves the
+manifest's hash of the file as it is; otherwise it is made to fit, so that only a proof can see the fault.
 """
 
 import re

@@ -65,13 +65,14 @@ def planted(path: Path, rng: random.Random) -> Fault | None:
 
 def difference(before: list[str], after: list[str]) -> str:
     """The first line that differs, before and after."""
-    where = next((n for n, pair in enumerate(zip(before, after)) if pair[0] != pair[1]), min(len(before), len(after)))
+    pairs = enumerate(zip(before, after, strict=False))
+    where = next((n for n, pair in pairs if pair[0] != pair[1]), min(len(before), len(after)))
     old, new = (lines[where].strip() if where < len(lines) else "" for lines in (before, after))
     if len(before) < len(after):
         return f"`{shortened(new, 0)}` is there twice"
     if len(before) > len(after):
         return f"`{shortened(old, 0)}` is gone"
-    at = next((n for n, (a, b) in enumerate(zip(old, new)) if a != b), min(len(old), len(new)))
+    at = next((n for n, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
     return f"`{shortened(old, at)}` becomes `{shortened(new, at)}`"
 
 

@@ -3,13 +3,13 @@
 import json
 import os
 import shutil
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from cartalg_codegen.emit import MANIFEST, digest
-
 from faults import KERNELS, ROOT, Fault
+
+from cartalg_codegen.emit import MANIFEST, digest
 
 #: What a copy of the repository needs so that its tests run.
 PARTS = ("cartalg", "codegen", "generated", "tests", "docs", "pyproject.toml", "README.md")

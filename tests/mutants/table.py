@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 
 import yaml
-
 from checks import Outcome
 from faults import AREAS, KERNELS, ROOT
 
@@ -49,7 +48,7 @@ def line(outcome: Outcome | str) -> str:
     return f"{verdict(outcome):16} {outcome.seconds:5.1f} s  {fault.file}: {fault.what} [{said[:120]}]"
 
 
-def summary(outcomes: list[Outcome], listed: int) -> str:
+def summary(outcomes: list[Outcome]) -> str:
     """Numbers of all areas."""
     lines = ["| where | faults | `prove` | tests | `generate --check` alone | nothing |", "|---|---|---|---|---|---|"]
     groups = [
@@ -67,10 +66,8 @@ def summary(outcomes: list[Outcome], listed: int) -> str:
             numbers = [f"{count['prove']}{share}", count["tests"], count["generate --check"], count["nothing"]]
             lines.append(f"| {title} | {len(group)} | {' | '.join(map(str, numbers))} |")
     if same:
-        lines += [
-            "",
-            f"Of {len(drawn)} faults made by rule, {len(same)} change nothing that a caller can see; they are not counted.",
-        ]
+        lines += ["", f"Of {len(drawn)} faults made by rule, {len(same)} change nothing that a caller can see."]
+        lines[-1] += " They are not counted."
     return "\n".join(lines)
 
 
@@ -79,7 +76,7 @@ def write(outcomes: list[Outcome], seconds: float) -> None:
     listed, drawn = ([o for o in outcomes if bool(o.fault.place) is made] for made in (False, True))
     text = [(LISTS / "found.md").read_text().rstrip(), ""]
     text += ["## Numbers", "", f"{len(outcomes)} faults, {seconds / 60:.0f} minutes on two shared cores.", ""]
-    text += [summary(outcomes, len(listed)), ""]
+    text += [summary(outcomes), ""]
     for area, title in AREAS.items():
         group = [o for o in listed if o.fault.area == area]
         if group:
