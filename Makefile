@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help env demo test check test-all generate bench figures wheel clean
+.PHONY: help env demo test check test-all mutants generate bench figures wheel clean
 
 help:
 	@echo "make demo      the whole pipeline on shipped data, with plots and a report in demo/"
 	@echo "make test      environment, lint, format, types, staleness of generated/, all tests"
 	@echo "make check     the same without making the environment first"
 	@echo "make test-all  everything, with the long campaign: all kernels compiled, proofs to rank 4"
+	@echo "make mutants   faults planted one at a time, and the check that catches each: docs/reliability.md"
 	@echo "make env       only the environment, .venv"
 	@echo "make generate  derive the rules and write generated/ anew"
 	@echo "make bench     time kernels and the potential beside their peers, on this machine"
@@ -39,6 +40,9 @@ check:
 test-all: env
 	$(MAKE) check PYTEST_FLAGS="-m ''"
 	$(BIN)/cartalg prove --max-rank 4
+
+mutants: env
+	$(BIN)/python tests/mutants/campaign.py --write
 
 wheel: env
 	rm -rf build dist *.egg-info

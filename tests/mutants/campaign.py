@@ -18,6 +18,7 @@ from dataclasses import asdict, replace
 from multiprocessing import get_context
 from pathlib import Path
 
+import children
 import operators
 import table
 from checks import Checker, Outcome, concerns, rendered, using
@@ -31,6 +32,7 @@ _checker: Checker | None = None
 def start(place: Path) -> None:
     """Of a process: a copy of the repository of its own."""
     global _checker
+    children.preload()
     _checker = Checker(place)
 
 

@@ -1,14 +1,14 @@
 """The three checks that a fault may be caught by: `cartalg prove`, `cartalg generate --check`, and the tests."""
 
+import importlib
 import json
 import os
-import subprocess
-import sys
 import time
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path, PurePosixPath
 
+import children
 import prover
 import scratch
 from faults import KERNELS, ROOT, Fault
@@ -79,40 +79,33 @@ class Checker:
         return next(iter(emit.differences(rendered(), self.root / KERNELS)), "")
 
     def anew(self, fault: Fault) -> dict[str, str]:
-        """A process that emits and proves with the faulty sources."""
-        script = self.root / "tests/mutants/prover.py"
-        run = self._run(sys.executable, str(script), ",".join(fault.kernels), str(fault.rules))
-        if run is None:
+        """What the faulty sources emit, compared and proved."""
+
+        def work() -> int:
+            found = importlib.import_module("prover").anew(fault.kernels, fault.rules)
+            print(json.dumps(found))
+            return 0
+
+        status, said = children.run(self.root, self.cache, work, LIMIT)
+        if status is None:
             return {"prove": "runs without end", "check": ""}
-        if run.returncode:
-            return {"prove": "", "check": "does not start: " + last_line(run.stderr)}
-        return json.loads(run.stdout.splitlines()[-1])
+        if status:
+            return {"prove": "", "check": "does not start: " + last_line(said)}
+        found: dict[str, str] = json.loads(last_line(said))
+        return found
 
     def run_tests(self, tests: tuple[str, ...]) -> str:
         """The first test that fails."""
         options = ("-x", "-q", "--tb=line", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header")
-        run = self._run(sys.executable, "-m", "pytest", *options, *tests)
-        if run is None:  # perhaps the machine is slow: that proves nothing
-            return ""
-        if not run.returncode:
-            return ""
-        lines = [line for line in run.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-        return lines[0] if lines else f"pytest ends with {run.returncode}: {last_line(run.stdout + run.stderr)}"
 
-    def _run(self, *command: str) -> subprocess.CompletedProcess[str] | None:
-        paths = [self.root, self.root / "codegen", self.root / "generated", self.root / "tests"]
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(map(str, paths)),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "CARTALG_CACHE_DIR": str(self.cache),
-        }
-        try:
-            return subprocess.run(
-                command, cwd=self.root, env=environment, capture_output=True, text=True, timeout=LIMIT
-            )
-        except subprocess.TimeoutExpired:
-            return None
+        def work() -> int:
+            return int(importlib.import_module("pytest").main([*options, *tests]))
+
+        status, said = children.run(self.root, self.cache, work, LIMIT)
+        if not status:  # or none: perhaps the machine is slow, which proves nothing
+            return ""
+        lines = [line for line in said.splitlines() if line.startswith(("FAILED", "ERROR"))]
+        return lines[0] if lines else f"pytest ends with {status}: {last_line(said)}"
 
 
 def last_line(text: str) -> str:

@@ -1,12 +1,11 @@
 """What `cartalg prove` says of some kernels and rules of a kernel set: the first row that fails.
 
-Run as a script it is the check of a faulty generator or rule, in a copy of the repository that holds it: kernels are
-emitted, compared with those of the set, as `cartalg generate --check` does, and proved. The answer is a line of JSON.
+`anew` is the check of a faulty generator or rule, in a process that runs the copy of the repository that holds it:
+kernels are emitted, compared with those of the set, as `cartalg generate --check` does, and proved.
 """
 
 import json
 import signal
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -99,7 +98,3 @@ def differences(files: dict[str, str], folder: Path) -> str:
         if name != emit.MANIFEST and (folder / name).is_file() and (folder / name).read_text() != text:
             return f"changed: {name}"
     return ""
-
-
-if __name__ == "__main__":
-    print(json.dumps(anew(tuple(filter(None, sys.argv[1].split(","))), int(sys.argv[2]))))
