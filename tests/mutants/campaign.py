@@ -74,11 +74,18 @@ def kept(path: Path) -> list[Outcome]:
     return [Outcome(**{**values, "fault": Fault(**values["fault"])}) for values in read]
 
 
+def joined(outcomes: list[Outcome]) -> list[Outcome]:
+    """The last outcome of each fault that is still in the lists, in their order; then those of faults made by rule."""
+    last = {(o.fault.area, o.fault.file, o.fault.what): o for o in outcomes}
+    listed = [last.pop((f.area, f.file, f.what), None) for area in AREAS for f in load(area)]
+    return [*(o for o in listed if o), *(o for o in last.values() if o.fault.place)]
+
+
 def main() -> int:
     """Run the campaign."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--area", choices=AREAS, action="append", help="part of the project; may be repeated")
-    parser.add_argument("--match", default="", help="only faults whose words, file or kernel hold this")
+    parser.add_argument("--match", action="append", help="only faults whose words, file or kernel hold this, or this")
     parser.add_argument("--random", type=int, default=200, help="faults made by rule in emitted files")
     parser.add_argument("--seed", type=int, default=SEED, help="of those")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
@@ -90,7 +97,7 @@ def main() -> int:
     areas = chosen.area or list(AREAS)
     listed = [fault for area in areas for fault in load(area)]
     drawn = operators.draw(chosen.random, chosen.seed) if "emitted" in areas and chosen.random else []
-    faults = [f for f in (*listed, *drawn) if chosen.match in f"{f.what} {f.file} {f.place}"]
+    faults = [f for f in (*listed, *drawn) if any(m in f"{f.what} {f.file} {f.place}" for m in chosen.match or [""])]
     if chosen.no_tests:
         faults = [replace(fault, tests=()) for fault in faults]
     begin = time.perf_counter()
@@ -111,7 +118,7 @@ def main() -> int:
         outcomes = [o for o in found if isinstance(o, Outcome)]
         if broken := spoilt(outcomes, pool):
             print("without any fault:", *broken, sep="\n  ")
-    outcomes += [o for path in chosen.add for o in kept(path)]
+    outcomes = joined([*(o for path in chosen.add for o in kept(path)), *outcomes])
     stale = [o for o in found if isinstance(o, str)]
     seconds = time.perf_counter() - begin
     print(table.summary(outcomes), *stale, f"{seconds:.0f} s", sep="\n")

@@ -56,3 +56,13 @@ def test_weights_vanish_at_the_cutoff():
     assert abs(float((table[-3] + 4 * table[-2] + table[-1]).abs().max())) < 1e-12
     assert float((table[-1] - table[-3]).abs().max()) < 1e-12
     assert float(radial.direct(torch.tensor([4.0, 5.0], dtype=torch.float64)).detach().abs().max()) == 0
+
+
+def test_each_path_has_its_scale():
+    """Of equal weights of the network, those of the second path are three times as large."""
+    radial = RadialWeights(5.0, torch.tensor([1.0, 3.0]), 2, 8, (16,), 32).double()
+    with torch.no_grad():
+        radial.last[:, 1] = radial.last[:, 0]
+    weights = radial.direct(torch.tensor([0.7, 2.0, 4.0], dtype=torch.float64))
+    assert (weights.abs() > 1e-6).all()
+    torch.testing.assert_close(weights[:, 1], 3 * weights[:, 0])
