@@ -125,7 +125,7 @@ def main() -> int:
     if chosen.out:
         chosen.out.write_text(json.dumps([asdict(o) for o in outcomes], indent=1))
     if chosen.write:
-        table.write(outcomes, seconds)
+        table.write(outcomes)
     unseen = [o for o in outcomes if not o.caught and not table.equivalent(o)]
     return 1 if unseen or stale or broken else 0
 

@@ -71,11 +71,17 @@ def summary(outcomes: list[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def write(outcomes: list[Outcome], seconds: float) -> None:
+def write(outcomes: list[Outcome]) -> None:
     """docs/reliability.md: what was found, then every fault that is listed, then those made by rule."""
     listed, drawn = ([o for o in outcomes if bool(o.fault.place) is made] for made in (False, True))
+    work = sum(o.seconds for o in outcomes)
     text = [(LISTS / "found.md").read_text().rstrip(), ""]
-    text += ["## Numbers", "", f"{len(outcomes)} faults, {seconds / 60:.0f} minutes on two shared cores.", ""]
+    text += [
+        "## Numbers",
+        "",
+        f"{len(outcomes)} faults, {work / 60:.0f} minutes of checks, shared by a machine's cores.",
+        "",
+    ]
     text += [summary(outcomes), ""]
     for area, title in AREAS.items():
         group = [o for o in listed if o.fault.area == area]
