@@ -12,7 +12,6 @@ import os
 import shutil
 import sys
 import tempfile
-from contextlib import suppress
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,6 +55,9 @@ class KernelSet:
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is no manifest of this version: {error}; run `cartalg generate` again") from None
         self._functions: dict[tuple[str, str], Any] = {}
+        last = _opened.get(str(self.folder))
+        if last is None or last.digest != self.digest:
+            _opened[str(self.folder)] = self
 
     @property
     def max_rank(self) -> int:
@@ -109,12 +111,10 @@ class KernelSet:
 
     @cached_property
     def package(self) -> str:
-        """Import name: the shipped set's own, or one made of the content's hash for a folder of the user's."""
+        """Import name: the shipped set's own, or one of its own for each folder of the user's and content of it."""
         if self.folder == shipped_folder():
             return "cartalg_kernels"
-        name = (
-            f"_cartalg_kernels_{self.digest[:16]}"  # by content, not by place: compiled code is cached under this name
-        )
+        name = f"_cartalg_kernels_{hashlib.sha256(f'{self.digest} {self.folder}'.encode()).hexdigest()[:16]}"
         if name not in sys.modules:
             file = self.folder / "__init__.py"
             spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=[str(self.folder)])
@@ -126,8 +126,8 @@ class KernelSet:
         return name
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy of a model, or a pickled one, has the set of that folder, whose functions cannot be copied."""
-        return open_kernels, (str(self.folder),)
+        """A copy of a model, or a pickled one, has the set of that folder, or the one shipped where it is read."""
+        return open_kernels, (None if self.folder == shipped_folder() else str(self.folder),)
 
     def __hash__(self) -> int:
         return hash((self.folder, self.digest))
@@ -152,7 +152,7 @@ def made_for(spec: KernelSpec) -> KernelSet:
             folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             _write_at_once(files, folder)
         except OSError:  # no cache: for this process alone
-            folder = Path(tempfile.mkdtemp(prefix="cartalg-")) / spec.name
+            folder = Path(tempfile.mkdtemp(prefix="cartalg-"))
             write(files, folder)
     about = folder.stat()
     if about.st_uid != os.getuid() or about.st_mode & 0o022:
@@ -168,8 +168,11 @@ def _write_at_once(files: dict[str, str], folder: Path) -> None:
     try:
         write(files, temporary / "set")
         (temporary / "set").chmod(0o700)
-        with suppress(OSError):  # another process was faster
+        try:
             (temporary / "set").rename(folder)
+        except OSError:
+            if not (folder / MANIFEST).is_file():  # otherwise another process was faster
+                raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -182,7 +185,19 @@ def _sources() -> str:
     return hashlib.sha256(b"".join(texts)).hexdigest()[:16]
 
 
-@cache
+#: Kernel sets by folder, as they were last read.
+_opened: dict[str | None, KernelSet] = {}
+
+
 def open_kernels(folder: str | None = None) -> KernelSet:
-    """A kernel set, opened once a process; `None` is the shipped set. Raises FileNotFoundError if there is none."""
-    return KernelSet(folder)
+    """A kernel set, opened once a process, or the last `KernelSet` of a folder whose content has changed since.
+
+    Args:
+        folder: Its folder; `None` is the shipped set.
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    found = _opened.get(folder)
+    if found is None:
+        found = _opened[folder] = KernelSet(folder)
+    return found

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from cartalg.files import shipped_folder
 from cartalg.ops import Edges, bind, open_kernels
 from cartalg_codegen.backends.numba.compiler import Functions
 from cartalg_codegen.backends.numba.loader import read
@@ -153,12 +152,12 @@ def test_what_an_emitted_file_never_says_is_not_compiled(line, says):
 
 def test_every_shipped_kernel_compiles():
     """Printed and understood; LLVM sees one of each kind in other tests."""
-    folder, precision = shipped_folder() / "numba_kernels", Precision(32, 16)
+    precision = Precision(32, 16)
     for listed in open_kernels().manifest.kernels.values():
         spec = listed.spec
         if spec.part or isinstance(spec, LinearSpec):
             continue
-        source = read(folder, f"{spec.kind}.{spec.name}")
+        source = read("cartalg_kernels", f"{spec.kind}.{spec.name}")
         for stage, about in spec.stages().items():
             kinds = [Kind("double") if n == "step" else Kind("int", 1) for n in about.index]
             for name, role in spec.roles(stage).items():

@@ -1,13 +1,15 @@
 import os
+import pickle
 import subprocess
 import sys
 
 import pytest
 import torch
 
-from cartalg.ops import KernelSet, open_kernels, product
+from cartalg.ops import KernelSet, couple, open_kernels, product
 from cartalg.ops.kernel_sets import made_for
 from cartalg_codegen import emit
+from cartalg_codegen.backends import BACKENDS
 from cartalg_codegen.sets import Set
 from cartalg_codegen.specs import CouplingSpec, HarmonicsSpec, ProductSpec
 
@@ -43,9 +45,42 @@ def test_nothing_is_run_from_where_others_can_write(empty_cache):
         open_kernels().holding(RARE)
 
 
-def test_where_nothing_can_be_kept_a_kernel_is_made_for_the_process(empty_cache):
+@pytest.mark.parametrize("mask", [0o022, 0o002])
+def test_where_nothing_can_be_kept_a_kernel_is_made_for_the_process(empty_cache, mask):
     empty_cache.write_text("a file where a folder should be")
-    assert open_kernels().holding(RARE).get(RARE) == RARE
+    before = os.umask(mask)
+    try:
+        assert open_kernels().holding(RARE).get(RARE) == RARE
+    finally:
+        os.umask(before)
+
+
+def test_a_kept_kernel_that_has_lost_its_manifest_is_made_for_the_process(empty_cache):
+    kept = open_kernels().holding(RARE).folder
+    (kept / "manifest.json").unlink()
+    made_for.cache_clear()
+    found = open_kernels().holding(RARE)
+    assert found.folder != kept
+    assert found.get(RARE) == RARE
+
+
+@pytest.mark.parametrize("backend", list(BACKENDS))
+def test_a_set_that_is_emitted_anew_is_read_anew(tmp_path, backend):
+    t = torch.ones(1, 3, 1)
+    emit.write(emit.render(Set(1, only=("coupling_1_1_0",))), tmp_path / "set")
+    assert couple(t, t, (1, 1, 0), backend=backend, kernels=KernelSet(tmp_path / "set")).item() == 3
+    files = emit.render(Set(1, only=("coupling_1_1_0", "coupling_1_1_1")))
+    files = {name: text.replace("a1 * b1 +", "2 * a1 * b1 +") for name, text in files.items()}
+    emit.write(files, tmp_path / "set")
+    changed = KernelSet(tmp_path / "set")
+    assert couple(t, t, (1, 1, 0), backend=backend, kernels=changed).item() == 4
+    assert couple(t, t, (1, 1, 1), backend=backend, kernels=changed).shape == (1, 3, 1)
+
+
+def test_a_pickled_set_is_the_shipped_one_of_where_it_is_read():
+    text = pickle.dumps(open_kernels())
+    assert os.fsencode(open_kernels().folder) not in text
+    assert pickle.loads(text) is open_kernels()
 
 
 def test_processes_that_ask_at_once_get_the_same(empty_cache):
