@@ -8,7 +8,6 @@ import hashlib
 import importlib.util
 import json
 import logging
-import os
 import shutil
 import sys
 import tempfile
@@ -20,7 +19,7 @@ import cartalg.symbolic
 import cartalg_codegen
 from cartalg.files import shipped_folder
 from cartalg_codegen.backends import BACKENDS
-from cartalg_codegen.backends.folders import cache_root
+from cartalg_codegen.backends.folders import cache_root, is_trusted
 from cartalg_codegen.emit import MANIFEST, Manifest, render, write
 from cartalg_codegen.sets import Set
 from cartalg_codegen.specs import KernelSpec, parse
@@ -154,8 +153,7 @@ def made_for(spec: KernelSpec) -> KernelSet:
         except OSError:  # no cache: for this process alone
             folder = Path(tempfile.mkdtemp(prefix="cartalg-"))
             write(files, folder)
-    about = folder.stat()
-    if about.st_uid != os.getuid() or about.st_mode & 0o022:
+    if not is_trusted(folder):
         raise PermissionError(
             f"{folder}: others can write there, and its files are run; remove it, or make it yours alone"
         )

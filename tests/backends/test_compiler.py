@@ -142,6 +142,9 @@ def test_every_form_means_what_it_means_in_python(bits):
         ("x[0, 0] = abs(x[0, 0])", "abs"),
         ("return", "return"),
         ("x[0, 0] = 1.5", "1.5"),
+        ("if 0 < 1 or 1 < 2:\n        x[0, 0] = real(1)", "or"),
+        ("c0 = real(1); c0 = real(2); x[0, 0] = c0", "c0 changes"),
+        ("c0 = real(1); c0 = x[0, 0]; x[0, 1] = c0", "c0 changes"),
     ],
 )
 def test_what_an_emitted_file_never_says_is_not_compiled(line, says):

@@ -155,3 +155,8 @@ def test_machine_code_is_not_loaded_from_where_others_can_write(tmp_path):
     before = kept.stat().st_ino
     assert run().stdout.strip() == "3.0"
     assert kept.stat().st_ino != before  # another file took its place
+    kept.parent.chmod(0o777)
+    before, refused = kept.stat().st_ino, run()
+    assert refused.stdout.strip() == "3.0"
+    assert kept.stat().st_ino != before
+    assert "others can write there" in refused.stderr

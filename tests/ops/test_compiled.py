@@ -1,4 +1,4 @@
-"""The compiled path against exact results: what Numba, SIMD lanes, threads and the calling interface add is nothing.
+"""The compiled path against exact results: what compiler, lanes, threads and calling interface add is nothing.
 
 Inputs are dyadic rationals, which floats hold exactly. Where a kernel's constants are dyadic too, every number on the
 way is held exactly, and results must be equal to the last bit; elsewhere they may differ by roundings of their terms.

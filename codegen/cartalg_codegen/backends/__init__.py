@@ -3,9 +3,9 @@ BACKENDS.
 
 A folder `backends/<name>/` holds three modules, whatever the backend:
 
-    printer.py   modules(spec) -> texts of the emitted files, by the part of the kernel; none if the backend has no
-    such kernel loader.py    load(package, spec) -> the emitted functions, by stage, as attributes binder.py
-    bind(functions, spec, stage, index, tensors, threads) -> a call that may be repeated
+    printer.py   modules(spec) -> texts of the emitted files, by part of the kernel; none if there is no such kernel
+    loader.py    load(package, spec) -> the emitted functions of a kernel, in whatever form the binder takes them
+    binder.py    bind(functions, spec, stage, index, tensors, threads) -> a call that may be repeated
 
 Printers know no arrays; loaders and binders are imported when a kernel runs (docs/extending.md).
 """

@@ -4,8 +4,7 @@ Numba compiles the same files; most of its time goes into finding the types of c
 passes over Python's bytecode. Here a function is read once and printed as LLVM assembly: integers, reals in one
 precision, lanes (vectors of reals, one number for each channel), and arrays of these, which are a pointer and sizes.
 What a function calls is compiled for the types that it is called with, and inlined. Arrays do not overlap and indices
-are not
-negative: that is what the callers promise.
+are not negative: that is what the callers promise.
 """
 
 import ast
@@ -195,7 +194,12 @@ class _Function:
         precision = self.functions.precision
         if isinstance(target, ast.Name):
             name = target.id
-            if name in self.constants or name == "real" or called(value) == "np.empty":
+            if name in self.constants:
+                number = rational(value)
+                if add or number is None or precision.constant(number) != self.constants[name].text:
+                    raise TypeError(f"{self.label}: the constant {name} changes")
+                return
+            if name == "real" or called(value) == "np.empty":
                 return
             if name in self.arrays:  # a view
                 assert isinstance(value, ast.Subscript)
@@ -268,7 +272,7 @@ class _Function:
 
     def _truth(self, node: ast.expr) -> str:
         match node:
-            case ast.BoolOp(values=[left, right]):
+            case ast.BoolOp(op=ast.And(), values=[left, right]):
                 return self._do(f"and i1 {self._truth(left)}, {self._truth(right)}")
             case ast.Compare(left=left, ops=[ast.Lt()], comparators=[right]):
                 first, second = self._value(left), self._value(right)

@@ -7,7 +7,7 @@ someone else's is not loaded.
 
 import ctypes
 import hashlib
-import os
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -18,10 +18,11 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from cartalg.files import write_file
-from cartalg_codegen.backends.folders import cache_root
+from cartalg_codegen.backends.folders import cache_root, is_trusted
 
 #: LLVM's effort: 2 gives the code of 3 here in less time.
 LEVEL = 2
+log = logging.getLogger("cartalg.kernels")
 
 
 @cache
@@ -63,15 +64,20 @@ def compiled(made_from: str, text: Callable[[], str]) -> "Library":
 def _kept(path: Path) -> bytes | None:
     """The code of a kept object; None if there is none that can be trusted."""
     try:
-        for place in (path.parent, path):
-            about = place.stat()
-            if about.st_uid != os.getuid() or about.st_mode & 0o022:
-                return None
-        content = path.read_bytes()
+        if not is_trusted(path.parent):
+            _refuse(path.parent)
+            return None
+        content = path.read_bytes() if is_trusted(path) else b""
     except OSError:
         return None
     digest, code = content[:32], content[32:]
     return code if code and hashlib.sha256(code).digest() == digest else None
+
+
+@cache
+def _refuse(folder: Path) -> None:
+    """Said once: without it a user would wonder why kernels are compiled at every start."""
+    log.warning("%s: others can write there, so nothing is loaded from it; remove it, or make it yours alone", folder)
 
 
 def _made(text: str) -> bytes:
