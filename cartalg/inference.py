@@ -125,7 +125,10 @@ def _roomy(graph: Graph) -> Graph:
 
 
 class Watch:
-    """Tells whether any parameter or buffer of a module has changed since the last look, in place or replaced."""
+    """Tells whether any parameter or buffer of a module has changed since the last look, in place or replaced.
+
+    Torch counts no changes in place through ``parameter.data``: change parameters themselves, under `torch.no_grad`.
+    """
 
     def __init__(self, module: nn.Module) -> None:
         self._places = [place for m in module.modules() for place in (m._parameters, m._buffers) if place]
