@@ -76,7 +76,7 @@ def anew(kernels: tuple[str, ...], rules: int) -> dict[str, str]:
         said = f"nothing is emitted: {type(error).__name__}: {error}"
         files, found = {}, {"check": said, "prove": ""}
     else:
-        found = {"check": differences(files, shipped), "prove": ""}
+        found = {"check": differences(files, shipped) if files else "", "prove": ""}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "kernels"
         if files:
