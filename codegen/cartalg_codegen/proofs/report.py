@@ -94,11 +94,15 @@ def _kernels(name: str, kind: str, arguments: tuple[Mapping[str, Any], str]) -> 
 
 
 def others(max_rank: int) -> Iterator[KernelSpec]:
-    """Kernels to a rank: the usual ones, and the variants that models can ask for."""
+    """Kernels to a rank: the usual ones, and variants that models can ask for.
+
+    Variants are long: from rank 3 on they are those of the rank below.
+    """
+    last = max_rank if max_rank < 3 else max_rank - 1
     wanted = [*Set(max_rank).usual()]
-    for edge in range(1, max_rank + 1):
+    for edge in range(1, last + 1):
         wanted += [ConvolutionSpec("full", hidden, edge) for hidden in range(1, min(edge, 2) + 1)]
-    for features in range(1, max_rank + 1):
+    for features in range(1, last + 1):
         for outputs in range(min(features, 2) + 1):
             if features <= 3:
                 wanted.append(ProductSpec("natural", "ordered", features, outputs, 3))
@@ -133,13 +137,13 @@ def report(
         max_rank: Highest rank; rules and kernels beyond the folder's rank are derived anew.
         folder: A kernel set.
         progress: Called with (row, number done, number in all).
-        processes: By default one for each core.
+        processes: By default one for each core that this process may use.
     """
     todo = list(tasks(max_rank, folder))
     # long ones first, so that the last process does not end alone
     order = sorted(range(len(todo)), key=lambda n: -todo[n].size)
     rows: list[Row | None] = [None] * len(todo)
-    workers = processes or os.cpu_count() or 1
+    workers = processes or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()) or 1
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         futures = {pool.submit(prove, todo[n]): n for n in order}
         for done, future in enumerate(as_completed(futures), start=1):
