@@ -159,7 +159,7 @@ def roofline() -> None:
     for n, stage in enumerate(stages_of):
         axes.plot([], [], "-", lw=5, color=f"C{n}", label=stage)
     axes.set(xlabel="multiply-adds per byte of input and output", ylabel="G multiply-adds/s", title="Roofline, float32")
-    axes.set(xlim=(0.5, 60), ylim=(10, 100))
+    axes.set(xlim=(0.5, 60), ylim=(10, 1.5e-9 * peak))
     figure.legend(loc="outside right center", fontsize=7)
     save(figure, "roofline")
 
