@@ -114,10 +114,10 @@ class _Kernel(Operation):
                 yield from give(result, target)
 
     def _bind(self, plan: Recorder, stage: str, tensors: dict[str, Tensor]) -> Call:
-        make, name, over = self.parameter, self.spec.parameter(), self.spec.stages()[stage].over
+        make, name = self.parameter, self.spec.parameter()
         if make is not None and name is not None:
             tensors[name] = plan.once(make, lambda: make().contiguous())
-        rows = len(self.index[over]) - 1 if over else len(tensors[self.names[0]])
+        rows = self.spec.stages()[stage].rows(self.index, tensors[self.names[0]])
         return ops.bind(self.kernels, self.spec, stage, self.index, tensors, thread_count(rows), self.backend)
 
 

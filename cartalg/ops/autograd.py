@@ -111,7 +111,7 @@ class Operators:
         index = dict(zip(self.kind.index, given, strict=True))
         tensors = {n: t.contiguous() for n, t in zip(about.reads, args[self.places :], strict=True)}
         first = tensors[self.slots[0]]
-        threads = thread_count(index[about.over].shape[0] - 1 if about.over else first.shape[0])
+        threads = thread_count(about.rows(index, first))
         written = {name: self._new(spec, name, index, tensors, threads) for name in about.writes}
         tensors.update(written)
         functions = kernels.functions(spec, backend.name)

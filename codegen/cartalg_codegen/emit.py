@@ -7,7 +7,7 @@ Output is deterministic: no date, no machine, no order that depends on a hash se
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -119,19 +119,16 @@ def inputs_digest(spec: KernelSpec) -> str:
     return hashlib.sha256(f"{GENERATOR}\n{inputs}".encode()).hexdigest()[:16]
 
 
-def render(
-    chosen: Set, progress: Callable[[str, int, int], None] | None = None, specs: Sequence[KernelSpec] | None = None
-) -> dict[str, str]:
+def render(chosen: Set, progress: Callable[[str, int, int], None] | None = None) -> dict[str, str]:
     """All files of a kernel set as {relative path: text}.
 
     Args:
         chosen: The set.
         progress: Called with (kernel name, number done, number in all) after each kernel.
-        specs: Its kernels, if they are at hand.
     """
     files: dict[str, str] = {"__init__.py": header("Kernels for irreducible Cartesian tensors", [("List", MANIFEST)])}
     listing: dict[str, Listed] = {}
-    todo = list(chosen.specs() if specs is None else specs)
+    todo = list(chosen.specs())
     for number, spec in enumerate(todo, start=1):
         texts = kernel_files(spec)
         files |= texts

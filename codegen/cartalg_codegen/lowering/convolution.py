@@ -181,7 +181,7 @@ class _Driver:
             for name, start in (("s", 0), ("y", SPLINES)):
                 sums = Let(
                     Array(prefix + name)[PART, N],
-                    real(Array(scratch)[FIRST + N, PART + start] if start else Array(scratch)[FIRST + N, PART]),
+                    real(Array(scratch)[FIRST + N, PART + start]),
                 )
                 nodes.append(Loop(Axis.COMPONENTS, PART, Int(self.sizes[prefix + name]), (sums,)))
         result = "t_d_v" if self.moving else "d_v"

@@ -61,6 +61,10 @@ class Stage:
         """Arguments after start, stop and thread, in order."""
         return (*self.index, *self.reads, *self.writes, *self.scratch)
 
+    def rows(self, index: Mapping[str, Any], first: Any) -> int:
+        """Rows that are shared out to threads, of arrays by name and the first array that is read."""
+        return int(index[self.over].shape[0]) - 1 if self.over else int(first.shape[0])
+
 
 def _d(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"d_{name}" for name in names)

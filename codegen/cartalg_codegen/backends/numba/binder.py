@@ -128,7 +128,7 @@ def _words(
 ) -> Any:
     """What an entry reads: rows, the team, then address and sizes of every argument, or the bits of a number."""
     first = tensors[about.reads[0]]
-    words = [index[about.over].shape[0] - 1 if about.over else first.shape[0], *team.numbers()]
+    words = [about.rows(index, first), *team.numbers()]
     for name in about.index:
         given = index[name]
         if isinstance(given, Tensor):

@@ -18,8 +18,6 @@ from cartalg_codegen.backends.numba.values import Kind, Precision
 
 WORD = ir.IntType(64)
 INDEX = ir.IntType(32)
-#: Words before the arguments.
-HEAD = 3
 #: Blocks of rows that one call of a function takes where lanes are rows.
 BLOCKS = 4
 

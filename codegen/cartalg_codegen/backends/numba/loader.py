@@ -2,7 +2,7 @@
 
 import ast
 import hashlib
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class Source:
         place, original = source._imported[name]
         return self.find(place, original)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Of all that decides what its functions do."""
         texts = {self.name: self.text}
