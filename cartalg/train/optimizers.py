@@ -9,29 +9,20 @@ from torch.nn import Parameter
 from torch.optim import AdamW, Optimizer
 
 from cartalg.train.config import TrainingConfig
+from cartalg.train.soap import SOAP
 
 
 def make_optimizer(parameters: Iterable[Parameter], settings: TrainingConfig) -> Optimizer:
     """The optimiser of a run.
 
     AdamW with AMSGrad is Torch's. SOAP (Vyas et al. 2024, arXiv:2409.11321) is Adam in the eigenbasis of the second
-    moments of a matrix's rows and columns; it is taken from the package pytorch_optimizer. That it trains interatomic
-    potentials better was found by Harari et al. 2026 (arXiv:2607.02499); what it gives here is in docs/benchmarks.md.
+    moments of a matrix's rows and columns. That it trains interatomic potentials better was found by Harari et al. 2026
+    (arXiv:2607.02499); what it gives here is in docs/benchmarks.md.
     """
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "adamw":
         return AdamW(parameters, lr=rate, weight_decay=decay, amsgrad=True, fused=True)
-    from pytorch_optimizer import SOAP  # here, because it imports a hundred optimisers
-
-    return SOAP(
-        parameters,
-        lr=rate,
-        weight_decay=decay,
-        betas=(0.95, 0.95),
-        correct_bias=True,
-        precondition_frequency=settings.soap_frequency,
-        max_precondition_dim=settings.soap_max_size,
-    )
+    return SOAP(parameters, rate, decay, frequency=settings.soap_frequency, largest=settings.soap_max_size)
 
 
 def tensors_and_rest(tree: Any, name: str) -> tuple[dict[str, Tensor], Any]:

@@ -1,9 +1,10 @@
 """The training loop: plain Torch, whole state in one file, resumed exactly.
 
 Plain Torch rather than a training framework: the loop is this page, and nothing a framework offers (callbacks, loggers,
-accelerators) would make it shorter. Averaged weights, optimiser and clipping are Torch's own.
+accelerators) would make it shorter.
 """
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ from pathlib import Path
 import torch
 from tensorboardX import SummaryWriter
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cartalg.data.dataset import Dataset
 from cartalg.model import Potential
@@ -31,6 +31,9 @@ from cartalg.train.loss import entries, loss_terms, mean_loss, validation_loss
 from cartalg.train.metrics import compare
 from cartalg.train.optimizers import make_optimizer, put_together, tensors_and_rest
 from cartalg.train.records import METRICS_FILE, append_metrics, truncate_metrics
+
+#: Of what a checkpoint holds beside the model; another number cannot be gone on from.
+STATE = 2
 
 
 @dataclass
@@ -66,15 +69,9 @@ class Trainer:
         self.group = group or ProcessGroup()
         settings = config.training
         self.optimizer = make_optimizer(model.parameters(), settings)
-        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
+        self.average = copy.deepcopy(model)
         self.state = Progress()
         self.steps_per_epoch = math.ceil(len(train) / settings.batch_size)
-
-    @property
-    def best_model(self) -> Potential:
-        """The averaged weights as a potential."""
-        average: Potential = self.average.module  # type: ignore[assignment]
-        return average
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up, then half a cosine down to the final rate; a function of the step alone."""
@@ -112,7 +109,7 @@ class Trainer:
             if row["valid_loss"] < self.state.best_loss:
                 self.state.best_loss, self.state.best_epoch = row["valid_loss"], epoch + 1
                 if board:
-                    save_model(self.output / MODEL_FILE, self.best_model, {"epoch": epoch + 1, "errors": row})
+                    save_model(self.output / MODEL_FILE, self.average, {"epoch": epoch + 1, "errors": row})
             if board:
                 append_metrics(self.output / METRICS_FILE, row)
                 for key, value in row.items():
@@ -140,11 +137,13 @@ class Trainer:
                 raise FloatingPointError(
                     f"the loss is not finite in epoch {epoch + 1}; lower training.learning_rate or check the labels"
                 )
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
+            parameters: list[Tensor] = [*self.model.parameters()]
+            torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm, foreach=True)
             if self.group.first:
                 self.optimizer.step()
-            self.group.broadcast(self.model.parameters())
-            self.average.update_parameters(self.model)
+            self.group.broadcast(parameters)
+            with torch.no_grad():
+                torch._foreach_lerp_([*self.average.parameters()], parameters, 1 - settings.ema_decay)
             total += value * len(chosen)
             on_step()
         return total / len(order)
@@ -167,7 +166,7 @@ class Trainer:
     def _validate(self, weights: dict[Quantity, float]) -> dict[str, float]:
         """Errors of the averaged weights on the validation frames, and the loss that selects the best model."""
         settings = self.config.training
-        result = compare(self.best_model, self.valid_set, settings.batch_size)
+        result = compare(self.average, self.valid_set, settings.batch_size)
         loss = validation_loss(result, weights, settings)
         return {"valid_loss": loss, **{f"valid_{k}": v for k, v in result.errors().items()}}
 
@@ -179,6 +178,7 @@ class Trainer:
         tensors |= of_optimizer
         tensors["random"] = torch.get_rng_state()
         description = {
+            "state": STATE,
             "progress": {**vars(self.state), "best_loss": repr(self.state.best_loss)},
             "optimizer": rest,
             "config": self.config.model_dump(mode="json"),
@@ -194,6 +194,8 @@ class Trainer:
         """
         path = self.output / CHECKPOINT_FILE
         tensors, description = read_tensors(path)
+        if description.get("state") != STATE:
+            raise CheckpointError(f"{path}: of another version of cartalg; finish the run with that one, or --restart")
         # read as a configuration is: an older checkpoint lacks newer keys, which then have their defaults
         stored = parse_config(description["config"], str(path))
         differing = differing_keys(stored.model_dump(mode="json"), self.config.model_dump(mode="json"))

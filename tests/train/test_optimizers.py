@@ -1,0 +1,76 @@
+"""SOAP takes the steps of the paper's algorithm, parameter by parameter, and its state survives a checkpoint."""
+
+import pytest
+import torch
+
+from cartalg.train.optimizers import put_together, tensors_and_rest
+from cartalg.train.soap import SOAP
+
+#: Gradients of these fill all rows and columns: no direction is left to rounding. Axes longer than 40 are not rotated.
+SHAPES = [(32, 32)] * 3 + [(20, 20), (24, 3, 32), (3, 25, 32), (3, 1, 2), (64, 24), (32,), (1,), (1, 1)]
+
+
+def parameters(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.nn.Parameter(torch.randn(s, dtype=torch.float64, generator=generator)) for s in SHAPES]
+
+
+def give_gradients(parameters, step):
+    generator = torch.Generator().manual_seed(step)
+    for p in parameters:
+        uneven = 1 + torch.arange(p.numel(), dtype=p.dtype).reshape(p.shape) % 7
+        p.grad = uneven * torch.randn(p.shape, dtype=p.dtype, generator=generator) + p.detach()
+
+
+def test_steps_are_those_of_the_reference():
+    from pytorch_optimizer import SOAP as Reference
+
+    ours, theirs = parameters(), parameters()
+    optimizer = SOAP(ours, 0.03, 0.01, largest=40)
+    reference = Reference(theirs, lr=0.03, weight_decay=0.01, max_precondition_dim=40)
+    start = [p.detach().clone() for p in ours]
+    for step in range(25):
+        for given in (ours, theirs):
+            give_gradients(given, step)
+        optimizer.step()
+        reference.step()
+        # the reference makes its bases anew, every ten steps, in single precision
+        tolerance = 1e-12 if step < 10 else 1e-5
+        for p, expected in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(p, expected, rtol=tolerance, atol=tolerance)
+    assert all(float((p.detach() - s).abs().max()) > 0.1 for p, s in zip(ours, start, strict=True))
+
+
+def test_a_state_that_was_written_and_read_goes_on_to_the_last_bit():
+    runs = []
+    for interrupted in (False, True):
+        given = parameters()
+        optimizer = SOAP(given, 0.03)
+        for step in range(24):
+            if interrupted and step == 13:
+                tensors, rest = tensors_and_rest(optimizer.state_dict(), "optimizer")
+                tensors = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
+                optimizer = SOAP(given, 0.03)
+                optimizer.load_state_dict(put_together(rest, tensors))
+            give_gradients(given, step)
+            optimizer.step()
+        runs.append([p.detach().clone() for p in given])
+    assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
+
+
+def test_a_parameter_without_a_gradient_stays():
+    given = parameters()
+    optimizer = SOAP(given, 0.03)
+    for step in range(3):
+        give_gradients(given, step)
+        given[0].grad = given[-3].grad = None
+        before = [p.detach().clone() for p in given]
+        optimizer.step()
+    moved = [not torch.equal(p, b) for p, b in zip(given, before, strict=True)]
+    assert moved == [n not in (0, len(given) - 3) for n in range(len(given))]
+
+
+def test_groups_of_parameters_are_refused():
+    first, *rest = parameters()
+    with pytest.raises(ValueError, match="one learning rate"):
+        SOAP([{"params": [first]}, {"params": rest}], 0.03)
