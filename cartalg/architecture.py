@@ -5,8 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from cartalg.quantities import QUANTITIES, Quantity
-from cartalg.symbolic.reducible import decompose
-from cartalg_codegen.specs import ConvolutionSpec, ProductSpec
+from cartalg_codegen.specs import ConvolutionSpec, ProductSpec, UnpackSpec
 
 #: Names that a calculator's results have already.
 TAKEN = {*(q.name for q in QUANTITIES), "energies", "free_energy"}
@@ -29,6 +28,8 @@ class TensorProperty(BaseModel):
     @field_validator("tensor")
     @classmethod
     def _formula(cls, formula: str) -> str:
+        from cartalg.symbolic.reducible import decompose
+
         return decompose(formula).formula
 
     @field_validator("name")
@@ -104,7 +105,8 @@ class ModelConfig(BaseModel):
     @property
     def _last_rank(self) -> int:
         """Highest rank that the last layer must give: of any part of a property."""
-        return max((part.rank for p in self.properties for part in decompose(p.tensor).parts), default=0)
+        irreps = [irrep for p in self.properties for irrep in UnpackSpec(p.tensor).irreps.irreps]
+        return max((irrep.l for irrep in irreps), default=0)
 
     @field_validator("parity", mode="before")
     @classmethod

@@ -26,7 +26,7 @@ from cartalg.symbolic.coupling import Coupling, coupling
 from cartalg.symbolic.formulas import contraction_formula, coupling_formula, harmonic_formula, projector_formula
 from cartalg.symbolic.general import general_formulas
 from cartalg.symbolic.notation import Exact, Node
-from cartalg.symbolic.polynomials import check_rank
+from cartalg.symbolic.ranks import check_rank
 from cartalg.symbolic.reducible import Decomposition, decompose
 from cartalg_codegen.backends import BACKENDS
 from cartalg_codegen.counts import operations

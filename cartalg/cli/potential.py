@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from cartalg.cli.terminal import console, needs, progress_bar, user_errors
+from cartalg.cli.terminal import console, imports, needs, progress_bar, user_errors
 from cartalg.quantities import QUANTITIES, Quantity
 
 
@@ -54,7 +54,8 @@ def train(
     The folder gets model.safetensors (best validation loss), checkpoint.safetensors, metrics.csv, tensorboard/ and
     plots.
     """
-    from cartalg.train.run import train_run
+    with imports():
+        from cartalg.train.run import train_run
 
     with user_errors(), progress_bar(computes=True) as bar:
         train_run(config, output, data_dir, restart, backend, bar)
@@ -75,7 +76,8 @@ def evaluate(
 
     `cartalg evaluate runs/acac test_300K.xyz --json`
     """
-    from cartalg.train.run import evaluate_file
+    with imports():
+        from cartalg.train.run import evaluate_file
 
     with user_errors(), progress_bar(computes=True) as bar:
         found = evaluate_file(model, file, keys, numbers, plot, backend, bar)
@@ -108,7 +110,8 @@ def demo(
     quick: Annotated[bool, typer.Option("--quick", help="Two epochs and 20 fs: only to see that it runs.")] = False,
 ) -> None:
     """The whole pipeline on the shipped data: check kernels, train, evaluate, 1 ps of NVE dynamics, report."""
-    from cartalg.demo import run_demo
+    with imports():
+        from cartalg.demo import run_demo
 
     say: Callable[[str], None] = lambda text: console.print(text, highlight=False, soft_wrap=True)  # noqa: E731
     with user_errors(), progress_bar(computes=True) as bar:

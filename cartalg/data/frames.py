@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
 from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
@@ -63,6 +62,8 @@ def read_frames(
         DataError: If the file is truncated or malformed, a number is out of range, or a label is not finite or has
             the wrong shape.
     """
+    import ase.io  # SciPy comes with it, which a calculator does not need
+
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}")

@@ -18,7 +18,6 @@ from cartalg.nn.linear import Mixing, mix
 from cartalg.nn.values import Value
 from cartalg.ops import KernelSet, pack
 from cartalg.symbolic.irreps import Irrep, Irreps
-from cartalg.symbolic.reducible import decompose
 from cartalg_codegen.specs import UnpackSpec
 
 
@@ -48,6 +47,8 @@ class TensorHead(nn.Module):
         kernels: KernelSet,
         backend: str,
     ) -> None:
+        from cartalg.symbolic.reducible import decompose
+
         super().__init__()
         self.formula, self.kernels, self.backend = formula, kernels, backend
         self.spec = kernels.holding(UnpackSpec(formula)).get(UnpackSpec(formula))

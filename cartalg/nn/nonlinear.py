@@ -11,9 +11,9 @@ from cartalg.nn.linear import Mixing, mix
 from cartalg.nn.operations import cat, mean, pointwise, sigmoid, silu, split, times
 from cartalg.nn.values import Value
 from cartalg.ops import KernelSet
-from cartalg.symbolic.coupling import coupling
 from cartalg.symbolic.irreps import Irrep, Irreps
 from cartalg_codegen.specs import CouplingSpec
+from cartalg_codegen.specs.rules import orthonormal_squared
 
 
 def between_layers(
@@ -45,8 +45,7 @@ class RMSNorm(nn.Module):
         self.irreps, self.kernels, self.backend = irreps, kernels, backend
         self.scale = nn.ParameterDict({str(i): nn.Parameter(torch.ones(channels)) for i in irreps.irreps})
         # the coupling gives c N_m x_m x_m: with 1/c it is the squared norm, over 2l+1 its mean
-        rules = {irrep: coupling(irrep.l, irrep.l, 0) for irrep in irreps.irreps}
-        self.factor = {i: math.sqrt(float(rule.orthonormal_squared) / i.dim) for i, rule in rules.items()}
+        self.factor = {i: math.sqrt(orthonormal_squared(i.l, i.l, 0) / i.dim) for i in irreps.irreps}
 
     def _over_norm(self, irrep: Irrep, x: Value) -> Value:
         factor = self.factor[irrep]

@@ -12,20 +12,9 @@ from functools import cache
 import sympy as sp
 from sympy import QQ
 
-from cartalg.symbolic.polynomials import (
-    RING,
-    Polynomial,
-    Rational,
-    X,
-    Y,
-    Z,
-    check_rank,
-    contraction,
-    double_factorial,
-    multi_indices,
-    multinomial,
-)
+from cartalg.symbolic.polynomials import RING, Polynomial, Rational, X, Y, Z, contraction
 from cartalg.symbolic.projector import detrace
+from cartalg.symbolic.ranks import check_rank, double_factorial, multi_indices, multinomial
 
 
 @cache

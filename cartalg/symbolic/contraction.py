@@ -6,10 +6,11 @@ more index of each tensor. Source: docs/theory.md, eqs. 16, 17, 22, 23.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
+from math import factorial, prod
+from typing import Any
 
-import sympy as sp
-
-from cartalg.symbolic.polynomials import check_rank
+from cartalg.symbolic.ranks import check_rank, double_factorial
 
 
 class CouplingKind(StrEnum):
@@ -68,8 +69,8 @@ class Contraction:
         return self.l1 - self.pairs - self.epsilon, self.l2 - self.pairs - self.epsilon
 
 
-def contraction_constant(l1, l2, l3, kind: CouplingKind | None = None) -> sp.Expr:  # type: ignore[no-untyped-def]
-    r"""The constant c in T_l3 = c P[a . b] of the harmonic normalisation, for ranks that are integers or symbols.
+def contraction_constant(l1: Any, l2: Any, l3: Any, kind: CouplingKind | None = None) -> Any:
+    r"""The constant c in T_l3 = c P[a . b] of the harmonic normalisation.
 
     .. math:: c = \frac{l_1!\, l_2!\, (2l_3-1)!!}{h!\,(2k_{12}-1)!!\,(2k_{13}-1)!!\,(2k_{23}-1)!!}
 
@@ -77,39 +78,45 @@ def contraction_constant(l1, l2, l3, kind: CouplingKind | None = None) -> sp.Exp
     on top, 2k+1 in place of 2k-1 below, h = (l1+l2+l3+1)/2 and pairs one less.
 
     Args:
+        l1, l2, l3: Integers, or SymPy's symbols.
         kind: Needed for symbols only.
+    Returns:
+        A Fraction, or a SymPy expression.
     Source: docs/theory.md, eq. 22.
     """
-    h, pairs, epsilon = _parts(l1, l2, l3, kind)
-    f, ff = sp.factorial, sp.factorial2
+    h, pairs, epsilon, f, ff = _parts(l1, l2, l3, kind)
     top = f(l1) * f(l2) * ff(2 * l3 - 1) * (l3 * (l3 + 1) if epsilon else 1)
     shift = 1 if epsilon else -1
-    return top / (f(h) * sp.prod(ff(2 * k + shift) for k in pairs))
+    return top / (f(h) * prod(ff(2 * k + shift) for k in pairs))
 
 
-def orthonormal_constant(l1, l2, l3, kind: CouplingKind | None = None) -> sp.Expr:  # type: ignore[no-untyped-def]
+def orthonormal_constant(l1: Any, l2: Any, l3: Any, kind: CouplingKind | None = None) -> Any:
     r"""Square of the factor from the harmonic to the orthonormal normalisation, closed in the three ranks.
 
     .. math:: q = (2l_3+1)\, \frac{(J-2l_1)!\,(J-2l_2)!\,(J-2l_3)!}{(J+1)!}
               \left(\frac{h!}{k_{12}!\,k_{13}!\,k_{23}!}\right)^2 \frac{\alpha_{l_1} \alpha_{l_2}}{\alpha_{l_3}}
 
     J = l1+l2+l3, alpha_l = (2l-1)!!/l!, pairs and h as in `contraction_constant`; Levi-Civita couplings have
-    4/(l3 (l3+1))^2 more.
+    4/(l3 (l3+1))^2 more. Arguments and result as there.
 
     Source: docs/theory.md, eq. 23.
     """
-    h, pairs, epsilon = _parts(l1, l2, l3, kind)
-    f, ff = sp.factorial, sp.factorial2
+    h, pairs, epsilon, f, ff = _parts(l1, l2, l3, kind)
     total = l1 + l2 + l3
     value = (2 * l3 + 1) * f(total - 2 * l1) * f(total - 2 * l2) * f(total - 2 * l3) / f(total + 1)
-    value *= (f(h) / sp.prod(map(f, pairs))) ** 2
+    value *= (f(h) / prod(map(f, pairs))) ** 2
     value *= ff(2 * l1 - 1) * ff(2 * l2 - 1) * f(l3) / (f(l1) * f(l2) * ff(2 * l3 - 1))
-    return value * (sp.Integer(4) / (l3 * (l3 + 1)) ** 2 if epsilon else 1)
+    return value * 4 / (l3 * (l3 + 1)) ** 2 if epsilon else value
 
 
-def _parts(l1, l2, l3, kind):  # type: ignore[no-untyped-def]
-    """h, (k12, k13, k23) and the number of Levi-Civita symbols."""
+def _parts(l1: Any, l2: Any, l3: Any, kind: CouplingKind | None) -> tuple[Any, ...]:
+    """h, (k12, k13, k23), the number of Levi-Civita symbols, and the factorials for such ranks."""
     epsilon = (l1 + l2 + l3) % 2 if kind is None else int(kind is CouplingKind.LEVI_CIVITA)
-    l1, l2, l3 = (sp.sympify(rank) for rank in (l1, l2, l3))
-    total = l1 + l2 + l3
-    return (total + epsilon) / 2, tuple((total - 2 * rank - epsilon) / 2 for rank in (l3, l2, l1)), epsilon
+    total = l1 + l2 + l3 + epsilon
+    if isinstance(total, int):
+        h, f, ff = total // 2, lambda n: Fraction(factorial(n)), lambda n: Fraction(double_factorial(n))
+    else:
+        import sympy as sp  # formulas of any rank alone need it
+
+        h, f, ff = total / 2, sp.factorial, sp.factorial2
+    return h, tuple(h - rank - epsilon for rank in (l3, l2, l1)), epsilon, f, ff

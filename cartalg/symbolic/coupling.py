@@ -8,7 +8,6 @@ with I a k-fold index, computed on polynomials: contraction with an index is a d
 Source: Zaverkin et al. 2024 (arXiv:2405.14253) (contractions); Coope, Snider & McCourt 1965 (Levi-Civita).
 """
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from math import factorial
@@ -20,20 +19,9 @@ from sympy import QQ
 from cartalg.symbolic.basis import basis_polynomials, harmonic_polynomials, squared_norms, to_sympy
 from cartalg.symbolic.contraction import Contraction, CouplingKind
 from cartalg.symbolic.formulas import coupling_formula
-from cartalg.symbolic.irreps import Irrep, Irreps
 from cartalg.symbolic.notation import Equation
-from cartalg.symbolic.polynomials import (
-    AXES,
-    RING,
-    Polynomial,
-    Rational,
-    X,
-    Y,
-    contraction,
-    derivative,
-    multi_indices,
-    multinomial,
-)
+from cartalg.symbolic.polynomials import AXES, RING, Polynomial, Rational, X, Y, contraction, derivative
+from cartalg.symbolic.ranks import multi_indices, multinomial
 
 Entries = dict[tuple[int, int, int], Rational]
 Normalization = Literal["harmonic", "orthonormal"]
@@ -188,19 +176,3 @@ def _frobenius_squared(l1: int, l2: int, l3: int, entries: Entries) -> Rational:
     """Squared norm of C over orthonormalised components."""
     n1, n2, n3 = squared_norms(l1), squared_norms(l2), squared_norms(l3)
     return sum((c * c * n3[k] / (n1[a] * n2[b]) for (k, a, b), c in entries.items()), QQ(0)) + QQ(0)
-
-
-def paths(
-    left: Iterable[Irrep] | Irreps, right: Iterable[Irrep] | Irreps, outputs: Iterable[Irrep] | Irreps
-) -> Iterator[tuple[Irrep, Irrep, Irrep]]:
-    """Every coupling left x right -> outputs that rank and parity allow, ordered by output, left, right.
-
-    Parity is multiplicative: p3 = p1 p2, so natural tensors reach natural ones by contractions only. Each irrep counts
-    as often as it is listed; multiplicities are left aside.
-    """
-    firsts, seconds, outs = (Irreps(irreps).irreps for irreps in (left, right, outputs))
-    for out in outs:
-        for first in firsts:
-            for second in seconds:
-                if out in first.couples(second):
-                    yield first, second, out

@@ -24,8 +24,9 @@ from cartalg.symbolic.notation import (
     node,
     scaled,
 )
-from cartalg.symbolic.polynomials import check_rank, double_factorial, rational
+from cartalg.symbolic.polynomials import rational
 from cartalg.symbolic.projector import projector_terms
+from cartalg.symbolic.ranks import check_rank, double_factorial
 
 #: Letters of free indices, of summed ones, and of the two that a Levi-Civita symbol sums: none is in two of them.
 FREE, SUMMED, CROSSED = "ijklmnop", "stuvw", "qr"

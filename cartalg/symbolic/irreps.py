@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from cartalg.symbolic.polynomials import check_rank
+from cartalg.symbolic.ranks import check_rank
 
 
 class Irrep(NamedTuple):
@@ -171,6 +171,22 @@ class Irreps(tuple[MulIrrep, ...]):
 
     def __repr__(self) -> str:
         return f"Irreps({str(self)!r})"
+
+
+def paths(
+    left: Iterable[Irrep] | Irreps, right: Iterable[Irrep] | Irreps, outputs: Iterable[Irrep] | Irreps
+) -> Iterator[tuple[Irrep, Irrep, Irrep]]:
+    """Every coupling left x right -> outputs that rank and parity allow, ordered by output, left, right.
+
+    Parity is multiplicative: p3 = p1 p2, so natural tensors reach natural ones by contractions only. Each irrep counts
+    as often as it is listed; multiplicities are left aside.
+    """
+    firsts, seconds, outs = (Irreps(irreps).irreps for irreps in (left, right, outputs))
+    for out in outs:
+        for first in firsts:
+            for second in seconds:
+                if out in first.couples(second):
+                    yield first, second, out
 
 
 def _parse(text: str) -> Iterator[MulIrrep]:

@@ -6,11 +6,12 @@ Source: docs/theory.md, eqs. 1-3.
 """
 
 from fractions import Fraction
-from math import factorial
 from typing import Any
 
 import sympy as sp
 from sympy import QQ, ring
+
+from cartalg.symbolic.ranks import multinomial
 
 #: The ring Q[x, y, z] and its generators; elements are sparse, with python-flint coefficients where it is installed.
 RING, X, Y, Z = ring("x,y,z", QQ)
@@ -23,33 +24,9 @@ Polynomial = Any
 Rational = Any
 
 
-def check_rank(rank: int, name: str = "rank") -> int:
-    """Return `rank`, or say what a rank may be.
-
-    Raises:
-        ValueError: If `rank` is not a non-negative integer.
-    """
-    if not isinstance(rank, int) or isinstance(rank, bool) or rank < 0:
-        raise ValueError(f"{name} must be a non-negative integer, got {rank!r}")
-    return rank
-
-
 def rational(value: Any) -> Fraction:
     """A SymPy rational as a Fraction."""
     return Fraction(int(sp.Rational(value).p), int(sp.Rational(value).q))
-
-
-def double_factorial(n: int) -> int:
-    """n!! for n >= -1, with (-1)!! = 0!! = 1."""
-    return 1 if n <= 0 else n * double_factorial(n - 2)
-
-
-def multinomial(exponents: tuple[int, ...]) -> int:
-    """Number of distinct index assignments of the monomial x^a y^b z^c: (a+b+c)!/(a! b! c!)."""
-    result = factorial(sum(exponents))
-    for exponent in exponents:
-        result //= factorial(exponent)
-    return result
 
 
 def contraction(p: Polynomial, q: Polynomial) -> Rational:
@@ -68,8 +45,3 @@ def derivative(p: Polynomial, orders: tuple[int, int, int]) -> Polynomial:
         for _ in range(order):
             p = p.diff(axis)
     return p
-
-
-def multi_indices(order: int) -> list[tuple[int, int, int]]:
-    """All (a, b, c) with a + b + c = order: the distinct components of a symmetric tensor."""
-    return [(a, b, order - a - b) for a in range(order, -1, -1) for b in range(order - a, -1, -1)]

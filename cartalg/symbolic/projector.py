@@ -9,15 +9,8 @@ Source: Applequist 1989, eq. 5.1 (our projector carries 1/(2l-1)!!); Zaverkin et
 from sympy import QQ, Array, Rational, symbols
 from sympy.core.symbol import Symbol
 
-from cartalg.symbolic.polynomials import (
-    RADIUS_SQUARED,
-    RING,
-    Polynomial,
-    check_rank,
-    double_factorial,
-    laplacian,
-    multi_indices,
-)
+from cartalg.symbolic.polynomials import RADIUS_SQUARED, RING, Polynomial, laplacian
+from cartalg.symbolic.ranks import check_rank, double_factorial, multi_indices
 
 
 def projector_terms(rank: int) -> list[Rational]:

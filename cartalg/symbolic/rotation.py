@@ -6,7 +6,8 @@ import sympy as sp
 from sympy import QQ
 
 from cartalg.symbolic.basis import basis_polynomials, squared_norms, to_sympy
-from cartalg.symbolic.polynomials import AXES, RING, X, Y, Z, check_rank, contraction
+from cartalg.symbolic.polynomials import AXES, RING, X, Y, Z, contraction
+from cartalg.symbolic.ranks import check_rank
 
 
 def rational_rotation(quaternion: tuple[int, int, int, int], inversion: bool = False) -> sp.Matrix:

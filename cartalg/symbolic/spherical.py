@@ -15,7 +15,8 @@ from sympy import QQ
 from cartalg.symbolic.basis import basis_polynomials, squared_norms, to_sympy
 from cartalg.symbolic.contraction import Contraction
 from cartalg.symbolic.coupling import coupling
-from cartalg.symbolic.polynomials import RING, check_rank, contraction
+from cartalg.symbolic.polynomials import RING, contraction
+from cartalg.symbolic.ranks import check_rank
 
 Convention = Literal["sphericart", "e3nn", "scipy"]
 

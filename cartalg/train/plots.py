@@ -3,12 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
-
-mpl.use("Agg")
-
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -22,7 +17,18 @@ BLUE, ORANGE, GREY = "#1f5fa8", "#d9731a", "#777777"
 def _save(figure: Figure, path: Path) -> None:
     with whole(path) as temporary:
         figure.savefig(temporary, dpi=150)
-    plt.close(figure)
+
+
+def _panels(count: int, width: float, height: float) -> tuple[Figure, Sequence[Axes]]:
+    """A figure of panels beside one another, of so many inches, with room for labels around each.
+
+    Matplotlib's layout engines draw everything several times to find that room.
+    """
+    left, right, bottom, top = 0.9, 0.1, 0.55, 0.4
+    figure = Figure(figsize=(count * width, height))
+    edges = {"left": left / count / width, "right": 1 - right / count / width}
+    edges |= {"bottom": bottom / height, "top": 1 - top / height, "wspace": (left + right) / (width - left - right)}
+    return figure, figure.subplots(1, count, squeeze=False, gridspec_kw=edges)[0]
 
 
 def _pretty(unit: str) -> str:
@@ -33,8 +39,7 @@ def learning_curve(rows: Sequence[dict[str, float]], quantities: Iterable[Quanti
     """Validation errors and losses by epoch, logarithmic, from the rows of metrics.csv."""
     epochs = [r["epoch"] for r in rows]
     shown = [(q.name, *q.compared.headline) for q in quantities if f"valid_{q.compared.headline[0]}" in rows[0]]
-    figure, axes = plt.subplots(1, 1 + len(shown), figsize=(4 * (1 + len(shown)), 3.4), layout="constrained")
-    axes = np.atleast_1d(axes)
+    figure, axes = _panels(1 + len(shown), 4, 3.4)
     axes[0].plot(epochs, [r["train_loss"] for r in rows], color=GREY, label="training")
     axes[0].plot(epochs, [r["valid_loss"] for r in rows], color=BLUE, label="validation (averaged weights)")
     axes[0].set_title("Loss", fontsize=10)
@@ -55,8 +60,8 @@ def parity(comparison: Comparison, path: Path) -> None:
     the distribution of errors.
     """
     shown = comparison.compared
-    figure, axes = plt.subplots(1, len(shown), figsize=(4.2 * len(shown), 4), layout="constrained")
-    for axis, (report, values) in zip(np.atleast_1d(axes), shown.items(), strict=True):
+    figure, axes = _panels(len(shown), 4.2, 4)
+    for axis, (report, values) in zip(axes, shown.items(), strict=True):
         _parity_panel(axis, report, values)
     _save(figure, path)
 
@@ -97,7 +102,7 @@ def energy_conservation(
     """
     drift = (np.asarray(total) - total[0]) * 1e3 / atoms
     moving = (np.asarray(kinetic) - np.mean(kinetic)) * 1e3 / atoms
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    figure, axes = _panels(2, 4.5, 3.4)
     axes[0].plot(times, moving, color=GREY, linewidth=0.8, label="kinetic energy, less its mean")
     axes[0].plot(times, drift, color=BLUE, label="total energy, less its start")
     axes[0].set(xlabel="time (fs)", ylabel="meV/atom", title="NVE dynamics")

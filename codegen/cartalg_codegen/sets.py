@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from cartalg.symbolic.polynomials import check_rank
+from cartalg.symbolic.ranks import check_rank
 from cartalg_codegen.specs import (
     ConvolutionSpec,
     CouplingSpec,

@@ -15,8 +15,9 @@ from math import factorial, prod
 import numpy as np
 from sympy import QQ
 
-from cartalg.symbolic.polynomials import AXES, RADIUS_SQUARED, RING, derivative, multi_indices, multinomial
+from cartalg.symbolic.polynomials import AXES, RADIUS_SQUARED, RING, derivative
 from cartalg.symbolic.projector import detrace
+from cartalg.symbolic.ranks import multi_indices, multinomial
 
 DIGITS = str.maketrans("₀₁₂₃₄₅₆₇₈₉⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789" * 2)
 LEVI_CIVITA = np.array([[[(i - j) * (j - k) * (k - i) // 2 for k in range(3)] for j in range(3)] for i in range(3)])

@@ -15,8 +15,9 @@ from cartalg.render.objects import describe_coupling, describe_harmonic, describ
 from cartalg.symbolic import cartesian_harmonic, coupling, projector
 from cartalg.symbolic.basis import basis_polynomials, full_tensor_matrix, harmonic_polynomials
 from cartalg.symbolic.formulas import CROSSED, FREE, SUMMED
-from cartalg.symbolic.polynomials import AXES, RING, double_factorial
+from cartalg.symbolic.polynomials import AXES, RING
 from cartalg.symbolic.projector import detrace
+from cartalg.symbolic.ranks import double_factorial
 
 SMALL = [(a, b, c) for a, b in itertools.product(range(4), repeat=2) for c in range(abs(a - b), min(a + b, 4) + 1)]
 MIDDLE = [(a, b, c) for a, b in itertools.product(range(6), repeat=2) for c in range(abs(a - b), a + b + 1)]

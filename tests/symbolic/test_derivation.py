@@ -16,21 +16,10 @@ from sympy.physics.wigner import clebsch_gordan as sympys
 from cartalg.symbolic import CouplingKind, coupling
 from cartalg.symbolic.basis import basis_polynomials, harmonic_polynomials, squared_norms, to_sympy
 from cartalg.symbolic.contraction import Contraction, contraction_constant, orthonormal_constant
-from cartalg.symbolic.polynomials import (
-    AXES,
-    RADIUS_SQUARED,
-    RING,
-    X,
-    Y,
-    Z,
-    contraction,
-    derivative,
-    double_factorial,
-    multi_indices,
-    multinomial,
-)
+from cartalg.symbolic.polynomials import AXES, RADIUS_SQUARED, RING, X, Y, Z, contraction, derivative
 from cartalg.symbolic.projector import detrace
 from cartalg.symbolic.proofs import prove_constants
+from cartalg.symbolic.ranks import double_factorial, multi_indices, multinomial
 from cartalg.symbolic.spherical import complex_matrix, coupling_phase
 
 MU = sp.Symbol("mu")

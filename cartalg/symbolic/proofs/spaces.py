@@ -7,10 +7,11 @@ import sympy as sp
 
 from cartalg.symbolic.basis import basis_polynomials, full_tensor_matrix, packing_matrix, squared_norms, to_sympy
 from cartalg.symbolic.irreps import Irrep
-from cartalg.symbolic.polynomials import RADIUS_SQUARED, RING, contraction, laplacian, multi_indices
+from cartalg.symbolic.polynomials import RADIUS_SQUARED, RING, contraction, laplacian
 from cartalg.symbolic.projector import detrace
 from cartalg.symbolic.proofs import actions
 from cartalg.symbolic.proofs.error import require
+from cartalg.symbolic.ranks import multi_indices
 from cartalg.symbolic.reducible import decompose, integers, parse_formula
 
 

@@ -16,7 +16,7 @@ from flint import fmpq
 from cartalg.symbolic.basis import harmonic_polynomials
 from cartalg.symbolic.coupling import coupling
 from cartalg.symbolic.irreps import Irrep, Irreps
-from cartalg.symbolic.polynomials import double_factorial
+from cartalg.symbolic.ranks import double_factorial
 from cartalg.symbolic.reducible import decompose
 from cartalg_codegen.proofs.identities import Sparse
 from cartalg_codegen.specs import CouplingSpec, HarmonicsSpec, KernelSpec, PackSpec, ProductSpec, RowSpec, UnpackSpec

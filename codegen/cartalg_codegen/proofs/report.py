@@ -16,7 +16,7 @@ from typing import Any
 
 from cartalg.symbolic import proofs
 from cartalg.symbolic.coupling import coupling
-from cartalg.symbolic.polynomials import check_rank
+from cartalg.symbolic.ranks import check_rank
 from cartalg_codegen import emit
 from cartalg_codegen.counts import operations
 from cartalg_codegen.proofs import facts, parts

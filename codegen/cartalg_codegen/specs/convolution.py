@@ -7,8 +7,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Self
 
-from cartalg.symbolic.coupling import paths
-from cartalg.symbolic.irreps import Irrep, Irreps
+from cartalg.symbolic.irreps import Irrep, Irreps, paths
 from cartalg_codegen.program import Where
 from cartalg_codegen.specs.base import Argument, KernelSpec, Stage, Transforms
 from cartalg_codegen.specs.edge import EdgeSpec

@@ -7,9 +7,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
-from cartalg.render.formats.unicode import lines
-from cartalg.symbolic.coupling import coupling
-from cartalg.symbolic.formulas import coupling_formula
+from cartalg.symbolic.contraction import Contraction
 from cartalg.symbolic.irreps import Irrep, Irreps
 from cartalg_codegen.program import Program, Ref, Slot, statement
 from cartalg_codegen.specs.base import Argument, RowSpec, Transforms
@@ -29,7 +27,7 @@ class CouplingSpec(RowSpec):
     l3: int
 
     def __post_init__(self) -> None:
-        coupling(self.l1, self.l2, self.l3)  # raises where the triangle rule does not hold
+        Contraction(self.l1, self.l2, self.l3)  # raises where the triangle rule does not hold
 
     @cached_property
     def name(self) -> str:
@@ -58,6 +56,9 @@ class CouplingSpec(RowSpec):
 
     @property
     def formula(self) -> str:
+        from cartalg.render.formats.unicode import lines
+        from cartalg.symbolic.formulas import coupling_formula
+
         return " ".join(lines(coupling_formula(*self.ranks)))
 
     @property

@@ -8,9 +8,8 @@ from functools import cached_property
 from math import factorial
 from typing import Any, ClassVar, Self
 
-from cartalg.symbolic.basis import harmonic_polynomials
 from cartalg.symbolic.irreps import Irreps
-from cartalg.symbolic.polynomials import double_factorial
+from cartalg.symbolic.ranks import double_factorial
 from cartalg_codegen.program import Program, Ref, Slot, statement
 from cartalg_codegen.specs.base import Argument, RowSpec, Transforms
 from cartalg_codegen.specs.rules import fraction
@@ -57,6 +56,8 @@ class HarmonicsSpec(RowSpec):
         return 1 if argument == "v" else Irreps.natural(self.max_rank)
 
     def forward(self) -> Program:
+        from cartalg.symbolic.basis import harmonic_polynomials
+
         body, start = [], 0
         for rank in range(self.max_rank + 1):
             for m, p in enumerate(harmonic_polynomials(rank)):
@@ -72,6 +73,8 @@ class HarmonicsSpec(RowSpec):
 
 def harmonic(rank: int, v: Sequence[Any]) -> list[Any]:
     """T_l(v) from its polynomials, on numbers of any exact ring."""
+    from cartalg.symbolic.basis import harmonic_polynomials
+
     rows = []
     for p in harmonic_polynomials(rank):
         total: Any = Fraction(0)

@@ -7,7 +7,7 @@ from fractions import Fraction
 from functools import cache, cached_property
 from typing import Any, ClassVar, Self
 
-from cartalg.symbolic.coupling import coupling
+from cartalg.symbolic.contraction import Contraction
 from cartalg.symbolic.irreps import Irrep, Irreps
 from cartalg_codegen.derive import gradient, tangent
 from cartalg_codegen.program import Assign, Program, Ref, Slot, Term, Where, statement
@@ -39,7 +39,7 @@ class MessageSpec(KernelSpec):
     l3: int
 
     def __post_init__(self) -> None:
-        coupling(self.l1, self.l2, self.l3)  # raises where the triangle rule does not hold
+        Contraction(self.l1, self.l2, self.l3)  # raises where the triangle rule does not hold
 
     @cached_property
     def name(self) -> str:

@@ -4,17 +4,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import sympy as sp
-
-from cartalg.symbolic.basis import packing_matrix
 from cartalg.symbolic.irreps import Irrep, Irreps
-from cartalg.symbolic.polynomials import rational
-from cartalg.symbolic.reducible import Decomposition, decompose
 from cartalg_codegen.program import Program, Ref, Slot, statement
 from cartalg_codegen.specs.base import Argument, RowSpec, Transforms
-from cartalg_codegen.specs.rules import linear
+from cartalg_codegen.specs.rules import fraction, linear
+
+if TYPE_CHECKING:
+    import sympy as sp
+
+    from cartalg.symbolic.reducible import Decomposition
 
 
 def encoded(formula: str) -> str:
@@ -35,7 +35,11 @@ class _TensorSpec(RowSpec):
     @classmethod
     def parse(cls, name: str) -> Self | None:
         match = re.fullmatch(rf"{cls.kind}_([a-zM_]+)", name)
-        return cls(decompose(match[1].replace("_", "=").replace("M", "-")).formula) if match else None
+        if match is None:
+            return None
+        from cartalg.symbolic.reducible import decompose
+
+        return cls(decompose(match[1].replace("_", "=").replace("M", "-")).formula)
 
     @cached_property
     def name(self) -> str:
@@ -51,8 +55,10 @@ class _TensorSpec(RowSpec):
         return 0  # small, and wanted whatever the rank: in every set
 
     @property
-    def decomposition(self) -> Decomposition:
+    def decomposition(self) -> "Decomposition":
         """The exact decomposition."""
+        from cartalg.symbolic.reducible import decompose
+
         return decompose(self.symmetry)
 
     @cached_property
@@ -81,7 +87,7 @@ class _TensorSpec(RowSpec):
     def closed_form(self, inputs: Mapping[str, Sequence[Any]]) -> list[Any]:
         return linear(self._matrix(), inputs["t"])
 
-    def _matrix(self) -> sp.Matrix:
+    def _matrix(self) -> "sp.Matrix":
         raise NotImplementedError
 
 
@@ -98,7 +104,7 @@ class PackSpec(_TensorSpec):
     def transforms(self, argument: str) -> Transforms:
         return self.order if argument == "t" else self.irreps
 
-    def _matrix(self) -> sp.Matrix:
+    def _matrix(self) -> "sp.Matrix":
         return self.decomposition.packing
 
 
@@ -115,19 +121,21 @@ class UnpackSpec(_TensorSpec):
     def transforms(self, argument: str) -> Transforms:
         return self.irreps if argument == "t" else self.order
 
-    def _matrix(self) -> sp.Matrix:
+    def _matrix(self) -> "sp.Matrix":
         return self.decomposition.unpacking
 
 
 def projection(rank: int) -> Program:
     """The symmetric traceless part of any tensor of a rank, row by row, as packed components; for people to read."""
+    from cartalg.symbolic.basis import packing_matrix
+
     return matrix_program(packing_matrix(rank), f"Symmetric traceless part of tensors of rank {rank}, packed.")
 
 
-def matrix_program(matrix: sp.Matrix, summary: str) -> Program:
+def matrix_program(matrix: "sp.Matrix", summary: str) -> Program:
     """out = matrix t."""
     body = []
     for r in range(matrix.rows):
         entries = [(matrix[r, c], Ref("t", c)) for c in range(matrix.cols) if matrix[r, c] != 0]
-        body.append(statement(Ref("out", r), [(rational(v), (ref,)) for v, ref in entries]))
+        body.append(statement(Ref("out", r), [(fraction(v), (ref,)) for v, ref in entries]))
     return Program("forward", summary, (Slot("t", matrix.cols),), (Slot("out", matrix.rows),), tuple(body))

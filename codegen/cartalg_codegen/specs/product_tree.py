@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, NamedTuple, Self
 
-from cartalg.symbolic.coupling import paths
-from cartalg.symbolic.irreps import Irrep, Irreps
+from cartalg.symbolic.irreps import Irrep, Irreps, paths
 from cartalg_codegen.program import Assign, Program, Ref, Slot, Where, live, statement
 from cartalg_codegen.specs.rules import coupling_entries, orthonormal_squared
 

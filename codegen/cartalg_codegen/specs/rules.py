@@ -5,7 +5,7 @@ from fractions import Fraction
 from functools import cache
 from typing import Any
 
-from cartalg.symbolic.coupling import coupling
+from cartalg.symbolic.contraction import orthonormal_constant
 
 
 def fraction(value: Any) -> Fraction:
@@ -16,13 +16,15 @@ def fraction(value: Any) -> Fraction:
 @cache
 def coupling_entries(l1: int, l2: int, l3: int) -> tuple[tuple[int, int, int, Fraction], ...]:
     """(k, a, b, coefficient) of a coupling in the harmonic normalisation."""
+    from cartalg.symbolic.coupling import coupling
+
     return tuple((k, a, b, fraction(c)) for (k, a, b), c in coupling(l1, l2, l3).entries.items())
 
 
 @cache
 def orthonormal_squared(l1: int, l2: int, l3: int) -> Fraction:
     """Square of the factor between the harmonic and the orthonormal normalisation."""
-    return fraction(coupling(l1, l2, l3).orthonormal_squared)
+    return orthonormal_constant(l1, l2, l3)  # type: ignore[no-any-return]
 
 
 def couple(ranks: tuple[int, int, int], a: Sequence[Any], b: Sequence[Any]) -> list[Any]:
