@@ -74,6 +74,7 @@ THIRD_PARTY = {
 
 #: Where a module is imported by a name that is computed, and what it can be.
 COMPUTED = {
+    "cartalg.symbolic": "what the package names, when it is asked for",
     "cartalg.render": "a format, from the folder of formats",
     "cartalg_codegen.backends": "the printer, loader or binder of a backend",
     "cartalg_codegen.backends.numba.loader": "a kernel set, for its folder",

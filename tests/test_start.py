@@ -61,4 +61,4 @@ def test_training_imports_neither_algebra_nor_compilers(tmp_path):
     options = ("--data-dir", str(ROOT / FRAMES), "--output", str(tmp_path / "run"))
     found = imported(COMMAND, "train", str(tmp_path / "config.yaml"), *options)
     assert {TORCH, "ase.io", MATPLOTLIB} <= found
-    assert found & {SYMPY, COMPILER, "matplotlib.pyplot", "numba", "pytorch_optimizer"} == set()
+    assert found & {SYMPY, COMPILER, "matplotlib.pyplot", "numba"} == set()

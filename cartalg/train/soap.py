@@ -7,6 +7,7 @@ algorithm 3.
 
 import math
 from collections.abc import Iterable, Sequence
+from inspect import unwrap
 from typing import Any
 
 import torch
@@ -33,6 +34,10 @@ class SOAP(Optimizer):
     Raises:
         ValueError: If parameters come in groups.
     """
+
+    # Torch's own, past the decorator that imports its compiler: a second at every start
+    add_param_group, zero_grad = unwrap(Optimizer.add_param_group), unwrap(Optimizer.zero_grad)
+    state_dict, load_state_dict = unwrap(Optimizer.state_dict), unwrap(Optimizer.load_state_dict)
 
     def __init__(
         self,
