@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from ase.data import atomic_numbers
 from torch import Tensor, nn
+from torch.nn import functional
 
 from cartalg.architecture import ModelConfig
 from cartalg.data.graphs import Graph
@@ -200,8 +201,10 @@ class Potential(nn.Module):
     @staticmethod
     def _to_atoms(slope: Tensor, edges: Edges) -> Tensor:
         """Minus the derivative with respect to positions, from that with respect to edge vectors: [atoms, 3]."""
-        total = slope.new_zeros(len(edges.col_ptr) - 1, 3)
-        return total.index_add(0, edges.receiver, slope).index_add(0, edges.sender, slope, alpha=-1)
+        received = torch.segment_reduce(slope, "sum", offsets=edges.row_ptr, axis=0)
+        return received - torch.segment_reduce(
+            slope.index_select(0, edges.col_edge), "sum", offsets=edges.col_ptr, axis=0
+        )
 
     def _prediction(
         self, graph: Graph, atomic: Tensor, slope: Tensor | None, tensors: dict[str, Tensor], forces: bool, virial: bool
@@ -213,8 +216,9 @@ class Potential(nn.Module):
             force = self._to_atoms(slope, graph.edges).to(self.dtype)
         if virial and slope is not None:
             outer = graph.vectors.to(slope.dtype)[:, :, None] * slope[:, None, :]
-            outer = (outer + outer.transpose(1, 2)) / 2
-            strain = slope.new_zeros(graph.n_frames, 3, 3).index_add(0, graph.frame[graph.edges.receiver], outer)
+            of_frame = graph.edges.row_ptr[functional.pad(graph.atoms_per_frame.cumsum(0), (1, 0))]
+            strain = torch.segment_reduce(outer.flatten(1), "sum", offsets=of_frame, axis=0).view(-1, 3, 3)
+            strain = (strain + strain.transpose(1, 2)) / 2
             strain = strain.to(self.dtype)
         found = {}
         for wanted in self.config.properties if tensors else ():

@@ -33,8 +33,10 @@ class Pairs:
 
     def vectors(self, atoms: Atoms) -> np.ndarray[Any, Any]:
         """r_j - r_i + shift, angstrom, float64 [pairs, 3]."""
-        cell = complete_cell(atoms.cell)
-        return np.asarray(atoms.positions[self.sender] - atoms.positions[self.receiver] + self.shifts @ cell)
+        vectors = np.take(atoms.positions, self.sender, axis=0)
+        vectors -= np.take(atoms.positions, self.receiver, axis=0)
+        vectors += self.shifts @ complete_cell(atoms.cell)
+        return vectors
 
 
 def find_pairs(atoms: Atoms, cutoff: float, source: str = "frame") -> Pairs:

@@ -54,7 +54,7 @@ class SOAP(Optimizer):
         if len(self.param_groups) != 1:
             raise ValueError("SOAP has one learning rate for all parameters, not groups of them")
         alike: dict[tuple[tuple[int, ...], bool], list[Parameter]] = {}
-        for p in self.param_groups[0]["params"]:
+        for p in filter(torch.Tensor.numel, self.param_groups[0]["params"]):  # a product may be without couplings
             alike.setdefault((tuple(size for size in p.shape if size > 1), p.ndim > 1), []).append(p)
         self._stacks = [
             _Stack(of_shape, shape, [n for n, size in enumerate(shape, 1) if rotated and size <= largest])
