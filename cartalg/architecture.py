@@ -76,7 +76,7 @@ class ModelConfig(BaseModel):
     zbl: bool = Field(False, description="add the Ziegler-Biersack-Littmark repulsion of nuclei at short range")
     n_bessel: int = Field(8, ge=1, description="radial Bessel functions")
     radial_hidden: tuple[int, ...] = Field((64, 64), min_length=1, description="widths of the radial network")
-    knots: int = Field(256, ge=4, description="intervals of the radial spline table")
+    knots: int = Field(64, ge=4, description="intervals of the radial spline table")
     radial_mode: Literal["table", "direct"] = Field("table", description="spline table, or the network on each edge")
     readout_hidden: int = Field(16, ge=1, description="width of the last readout")
     dtype: Literal["float32", "float64"] = Field("float32", description="precision of the model")

@@ -35,14 +35,15 @@ def splines(tau):
 
 
 def coefficients(values):
-    """The table whose spline takes these values at the knots, not-a-knot at 0, slope zero at the cutoff."""
+    """The table whose spline takes these values at the knots, not-a-knot at 0, smooth at the cutoff."""
     size = len(values) + 2
     system, right = np.zeros((size, size)), np.zeros((size, *values.shape[1:]))
-    for knot in range(len(values)):
+    for knot in range(len(values) - 2):
         system[knot, knot : knot + 3] = np.array([1, 4, 1]) / 6
         right[knot] = values[knot]
-    system[-2, :5] = [1, -4, 6, -4, 1]
-    system[-1, -1], system[-1, -3] = 1, -1
+    system[-4, :5] = [1, -4, 6, -4, 1]
+    for last in (-3, -2, -1):
+        system[last, last] = 1
     return np.linalg.solve(system, right.reshape(size, -1)).reshape(right.shape)
 
 

@@ -38,7 +38,8 @@ def envelope(r: Tensor, cutoff: float, power: int = 6) -> Tensor:
 def spline_matrix(intervals: int) -> Tensor:
     """Map from values on intervals+1 equidistant knots to the intervals+3 coefficients of their cubic B-spline.
 
-    Ends: third derivative continuous across the first inner knot (not-a-knot), slope zero at the last knot.
+    Ends: third derivative continuous across the first inner knot (not-a-knot); value, slope and curvature zero at the
+    last knot, whose value and that of the knot before it, which follow from these, are not read.
 
     Args:
         intervals: At least 4.
@@ -53,12 +54,11 @@ def spline_matrix(intervals: int) -> Tensor:
     size = intervals + 3
     system = torch.zeros(size, size, dtype=torch.float64)
     values = torch.zeros(size, intervals + 1, dtype=torch.float64)
-    for k in range(intervals + 1):
+    for k in range(intervals - 1):
         system[k, k : k + 3] = torch.tensor([1.0, 4.0, 1.0], dtype=torch.float64) / 6
         values[k, k] = 1
-    system[intervals + 1, :5] = torch.tensor([1.0, -4.0, 6.0, -4.0, 1.0], dtype=torch.float64)
-    system[intervals + 2, intervals] = -1
-    system[intervals + 2, intervals + 2] = 1
+    system[intervals - 1, :5] = torch.tensor([1.0, -4.0, 6.0, -4.0, 1.0], dtype=torch.float64)
+    system[intervals:, intervals:] = torch.eye(3, dtype=torch.float64)
     return torch.linalg.solve(system, values)
 
 
