@@ -32,6 +32,7 @@ LAYERS = (
     {"cartalg.nn"},
     {"cartalg.inference"},
     {"cartalg.model"},
+    {"cartalg.compilation"},
     {"cartalg.train", "cartalg.datasets"},
     {"cartalg.interfaces", "cartalg.atlas"},
     {"cartalg.testing"},
@@ -53,15 +54,19 @@ THIRD_PARTY = {
     "cartalg.render.formats.mathml": {"latex2mathml"},
     "cartalg_codegen.specs.pack": {"sympy"},
     "cartalg_codegen.backends.folders": {"platformdirs"},
-    **dict.fromkeys((f"{NUMBA}.{part}" for part in ("binder", "entry", "objects", "team")), KERNELS),
+    **dict.fromkeys(
+        (f"{NUMBA}.{part}" for part in ("binder", "entry", "making", "objects", "targets", "team")), KERNELS
+    ),
     "cartalg_codegen.proofs": {"sympy", "numpy", "flint"},
     "cartalg.cli": {"typer", "rich"},
+    "cartalg.cli.kernels": {"typer", "rich", "torch"},
     "cartalg.ops": {"torch"},
     "cartalg.nn": {"torch"},
     "cartalg.nn.repulsion": {"torch", "ase"},  # atomic numbers and radii
     "cartalg.inference": {"torch"},
     "cartalg.model": {"torch", "ase"},
     "cartalg.architecture": {"pydantic"},
+    "cartalg.compilation": {"torch", "ase", "llvmlite"},
     "cartalg.data": {"torch", "numpy", "ase", "vesin"},
     "cartalg.datasets": {"numpy", "ase", "pooch", "rich"},
     "cartalg.datasets.acetamide": {"numpy", "ase", "pyscf", "tblite"},  # run by hand, once, where these are installed
@@ -95,6 +100,7 @@ EINSUM = {
 #: Where a file is written otherwise than in a block `with whole(path)`, and why.
 WRITERS = {
     "cartalg.files": "the place itself",
+    "cartalg_codegen.backends.numba.worker": "an empty file, to lock",
     "cartalg.datasets.fetch": "into a folder aside, renamed when all in it is there and checked",
     "cartalg.datasets.acetamide.make_acetamide": "run by hand, once",
     "cartalg.atlas.pictures": "a picture into memory",

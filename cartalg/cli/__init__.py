@@ -19,6 +19,7 @@ app = typer.Typer(
 app.add_typer(inspect_app, name="inspect")
 for command in (kernels.generate, kernels.prove, kernels.atlas, potential.train, potential.evaluate, potential.demo):
     app.command()(command)
+app.command("compile")(kernels.compile_kernels)
 app.add_typer(data_app, name="data")
 
 

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from cartalg.cli.terminal import console, counting, errors, needs, progress_bar, user_errors
+from cartalg.cli.terminal import console, counting, errors, imports, needs, progress_bar, user_errors
 
 if TYPE_CHECKING:
     from cartalg_codegen.proofs.report import Row
@@ -94,6 +94,46 @@ def prove(
             write_file(out, text)
             console.print(f"report: {out}", highlight=False, soft_wrap=True)
         _stop_unless_proved(rows)
+
+
+@needs("train", "cartalg compile")
+def compile_kernels(
+    configs: Annotated[
+        list[Path] | None, typer.Argument(help="YAML configurations; by default the usual models.")
+    ] = None,
+    level: Annotated[list[str] | None, typer.Option(help="x86-64-v3 or -v4, for --out; may be repeated.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to come with the library, not the user's cache.")] = None,
+) -> None:
+    """Compile the kernels of models before they are needed, for training and for every prediction.
+
+    `cartalg compile my.yaml` fills the cache: before many jobs start, or where a simulation should not wait.
+
+    `cartalg compile --out generated/cartalg_kernels/objects docs/examples/*.yaml` makes the objects that come with the
+    library: of these and the usual models, in both precisions, for the processor at hand or each `--level`.
+    """
+    with imports():
+        import torch
+
+        from cartalg.compilation import USUAL, compile_all, jobs_of, ship
+        from cartalg.train.config import load_config
+    from cartalg_codegen.backends.numba.targets import LEVELS
+    from cartalg_codegen.backends.numba.targets import level as own
+
+    torch.set_num_threads(1)
+    with user_errors(), progress_bar() as bar:
+        wrong = [name for name in level or () if name not in LEVELS]
+        if wrong:
+            raise ValueError(f"no level {wrong[0]}; there are {', '.join(LEVELS)}")
+        if level and out is None:
+            raise ValueError("--level is for --out: the cache of this machine needs its own level alone")
+        models, progress = [load_config(path).model for path in configs or ()], counting(bar, "compiling")
+        if out:
+            jobs = jobs_of([*USUAL, *models], level or [own()])
+            made = ship(jobs, out, progress)
+        else:
+            jobs = jobs_of(models or USUAL)
+            made = compile_all(jobs, progress)
+    console.print(f"{len(jobs)} functions, {made} of them compiled now", highlight=False)
 
 
 @needs("atlas", "cartalg atlas")

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from cartalg.ops import Edges, bind, open_kernels
+from cartalg_codegen.backends import BACKENDS
 from cartalg_codegen.backends.numba.compiler import Functions
-from cartalg_codegen.backends.numba.loader import read
-from cartalg_codegen.backends.numba.objects import Library, _made
+from cartalg_codegen.backends.numba.making import assembled
+from cartalg_codegen.backends.numba.objects import Library
+from cartalg_codegen.backends.numba.targets import level
 from cartalg_codegen.backends.numba.values import Kind, Precision
 from cartalg_codegen.specs import ConvolutionSpec, CouplingSpec, HarmonicsSpec, LinearSpec, PackSpec, ProductSpec
 
@@ -87,12 +89,13 @@ def compiled(source, name, kinds, precision):
     tree = ast.parse(source)
     functions = Functions(lambda home, wanted: (home, next(f for f in tree.body if f.name == wanted)), precision)
     label = functions.compile("text", name, kinds)
-    library = Library(_made(functions.text().replace(f'define internal void @"{label}"', f'define void @"{label}"')))
+    text = functions.text().replace(f'define internal void @"{label}"', f'define void @"{label}"')
+    library = Library(assembled(text, level(), (label, label)))
     types = []
     for kind in kinds:
         number = ctypes.c_int64 if kind.scalar == "int" else ctypes.c_double
         types += [ctypes.c_void_p, *[ctypes.c_int64] * kind.axes] if kind.axes else [number]
-    return ctypes.CFUNCTYPE(None, *types)(library.address(label).value), library
+    return ctypes.CFUNCTYPE(None, *types)(library.addresses[0]), library
 
 
 SOURCE = """
@@ -160,7 +163,7 @@ def test_every_shipped_kernel_compiles():
         spec = listed.spec
         if spec.part or isinstance(spec, LinearSpec):
             continue
-        source = read("cartalg_kernels", f"{spec.kind}.{spec.name}")
+        source = BACKENDS["numba"].load("cartalg_kernels", spec)
         for stage, about in spec.stages().items():
             kinds = [Kind("double") if n == "step" else Kind("int", 1) for n in about.index]
             for name, role in spec.roles(stage).items():

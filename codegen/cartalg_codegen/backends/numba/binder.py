@@ -6,27 +6,28 @@ and calls the compiled function on each part (`entry` writes its machine code).
 """
 
 import ctypes
-import logging
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from cartalg_codegen.backends.numba import team
-from cartalg_codegen.backends.numba.compiler import Functions
-from cartalg_codegen.backends.numba.entry import entry as entry_code
 from cartalg_codegen.backends.numba.loader import Source
-from cartalg_codegen.backends.numba.objects import compiled
+from cartalg_codegen.backends.numba.objects import Job, Library, kept
+from cartalg_codegen.backends.numba.targets import level
 from cartalg_codegen.backends.numba.values import Kind, Precision, Scalar
+from cartalg_codegen.backends.numba.workers import workers
 from cartalg_codegen.lowering.edges import CHUNK
 from cartalg_codegen.specs import KernelSpec, Stage
 
 #: Bytes of the widest vector that is used: 16 float32 or 8 float64.
 VECTOR_BYTES = 64
 REALS = {torch.float32: 32, torch.float64: 64}
-log = logging.getLogger("cartalg.compilation")
+#: Where jobs are collected, while nothing is to be run.
+_collected: list[set[Job]] = []
 
 
 def lane_width(channels: int, dtype: torch.dtype) -> int:
@@ -38,28 +39,17 @@ def lane_width(channels: int, dtype: torch.dtype) -> int:
 
 
 class Entry:
-    """One compiled function for one set of argument types.
+    """A function compiled for one set of argument types: loaded when it is first called, and made until then.
 
     Args:
-        source, stage: An emitted file, and a function of it with arguments (start, stop, thread, ..).
-        kinds: Types of what comes after those three.
-        columns: For each, 0, or where lanes are rows the number of columns, negative if the array is written.
-        precision: Of reals and lanes.
+        job: What it is.
     """
 
-    def __init__(
-        self, source: Source, stage: str, kinds: Sequence[Kind], columns: Sequence[int], precision: Precision
-    ) -> None:
-        def text() -> str:
-            functions = Functions(source.find, precision)
-            label = functions.compile(source.name, stage, [Kind("int")] * 3 + list(kinds))
-            return f"{functions.text()}\n{entry_code(label, kinds, columns, precision)}"
-
-        about = f"{source.name} {stage} {source.digest} {list(map(str, kinds))} {list(columns)} {precision}"
-        self._library = compiled(about, text)
-        block = self._library.address("cartalg_block").value
-        self._block = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(block)  # type: ignore[arg-type]
-        self._region = self._library.address("cartalg_region")
+    def __init__(self, job: Job) -> None:
+        self._job, self._code = job, kept(job)
+        self._library: Library | None = None
+        if self._code is None:
+            workers().submit(job)
 
     def __call__(self, words: Any, threads: int) -> None:
         """Run on all rows.
@@ -68,7 +58,28 @@ class Entry:
             words: From `_words`.
             threads: Size of the team.
         """
+        if self._library is None:
+            self._load()
         team.run(self._block, self._region, ctypes.addressof(words), threads)
+
+    def _load(self) -> None:
+        code = workers().wait(self._job) if self._code is None else self._code
+        library = Library(code)
+        block, region = library.addresses
+        self._block = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(block)
+        self._region = ctypes.c_void_p(region)
+        self._library, self._code = library, None
+
+
+@contextmanager
+def collected() -> Iterator[set[Job]]:
+    """What is bound in this block is not run: results are whatever memory held. Its jobs, by and by."""
+    jobs: set[Job] = set()
+    _collected.append(jobs)
+    try:
+        yield jobs
+    finally:
+        _collected.remove(jobs)
 
 
 def bind(
@@ -95,12 +106,14 @@ def bind(
     width = _width(spec, about, tensors, real.dtype)
     scratch = [real.new_empty(threads * CHUNK, spec.scratch_size(name), width) for name in about.scratch]
     entry = functions.entries.get((stage, real.dtype, width))
-    if entry is None:
-        log.info("%s %s", spec.name, stage)
+    if entry is None or _collected:
         kinds, columns = _types(spec, about, index, tensors, width)
-        precision = Precision(REALS[real.dtype], width)
-        entry = functions.entries[stage, real.dtype, width] = Entry(functions, stage, kinds, columns, precision)
-        log.info("")
+        source, precision = (functions.folder, functions.version, functions.name), Precision(REALS[real.dtype], width)
+        job = Job(*source, stage, tuple(kinds), tuple(columns), precision, level())
+        if _collected:
+            _collected[-1].add(job)
+            return lambda: None
+        entry = functions.entries[stage, real.dtype, width] = Entry(job)
     words = _words(spec, about, index, tensors, scratch, width)
 
     def go(run: Entry = entry, alive: tuple[Any, ...] = (index, tensors, scratch)) -> None:

@@ -107,9 +107,8 @@ class _Function:
                 self.entry.append(f"  store {passed} %{name}, ptr %{name}.at")
         self._block(statements)
         inline = " alwaysinline" if "forceinline" in ast.unparse(self.definition.decorator_list[0]) else ""
-        head = (
-            f'define internal void @"{self.label}"({self.functions.parameters(names, self.kinds)}) nounwind{inline} {{'
-        )
+        parameters = self.functions.parameters(names, self.kinds)
+        head = f'define internal void @"{self.label}"({parameters}) nounwind "no-builtins"{inline} {{'
         return "\n".join([head, "entry:", *self.entry, *self.body, "  ret void", "}"])
 
     # types

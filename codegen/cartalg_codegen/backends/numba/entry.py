@@ -59,7 +59,8 @@ def entry(label: str, kinds: Sequence[Kind], columns: Sequence[int], precision: 
     builder.ret_void()
     _region(module, block)
     text = str(module)
-    return text[text.index("define") :].replace(call.declaration, "")
+    text = text[text.index("define") :].replace(call.declaration, "")
+    return text.replace(")\n{", ') nounwind "no-builtins"\n{')  # as what it calls, to be inlined
 
 
 POINTER = ir.IntType(8).as_pointer()

@@ -41,6 +41,9 @@ class Precision:
     bits: int
     width: int
 
+    def __str__(self) -> str:
+        return f"float{self.bits} x {self.width}"
+
     @property
     def real(self) -> str:
         """A real in LLVM."""
