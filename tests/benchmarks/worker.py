@@ -19,37 +19,63 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
+def library(name):
+    """The module of peers/ that wraps a library."""
+    spec = importlib.util.spec_from_file_location("peer", Path(__file__).parent / "peers" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def with_calculator(frames, calculator):
+    """Tasks of an ASE calculator. A step of molecular dynamics: atoms move, forces are asked for."""
+    import numpy as np
+
+    atoms, positions, random = frames[0].copy(), frames[0].positions, np.random.default_rng(0)
+    atoms.calc = calculator
+
+    def step():
+        atoms.positions = positions + 0.01 * random.standard_normal(positions.shape)
+        atoms.get_forces()
+
+    def same():
+        calculator.calculate(atoms, ["energy", "forces"], ["positions"])
+
+    return {"md step": step} if len(frames) > 1 else {"energy and forces": same, "md step": step}
+
+
 def main():
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints goes to standard error
-    here = Path(__file__).parent / "peers" / f"{sys.argv[1]}.py"
-    spec = importlib.util.spec_from_file_location("peer", here)
-    peer = importlib.util.module_from_spec(spec)
-    started = time.perf_counter()
-    spec.loader.exec_module(peer)
-    imported = time.perf_counter() - started
-    import numpy as np
-    import torch
+    try:
+        peer = library(sys.argv[1])
+        torch = sys.modules.get("torch")
+        if torch:
+            torch.set_num_threads(int(sys.argv[2]))
+    except Exception as error:
+        print(json.dumps({"error": f"{type(error).__name__}: {error}"}), file=answers, flush=True)
+        return
 
     base = resident()
     cases = {}
 
     def prepare(key, kind, **k):
-        torch.manual_seed(0)
+        if torch:
+            torch.manual_seed(0)
         started = time.perf_counter()
         if kind == "potential":
             from ase.io import read
 
             frames = read(k["file"], ":")
-            cases[key] = peer.potential(frames, k["setting"], k["elements"], k["cutoff"])
-            atoms = frames[0].copy()
-            atoms.calc, positions, random = cases[key].pop("calculator"), frames[0].positions, np.random.default_rng(0)
+            found = peer.potential(frames, k["setting"], k["elements"], k["cutoff"])
+            cases[key] = {**with_calculator(frames, found.pop("calculator")), **found}
+        elif kind == "own":
+            from ase.io import read
 
-            def md_step():
-                atoms.positions = positions + 0.01 * random.standard_normal(positions.shape)
-                atoms.get_forces()
-
-            cases[key]["md step"] = md_step
+            frames = read(k["file"], ":")
+            cases[key] = with_calculator(
+                frames, peer.OWN[k["name"]](frames, k["elements"], k["cutoff"], **k["options"])
+            )
         elif not hasattr(peer, f"{kind}_case"):
             return {"missing": True}
         else:
@@ -69,14 +95,17 @@ def main():
         return {"build": time.perf_counter() - started}
 
     def run(key, task, repeats, budget):
-        function, times, start = cases[key][task], [], time.perf_counter()
-        while len(times) < repeats and (not times or time.perf_counter() - start < budget):
-            before = time.perf_counter()
+        if task not in cases[key]:
+            return {"missing": True}
+        function, wall, cpu, start = cases[key][task], [], [], time.perf_counter()
+        while len(wall) < repeats and (not wall or time.perf_counter() - start < budget):
+            before, used = time.perf_counter(), time.process_time()
             function()
-            times.append((time.perf_counter() - before) * 1e3)
-        return {"ms": times}
+            cpu.append((time.process_time() - used) * 1e3)
+            wall.append((time.perf_counter() - before) * 1e3)
+        return {"wall": wall, "cpu": cpu}
 
-    print(json.dumps({"import": imported}), file=answers, flush=True)
+    print(json.dumps({"ready": True}), file=answers, flush=True)
     for line in sys.stdin:
         command = json.loads(line)
         do = command.pop("do")
@@ -85,6 +114,8 @@ def main():
                 answer = prepare(**command)
             elif do == "run":
                 answer = run(**command)
+            elif do == "own":
+                answer = {"names": list(peer.OWN)}
             elif do == "threads":
                 torch.set_num_threads(command["count"])
                 answer = {}

@@ -11,15 +11,9 @@ from cartalg_codegen.specs import ConvolutionSpec
 
 
 def potential(frames, setting, elements, cutoff):
-    """Callables of one potential on one batch of frames."""
-    config = ModelConfig(
-        cutoff=cutoff,
-        channels=setting["channels"],
-        hidden_rank=setting["hidden"],
-        edge_rank=setting["edge"],
-        correlation=3,
-        layers=2,
-    )
+    """Callables of one potential on one batch of frames; other keys of the setting go to the configuration."""
+    names = {"hidden": "hidden_rank", "edge": "edge_rank"}
+    config = ModelConfig(cutoff=cutoff, correlation=3, layers=2, **{names.get(k, k): v for k, v in setting.items()})
     torch.manual_seed(0)
     model = Potential(config, tuple(elements), mean_neighbours=20.0)
     graph = collate([build_graph(a, cutoff, model.elements) for a in frames])
@@ -34,6 +28,20 @@ def potential(frames, setting, elements, cutoff):
 
     calculator = CartalgCalculator(model, skin=0.5)
     return {"energy and forces": lambda: model(graph), "training step": train, "calculator": calculator}
+
+
+def _own(channels, hidden, edge):
+    """The calculator of a setting, with a list of neighbours that is kept."""
+
+    def build(frames, elements, cutoff, **options):
+        return potential(frames, dict(channels=channels, hidden=hidden, edge=edge, **options), elements, cutoff)[
+            "calculator"
+        ]
+
+    return build
+
+
+OWN = {"S": _own(32, 1, 2), "M": _own(64, 2, 3), "(128, 1, 3)": _own(128, 1, 3)}
 
 
 def convolution_case(data):
