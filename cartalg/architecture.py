@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from cartalg.quantities import QUANTITIES, Quantity
-from cartalg_codegen.specs import ConvolutionSpec, ProductSpec, UnpackSpec
+from cartalg_codegen.specs import AlignedConvolutionSpec, ConvolutionSpec, EdgeSumSpec, ProductSpec, UnpackSpec
 
 #: Names that a calculator's results have already.
 TAKEN = {*(q.name for q in QUANTITIES), "energies", "free_energy"}
@@ -69,6 +69,11 @@ class ModelConfig(BaseModel):
         description="product basis: limited to the features' own irreps (the paper's symmetric product), complete, or "
         "with every order of the factors apart (the paper's full product)",
     )
+    messages: Literal["paths", "summed"] = Field(
+        "paths",
+        description="paths of a convolution kept apart and mixed after the sum over neighbours, or summed on each "
+        "edge, in the edge's own frame, at a cost like l^3; summed needs natural parity",
+    )
     latent_channels: int | None = Field(None, ge=1, description="channels of the product basis; by default `channels`")
     element_weights: bool = Field(True, description="weights of the product basis for each element, or shared by all")
     gate: bool = Field(False, description="gate the features between layers by scalars")
@@ -89,6 +94,12 @@ class ModelConfig(BaseModel):
         if any(w < 1 for w in widths):
             raise ValueError("every width must be at least 1")
         return widths
+
+    @model_validator(mode="after")
+    def _natural(self) -> "ModelConfig":
+        if self.messages == "summed" and self.parity != "natural":
+            raise ValueError("messages: summed needs parity: natural; for both parities use messages: paths")
+        return self
 
     @model_validator(mode="after")
     def _distinct(self) -> "ModelConfig":
@@ -113,15 +124,17 @@ class ModelConfig(BaseModel):
     def _renamed(cls, parity: str) -> str:
         return "natural" if parity == "even" else parity  # as files before version 0.2 call it
 
-    def kernel_specs(self) -> list[tuple[ConvolutionSpec, ProductSpec]]:
-        """The convolution and the product of each layer."""
-        found = []
+    def kernel_specs(self) -> list[tuple[EdgeSumSpec, ProductSpec]]:
+        """The convolution and the product of each layer. Of scalars each output has one path anyway."""
+        found: list[tuple[EdgeSumSpec, ProductSpec]] = []
         for layer in range(self.layers):
             scalar = layer == 0 or self.hidden_rank == 0
             out = self._last_rank if layer == self.layers - 1 else self.hidden_rank
-            convolution = ConvolutionSpec(
+            convolution: EdgeSumSpec = ConvolutionSpec(
                 "natural" if scalar else self.parity, 0 if scalar else self.hidden_rank, self.edge_rank
             )
+            if self.messages == "summed" and not scalar:
+                convolution = AlignedConvolutionSpec(self.hidden_rank, self.edge_rank)
             product = ProductSpec(self.parity, self.product, self.edge_rank, out, self.correlation)
             found.append((convolution, product))
         return found

@@ -13,5 +13,7 @@ ARCHITECTURES = {
     "latent product": {"latent_channels": 2, "hidden_rank": 1, "edge_rank": 2},
     "shared weights, gate and norm": {"element_weights": False, "gate": True, "norm": True, "hidden_rank": 2},
     "full parity, gate and norm": {"parity": "full", "gate": True, "norm": True, "hidden_rank": 1, "edge_rank": 1},
+    "summed messages": {"messages": "summed", "hidden_rank": 2, "edge_rank": 2},
+    "summed messages, norm": {"messages": "summed", "norm": True, "hidden_rank": 1, "edge_rank": 2, "layers": 3},
     "two-body, with repulsion": {"correlation": 1, "zbl": True},
 }

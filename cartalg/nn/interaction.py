@@ -15,11 +15,13 @@ from cartalg.nn.radial import RadialWeights
 from cartalg.nn.values import Value
 from cartalg.ops import Edges, KernelSet, convolution_of_weights
 from cartalg.symbolic.irreps import Irreps
-from cartalg_codegen.specs import ConvolutionSpec, ProductSpec
+from cartalg_codegen.specs import EdgeSumSpec, ProductSpec
 
 
 class EdgeConvolution(nn.Module):
     """A = mix(sum over neighbours of w(r) C(h_j, T(n))): radial table, generated convolution, linear over paths.
+
+    Where the convolution adds the paths of an output, the linear map is over its channels.
 
     Args:
         kernels: The kernel set.
@@ -38,7 +40,7 @@ class EdgeConvolution(nn.Module):
         self,
         kernels: KernelSet,
         backend: str,
-        spec: ConvolutionSpec,
+        spec: EdgeSumSpec,
         channels: int,
         latent: int,
         features: Irreps,
@@ -49,8 +51,7 @@ class EdgeConvolution(nn.Module):
         self.kernels, self.backend = kernels.holding(spec), backend
         self.spec = self.kernels.get(spec)
         self.direct = config.radial_mode == "direct"
-        variances = [p.orthonormal_squared * p.edge.dim / p.edge_squared_norm for p in self.spec.paths]
-        scales = torch.tensor([math.sqrt(v) for v in variances], dtype=torch.float64)
+        scales = torch.tensor([math.sqrt(v) for v in self.spec.variances], dtype=torch.float64)
         self.radial = RadialWeights(
             config.cutoff, scales, channels, config.n_bessel, config.radial_hidden, config.knots
         )

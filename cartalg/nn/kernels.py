@@ -12,7 +12,7 @@ from cartalg.nn.operations import give
 from cartalg.nn.values import Call, Operation, Recorder, Slot, Target, Value, run
 from cartalg.ops import Edges, KernelSet
 from cartalg.ops.autograd import thread_count
-from cartalg_codegen.specs import ConvolutionSpec, CouplingSpec, KernelSpec, ProductSpec, UnpackSpec
+from cartalg_codegen.specs import CouplingSpec, EdgeSumSpec, KernelSpec, ProductSpec, UnpackSpec
 
 #: Makes a kernel's parameter: the same in every plan until the model's parameters change.
 Parameter = Callable[[], Tensor]
@@ -21,7 +21,7 @@ Parameter = Callable[[], Tensor]
 def convolution(
     kernels: KernelSet,
     backend: str,
-    spec: ConvolutionSpec,
+    spec: EdgeSumSpec,
     edges: Edges,
     x: Value | Tensor,
     vectors: Value,
@@ -126,7 +126,7 @@ class _Convolution(_Kernel):
         self,
         kernels: KernelSet,
         backend: str,
-        spec: ConvolutionSpec,
+        spec: EdgeSumSpec,
         index: Mapping[str, Any],
         table: Parameter,
         edges: Edges,

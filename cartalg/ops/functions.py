@@ -10,7 +10,7 @@ from cartalg.ops.autograd import OPERATORS
 from cartalg.ops.edges import Edges
 from cartalg.ops.kernel_sets import KernelSet, open_kernels
 from cartalg_codegen.backends import BACKENDS, Backend
-from cartalg_codegen.specs import ConvolutionSpec, CouplingSpec, HarmonicsSpec, KernelSpec, ProductSpec, parse
+from cartalg_codegen.specs import CouplingSpec, EdgeSumSpec, HarmonicsSpec, KernelSpec, ProductSpec, parse
 
 AUTO = "auto"
 S = TypeVar("S", bound=KernelSpec)
@@ -148,7 +148,7 @@ def couple(
 
 
 def convolution(
-    kernel: ConvolutionSpec | str,
+    kernel: EdgeSumSpec | str,
     edges: Edges,
     x: Tensor,
     vectors: Tensor,
@@ -158,29 +158,36 @@ def convolution(
     backend: str = "auto",
     kernels: KernelSet | None = None,
 ) -> Tensor:
-    """Fused edge convolution: sum over edges i <- j and paths of w_p(r) C_p x_j T(n), paths kept apart.
+    r"""Fused edge convolution: sum over edges i <- j and paths of w_p(r) C_p x_j T(n), of either kind.
+
+    .. math:: A_{i,k,\gamma} = \sum_{i \leftarrow j} w_\gamma(r) \sum_{ab} C^\gamma_{kab} H_{j,a} T_b(n)
+        \quad\text{or}\quad A_i = \sum_{i \leftarrow j} D(g)\, W(r)\, D(g)\, H_j, \quad g z = n
+
+    A `ConvolutionSpec` keeps paths apart [eq. 35]. An `AlignedConvolutionSpec` adds those of one output, with a weight
+    for each (l1, l3, |m|) in the frame of the edge [eq. 53]: any sum of paths is such weights, at a cost like l^3.
 
     The radial weights w_p are cubic splines: row s of the table belongs to the B-spline centred at knot s-1. They are
     interpolated inside the kernel. Edges at or beyond the end of the table contribute nothing.
 
     Args:
-        kernel: The kernel, ``ConvolutionSpec(parity, hidden, edge)``, or its name
-            ``convolution_<parity>_h<hidden>_e<edge>``.
+        kernel: ``ConvolutionSpec(parity, hidden, edge)`` or ``AlignedConvolutionSpec(hidden, edge)``, or its name
+            ``convolution_<parity>_h<hidden>_e<edge>`` or ``aligned_natural_h<hidden>_e<edge>``.
         edges: Edges sorted by receiver.
         x: Sender features, shape [senders, components, channels].
         vectors: Edge vectors r_j - r_i in angstrom, shape [edges, 3]. An edge of no length contributes nothing.
-        table: B-spline coefficients, shape [intervals + 3, paths, channels].
+        table: B-spline coefficients, shape [intervals + 3, paths or weights, channels].
         step: Knot distance in angstrom.
         backend: ``"auto"``, ``"numba"`` or ``"torch"``.
         kernels: A kernel set; by default the shipped one.
     Returns:
-        Shape [receivers, rows, channels]; for each output irrep rows are ordered [component, path].
+        Shape [receivers, rows, channels]; for each output irrep rows are ordered [component, path], or just components.
     Raises:
         ValueError: If a shape or dtype does not fit the kernel.
         KernelNotFound: If the set has no such kernel.
-    Source: docs/theory.md, eq. 35; Zaverkin et al. 2024 (arXiv:2405.14253).
+    Source: docs/theory.md, eqs. 35 and 53; Zaverkin et al. 2024 (arXiv:2405.14253); Passaro & Zitnick 2023
+    (arXiv:2302.03655).
     """
-    spec, kernels = known(ConvolutionSpec, kernel, kernels)
+    spec, kernels = known(EdgeSumSpec, kernel, kernels)  # type: ignore[type-abstract]
     check(spec.name, {"x": (x, 3), "vectors": (vectors, 2), "table": (table, 3)})
     sizes = {
         "x": (x, (edges.col_ptr.shape[0] - 1, spec.components["x"], x.shape[2])),
@@ -197,12 +204,12 @@ def convolution(
         return forward(step, edges.sender, edges.receiver, x, vectors, table, out)  # type: ignore[no-any-return]
     index = (float(step), *edges.index.values())
     theta = (x.contiguous(), vectors.contiguous(), table.contiguous())
-    run = OPERATORS[ConvolutionSpec]
+    run = OPERATORS[type(spec)]
     return run("forward", chosen.name, str(kernels.folder), spec.name, *index, *theta)  # type: ignore[no-any-return]
 
 
 def convolution_of_weights(
-    kernel: ConvolutionSpec | str,
+    kernel: EdgeSumSpec | str,
     edges: Edges,
     x: Tensor,
     vectors: Tensor,
@@ -216,12 +223,12 @@ def convolution_of_weights(
         KernelNotFound: If the set has no such kernel.
     Source: docs/theory.md, eq. 35.
     """
-    spec, kernels = known(ConvolutionSpec, kernel, kernels)
+    spec, kernels = known(EdgeSumSpec, kernel, kernels)  # type: ignore[type-abstract]
     apply = kernels.functions(spec, "torch").apply
     return apply(edges.sender, edges.receiver, x, vectors, w, _empty_paths(spec, edges, x))  # type: ignore[no-any-return]
 
 
-def _empty_paths(spec: ConvolutionSpec, edges: Edges, x: Tensor) -> Tensor:
+def _empty_paths(spec: EdgeSumSpec, edges: Edges, x: Tensor) -> Tensor:
     """Zeros in the shape of a convolution's output."""
     return x.new_zeros(edges.row_ptr.shape[0] - 1, spec.components["out"], x.shape[2])
 

@@ -185,6 +185,28 @@ def propagate_zeros(body: Iterable[Assign], outputs: tuple[Slot, ...]) -> tuple[
     return tuple(kept)
 
 
+def vanishing(program: Program, zero: Iterable[Ref]) -> Program:
+    """The program where these values are zero; what has become a copy of another value is replaced by it."""
+    gone, outputs = set(zero), {s.name for s in program.outputs}
+    same: dict[Ref, Ref] = {}
+    kept: list[Assign] = []
+    for assign in program.body:
+        found = [
+            (t.coefficient, tuple(same.get(f, f) for f in t.factors))
+            for t in assign.terms
+            if not any(f in gone for f in t.factors)
+        ]
+        new = statement(assign.target, found)
+        output = assign.target.slot in outputs
+        if not output and (not new.terms or assign.target in gone):
+            gone.add(assign.target)
+        elif not output and len(new.terms) == 1 and new.terms[0].coefficient == 1 and len(new.terms[0].factors) == 1:
+            same[assign.target] = new.terms[0].factors[0]
+        else:
+            kept.append(new)
+    return replace(program, body=live(kept, program.outputs))
+
+
 def evaluate(program: Program, arguments: Mapping[str, list[Fraction]]) -> dict[str, list[Fraction]]:
     """Run a program over Q for one channel: the meaning that every backend is tested against.
 

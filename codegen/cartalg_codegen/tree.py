@@ -168,11 +168,12 @@ class Loads(Node):
 
 @dataclass(frozen=True)
 class Scratch(Node):
-    """A new array of numbers (``real``), or of integers."""
+    """A new array of numbers (``real``), of integers, or of what another array holds."""
 
     array: str
     shape: tuple[Expr, ...]
     integers: bool = False
+    like: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,18 @@
 
 from functools import lru_cache
 
-from cartalg_codegen.lowering import convolution, edges, linear, rows
-from cartalg_codegen.specs import ConvolutionSpec, EdgeSpec, KernelSpec, LinearSpec, MessageSpec, RowSpec
+from cartalg_codegen.lowering import aligned, convolution, edges, linear, rows
+from cartalg_codegen.specs import (
+    AlignedConvolutionSpec,
+    AlignedMessageSpec,
+    ConvolutionSpec,
+    EdgeSpec,
+    FrameSpec,
+    KernelSpec,
+    LinearSpec,
+    MessageSpec,
+    RowSpec,
+)
 from cartalg_codegen.tree import Module
 
 
@@ -13,11 +23,13 @@ def lower(spec: KernelSpec) -> Module:
     match spec:
         case RowSpec():
             return rows.lower(spec)
-        case EdgeSpec():
+        case EdgeSpec() | FrameSpec():
             return edges.lower_edge(spec)
         case MessageSpec():
             return edges.lower_message(spec)
-        case ConvolutionSpec():
+        case AlignedMessageSpec():
+            return aligned.lower_message(spec)
+        case ConvolutionSpec() | AlignedConvolutionSpec():
             return convolution.lower(spec)
         case LinearSpec():
             return linear.lower(spec)

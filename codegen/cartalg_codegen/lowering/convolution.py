@@ -8,10 +8,10 @@ thread adds in a part of its own. An edge of no length, or at or beyond the end 
 
 from collections.abc import Iterator
 
+from cartalg_codegen.lowering import aligned
 from cartalg_codegen.lowering.edges import CHUNK, COUNT, FIRST, THREAD, C, N, message_parameters, uniform_sizes
-from cartalg_codegen.specs.base import Stage
-from cartalg_codegen.specs.convolution import ConvolutionSpec, Path
-from cartalg_codegen.specs.edge import SPLINES
+from cartalg_codegen.specs.base import KernelSpec, Stage, base
+from cartalg_codegen.specs.edge_sum import Call, EdgeSumSpec
 from cartalg_codegen.tree import (
     Apply,
     Array,
@@ -42,7 +42,7 @@ AT, LAST, E, RR, R, U, KNOTS, PER_KNOT, OWN, ROW, PART = names(
 ATOM = Var("atom")
 
 
-def lower(spec: ConvolutionSpec) -> Module:
+def lower(spec: EdgeSumSpec) -> Module:
     """All stages, and the functions that they call."""
     drivers = [_Driver(spec, stage) for stage in spec.stages().values()]
     return Module(tuple(d.function() for d in drivers), tuple(dict.fromkeys(i for d in drivers for i in d.imports())))
@@ -51,44 +51,44 @@ def lower(spec: ConvolutionSpec) -> Module:
 class _Driver:
     """One stage of a convolution."""
 
-    def __init__(self, spec: ConvolutionSpec, stage: Stage) -> None:
+    def __init__(self, spec: EdgeSumSpec, stage: Stage) -> None:
         self.spec, self.stage = spec, stage
         self.moving, self.senders = "t_x" in stage.reads, stage.over == "col_ptr"
         self.vectors = next((w for w in stage.writes if w.endswith("d_vectors")), None)
-        self.programs = {p.message: next(q for q in p.message.programs if q.name == stage.name) for p in spec.paths}
-        self.sizes = {"v": 3, "inverse": 1, "below": 1, "s": SPLINES, "y": spec.harmonics.components["y"]}
+        self.programs = {c.message: next(q for q in c.message.programs if q.name == stage.name) for c in spec.calls}
+        shared = spec.shared
+        self.called = [shared.stages()[self._edge("edge")]]
+        self.called += [shared.stages()[self._edge("edge_gradient")]] if self.vectors else []
+        self.sizes = {
+            name: shared.components.get(base(name), 1)
+            for about in self.called
+            for name in about.signature
+            if name != "per_knot"
+        }
         for program in self.programs.values():
             for name, size in uniform_sizes(program).items():
                 self.sizes[name] = max(self.sizes.get(name, 1), size)
-        if self.moving:
-            self.sizes |= {"t_v": 3, "t_s": self.sizes["s"], "t_y": self.sizes["y"]}
-        for scratch in stage.scratch:
-            prefix = scratch.removesuffix("edge")
-            self.sizes |= {f"{prefix}s": self.sizes["s"], f"{prefix}y": self.sizes["y"], f"{prefix}v": 3}
-        if self.moving:
-            self.sizes.pop("d_v", None)
 
     def imports(self) -> Iterator[Import]:
         """Functions of other files."""
-        of_edge = [self._edge("edge"), *([self._edge("edge_gradient")] if self.vectors else [])]
-        for name in of_edge:
-            yield Import("edge", self.spec.harmonics.name, name, name)
+        for about in self.called:
+            yield Import(self.spec.shared.kind, self.spec.shared.name, about.name, about.name)
         for message in self.programs:
-            yield Import("message", message.name, self.stage.name, self._alias(message.name))
+            yield Import(message.kind, message.name, self.stage.name, self._alias(message))
 
     def _edge(self, name: str) -> str:
         return f"{name}_tangent" if self.moving else name
 
-    def _alias(self, message: str) -> str:
-        return self.stage.name + message.removeprefix("message")
+    def _alias(self, message: KernelSpec) -> str:
+        return self.stage.name + message.name.removeprefix(message.kind)
 
     def function(self) -> Function:
         """Loops over atoms and chunks."""
         chunk: list[Node] = [
             *self._gather(),
-            self._call(self._edge("edge"), ["v", "inverse", "below", "per_knot"], ["t_v", "t_s", "t_y", "s", "y"]),
+            self._call(self.called[0]),
             *self._clear(),
-            *(Section(str(path), (self._message(path),)) for path in self.spec.paths),
+            *(Section(call.title, (self._message(call),)) for call in self.spec.calls),
             *self._finish(),
         ]
         own = self.spec.left.dim if self.senders else self.spec.outputs.dim
@@ -107,6 +107,14 @@ class _Driver:
             *(Scratch(name, (Int(CHUNK),), integers=True) for name in ("place", "knot", "other")),
             *(Scratch(name, (Int(size), Int(CHUNK))) for name, size in self.sizes.items()),
         ]
+        read = {name for about in self.called for name in about.reads}
+        written = {name for about in self.called for name in about.writes}
+        inner: list[Node] = [
+            Loop(Axis.COMPONENTS, PART, Int(self.sizes[name]), (Let(Array(name)[PART, N], real(0)),))
+            for name in self.sizes
+            if name in read - written
+        ]
+        setup.append(Loop(Axis.EDGES, N, Int(CHUNK), tuple(inner)))
         atoms = Loop(Axis.ATOMS, ATOM, Var("stop"), tuple(atom), Var("start"))
         parameters = ("start", "stop", "thread", *self.stage.signature)
         return Function(self.stage.name, self._summary(), parameters, (*setup, atoms), "vectors")
@@ -136,6 +144,7 @@ class _Driver:
             Let(other[COUNT], atom * size),
             Let(below[0, COUNT], real(knot[COUNT])),
             Let(inverse[0, COUNT], R),
+            *self._frame(parts),
             *(Let(v[i, COUNT], part) for i, part in enumerate(parts)),
             *(Let(t_v[i, COUNT], Array("t_vectors")[E, i]) for i in range(3) if self.moving),
             Let(COUNT, Int(1), add=True),
@@ -155,21 +164,31 @@ class _Driver:
         ]
         return [Let(COUNT, Int(0)), While((AT < LAST).both(COUNT < CHUNK), tuple(body))]
 
-    def _call(self, function: str, first: list[str], rest: list[str]) -> Invoke:
-        known = [name for name in rest if name in self.sizes]
-        return Invoke(function, (COUNT, *(Var(name) for name in (*first, *known))))
+    def _frame(self, v: tuple[Var, ...]) -> list[Node]:
+        """On which side of the plane across z an edge is."""
+        if "side" not in self.sizes:
+            return []
+        side, half = arrays("side half")
+        return [
+            Let(side[0, COUNT], real(1)),
+            If(v[2] < real(0), (Let(side[0, COUNT], real(0) - real(1)),)),
+            Let(half[0, COUNT], real(1) / (real(1) + side[0, COUNT] * v[2] * R)),
+        ]
+
+    def _call(self, about: Stage) -> Invoke:
+        return Invoke(about.name, tuple(map(Var, about.signature)))
 
     def _clear(self) -> list[Node]:
         """Sums over channels start at zero."""
-        size = self.sizes["s"] + self.sizes["y"]
+        size = self.spec.scratch_size("d_edge")
         sums = tuple(Let(Array(name)[FIRST + N, PART], real(0)) for name in self.stage.scratch)
         return [Loop(Axis.EDGES, N, COUNT, (Loop(Axis.COMPONENTS, PART, Int(size), sums),))] if sums else []
 
-    def _message(self, path: Path) -> Invoke:
-        places = {"x_at": path.left_offset, "out_at": path.out_offset, "paths": path.out_stride, "path": path.index}
-        parameters = message_parameters(self.programs[path.message])
-        arguments = tuple(Int(places[name]) if name in places else Var(name) for name in parameters)
-        return Invoke(self._alias(path.message.name), arguments)
+    def _message(self, call: Call) -> Invoke:
+        program = self.programs[call.message]
+        parameters = message_parameters(program) if call.places else aligned.message_parameters(program)
+        arguments = tuple(Int(call.places[name]) if name in call.places else Var(name) for name in parameters)
+        return Invoke(self._alias(call.message), arguments)
 
     def _finish(self) -> list[Node]:
         """From sums over channels to the gradient of each edge vector."""
@@ -178,21 +197,18 @@ class _Driver:
         nodes: list[Node] = []
         for scratch in self.stage.scratch:
             prefix = scratch.removesuffix("edge")
-            for name, start in (("s", 0), ("y", SPLINES)):
-                sums = Let(
-                    Array(prefix + name)[PART, N],
-                    real(Array(scratch)[FIRST + N, PART + start]),
-                )
-                nodes.append(Loop(Axis.COMPONENTS, PART, Int(self.sizes[prefix + name]), (sums,)))
-        result = "t_d_v" if self.moving else "d_v"
-        gradient = self._call(
-            self._edge("edge_gradient"),
-            ["v", "inverse", "below", "per_knot"],
-            ["d_s", "d_y", "t_v", "t_d_s", "t_d_y", result],
-        )
+            start = 0
+            for name in self.spec.shared.named("out"):
+                size = self.sizes.get(prefix + name)
+                if size is None:
+                    continue
+                sums = Let(Array(prefix + name)[PART, N], real(Array(scratch)[FIRST + N, PART + start]))
+                nodes.append(Loop(Axis.COMPONENTS, PART, Int(size), (sums,)))
+                start += size
+        result = self.called[1].writes[0]
         store = [Let(Array(self.vectors)[Array("place")[N], i], Array(result)[i, N]) for i in range(3)]
         return [
             Loop(Axis.EDGES, N, COUNT, tuple(nodes)),
-            gradient,
+            self._call(self.called[1]),
             Loop(Axis.EDGES, N, COUNT, tuple(store)),
         ]

@@ -10,8 +10,25 @@ from collections.abc import Callable
 from cartalg_codegen.lowering.rows import titled
 from cartalg_codegen.program import Assign, Program, Ref, Slot, Where
 from cartalg_codegen.specs.edge import SPLINES, EdgeSpec
+from cartalg_codegen.specs.frame import FrameSpec
 from cartalg_codegen.specs.message import MessageSpec
-from cartalg_codegen.tree import Array, Axis, Dim, Expr, Function, Item, Let, Loads, Loop, Module, Node, Sum, Var, names
+from cartalg_codegen.tree import (
+    Array,
+    Axis,
+    Dim,
+    Expr,
+    Function,
+    Int,
+    Item,
+    Let,
+    Loads,
+    Loop,
+    Module,
+    Node,
+    Sum,
+    Var,
+    names,
+)
 
 #: Edges of one atom that are treated together. Fewer load the atom's rows more often, more overflow the L1 cache.
 CHUNK = 16
@@ -19,8 +36,12 @@ N, C, COUNT, FIRST, THREAD, KNOT = names("n c count first thread k0")
 OWN, OTHER, X_AT, OUT_AT, PATHS, PATH = names("own theirs x_at out_at paths path")
 
 
-def lower_edge(spec: EdgeSpec) -> Module:
-    """Splines and harmonics of a chunk of edges; arrays are [component, edge], the loop over edges is contiguous."""
+def lower_edge(spec: EdgeSpec | FrameSpec) -> Module:
+    """What all channels share, of a chunk of edges side by side; arrays are [component, edge].
+
+    Always a whole chunk, so that the loop is a few vector operations: beyond the edges that there are stand those of
+    earlier chunks, or zeros.
+    """
     return Module(tuple(_edge_function(program) for program in spec.programs))
 
 
@@ -32,8 +53,8 @@ def _edge_function(program: Program) -> Function:
         return Var("per_knot") if ref.slot == "per_knot" else Array(ref.slot)[ref.index, N] if known else Var(str(ref))
 
     body: list[tuple[str, Node]] = [(a.target.slot, Let(place(a.target), Sum(a.terms, place))) for a in program.body]
-    loop = Loop(Axis.EDGES, N, COUNT, tuple(titled(program, body)))
-    parameters = ("count", *(s.name for s in slots))
+    loop = Loop(Axis.EDGES, N, Int(CHUNK), tuple(titled(program, body)))
+    parameters = tuple(s.name for s in slots)
     return Function(program.name, program.summary, parameters, (loop,), program.outputs[0].name)
 
 
@@ -56,7 +77,7 @@ def message_parameters(program: Program) -> tuple[str, ...]:
     scalars += ["first"] if parts else []
     scalars += ["thread"] if any(s.where is Where.KNOT for s in program.outputs) else []
     scratch = list(dict.fromkeys(a.target.slot for a in program.uniform))
-    sums = list(dict.fromkeys(_sum_array(s) for s in program.outputs if s.where is Where.EDGE))
+    sums = list(dict.fromkeys(sum_array(s) for s in program.outputs if s.where is Where.EDGE))
     rest = [s.name for s in slots if s.name not in parts]
     return (*scalars, "knot", "other", *scratch, *rest, *sums)
 
@@ -69,8 +90,8 @@ def uniform_sizes(program: Program) -> dict[str, int]:
     return sizes
 
 
-def _sum_array(slot: Slot) -> str:
-    """Sums over channels of gradients to the edge: splines first, then harmonics, in one array."""
+def sum_array(slot: Slot) -> str:
+    """Sums over channels of gradients to the edge, in one array: splines first, then the direction."""
     return "t_d_edge" if slot.name.startswith("t_") else "d_edge"
 
 
@@ -142,7 +163,7 @@ def _places(spec: MessageSpec, program: Program) -> Callable[[Ref], Item]:
             return Array(slot.name)[(*thread, KNOT + ref.index, PATH, C)]
         if slot in program.outputs:
             at = ref.index + (starts["y"] + SPLINES if slot.base == "y" else 0)
-            return Array(_sum_array(slot))[FIRST + N, at]
+            return Array(sum_array(slot))[FIRST + N, at]
         return Array(slot.name)[starts[slot.base] + ref.index, N]
 
     return place

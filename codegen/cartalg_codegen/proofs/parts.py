@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from flint import fmpq
 
+from cartalg_codegen.lowering.edges import CHUNK
 from cartalg_codegen.proofs.arrays import INDEX, LANE, REAL, UNSET, Array
 from cartalg_codegen.proofs.closed import couple, harmonic
 from cartalg_codegen.proofs.convolutions import Convolution, Reference, numbers
@@ -67,24 +68,24 @@ def prove_edge(spec: EdgeSpec, read: Read, path: str, backend: str) -> None:
         "edge_gradient_tangent": {"t_d_v": along(d_v, {"d_s": (d_s, t_d_s), "d_y": (d_y, t_d_y)})},
     }
     for stage, results in stage_results.items():
-        # a second edge of numbers, and a third beyond the count
+        # one edge among numbers, those of a whole chunk
         arrays: dict[str, Any] = {}
         rng = random.Random(stage)
         for name, values in given.items():
             if name == "per_knot":
                 arrays[name] = values
                 continue
-            cells = numbers(rng, len(values), 3)
+            cells = numbers(rng, len(values), CHUNK)
             cells[:, 1] = values
             arrays[name] = Array(name, cells, REAL, False)
-        out = {name: np.full((len(v), 3), UNSET, dtype=object) for name, v in results.items()}
+        out = {name: np.full((len(v), CHUNK), UNSET, dtype=object) for name, v in results.items()}
         arrays |= {name: Array(name, cells, REAL) for name, cells in out.items()}
-        loaded[stage](2, *(arrays[name] for name in loaded.arguments[stage][1:]))
+        loaded[stage](*(arrays[name] for name in loaded.arguments[stage]))
         for name, values in results.items():
             cells = arrays[name].cells
             ours = [EDGE.reduced(Sparse.of(v)) for v in cells[:, 1]]
             require(same(np.array(ours), np.array([EDGE.reduced(Sparse.of(v)) for v in values])), f"{stage}: {name}")
-            require(all(v is UNSET for v in cells[:, 2]), f"{stage} goes past the edges it is given")
+            require(all(v is not UNSET for v in cells.flat), f"{stage} leaves out an edge")
     require_reached([sources], path)
 
 

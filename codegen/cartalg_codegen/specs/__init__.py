@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from cartalg_codegen.specs.aligned import AlignedConvolutionSpec, AlignedMessageSpec
 from cartalg_codegen.specs.base import KernelSpec, RowSpec, Stage
 from cartalg_codegen.specs.convolution import ConvolutionSpec, Path
 from cartalg_codegen.specs.coupling import CouplingSpec
 from cartalg_codegen.specs.edge import EdgeSpec
+from cartalg_codegen.specs.edge_sum import EdgeSumSpec
+from cartalg_codegen.specs.frame import FrameSpec
 from cartalg_codegen.specs.harmonics import HarmonicsSpec
 from cartalg_codegen.specs.linear import LinearSpec
 from cartalg_codegen.specs.message import MessageSpec
@@ -23,6 +26,9 @@ KINDS: tuple[type[KernelSpec], ...] = (
     EdgeSpec,
     MessageSpec,
     ConvolutionSpec,
+    FrameSpec,
+    AlignedMessageSpec,
+    AlignedConvolutionSpec,
     PackSpec,
     UnpackSpec,
     ProductSpec,
@@ -41,7 +47,7 @@ def parse(name: str) -> KernelSpec:
             return spec
     raise ValueError(
         f"no kernel can be named {name!r}; names are harmonics_l<rank>, coupling_<l1>_<l2>_<l3>, "
-        "convolution_<natural|full>_h<rank>_e<rank>, "
+        "convolution_<natural|full>_h<rank>_e<rank>, aligned_natural_h<rank>_e<rank>, "
         "product_<natural|full>_<limited|complete|ordered>_a<rank>_o<rank>_n<1..4>, "
         "pack_<formula> and unpack_<formula> with an index formula like ij_ji (ij=ji) or ij_Mji (ij=-ji)"
     )
@@ -57,9 +63,13 @@ def from_json(data: Mapping[str, Any]) -> KernelSpec:
 
 __all__ = [
     "KINDS",
+    "AlignedConvolutionSpec",
+    "AlignedMessageSpec",
     "ConvolutionSpec",
     "CouplingSpec",
     "EdgeSpec",
+    "EdgeSumSpec",
+    "FrameSpec",
     "HarmonicsSpec",
     "KernelSpec",
     "LinearSpec",

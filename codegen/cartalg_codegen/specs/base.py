@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
+from math import prod
 from typing import Any, ClassVar, Literal, Self
 
 from cartalg.symbolic.irreps import Irreps
@@ -26,14 +27,24 @@ Transforms = Irreps | int | None
 class Argument:
     """An array that a kernel reads or writes: [rows, components, channels], without channels if it has no lanes.
 
-    `flat`: emitted functions that loop take it as [rows x components, channels].
+    `flat`: emitted functions that loop take it as [rows x components, channels] (``rows``), or as [rows, components x
+    channels] (``columns``).
     """
 
     name: str
     role: Role
     where: Where = Where.ROW
     lanes: bool = True
-    flat: bool = False
+    flat: Literal["", "rows", "columns"] = ""
+
+    def shape(self, shape: Sequence[int], width: int = 1) -> list[int]:
+        """The shape that an emitted function takes it in, of a tensor's, with `width` channels a lane."""
+        *before, components, channels = [*shape[:-1], shape[-1] // width if self.lanes else shape[-1]]
+        if self.flat == "columns":
+            return [prod(before), components * channels]
+        if self.flat == "rows" and len(before) == 1:
+            return [before[0] * components, channels]
+        return [*before, components, channels]
 
 
 @dataclass(frozen=True)

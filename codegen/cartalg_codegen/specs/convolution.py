@@ -8,9 +8,8 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal, Self
 
 from cartalg.symbolic.irreps import Irrep, Irreps, paths
-from cartalg_codegen.program import Where
-from cartalg_codegen.specs.base import Argument, KernelSpec, Stage, Transforms
 from cartalg_codegen.specs.edge import EdgeSpec
+from cartalg_codegen.specs.edge_sum import Call, EdgeSumSpec
 from cartalg_codegen.specs.harmonics import squared_norm
 from cartalg_codegen.specs.message import MessageSpec
 from cartalg_codegen.specs.rules import orthonormal_squared
@@ -59,7 +58,7 @@ class Path:
 
 
 @dataclass(frozen=True)
-class ConvolutionSpec(KernelSpec):
+class ConvolutionSpec(EdgeSumSpec):
     """Node features to rank `hidden` x edge harmonics to rank `edge` -> separate paths to rank `edge`.
 
     Rows of an output irrep with P paths are ordered [component, path], so that the channel mixing that follows is one
@@ -67,20 +66,6 @@ class ConvolutionSpec(KernelSpec):
     """
 
     kind: ClassVar[str] = "convolution"
-    arguments: ClassVar = (
-        Argument("x", "feature", Where.SENDER, flat=True),
-        Argument("vectors", "geometry", Where.EDGE, lanes=False),
-        Argument("table", "parameter", Where.KNOT),
-        Argument("out", "out", Where.RECEIVER, flat=True),
-    )
-    index: ClassVar = {
-        "step": "float",
-        "row_ptr": "Tensor",
-        "sender": "Tensor",
-        "receiver": "Tensor",
-        "col_ptr": "Tensor",
-        "col_edge": "Tensor",
-    }
     source: ClassVar[str] = "codegen/cartalg_codegen/specs/convolution.py"
 
     parity: Parity
@@ -119,31 +104,13 @@ class ConvolutionSpec(KernelSpec):
             f"{self.outputs}, rows [component, path]; edges in CSR order"
         )
 
-    @classmethod
-    def _stage(cls, name: str, reads: tuple[str, ...], writes: tuple[str, ...]) -> Stage:
-        """Gradients run over senders, for what a call writes belongs to one thread."""
-        backward = "g" in reads
-        index = ("step", "col_ptr", "col_edge", "receiver") if backward else ("step", "row_ptr", "sender")
-        scratch: tuple[str, ...] = ()
-        if "d_vectors" in writes:
-            scratch = ("d_edge",)
-        if "t_d_vectors" in writes:
-            scratch = ("d_edge", "t_d_edge")
-        return Stage(name, reads, writes, scratch, index, "col_ptr" if backward else "row_ptr")
-
     @cached_property
     def left(self) -> Irreps:
-        """Irreps of the node features."""
         return irreps_of(self.parity, self.hidden)
 
     @cached_property
-    def harmonics(self) -> EdgeSpec:
-        """The edge's part of the work."""
+    def shared(self) -> EdgeSpec:
         return EdgeSpec(self.edge)
-
-    @property
-    def parts(self) -> tuple[KernelSpec, ...]:
-        return (self.harmonics, *dict.fromkeys(p.message for p in self.paths))
 
     @cached_property
     def paths(self) -> tuple[Path, ...]:
@@ -162,20 +129,27 @@ class ConvolutionSpec(KernelSpec):
 
     @cached_property
     def outputs(self) -> Irreps:
-        """Irreps that paths lead to, each with the number of its paths."""
         reached = dict.fromkeys(p.out for p in self.paths)
         return Irreps((sum(p.out == out for p in self.paths), out) for out in reached)
 
-    def transforms(self, argument: str) -> Transforms:
-        known: dict[str, Transforms] = {"x": self.left, "vectors": 1, "table": None, "out": self.outputs}
-        return known[argument]
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        return tuple(
+            Call(
+                str(p),
+                p.message,
+                {"x_at": p.left_offset, "out_at": p.out_offset, "paths": p.out_stride, "path": p.index},
+            )
+            for p in self.paths
+        )
 
-    def _components(self, argument: str) -> int:
-        return len(self.paths) if argument == "table" else super()._components(argument)
+    @cached_property
+    def variances(self) -> tuple[Fraction, ...]:
+        return tuple(p.orthonormal_squared * p.edge.dim / p.edge_squared_norm for p in self.paths)
 
     def scratch_size(self, array: str) -> int:
         """Gradients to splines and harmonics of an edge."""
-        return sum(self.harmonics.components[name] for name in ("s", "y"))
+        return sum(self.shared.components[name] for name in ("s", "y"))
 
     def closed_form(self, inputs: Mapping[str, Sequence[Any]]) -> list[Any]:
         """The rows of one edge: x of its sender, s and y of the edge, table [knot, path] of its four knots."""

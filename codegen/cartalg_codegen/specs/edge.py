@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Self
 from cartalg.symbolic.irreps import Irreps
 from cartalg_codegen.derive import Implicit, gradient, tangent
 from cartalg_codegen.program import Program, Ref, Slot, Where, statement
-from cartalg_codegen.specs.base import Argument, KernelSpec, Stage, Transforms
+from cartalg_codegen.specs.base import Argument, Stage, Transforms
+from cartalg_codegen.specs.edge_sum import PartSpec
 from cartalg_codegen.specs.harmonics import HarmonicsSpec, harmonic
 
 #: Cubic B-splines that are not zero on a knot interval.
@@ -28,7 +29,7 @@ def spline_pieces() -> list[tuple[Fraction, ...]]:
 
 
 @dataclass(frozen=True)
-class EdgeSpec(KernelSpec):
+class EdgeSpec(PartSpec):
     """Splines s and harmonics y of edge vectors v; part of every convolution of this edge rank.
 
     Read beside v: inverse = 1/|v|, below the number of the knot below |v|, per_knot the knots in an angstrom.
@@ -40,7 +41,6 @@ class EdgeSpec(KernelSpec):
         Argument("s", "out", Where.EDGE, lanes=False),
         Argument("y", "out", Where.EDGE, lanes=False),
     )
-    part: ClassVar[bool] = True
     source: ClassVar[str] = "codegen/cartalg_codegen/specs/edge.py"
 
     edge: int

@@ -21,7 +21,7 @@ class LinearSpec(KernelSpec):
     arguments: ClassVar = (
         Argument("x", "feature", lanes=False),
         Argument("weight", "parameter"),
-        Argument("out", "out", flat=True),
+        Argument("out", "out", flat="rows"),
     )
     source: ClassVar[str] = "codegen/cartalg_codegen/lowering/linear.py"
 

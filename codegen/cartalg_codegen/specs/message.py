@@ -11,13 +11,14 @@ from cartalg.symbolic.contraction import Contraction
 from cartalg.symbolic.irreps import Irrep, Irreps
 from cartalg_codegen.derive import gradient, tangent
 from cartalg_codegen.program import Assign, Program, Ref, Slot, Term, Where, statement
-from cartalg_codegen.specs.base import Argument, KernelSpec, Stage, Transforms
+from cartalg_codegen.specs.base import Argument, Stage, Transforms
 from cartalg_codegen.specs.edge import SPLINES
+from cartalg_codegen.specs.edge_sum import PartSpec
 from cartalg_codegen.specs.rules import couple, coupling_entries
 
 
 @dataclass(frozen=True)
-class MessageSpec(KernelSpec):
+class MessageSpec(PartSpec):
     """w(r) C x y for ranks (l1, l2) -> l3, of tensors of either parity.
 
     The coupling is contracted with the harmonics first, into m_ka = sum_b C[k, a, b] y_b, which all channels share.
@@ -31,7 +32,6 @@ class MessageSpec(KernelSpec):
         Argument("table", "parameter", Where.KNOT),
         Argument("out", "out", Where.RECEIVER),
     )
-    part: ClassVar[bool] = True
     source: ClassVar[str] = "codegen/cartalg_codegen/specs/message.py"
 
     l1: int

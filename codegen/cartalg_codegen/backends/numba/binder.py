@@ -153,13 +153,8 @@ def _words(
             words.append(struct.unpack("q", struct.pack("d", given))[0])
     for name, role in spec.roles(about.name).items():
         tensor = tensors[name]
-        shape = list(tensor.shape)
-        if role.flat and len(shape) == 3:
-            shape = [shape[0] * shape[1], shape[2]]
-        if role.lanes:
-            shape[-1] //= width
         words.append(tensor.data_ptr())
-        words += shape
+        words += role.shape(tensor.shape, width)
     for tensor in scratch:
         words += [tensor.data_ptr(), tensor.shape[0], tensor.shape[1]]
     return (ctypes.c_int64 * len(words))(*words)

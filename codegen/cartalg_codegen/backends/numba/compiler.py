@@ -50,14 +50,18 @@ class Functions:
             self.texts[label] = _Function(self, place, label, definition, kinds).text()
         return label
 
+    #: Metadata of loops that LLVM is to make vector code of.
+    side_by_side = "!0"
+
     def text(self) -> str:
         """All functions so far, callees first."""
+        about = ["!0 = distinct !{!0, !1}", '!1 = !{!"llvm.loop.vectorize.enable", i1 true}']
         real, lanes = self.precision.type("real"), self.precision.type("lanes")
         suffix = f"f{self.precision.bits}"
         head = [f"declare {real} @llvm.sqrt.{suffix}({real})"]
         if self.precision.width > 1:
             head.append(f"declare {real} @llvm.vector.reduce.fadd.v{self.precision.width}{suffix}({real}, {lanes})")
-        return "\n".join([*head, *reversed(self.texts.values())])
+        return "\n".join([*head, *reversed(self.texts.values()), *about])
 
     def parameters(self, names: Sequence[str], kinds: Sequence[Kind]) -> str:
         """Parameters of an LLVM function: an array is a pointer and its sizes."""
@@ -134,7 +138,8 @@ class _Function:
         if called(value) == "np.empty":
             assert isinstance(value, ast.Call)
             shape, kind = value.args
-            scalar: Scalar = "int" if ast.unparse(kind) == "np.int64" else "real"
+            like = ast.unparse(kind)
+            scalar: Scalar = "int" if like == "np.int64" else self.arrays[like.removesuffix(".dtype")].scalar
             sizes = [ast.unparse(s) for s in (shape.elts if isinstance(shape, ast.Tuple) else [shape])]
             element = self.functions.precision.type(scalar)
             count = eval("*".join(sizes), {})
@@ -236,7 +241,13 @@ class _Function:
         self.body += [f"  br i1 {more}, label %{inside}, label %{after}", f"{inside}:"]
         self._block(node.body)
         following = self._do(f"add nsw i64 {now}, {step}")
-        self.body += [f"  store i64 {following}, ptr {place}", f"  br label %{again}", f"{after}:"]
+        side = f", !llvm.loop {self.functions.side_by_side}" if self._alike(node) else ""
+        self.body += [f"  store i64 {following}, ptr {place}", f"  br label %{again}{side}", f"{after}:"]
+
+    def _alike(self, node: ast.For) -> bool:
+        """Whether a loop does the same to so many numbers: then they are done side by side, as one vector."""
+        fixed = isinstance(node.iter, ast.Call) and isinstance(node.iter.args[-1], ast.Constant)
+        return fixed and all(kind.scalar == "real" for kind in self.kinds)
 
     def _while(self, test: ast.expr, body: Sequence[ast.stmt]) -> None:
         again, inside, after = self._labels("while")

@@ -128,7 +128,7 @@ class _Printer:
                 return listed(f"{indent}{node.function}(", list(map(text, node.arguments)), ")", indent)
             case Scratch():
                 shape = ", ".join(map(text, node.shape))
-                kind = "np.int64" if node.integers else f"{self.precision}.dtype"
+                kind = "np.int64" if node.integers else f"{node.like or self.precision}.dtype"
                 return [f"{indent}{node.array} = np.empty({f'({shape})' if len(node.shape) > 1 else shape}, {kind})"]
         raise TypeError(f"{type(node).__name__} has no text in Numba")
 

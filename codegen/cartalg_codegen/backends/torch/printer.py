@@ -4,7 +4,17 @@ Only `forward` is emitted: derivatives are autograd's.
 """
 
 from cartalg_codegen.program import Program, Ref, Slot, Where
-from cartalg_codegen.specs import ConvolutionSpec, EdgeSpec, KernelSpec, LinearSpec, MessageSpec, RowSpec
+from cartalg_codegen.specs import (
+    AlignedConvolutionSpec,
+    AlignedMessageSpec,
+    ConvolutionSpec,
+    EdgeSpec,
+    FrameSpec,
+    KernelSpec,
+    LinearSpec,
+    MessageSpec,
+    RowSpec,
+)
 from cartalg_codegen.specs.edge import SPLINES
 from cartalg_codegen.text import expression, fill, literal, wrap
 
@@ -22,8 +32,14 @@ def modules(spec: KernelSpec) -> dict[str, str]:
             return {"": "import torch\n\n\n" + function(spec.programs[0])}
         case MessageSpec():
             return {"": "import torch\n\n\n" + function(spec.forward(interpolated=False))}
+        case FrameSpec():
+            return {"": "import torch\n\n\n" + function(spec.programs[0])}
+        case AlignedMessageSpec():
+            return {"": "import torch\n\n\n" + function(spec.of_weights)}
         case ConvolutionSpec():
             return {"": convolution(spec)}
+        case AlignedConvolutionSpec():
+            return {"": aligned(spec)}
         case LinearSpec():
             return {}  # a matrix product
     raise TypeError(f"{type(spec).__name__} has no form in Torch: give it one in backends/torch/printer.py")
@@ -74,7 +90,7 @@ def _zero(program: Program) -> str:
 
 def convolution(spec: ConvolutionSpec) -> str:
     """All edges at once: gather from senders, messages path by path, sum at receivers."""
-    edge, messages = spec.harmonics.name, dict.fromkeys(p.message for p in spec.paths)
+    edge, messages = spec.shared.name, dict.fromkeys(p.message for p in spec.paths)
     lines = ["import torch", "", f"from ..edge.{edge} import edge"]
     lines += [f"from ..message.{m.name} import forward as {m.name}" for m in messages]
     calls = []
@@ -86,6 +102,55 @@ def convolution(spec: ConvolutionSpec) -> str:
         calls += [f"    # {path}", f"    {into} = {m.name}({x}, {y}, {w}).unbind(1)"]
     body = DRIVERS.format(calls="\n".join(calls), rows=spec.outputs.dim, splines=SPLINES)
     return "\n".join(lines) + "\n" + body
+
+
+def aligned(spec: AlignedConvolutionSpec) -> str:
+    """All edges at once: gather from senders, turn, weigh, turn back, sum at receivers."""
+    lines = ["import torch", "", f"from ..frame.{spec.shared.name} import edge"]
+    lines += [f"from ..{spec.message.kind}.{spec.message.name} import forward as message"]
+    return "\n".join(lines) + "\n" + ALIGNED.format(splines=SPLINES) + LENGTHS
+
+
+ALIGNED = '''
+
+def forward(step, sender, receiver, x, vectors, table, out):
+    """out[i] plus the sum over edges i <- j of G W(r) G x[j]; x and out are [atom, component, channel]."""
+    s, turn, knot = geometry(step, vectors, table.shape[0] - 3)
+    w = sum(s[:, p, None, None] * table[knot + p] for p in range({splines}))
+    return out.index_add(0, receiver, message(x.index_select(0, sender), turn, w))
+
+
+def apply(sender, receiver, x, vectors, w, out):
+    """`forward` with the radial weights of each edge given, w [edges, weights, channels]."""
+    some, v, length = lengths(vectors)
+    turn = frames(v, length, torch.zeros_like(length), 1)[1]
+    return out.index_add(0, receiver, message(x.index_select(0, sender), turn, some[:, :, None] * w))
+
+
+def frames(v, length, below, per_knot):
+    """Splines and frames of edges; those that point to -z have the side -1."""
+    side = torch.where(v[:, 2:] < 0, -torch.ones_like(length), torch.ones_like(length))
+    return edge(v, 1 / length, below, torch.full_like(length, per_knot), side, 1 / (1 + side * v[:, 2:] / length))
+
+
+def geometry(step, vectors, intervals):
+    """Splines and frame of each edge, and its knot; splines are 0 beyond the table and without a length."""
+    some, v, length = lengths(vectors)
+    below = (length.detach() / step).floor().clamp(max=intervals)
+    inside = some * (below < intervals).to(vectors.dtype)
+    s, turn = frames(v, length, below, 1 / step)
+    return inside * s, turn, below[:, 0].clamp(max=max(intervals - 1, 0)).to(torch.int64)
+'''
+
+
+LENGTHS = '''
+
+def lengths(vectors):
+    """Which edges have a length; vectors with a length in the place of those that have none, and all lengths."""
+    some = (vectors * vectors).sum(1, True) > 0
+    v = torch.where(some, vectors, torch.ones_like(vectors))
+    return some.to(vectors.dtype), v, torch.sqrt((v * v).sum(1, True))
+'''
 
 
 DRIVERS = '''

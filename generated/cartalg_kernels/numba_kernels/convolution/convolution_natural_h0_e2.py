@@ -57,6 +57,13 @@ def forward(start, stop, thread, step, row_ptr, sender, x, vectors, table, out):
     s = np.empty((4, 16), vectors.dtype)
     y = np.empty((9, 16), vectors.dtype)
     m = np.empty((5, 16), vectors.dtype)
+    for n in range(16):
+        for part in range(3):
+            v[part, n] = real(0)
+        for part in range(1):
+            inverse[part, n] = real(0)
+        for part in range(1):
+            below[part, n] = real(0)
     for atom in range(start, stop):
         own = atom * 9
         for row in range(9):
@@ -86,7 +93,7 @@ def forward(start, stop, thread, step, row_ptr, sender, x, vectors, table, out):
                         v[1, count] = v1
                         v[2, count] = v2
                         count += 1
-            edge(count, v, inverse, below, per_knot, s, y)
+            edge(v, inverse, below, per_knot, s, y)
             # (0e, 0e) -> 0e
             forward_0_0_0(count, own, 0, 0, 1, 0, knot, other, x, y, s, table, out)
             # (0e, 1o) -> 1o
@@ -107,13 +114,22 @@ def forward_tangent(start, stop, thread, step, row_ptr, sender, x, vectors, tabl
     v = np.empty((3, 16), vectors.dtype)
     inverse = np.empty((1, 16), vectors.dtype)
     below = np.empty((1, 16), vectors.dtype)
+    t_v = np.empty((3, 16), vectors.dtype)
+    t_s = np.empty((4, 16), vectors.dtype)
+    t_y = np.empty((9, 16), vectors.dtype)
     s = np.empty((4, 16), vectors.dtype)
     y = np.empty((9, 16), vectors.dtype)
     m = np.empty((5, 16), vectors.dtype)
     t_m = np.empty((5, 16), vectors.dtype)
-    t_v = np.empty((3, 16), vectors.dtype)
-    t_s = np.empty((4, 16), vectors.dtype)
-    t_y = np.empty((9, 16), vectors.dtype)
+    for n in range(16):
+        for part in range(3):
+            v[part, n] = real(0)
+        for part in range(1):
+            inverse[part, n] = real(0)
+        for part in range(1):
+            below[part, n] = real(0)
+        for part in range(3):
+            t_v[part, n] = real(0)
     for atom in range(start, stop):
         own = atom * 9
         for row in range(9):
@@ -146,7 +162,7 @@ def forward_tangent(start, stop, thread, step, row_ptr, sender, x, vectors, tabl
                         t_v[1, count] = t_vectors[e, 1]
                         t_v[2, count] = t_vectors[e, 2]
                         count += 1
-            edge_tangent(count, v, inverse, below, per_knot, t_v, t_s, t_y, s, y)
+            edge_tangent(v, inverse, below, per_knot, t_v, t_s, t_y, s, y)
             # (0e, 0e) -> 0e
             forward_tangent_0_0_0(count, own, 0, 0, 1, 0, knot, other, x, y, s, table, t_x, t_y, t_s, t_out)
             # (0e, 1o) -> 1o
@@ -170,10 +186,21 @@ def backward(start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors,
     below = np.empty((1, 16), vectors.dtype)
     s = np.empty((4, 16), vectors.dtype)
     y = np.empty((9, 16), vectors.dtype)
-    m = np.empty((5, 16), vectors.dtype)
     d_s = np.empty((4, 16), vectors.dtype)
     d_y = np.empty((9, 16), vectors.dtype)
     d_v = np.empty((3, 16), vectors.dtype)
+    m = np.empty((5, 16), vectors.dtype)
+    for n in range(16):
+        for part in range(3):
+            v[part, n] = real(0)
+        for part in range(1):
+            inverse[part, n] = real(0)
+        for part in range(1):
+            below[part, n] = real(0)
+        for part in range(4):
+            d_s[part, n] = real(0)
+        for part in range(9):
+            d_y[part, n] = real(0)
     for atom in range(start, stop):
         own = atom
         for row in range(1):
@@ -206,7 +233,7 @@ def backward(start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors,
                         v[1, count] = v1
                         v[2, count] = v2
                         count += 1
-            edge(count, v, inverse, below, per_knot, s, y)
+            edge(v, inverse, below, per_knot, s, y)
             for n in range(count):
                 for part in range(13):
                     d_edge[first + n, part] = real(0)
@@ -221,7 +248,7 @@ def backward(start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors,
                     d_s[part, n] = real(d_edge[first + n, part])
                 for part in range(9):
                     d_y[part, n] = real(d_edge[first + n, part + 4])
-            edge_gradient(count, v, inverse, below, per_knot, d_s, d_y, d_v)
+            edge_gradient(v, inverse, below, per_knot, d_s, d_y, d_v)
             for n in range(count):
                 d_vectors[place[n], 0] = d_v[0, n]
                 d_vectors[place[n], 1] = d_v[1, n]
@@ -244,18 +271,35 @@ def backward_tangent(
     v = np.empty((3, 16), vectors.dtype)
     inverse = np.empty((1, 16), vectors.dtype)
     below = np.empty((1, 16), vectors.dtype)
-    s = np.empty((4, 16), vectors.dtype)
-    y = np.empty((9, 16), vectors.dtype)
-    m = np.empty((5, 16), vectors.dtype)
-    t_m = np.empty((5, 16), vectors.dtype)
     t_v = np.empty((3, 16), vectors.dtype)
     t_s = np.empty((4, 16), vectors.dtype)
     t_y = np.empty((9, 16), vectors.dtype)
+    s = np.empty((4, 16), vectors.dtype)
+    y = np.empty((9, 16), vectors.dtype)
     d_s = np.empty((4, 16), vectors.dtype)
     d_y = np.empty((9, 16), vectors.dtype)
     t_d_s = np.empty((4, 16), vectors.dtype)
     t_d_y = np.empty((9, 16), vectors.dtype)
     t_d_v = np.empty((3, 16), vectors.dtype)
+    m = np.empty((5, 16), vectors.dtype)
+    t_m = np.empty((5, 16), vectors.dtype)
+    for n in range(16):
+        for part in range(3):
+            v[part, n] = real(0)
+        for part in range(1):
+            inverse[part, n] = real(0)
+        for part in range(1):
+            below[part, n] = real(0)
+        for part in range(3):
+            t_v[part, n] = real(0)
+        for part in range(4):
+            d_s[part, n] = real(0)
+        for part in range(9):
+            d_y[part, n] = real(0)
+        for part in range(4):
+            t_d_s[part, n] = real(0)
+        for part in range(9):
+            t_d_y[part, n] = real(0)
     for atom in range(start, stop):
         own = atom
         for row in range(1):
@@ -291,7 +335,7 @@ def backward_tangent(
                         t_v[1, count] = t_vectors[e, 1]
                         t_v[2, count] = t_vectors[e, 2]
                         count += 1
-            edge_tangent(count, v, inverse, below, per_knot, t_v, t_s, t_y, s, y)
+            edge_tangent(v, inverse, below, per_knot, t_v, t_s, t_y, s, y)
             for n in range(count):
                 for part in range(13):
                     d_edge[first + n, part] = real(0)
@@ -319,7 +363,7 @@ def backward_tangent(
                     t_d_s[part, n] = real(t_d_edge[first + n, part])
                 for part in range(9):
                     t_d_y[part, n] = real(t_d_edge[first + n, part + 4])
-            edge_gradient_tangent(count, v, inverse, below, per_knot, d_s, d_y, t_v, t_d_s, t_d_y, t_d_v)
+            edge_gradient_tangent(v, inverse, below, per_knot, d_s, d_y, t_v, t_d_s, t_d_y, t_d_v)
             for n in range(count):
                 t_d_vectors[place[n], 0] = t_d_v[0, n]
                 t_d_vectors[place[n], 1] = t_d_v[1, n]
@@ -341,6 +385,13 @@ def backward_table(start, stop, thread, step, col_ptr, col_edge, receiver, x, ve
     s = np.empty((4, 16), vectors.dtype)
     y = np.empty((9, 16), vectors.dtype)
     m = np.empty((5, 16), vectors.dtype)
+    for n in range(16):
+        for part in range(3):
+            v[part, n] = real(0)
+        for part in range(1):
+            inverse[part, n] = real(0)
+        for part in range(1):
+            below[part, n] = real(0)
     for atom in range(start, stop):
         own = atom
         for row in range(1):
@@ -370,7 +421,7 @@ def backward_table(start, stop, thread, step, col_ptr, col_edge, receiver, x, ve
                         v[1, count] = v1
                         v[2, count] = v2
                         count += 1
-            edge(count, v, inverse, below, per_knot, s, y)
+            edge(v, inverse, below, per_knot, s, y)
             # (0e, 0e) -> 0e
             backward_table_0_0_0(count, own, 0, 0, 1, 0, thread, knot, other, x, y, s, table, g, d_x, d_table)
             # (0e, 1o) -> 1o
@@ -393,13 +444,22 @@ def backward_tangent_table(
     v = np.empty((3, 16), vectors.dtype)
     inverse = np.empty((1, 16), vectors.dtype)
     below = np.empty((1, 16), vectors.dtype)
+    t_v = np.empty((3, 16), vectors.dtype)
+    t_s = np.empty((4, 16), vectors.dtype)
+    t_y = np.empty((9, 16), vectors.dtype)
     s = np.empty((4, 16), vectors.dtype)
     y = np.empty((9, 16), vectors.dtype)
     m = np.empty((5, 16), vectors.dtype)
     t_m = np.empty((5, 16), vectors.dtype)
-    t_v = np.empty((3, 16), vectors.dtype)
-    t_s = np.empty((4, 16), vectors.dtype)
-    t_y = np.empty((9, 16), vectors.dtype)
+    for n in range(16):
+        for part in range(3):
+            v[part, n] = real(0)
+        for part in range(1):
+            inverse[part, n] = real(0)
+        for part in range(1):
+            below[part, n] = real(0)
+        for part in range(3):
+            t_v[part, n] = real(0)
     for atom in range(start, stop):
         own = atom
         for row in range(1):
@@ -432,7 +492,7 @@ def backward_tangent_table(
                         t_v[1, count] = t_vectors[e, 1]
                         t_v[2, count] = t_vectors[e, 2]
                         count += 1
-            edge_tangent(count, v, inverse, below, per_knot, t_v, t_s, t_y, s, y)
+            edge_tangent(v, inverse, below, per_knot, t_v, t_s, t_y, s, y)
             # (0e, 0e) -> 0e
             backward_tangent_table_0_0_0(
                 count, own, 0, 0, 1, 0, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_table,

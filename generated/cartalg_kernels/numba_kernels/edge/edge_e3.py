@@ -11,13 +11,13 @@ from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def edge(count, v, inverse, below, per_knot, s, y):
+def edge(v, inverse, below, per_knot, s, y):
     """Splines and harmonics of edge vectors v."""
     real = s.dtype.type
     c1_6 = real(1 / 6); c1_2 = real(1 / 2); c2_3 = real(2 / 3); c3_4 = real(3 / 4); c15_16 = real(15 / 16)
     c1 = real(1); c5_4 = real(5 / 4); c3_2 = real(3 / 2); c15_8 = real(15 / 8); c3 = real(3); c15_4 = real(15 / 4)
     c15_2 = real(15 / 2)
-    for n in range(count):
+    for n in range(16):
         # |v|^2
         rr0 = v[0, n] * v[0, n] + v[1, n] * v[1, n] + v[2, n] * v[2, n]
         # place between two knots, 0 to 1
@@ -51,13 +51,13 @@ def edge(count, v, inverse, below, per_knot, s, y):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def edge_tangent(count, v, inverse, below, per_knot, t_v, t_s, t_y, s, y):
+def edge_tangent(v, inverse, below, per_knot, t_v, t_s, t_y, s, y):
     """Tangents of s and y, and their values."""
     real = t_s.dtype.type
     c0 = real(0); c1_6 = real(1 / 6); c1_2 = real(1 / 2); c2_3 = real(2 / 3); c3_4 = real(3 / 4)
     c15_16 = real(15 / 16); c1 = real(1); c5_4 = real(5 / 4); c3_2 = real(3 / 2); c15_8 = real(15 / 8); c2 = real(2)
     c45_16 = real(45 / 16); c3 = real(3); c15_4 = real(15 / 4); c15_2 = real(15 / 2)
-    for n in range(count):
+    for n in range(16):
         # 1/|v|
         t_inverse0 = (
             -inverse[0, n] * inverse[0, n] * inverse[0, n] * t_v[0, n] * v[0, n] - inverse[0, n] * inverse[0,
@@ -134,12 +134,12 @@ def edge_tangent(count, v, inverse, below, per_knot, t_v, t_s, t_y, s, y):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def edge_gradient(count, v, inverse, below, per_knot, d_s, d_y, d_v):
+def edge_gradient(v, inverse, below, per_knot, d_s, d_y, d_v):
     """Gradient to v."""
     real = d_v.dtype.type
     c1_2 = real(1 / 2); c15_16 = real(15 / 16); c3_2 = real(3 / 2); c15_8 = real(15 / 8); c2 = real(2)
     c45_16 = real(45 / 16); c3 = real(3); c15_4 = real(15 / 4); c15_2 = real(15 / 2)
-    for n in range(count):
+    for n in range(16):
         # |v|^2
         rr0 = v[0, n] * v[0, n] + v[1, n] * v[1, n] + v[2, n] * v[2, n]
         # place between two knots, 0 to 1
@@ -190,12 +190,12 @@ def edge_gradient(count, v, inverse, below, per_knot, d_s, d_y, d_v):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def edge_gradient_tangent(count, v, inverse, below, per_knot, d_s, d_y, t_v, t_d_s, t_d_y, t_d_v):
+def edge_gradient_tangent(v, inverse, below, per_knot, d_s, d_y, t_v, t_d_s, t_d_y, t_d_v):
     """Tangent of the gradient to v."""
     real = t_d_v.dtype.type
     c1_2 = real(1 / 2); c15_16 = real(15 / 16); c3_2 = real(3 / 2); c15_8 = real(15 / 8); c2 = real(2)
     c45_16 = real(45 / 16); c3 = real(3); c15_4 = real(15 / 4); c45_8 = real(45 / 8); c15_2 = real(15 / 2)
-    for n in range(count):
+    for n in range(16):
         # 1/|v|
         t_inverse0 = (
             -inverse[0, n] * inverse[0, n] * inverse[0, n] * t_v[0, n] * v[0, n] - inverse[0, n] * inverse[0,
