@@ -14,6 +14,6 @@ ARCHITECTURES = {
     "shared weights, gate and norm": {"element_weights": False, "gate": True, "norm": True, "hidden_rank": 2},
     "full parity, gate and norm": {"parity": "full", "gate": True, "norm": True, "hidden_rank": 1, "edge_rank": 1},
     "summed messages": {"messages": "summed", "hidden_rank": 2, "edge_rank": 2},
-    "summed messages, norm": {"messages": "summed", "norm": True, "hidden_rank": 1, "edge_rank": 2, "layers": 3},
+    "summed messages, three layers": {"messages": "summed", "hidden_rank": 1, "edge_rank": 2, "layers": 3},
     "two-body, with repulsion": {"correlation": 1, "zbl": True},
 }

@@ -1,9 +1,9 @@
 r"""Couplings with the harmonic of z: diagonal in m, and as many as there are diagonals.
 
-.. math:: \\sum_{ab} C_{kab}\\, x_a T_b(z) = d_{l_2}(|m|)\\, x_m, \\quad k = a = m
+.. math:: \sum_{ab} C_{kab}\, x_a T_b(z) = d_{l_2}(|m|)\, x_m, \quad k = a = m
 
-for contractions (l1, l2) -> l3, l2 = |l1-l3|, |l1-l3|+2, .., l1+l3: min(l1, l3) + 1 of them, as there are values of |m|.
-So sums of paths and sums of diagonals are the same. Source: docs/theory.md, eq. 54.
+for contractions (l1, l2) -> l3, l2 = |l1-l3|, |l1-l3|+2, .., l1+l3: min(l1, l3) + 1 of them, as there are values of
+|m|. So sums of paths and sums of diagonals are the same. Source: docs/theory.md, eq. 54.
 """
 
 from fractions import Fraction
@@ -39,6 +39,4 @@ def paths_of_diagonals(l1: int, l3: int) -> dict[int, tuple[Fraction, ...]]:
     ranks = range(abs(l1 - l3), l1 + l3 + 1, 2)
     rows = zip(*(diagonal(l1, l2, l3) for l2 in ranks), strict=True)
     inverse = sp.Matrix([[sp.Rational(d.numerator, d.denominator) for d in row] for row in rows]).inv()
-    return {
-        l2: tuple(Fraction(int(c.p), int(c.q)) for c in inverse.row(n)) for n, l2 in enumerate(ranks)
-    }
+    return {l2: tuple(Fraction(int(c.p), int(c.q)) for c in inverse.row(n)) for n, l2 in enumerate(ranks)}

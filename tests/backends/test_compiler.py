@@ -33,7 +33,7 @@ def by_numba(spec, stage, index, tensors):
     arguments = [index[n].numpy() if isinstance(index[n], torch.Tensor) else float(index[n]) for n in about.index]
     for name, role in spec.roles(stage).items():
         array = copies[name].numpy()
-        arguments.append(array.reshape(-1, array.shape[-1]) if role.flat and array.ndim == 3 else array)
+        arguments.append(array.reshape(role.shape(array.shape)))
     first = tensors[about.reads[0]]
     arguments += [np.zeros((16, spec.scratch_size(name)), dtype=first.numpy().dtype) for name in about.scratch]
     rows = len(index[about.over]) - 1 if about.over else len(first)
@@ -69,8 +69,9 @@ def test_row_kernels_are_what_numba_makes_of_them(spec):
 
 
 @pytest.mark.campaign
-def test_a_convolution_is_what_numba_makes_of_it():
-    spec, atoms, channels = ConvolutionSpec("natural", 1, 1), 4, 2
+@pytest.mark.parametrize("spec", [ConvolutionSpec("natural", 1, 1)], ids=lambda s: s.name)
+def test_a_convolution_is_what_numba_makes_of_it(spec):
+    atoms, channels = 4, 2
     receiver = torch.arange(atoms).repeat_interleave(20)
     edges = Edges.build(
         torch.randint(0, atoms, (80,), generator=torch.Generator().manual_seed(1)), receiver, atoms, atoms
@@ -168,7 +169,7 @@ def test_every_shipped_kernel_compiles():
             kinds = [Kind("double") if n == "step" else Kind("int", 1) for n in about.index]
             for name, role in spec.roles(stage).items():
                 gradient = role.role == "parameter" and name in about.writes
-                axes = (3 if role.lanes else 2) - role.flat + gradient
+                axes = len(role.shape([2] * ((3 if role.lanes else 2) + gradient)))
                 kinds.append(Kind("lanes" if role.lanes else "real", axes))
             kinds += [Kind("lanes", 2)] * len(about.scratch)
             functions = Functions(source.find, precision)

@@ -8,9 +8,12 @@ from cartalg_codegen.program import evaluate
 from cartalg_codegen.sets import Set
 from cartalg_codegen.specs import (
     KINDS,
+    AlignedConvolutionSpec,
+    AlignedMessageSpec,
     ConvolutionSpec,
     CouplingSpec,
     EdgeSpec,
+    FrameSpec,
     HarmonicsSpec,
     LinearSpec,
     MessageSpec,
@@ -28,6 +31,9 @@ EXAMPLES = [
     EdgeSpec(3),
     MessageSpec(1, 2, 3),
     ConvolutionSpec("full", 1, 2),
+    FrameSpec(2, 3),
+    AlignedMessageSpec(2, 3),
+    AlignedConvolutionSpec(1, 4),
     PackSpec("ijk=ikj"),
     UnpackSpec("ij=-ji"),
     ProductSpec("natural", "limited", 2, 1, 3),

@@ -197,19 +197,30 @@ class AlignedMessageSpec(PartSpec):
         return tuple(stages)
 
     def closed_form(self, inputs: Mapping[str, Sequence[Any]]) -> list[Any]:
-        """The message with no frame: a sum over paths of couplings with the harmonics of the unit vector n."""
-        from cartalg.symbolic.aligned import paths_of_diagonals
-
-        out: list[Any] = [Fraction(0)] * self.outputs.dim
-        for l1, l3 in dict.fromkeys((w.l1, w.l3) for w in self.weights):
-            for l2, coefficients in paths_of_diagonals(l1, l3).items():
-                w: Any = Fraction(0)
-                for m, c in enumerate(coefficients):
-                    w = w + inputs["w"][self.weights.index(Weight(l1, l3, m))] * c
-                message = couple((l1, l2, l3), inputs["x"][l1 * l1 : (l1 + 1) ** 2], harmonic(l2, inputs["n"]))
-                for k, value in enumerate(message):
-                    out[l3 * l3 + k] = out[l3 * l3 + k] + value * w
+        """As matrices, with whatever stands in the place of the frame."""
+        tau, moved = inputs["tau"], []
+        for rank in range(self.hidden + 1):
+            x = _times(self._frame(rank, inputs["turn"]), inputs["x"][rank**2 : (rank + 1) ** 2])
+            moved.append(_moved_by(rank, [-t for t in tau], x))
+        z: list[list[Any]] = [[Fraction(0)] * (2 * rank + 1) for rank in range(self.edge + 1)]
+        for p, (l1, l3, m) in enumerate(self.weights):
+            w: Any = Fraction(0)
+            for spline, value in zip(inputs["s"], inputs["table"][SPLINES * p : SPLINES * (p + 1)], strict=True):
+                w = w + value * spline
+            for sign in {m, -m}:
+                z[l3][l3 + sign] = z[l3][l3 + sign] + moved[l1][l1 + sign] * w
+        out = []
+        for rank, values in enumerate(z):
+            out += _times(self._frame(rank, inputs["turn"]), _moved_by(rank, tau, values))
         return out
+
+    def _frame(self, rank: int, turn: Sequence[Any]) -> list[list[Any]]:
+        """A matrix of the frame, zero where columns are not there."""
+        rows = range(2 * rank + 1)
+        places, zero = self.frame.places, Fraction(0)
+        if rank == 0:
+            return [[Fraction(1)]]
+        return [[turn[places[rank, k, a]] if (rank, k, a) in places else zero for a in rows] for k in rows]
 
 
 @dataclass(frozen=True)
@@ -275,8 +286,7 @@ class AlignedConvolutionSpec(EdgeSumSpec):
         found = []
         for l1, l3, m in self.message.weights:
             paths = sum(min(rank, l3) + 1 for rank in range(self.hidden + 1))
-            low = min(l1, l3)
-            share = Fraction((2 * l3 + 1) * (low + 1), (2 * low + 1) * paths)
+            share = Fraction(2 * l3 + 1, (2 if m else 1) * paths)
             found.append(share * component_norm(l1, m) / component_norm(l3, m))
         return tuple(found)
 
@@ -293,14 +303,24 @@ class AlignedConvolutionSpec(EdgeSumSpec):
         return SPLINES + 2
 
     def closed_form(self, inputs: Mapping[str, Sequence[Any]]) -> list[Any]:
-        """The rows of one edge: x of its sender, s and unit vector n of the edge, table [knot, weight] of its knots."""
-        w = []
-        for p in range(len(self.message.weights)):
-            total: Any = Fraction(0)
-            for spline, knot in zip(inputs["s"], inputs["table"], strict=True):
-                total = total + knot[p] * spline
-            w.append(total)
-        return self.message.closed_form({"x": inputs["x"], "n": inputs["n"], "w": w})
+        """The rows of one edge with no frame, as a sum over paths [docs/theory.md, eqs. 35, 54].
+
+        x of its sender, s and unit vector n of the edge, table [knot, weight] of its four knots.
+        """
+        from cartalg.symbolic.aligned import paths_of_diagonals
+
+        out: list[Any] = [Fraction(0)] * self.outputs.dim
+        weights = self.message.weights
+        for l1, l3 in dict.fromkeys((w.l1, w.l3) for w in weights):
+            for l2, coefficients in paths_of_diagonals(l1, l3).items():
+                total: Any = Fraction(0)
+                for m, c in enumerate(coefficients):
+                    for spline, knot in zip(inputs["s"], inputs["table"], strict=True):
+                        total = total + knot[weights.index(Weight(l1, l3, m))] * spline * c
+                message = couple((l1, l2, l3), inputs["x"][l1 * l1 : (l1 + 1) ** 2], harmonic(l2, inputs["n"]))
+                for k, value in enumerate(message):
+                    out[l3 * l3 + k] = out[l3 * l3 + k] + value * total
+        return out
 
 
 #: Frames are those of the edges as they are.
@@ -340,6 +360,21 @@ def _scaled(rank: int, axis: int, sign: int) -> list[list[Fraction]]:
     from cartalg.symbolic.rotation import generator
 
     return [[sign * c for c in row] for row in generator(rank, axis)]
+
+
+def _times(matrix: Sequence[Sequence[Any]], values: Sequence[Any]) -> list[Any]:
+    return [sum((v * c for c, v in zip(row, values, strict=True)), Fraction(0)) for row in matrix]
+
+
+def _moved_by(rank: int, tau: Sequence[Any], values: Sequence[Any]) -> list[Any]:
+    """`_moved` of numbers."""
+    axes = [_scaled(rank, 1, 1), _scaled(rank, 0, -1)]
+    found, term = list(values), list(values)
+    for order in (1, 2):
+        parts = [_times(matrix, term) for matrix in axes]
+        term = [(a * tau[0] + b * tau[1]) * Fraction(1, order) for a, b in zip(*parts, strict=True)]
+        found = [a + b for a, b in zip(found, term, strict=True)]
+    return found
 
 
 def _present(body: Sequence[Assign], inputs: tuple[Slot, ...]) -> tuple[Assign, ...]:

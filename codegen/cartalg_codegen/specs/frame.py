@@ -225,10 +225,8 @@ class FrameSpec(PartSpec):
 
 def _next(rank: int, before: list[list[Any]], first: list[list[Any]]) -> list[list[Any]]:
     """D_l = C (D_{l-1} x D_1) C+ [docs/theory.md, eq. 31]."""
-    q, norms = (
-        orthonormal_squared(rank - 1, 1, rank),
-        [[fraction(n) for n in squared_norms(r)] for r in (rank - 1, 1, rank)],
-    )
+    q = orthonormal_squared(rank - 1, 1, rank)
+    norms = [[component_norm(r, abs(m)) for m in range(-r, r + 1)] for r in (rank - 1, 1, rank)]
     entries = coupling_entries(rank - 1, 1, rank)
     found: list[list[Any]] = [[Fraction(0)] * (2 * rank + 1) for _ in range(2 * rank + 1)]
     for row, a, b, c in entries:

@@ -27,6 +27,12 @@ from cartalg_codegen.backends.numba.values import (
     rational,
 )
 
+#: Metadata of loops that LLVM is to make vector code of; numbers that the entry's do not reach.
+SIDE_BY_SIDE = {
+    "!100": "!100 = distinct !{!100, !101}",
+    "!101": '!101 = !{!"llvm.loop.vectorize.enable", i1 true}',
+}
+
 
 class Functions:
     """Compiles functions of emitted files on demand.
@@ -50,18 +56,14 @@ class Functions:
             self.texts[label] = _Function(self, place, label, definition, kinds).text()
         return label
 
-    #: Metadata of loops that LLVM is to make vector code of.
-    side_by_side = "!0"
-
     def text(self) -> str:
         """All functions so far, callees first."""
-        about = ["!0 = distinct !{!0, !1}", '!1 = !{!"llvm.loop.vectorize.enable", i1 true}']
         real, lanes = self.precision.type("real"), self.precision.type("lanes")
         suffix = f"f{self.precision.bits}"
         head = [f"declare {real} @llvm.sqrt.{suffix}({real})"]
         if self.precision.width > 1:
             head.append(f"declare {real} @llvm.vector.reduce.fadd.v{self.precision.width}{suffix}({real}, {lanes})")
-        return "\n".join([*head, *reversed(self.texts.values()), *about])
+        return "\n".join([*head, *reversed(self.texts.values()), *SIDE_BY_SIDE.values()])
 
     def parameters(self, names: Sequence[str], kinds: Sequence[Kind]) -> str:
         """Parameters of an LLVM function: an array is a pointer and its sizes."""
@@ -241,7 +243,7 @@ class _Function:
         self.body += [f"  br i1 {more}, label %{inside}, label %{after}", f"{inside}:"]
         self._block(node.body)
         following = self._do(f"add nsw i64 {now}, {step}")
-        side = f", !llvm.loop {self.functions.side_by_side}" if self._alike(node) else ""
+        side = f", !llvm.loop {next(iter(SIDE_BY_SIDE))}" if self._alike(node) else ""
         self.body += [f"  store i64 {following}, ptr {place}", f"  br label %{again}{side}", f"{after}:"]
 
     def _alike(self, node: ast.For) -> bool:
