@@ -46,7 +46,8 @@ class Engine:
                 return bound
             spare = bound.program.blocks
         self._bound = None  # its memory is taken over
-        own = _roomy(graph)
+        count = len(graph.vectors)
+        own = roomy(graph, len(graph.species), count + count // 8 + 16)
         plan = Plan(own.vectors.shape, own.vectors.dtype, self._kept, spare)
         energy, others = self._network(own, plan.input)
         program = plan.bind(energy, list(others.values()))
@@ -105,23 +106,31 @@ class _Bound:
             return True
         if count > len(own.edges.sender):
             return False
-        for name, array in own.edges.index.items():
-            given = graph.edges.index[name]
-            array[: len(given)] = given
-            array[len(given) :] = 0
+        settle(own, graph)
         self.program.input[count:] = FAR
         self.source = graph.edges
         return True
 
 
-def _roomy(graph: Graph) -> Graph:
-    """A graph with these atoms and room for an eighth more edges; what no row of the index names is not visited."""
-    count = len(graph.edges.sender)
-    room = count + count // 8 + 16
-    of_edges = {name: torch.zeros(room, dtype=torch.int64) for name in ("sender", "receiver", "col_edge")}
-    pointers = {name: graph.edges.index[name].clone() for name in ("row_ptr", "col_ptr")}
-    vectors = torch.full((room, 3), FAR, dtype=graph.vectors.dtype)
-    return replace(graph, species=graph.species.clone(), vectors=vectors, edges=Edges(**of_edges, **pointers))
+def roomy(graph: Graph, atoms: int, edges: int) -> Graph:
+    """A graph with room for so many atoms and edges, and species and edges of the one that is given."""
+    of_edges = {name: torch.zeros(edges, dtype=torch.int64) for name in ("sender", "receiver", "col_edge")}
+    pointers = {name: torch.zeros(atoms + 1, dtype=torch.int64) for name in ("row_ptr", "col_ptr")}
+    species = torch.zeros(atoms, dtype=torch.int64)
+    vectors = torch.full((edges, 3), FAR, dtype=graph.vectors.dtype)
+    own = replace(graph, species=species, vectors=vectors, edges=Edges(**of_edges, **pointers))
+    settle(own, graph)
+    return own
+
+
+def settle(own: Graph, graph: Graph) -> None:
+    """Copy species and edges to a graph with room. Further atoms have no edges; further edges are of no atom."""
+    own.species[: len(graph.species)] = graph.species
+    own.species[len(graph.species) :] = 0
+    for name, array in own.edges.index.items():
+        given = graph.edges.index[name]
+        array[: len(given)] = given
+        array[len(given) :] = given[-1] if name in ("row_ptr", "col_ptr") else 0
 
 
 class Watch:

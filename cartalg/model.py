@@ -19,12 +19,14 @@ from torch.nn import functional
 from cartalg.architecture import ModelConfig
 from cartalg.data.graphs import Graph
 from cartalg.inference import Engine, Watch
+from cartalg.learning import Learner
 from cartalg.nn.heads import heads
 from cartalg.nn.interaction import interaction
 from cartalg.nn.operations import cast
 from cartalg.nn.readout import LastReadout, LinearReadouts, atomic_energies
 from cartalg.nn.repulsion import pair_terms
-from cartalg.nn.values import Value
+from cartalg.nn.training import NotPlanned
+from cartalg.nn.values import Value, given
 from cartalg.ops import Edges, open_kernels
 from cartalg.ops.functions import resolve
 from cartalg.symbolic.irreps import Irreps
@@ -100,6 +102,7 @@ class Potential(nn.Module):
         self.pair_terms = pair_terms(config, elements)
         self._engine: Engine | None = None
         self._watch: Watch | None = None
+        self._learner: Learner | None = Learner(self._outputs, self)
         self._lock = Lock()  # an engine's buffers hold one graph
         self.to(getattr(torch, config.dtype))
         self.shifts = self.shifts.double()
@@ -111,7 +114,7 @@ class Potential(nn.Module):
 
     def features(self, graph: Graph, vectors: Value) -> list[Value]:
         """Features of every layer, [atoms, components, channels], from edge vectors [edges, 3] in angstrom."""
-        h: Any = self.embedding[graph.species][:, None, :]
+        h: Any = given(vectors, lambda: self.embedding.index_select(0, graph.species.clone())[:, None, :])
         found: list[Any] = []
         vectors = cast(vectors, self.dtype)
         for layer in self.interactions:
@@ -125,7 +128,9 @@ class Potential(nn.Module):
         network = self.readouts(features, self.last_readout(features[-1]))
         double = cast(vectors, torch.float64)
         terms = [term(graph.species, graph.edges, double) for term in self.pair_terms]
-        return atomic_energies(network, self.scale, self.shifts[graph.species], *terms)
+        return atomic_energies(
+            network, self.scale, given(vectors, lambda: self.shifts.index_select(0, graph.species)), *terms
+        )
 
     def tensors(self, graph: Graph, features: list[Value]) -> dict[str, Value]:
         """Tensors of each atom that the model has heads for, by name: [atoms, 3^n, 1], row-major."""
@@ -161,6 +166,12 @@ class Potential(nn.Module):
                     self._engine = Engine(self._outputs)
                 atomic, slope, tensors = self._engine(graph, wanted, properties)
                 return self._prediction(graph, atomic.clone(), slope, tensors, forces, virial)
+        if training and self._learner and not resolve(self.backend, self.embedding, graph.vectors).autograd:
+            try:
+                atomic, slope, tensors = self._learner(graph, properties)
+                return self._prediction(graph, atomic, slope if wanted else None, tensors, forces, virial)
+            except NotPlanned:  # layers of a user's own: autograd does it
+                self._learner = None
         vectors = graph.vectors.to(self.dtype).detach()  # a leaf of its own: the graph is shared
         with torch.set_grad_enabled(wanted or training):
             vectors.requires_grad_(wanted)
@@ -232,11 +243,12 @@ class Potential(nn.Module):
         return {name: value for name, value in self.__dict__.items() if name != "_lock"} | {
             "_engine": None,
             "_watch": None,
+            "_learner": None,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._lock = Lock()
+        self._lock, self._learner = Lock(), Learner(self._outputs, self)
 
     def description(self) -> dict[str, Any]:
         """Everything but the weights: what a checkpoint's JSON holds."""

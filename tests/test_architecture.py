@@ -31,6 +31,7 @@ LAYERS = (
     {"cartalg.data"},
     {"cartalg.nn"},
     {"cartalg.inference"},
+    {"cartalg.learning"},
     {"cartalg.model"},
     {"cartalg.compilation"},
     {"cartalg.train", "cartalg.datasets"},
@@ -64,6 +65,7 @@ THIRD_PARTY = {
     "cartalg.nn": {"torch"},
     "cartalg.nn.repulsion": {"torch", "ase"},  # atomic numbers and radii
     "cartalg.inference": {"torch"},
+    "cartalg.learning": {"torch"},
     "cartalg.model": {"torch", "ase"},
     "cartalg.architecture": {"pydantic"},
     "cartalg.compilation": {"torch", "ase", "llvmlite"},

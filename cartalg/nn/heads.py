@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from cartalg.architecture import ModelConfig
 from cartalg.nn.kernels import unpack
-from cartalg.nn.linear import Mixing, mix
-from cartalg.nn.values import Value
+from cartalg.nn.mixing import Mixing, mix, stacked
+from cartalg.nn.values import Made, Value, given
 from cartalg.ops import KernelSet, pack
 from cartalg.symbolic.irreps import Irrep, Irreps
 from cartalg_codegen.specs import UnpackSpec
@@ -66,31 +66,31 @@ class TensorHead(nn.Module):
         norms = [math.sqrt(float(part.squared_norm)) for part in self.parts.parts]
         self.part_scale = [1 / (n * math.sqrt(channels)) for n in norms]  # parts of equal norm for unit features
         # of each layer that parts come from: the mixing to parts, and where the weights of each lie
-        self.sources: list[tuple[int, Mixing, list[tuple[int, int]]]] = []
+        self.sources: list[tuple[int, Mixing, tuple[tuple[int, int], ...]]] = []
         for n, irreps in enumerate(layers):
-            places = [(part, found.index(n)) for part, found in enumerate(sources) if n in found]
+            places = tuple((part, found.index(n)) for part, found in enumerate(sources) if n in found)
             pairs = [(irreps.irreps.index(self.irreps.irreps[part]), part) for part, _ in places]
             if pairs:
                 self.sources.append((n, Mixing(kernels, irreps, self.irreps, 1, pairs), places))
         self.shift = nn.Parameter(torch.zeros(n_species, sum(irrep.l == 0 for irrep in self.irreps.irreps)))
         self.register_buffer("scale", torch.ones(()))
 
-    def _matrices(self, places: Sequence[tuple[int, int]]) -> list[Tensor]:
+    def _matrices(self, *places: tuple[int, int]) -> Tensor:
         """Scaled weights, each of a part and the layer at a place among its layers."""
-        return [self.scale * self.part_scale[part] * self.weight[part][at][:, None] for part, at in places]
+        return self.scale * stacked([self.part_scale[part] * self.weight[part][at][:, None] for part, at in places])
 
     def _shifts(self, species: Tensor) -> Tensor:
         """Packed shifts of each atom, [atoms, dimension, 1]: of its element for scalar parts."""
         start = [place.start for (_, irrep), place in zip(self.irreps, self.irreps.slices, strict=True) if irrep.l == 0]
         zeros = self.shift.new_zeros(len(species), self.irreps.dim)
         places = torch.tensor(start, dtype=torch.int64, device=zeros.device)
-        return (self.scale * zeros.index_copy(1, places, self.shift[species]))[:, :, None]
+        return (self.scale * zeros.index_copy(1, places, self.shift[species.clone()]))[:, :, None]
 
     def forward(self, species: Tensor, features: Sequence[Value]) -> Value:
         """species [atoms], features of each layer [atoms, components, channels] -> [atoms, 3^n, 1], row-major."""
-        packed: Any = self._shifts(species)
+        packed: Any = given(features[0], partial(self._shifts, species))
         for n, mixing, places in self.sources:
-            packed = mix(features[n], mixing, partial(self._matrices, places), packed)
+            packed = mix(features[n], mixing, Made(self._matrices, places), packed)
         return unpack(self.kernels, self.backend, self.spec, packed)
 
     @torch.no_grad()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +11,10 @@ from cartalg.architecture import ModelConfig
 from cartalg.nn.kernels import convolution, product
 from cartalg.nn.linear import ChannelLinear, PathLinear
 from cartalg.nn.nonlinear import between_layers
-from cartalg.nn.operations import recorded, times
+from cartalg.nn.operations import times
 from cartalg.nn.radial import RadialWeights
-from cartalg.nn.values import Value
+from cartalg.nn.recorded import recorded
+from cartalg.nn.values import Value, given
 from cartalg.ops import Edges, KernelSet, convolution_of_weights
 from cartalg.symbolic.irreps import Irreps
 from cartalg_codegen.specs import EdgeSumSpec, ProductSpec
@@ -63,13 +65,13 @@ class EdgeConvolution(nn.Module):
         """h [atoms, components, channels], vectors [edges, 3] in angstrom -> A [atoms, components, latent]."""
         x = self.up(h)
         if self.direct:
-            return self.mix(recorded(lambda x, v: self._directly(x, edges, v), x, vectors))
+            return self.mix(recorded(partial(self._directly, edges), x, vectors, *self.radial.parameters()))
         table, step = self.radial.table, self.radial.step
         return self.mix(convolution(self.kernels, self.backend, self.spec, edges, x, vectors, table, step))
 
-    def _directly(self, x: Tensor, edges: Edges, vectors: Tensor) -> Tensor:
+    def _directly(self, edges: Edges, x: Tensor, vectors: Tensor, *parameters: Tensor) -> Tensor:
         """The convolution with radial weights computed for each edge: the reference, for Torch alone."""
-        weights = self.radial.direct(vectors.norm(dim=1))
+        weights = self.radial.direct(vectors.norm(dim=1), *parameters)
         return convolution_of_weights(self.spec, edges, x, vectors, weights, kernels=self.kernels)
 
 
@@ -122,7 +124,8 @@ class Residual(nn.Module):
 
     def forward(self, species: Tensor, h: Value) -> Value:
         """species [atoms], h [atoms, components, channels] -> [atoms, output components, channels]."""
-        return times(self.linear(h), self.element_scale[species])
+        scale = given(h, lambda: self.element_scale.index_select(0, species.clone()))
+        return times(self.linear(h), scale)
 
 
 class Interaction(nn.Module):

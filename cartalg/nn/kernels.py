@@ -1,6 +1,6 @@
 """Generated kernels as operations of layers: for tensors through `cartalg.ops`, for plans bound to memory."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,14 +8,12 @@ import torch
 from torch import Tensor
 
 from cartalg import ops
-from cartalg.nn.operations import give
-from cartalg.nn.values import Call, Operation, Recorder, Slot, Target, Value, run
+from cartalg.nn.operations import give, summed
+from cartalg.nn.values import Call, Make, Operation, Recorder, Slot, Target, Value, run
 from cartalg.ops import Edges, KernelSet
 from cartalg.ops.autograd import thread_count
 from cartalg_codegen.specs import CouplingSpec, EdgeSumSpec, KernelSpec, ProductSpec, UnpackSpec
-
-#: Makes a kernel's parameter: the same in every plan until the model's parameters change.
-Parameter = Callable[[], Tensor]
+from cartalg_codegen.specs.base import base
 
 
 def convolution(
@@ -25,7 +23,7 @@ def convolution(
     edges: Edges,
     x: Value | Tensor,
     vectors: Value,
-    table: Parameter,
+    table: Make,
     step: float,
 ) -> Value:
     """`cartalg.ops.convolution` on values.
@@ -39,14 +37,12 @@ def convolution(
     Returns:
         [atoms, rows, channels].
     """
-    return run(_Convolution(kernels, backend, spec, {"step": step, **edges.index}, table, edges), x, vectors)
+    return run(_Convolution(kernels, backend, spec, {"step": step, **edges.index}, edges), x, vectors, table)
 
 
-def product(
-    kernels: KernelSet, backend: str, spec: ProductSpec, species: Tensor, a: Value, weights: Parameter
-) -> Value:
+def product(kernels: KernelSet, backend: str, spec: ProductSpec, species: Tensor, a: Value, weights: Make) -> Value:
     """`cartalg.ops.product` on values: a [atoms, components, channels] -> [atoms, output components, channels]."""
-    return run(_Kernel(kernels, backend, spec, {"species": species}, weights), a)
+    return run(_Kernel(kernels, backend, spec, {"species": species}), a, weights)
 
 
 def couple(kernels: KernelSet, backend: str, spec: CouplingSpec, a: Value, b: Value) -> Value:
@@ -60,83 +56,114 @@ def unpack(kernels: KernelSet, backend: str, spec: UnpackSpec, packed: Value | T
 
 
 class _Kernel(Operation):
-    """Any kernel that works row by row, as an operation on what it is differentiated to; shapes must fit.
+    """Any kernel that works row by row, as an operation on its features, geometry and parameter; shapes must fit.
 
     Args:
         kernels, backend, spec: What runs.
         index: Arguments without a gradient, by name.
-        parameter: Makes its parameter, if it has one.
     """
 
     def __init__(
-        self,
-        kernels: KernelSet,
-        backend: str,
-        spec: KernelSpec,
-        index: Mapping[str, Any] | None = None,
-        parameter: Parameter | None = None,
+        self, kernels: KernelSet, backend: str, spec: KernelSpec, index: Mapping[str, Any] | None = None
     ) -> None:
-        self.kernels, self.backend, self.spec, self.parameter = kernels, backend, spec, parameter
+        self.kernels, self.backend, self.spec = kernels, backend, spec
         self.index = dict(index or {})
-        self.names = spec.named("feature", "geometry")
-        self.reads = tuple(range(len(self.names)))
+        self.names = spec.named("feature", "geometry", "parameter")
 
     def eager(self, *inputs: Tensor) -> Tensor:
-        given = inputs if self.parameter is None else (*inputs, self.parameter())
         index = tuple(self.index.values())
-        return ops.evaluate(self.spec, *given, index=index, backend=self.backend, kernels=self.kernels)
+        return ops.evaluate(self.spec, *inputs, index=index, backend=self.backend, kernels=self.kernels)
 
     def shape(self, *inputs: Tensor | Slot) -> tuple[Sequence[int], torch.dtype]:
         x = inputs[0]
         return (x.shape[0], self.spec.components["out"], x.shape[2]), x.dtype
 
+    def reads(self, wanted: Sequence[bool]) -> Iterable[int]:
+        return range(len(self.names))
+
     def forward(self, plan: Recorder, out: Tensor, *inputs: Tensor) -> Iterable[Call]:
-        given, copies = _contiguous(inputs)
-        yield from copies
-        result = out if out.is_contiguous() else torch.empty_like(out, memory_format=torch.contiguous_format)
-        yield self._bind(plan, "forward", {**dict(zip(self.names, given, strict=True)), "out": result})
-        if result is not out:
-            yield partial(out.copy_, result)
+        yield from self._run("forward", self._named(inputs), {"out": Target(out, False)})
 
     def backward(
         self, plan: Recorder, g: Tensor, inputs: Sequence[Tensor], targets: Sequence[Target | None]
     ) -> Iterable[Call]:
-        (g, *given), copies = _contiguous((g, *inputs))
-        yield from copies
-        direct = [t is not None and not t.add and t.tensor.is_contiguous() for t in targets]
-        results = [
-            t.tensor if ok and t else torch.empty_like(i) for ok, t, i in zip(direct, targets, given, strict=True)
-        ]
-        slopes = {f"d_{name}": result for name, result in zip(self.names, results, strict=True)}
-        yield self._bind(plan, "backward", {**dict(zip(self.names, given, strict=True)), "g": g, **slopes})
-        for ok, result, target in zip(direct, results, targets, strict=True):
-            if not ok:
-                yield from give(result, target)
+        yield from self._gradients("backward", {**self._named(inputs), "g": g}, targets)
 
-    def _bind(self, plan: Recorder, stage: str, tensors: dict[str, Tensor]) -> Call:
-        make, name = self.parameter, self.spec.parameter()
-        if make is not None and name is not None:
-            tensors[name] = plan.once(make, lambda: make().contiguous())
-        rows = self.spec.stages()[stage].rows(self.index, tensors[self.names[0]])
-        return ops.bind(self.kernels, self.spec, stage, self.index, tensors, thread_count(rows), self.backend)
+    def tangent(
+        self, plan: Recorder, out: Tensor, inputs: Sequence[Tensor], moves: Sequence[Tensor | None]
+    ) -> Iterable[Call]:
+        given = self._named(inputs) | self._moves(plan, inputs, moves)
+        yield from self._run("forward_tangent", given, {"t_out": Target(out, False)})
+
+    def second(
+        self,
+        plan: Recorder,
+        slope: Tensor,
+        g: Tensor,
+        inputs: Sequence[Tensor],
+        moves: Sequence[Tensor | None],
+        targets: Sequence[Target | None],
+    ) -> Iterable[Call]:
+        yield from self.backward(plan, g, inputs, targets)
+        given = {**self._named(inputs), "g": slope} | self._moves(plan, inputs, moves)
+        added = [t and Target(t.tensor, True) for t in targets]
+        yield from self._gradients("backward_tangent", given, added)
+
+    def _named(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        return dict(zip(self.names, inputs, strict=True))
+
+    def _moves(self, plan: Recorder, inputs: Sequence[Tensor], moves: Sequence[Tensor | None]) -> dict[str, Tensor]:
+        """Moves by name, zeros for what is at rest; a parameter has none."""
+        found = {}
+        for name, value, move in zip(self.names, inputs, moves, strict=True):
+            if name != self.spec.parameter():
+                zeros = partial(torch.zeros, value.shape, dtype=value.dtype)
+                found[f"t_{name}"] = plan.once(("zeros", value.shape, value.dtype), zeros) if move is None else move
+        return found
+
+    def _gradients(self, stage: str, given: Mapping[str, Tensor], targets: Sequence[Target | None]) -> Iterable[Call]:
+        """A stage that gives gradients, or those that it takes to give all that have a target."""
+        wanted = {name: target for name, target in zip(self.names, targets, strict=True) if target is not None}
+        parameter = self.spec.parameter()
+        for name in ([f"{stage}_{parameter}"] if parameter in wanted else []) + [stage]:
+            if wanted:
+                writes = {base(w): w for w in self.spec.stages()[name].writes}
+                results = {w: wanted.pop(of) if of in wanted else None for of, w in writes.items()}
+                yield from self._run(name, given, results)
+
+    def _run(self, stage: str, given: Mapping[str, Tensor], results: Mapping[str, Target | None]) -> Iterable[Call]:
+        """Calls of a stage, which reads and writes contiguous arrays; a result without a target is dropped."""
+        about = self.spec.stages()[stage]
+        read, copies = _contiguous([given[name] for name in about.reads])
+        tensors = dict(zip(about.reads, read, strict=True))
+        threads = thread_count(about.rows(self.index, tensors[self.names[0]]))
+        yield from copies
+        after: list[Call] = []
+        for name, target in results.items():
+            like = given[base(name)] if target is None else target.tensor
+            if base(name) == self.spec.parameter() and target is not None:
+                tensors[name], before, last = summed(target, threads)
+                yield from before
+                after += last
+            elif target is not None and not target.add and like.is_contiguous():
+                tensors[name] = like
+            else:
+                tensors[name] = result = torch.empty_like(like, memory_format=torch.contiguous_format)
+                after += give(result, target)
+        yield ops.bind(self.kernels, self.spec, stage, self.index, tensors, threads, self.backend)
+        yield from after
 
 
 class _Convolution(_Kernel):
     def __init__(
-        self,
-        kernels: KernelSet,
-        backend: str,
-        spec: EdgeSumSpec,
-        index: Mapping[str, Any],
-        table: Parameter,
-        edges: Edges,
+        self, kernels: KernelSet, backend: str, spec: EdgeSumSpec, index: Mapping[str, Any], edges: Edges
     ) -> None:
-        super().__init__(kernels, backend, spec, index, table)
-        self.convolution, self.table, self.edges = spec, table, edges
+        super().__init__(kernels, backend, spec, index)
+        self.convolution, self.edges = spec, edges
 
     def eager(self, *inputs: Tensor) -> Tensor:
-        x, vectors = inputs
-        table, step = self.table(), self.index["step"]
+        x, vectors, table = inputs
+        step = self.index["step"]
         return ops.convolution(
             self.convolution, self.edges, x, vectors, table, step, backend=self.backend, kernels=self.kernels
         )

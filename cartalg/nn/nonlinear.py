@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from cartalg.architecture import ModelConfig
 from cartalg.nn.kernels import couple
-from cartalg.nn.linear import Mixing, mix
-from cartalg.nn.operations import cat, mean, pointwise, sigmoid, silu, split, times
+from cartalg.nn.mixing import Mixing, mix, stacked
+from cartalg.nn.operations import cat, mean, split, times
+from cartalg.nn.pointwise import pointwise, sigmoid, silu
 from cartalg.nn.values import Value
 from cartalg.ops import KernelSet
 from cartalg.symbolic.irreps import Irrep, Irreps
@@ -56,8 +57,11 @@ class RMSNorm(nn.Module):
         def slope(square: Tensor) -> Tensor:
             return -factor / 2 * inverse_root(square) ** 3
 
+        def curvature(square: Tensor) -> Tensor:
+            return 0.75 * factor**2 * inverse_root(square) ** 5
+
         square = mean(couple(self.kernels, self.backend, CouplingSpec(irrep.l, irrep.l, 0), x, x))
-        return times(x, times(pointwise(square, inverse_root, slope), self.scale[str(irrep)]))
+        return times(x, times(pointwise(square, inverse_root, slope, curvature), self.scale[str(irrep)]))
 
     def forward(self, h: Value) -> Value:
         """h [atoms, components, channels] -> the same shape."""
@@ -83,10 +87,10 @@ class Gate(nn.Module):
             kernels, Irreps(irreps.irreps[:1]), self.gates, channels, [(0, n) for n in range(len(self.gated))]
         )
 
-    def matrices(self) -> list[Tensor]:
+    def matrices(self) -> Tensor:
         """Scaled weights of the gates."""
-        weights = [self.weight[str(irrep)] for irrep in self.gated]
-        return [weight / math.sqrt(weight.shape[0]) for weight in weights]
+        weight = stacked([self.weight[str(irrep)] for irrep in self.gated])
+        return weight / math.sqrt(weight.shape[1])
 
     def forward(self, h: Value) -> Value:
         """h [atoms, components, channels] -> the same shape."""

@@ -1,13 +1,13 @@
 """What layers are made of beside kernels and channel mixing: operations on whole values, for tensors and for plans."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import accumulate
 
 import torch
 from torch import Tensor
 
-from cartalg.nn.values import Call, Operation, Recorder, Slot, Target, Value, run
+from cartalg.nn.values import Call, Make, Operation, Recorder, Slot, Target, Value, run
 from cartalg.symbolic.irreps import Irreps
 
 
@@ -29,7 +29,7 @@ def cat(blocks: Sequence[Value]) -> Value:
     return run(_Cat(), *blocks)
 
 
-def times(x: Value, y: Value | Tensor) -> Value:
+def times(x: Value, y: Value | Tensor | Make) -> Value:
     """Elementwise product; either factor may be broadcast."""
     return run(_Times(), x, y)
 
@@ -39,44 +39,9 @@ def mean(x: Value) -> Value:
     return run(_Mean(), x)
 
 
-def pointwise(x: Value, function: Callable[[Tensor], Tensor], slope: Callable[[Tensor], Tensor]) -> Value:
-    """A function of each number; `slope` is its derivative."""
-    return run(_Pointwise(function, slope), x)
-
-
-def silu(x: Value, scale: float = 1.0) -> Value:
-    """scale x / (1 + exp(-x))."""
-
-    def slope(x: Tensor) -> Tensor:
-        sigmoid = torch.sigmoid(x)
-        return scale * sigmoid * (1 + x * (1 - sigmoid))
-
-    return pointwise(x, lambda x: scale * torch.nn.functional.silu(x), slope)
-
-
-def sigmoid(x: Value, scale: float = 1.0) -> Value:
-    """scale / (1 + exp(-x))."""
-
-    def slope(x: Tensor) -> Tensor:
-        found = torch.sigmoid(x)
-        return scale * found * (1 - found)
-
-    return pointwise(x, lambda x: scale * torch.sigmoid(x), slope)
-
-
 def cast(x: Value, dtype: torch.dtype) -> Value:
     """The same numbers in another precision."""
     return x if x.dtype == dtype else run(_Cast(dtype), x)
-
-
-def recorded(function: Callable[..., Tensor], *inputs: Value) -> Value:
-    """Any differentiable function written in Torch. In a plan, autograd records it in every run: the slow way.
-
-    Args:
-        function: Of as many tensors as there are inputs.
-        inputs: A slot's `function` must give the shape that it gives for zeros.
-    """
-    return run(_Recorded(function), *inputs)
 
 
 def give(source: Tensor, target: Target | None) -> Iterable[Call]:
@@ -85,7 +50,23 @@ def give(source: Tensor, target: Target | None) -> Iterable[Call]:
         yield partial(target.tensor.add_ if target.add else target.tensor.copy_, source)
 
 
+def summed(target: Target, threads: int) -> tuple[Tensor, list[Call], list[Call]]:
+    """Where threads add up a gradient, each in a part of its own [threads, ..]; the calls before and after."""
+    into, add = target
+    if threads == 1 and into.is_contiguous():
+        return into[None], [] if add else [into.zero_], []
+    parts = into.new_empty((threads, *into.shape))
+    after: Call = partial(_add_up, parts, into) if add else partial(torch.sum, parts, 0, out=into)
+    return parts, [parts.zero_], [after]
+
+
+def _add_up(parts: Tensor, into: Tensor) -> None:
+    into.add_(parts.sum(0))
+
+
 class _Cat(Operation):
+    linear = True
+
     def eager(self, *inputs: Tensor) -> Tensor:
         return torch.cat(inputs, 1)
 
@@ -107,9 +88,19 @@ class _Cat(Operation):
         for part, target in zip(g.split([i.shape[1] for i in inputs], 1), targets, strict=True):
             yield from give(part, target)
 
+    def tangent(
+        self, plan: Recorder, out: Tensor, inputs: Sequence[Tensor], moves: Sequence[Tensor | None]
+    ) -> Iterable[Call]:
+        for part, move in zip(out.split([i.shape[1] for i in inputs], 1), moves, strict=True):
+            if move is None:
+                yield part.zero_
+            elif part.data_ptr() != move.data_ptr():
+                yield partial(part.copy_, move)
+
 
 class _Times(Operation):
-    reads = (0, 1)
+    def reads(self, wanted: Sequence[bool]) -> Iterable[int]:
+        return [1 - n for n in (0, 1) if wanted[n]]
 
     def eager(self, *inputs: Tensor) -> Tensor:
         return inputs[0] * inputs[1]
@@ -127,22 +118,51 @@ class _Times(Operation):
         self, plan: Recorder, g: Tensor, inputs: Sequence[Tensor], targets: Sequence[Target | None]
     ) -> Iterable[Call]:
         for target, other in zip(targets, inputs[::-1], strict=True):
-            if target is None:
-                continue
-            into, add = target
-            summed = [n for n, size in enumerate(g.shape) if into.shape[n] != size]
-            if not summed:
-                yield partial(into.addcmul_, g, other) if add else partial(torch.mul, g, other, out=into)
-            else:
-                yield partial(_summed_product, g, other, summed, into, add)
+            if target is not None:
+                yield _product(g, other, target)
+
+    def tangent(
+        self, plan: Recorder, out: Tensor, inputs: Sequence[Tensor], moves: Sequence[Tensor | None]
+    ) -> Iterable[Call]:
+        add = False
+        for move, other in zip(moves, inputs[::-1], strict=True):
+            if move is not None:
+                yield _product(move, other, Target(out, add))
+                add = True
+
+    def second(
+        self,
+        plan: Recorder,
+        slope: Tensor,
+        g: Tensor,
+        inputs: Sequence[Tensor],
+        moves: Sequence[Tensor | None],
+        targets: Sequence[Target | None],
+    ) -> Iterable[Call]:
+        yield from self.backward(plan, g, inputs, targets)
+        for target, move in zip(targets, moves[::-1], strict=True):
+            if target is not None and move is not None:
+                yield _product(slope, move, Target(target.tensor, True))
 
 
-def _summed_product(g: Tensor, other: Tensor, dimensions: list[int], into: Tensor, add: bool) -> None:
-    total = (g * other).sum(dimensions, keepdim=True)
+def _product(x: Tensor, y: Tensor, target: Target) -> Call:
+    """The call for x times y, either broadcast, summed over axes along which the target has one place."""
+    into, add = target
+    shape = torch.broadcast_shapes(x.shape, y.shape)
+    summed = [n for n, size in enumerate(shape) if n < len(shape) - into.ndim or into.shape[n - len(shape)] != size]
+    if not summed:
+        return partial(into.addcmul_, x, y) if add else partial(torch.mul, x, y, out=into)
+    return partial(_summed_product, x, y, summed, into, add)
+
+
+def _summed_product(x: Tensor, y: Tensor, dimensions: list[int], into: Tensor, add: bool) -> None:
+    total = (x * y).sum(dimensions, keepdim=True).view(into.shape)
     into.add_(total) if add else into.copy_(total)
 
 
 class _Mean(Operation):
+    linear = True
+
     def eager(self, *inputs: Tensor) -> Tensor:
         return inputs[0].mean(2, keepdim=True)
 
@@ -160,34 +180,15 @@ class _Mean(Operation):
             share = 1 / inputs[0].shape[2]
             yield partial(into.add_, g, alpha=share) if add else partial(torch.mul, g.expand_as(into), share, out=into)
 
-
-class _Pointwise(Operation):
-    reads = (0,)
-
-    def __init__(self, function: Callable[[Tensor], Tensor], slope: Callable[[Tensor], Tensor]) -> None:
-        self.function, self.slope = function, slope
-
-    def eager(self, *inputs: Tensor) -> Tensor:
-        return self.function(inputs[0])
-
-    def shape(self, *inputs: Tensor | Slot) -> tuple[Sequence[int], torch.dtype]:
-        return inputs[0].shape, inputs[0].dtype
-
-    def forward(self, plan: Recorder, out: Tensor, *inputs: Tensor) -> Iterable[Call]:
-        yield lambda: out.copy_(self.function(inputs[0]))
-
-    def backward(
-        self, plan: Recorder, g: Tensor, inputs: Sequence[Tensor], targets: Sequence[Target | None]
+    def tangent(
+        self, plan: Recorder, out: Tensor, inputs: Sequence[Tensor], moves: Sequence[Tensor | None]
     ) -> Iterable[Call]:
-        if targets[0] is not None:
-            into, add = targets[0]
-            if add:
-                yield lambda: into.addcmul_(g, self.slope(inputs[0]))
-            else:
-                yield lambda: torch.mul(g, self.slope(inputs[0]), out=into)
+        yield from self.forward(plan, out, *_all(moves))
 
 
 class _Cast(Operation):
+    linear = True
+
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
 
@@ -205,38 +206,12 @@ class _Cast(Operation):
     ) -> Iterable[Call]:
         yield from give(g, targets[0])
 
-
-class _Recorded(Operation):
-    def __init__(self, function: Callable[..., Tensor]) -> None:
-        self.function = function
-        self._last: tuple[Tensor, list[Tensor]] | None = None
-
-    def eager(self, *inputs: Tensor) -> Tensor:
-        return self.function(*inputs)
-
-    def shape(self, *inputs: Tensor | Slot) -> tuple[Sequence[int], torch.dtype]:
-        found = self.function(*(torch.zeros(tuple(i.shape), dtype=i.dtype) for i in inputs))
-        return found.shape, found.dtype
-
-    def forward(self, plan: Recorder, out: Tensor, *inputs: Tensor) -> Iterable[Call]:
-        def call() -> None:
-            with torch.inference_mode(False), torch.enable_grad():
-                leaves = [i.clone().requires_grad_() for i in inputs]
-                self._last = self.function(*leaves), leaves
-            out.copy_(self._last[0].detach())
-
-        yield call
-
-    def backward(
-        self, plan: Recorder, g: Tensor, inputs: Sequence[Tensor], targets: Sequence[Target | None]
+    def tangent(
+        self, plan: Recorder, out: Tensor, inputs: Sequence[Tensor], moves: Sequence[Tensor | None]
     ) -> Iterable[Call]:
-        def call() -> None:
-            assert self._last is not None
-            wanted = [(leaf, t) for leaf, t in zip(self._last[1], targets, strict=True) if t is not None]
-            found = torch.autograd.grad(self._last[0], [leaf for leaf, _ in wanted], g, materialize_grads=True)
-            self._last = None
-            for value, (_, target) in zip(found, wanted, strict=True):
-                for copy in give(value, target):
-                    copy()
+        yield from self.forward(plan, out, *_all(moves))
 
-        yield call
+
+def _all(moves: Sequence[Tensor | None]) -> list[Tensor]:
+    """Moves of an operation whose only input is not at rest."""
+    return [move for move in moves if move is not None]

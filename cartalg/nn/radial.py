@@ -6,9 +6,13 @@ cost does not grow with the number of edges. Source: docs/theory.md, eqs. 37, 44
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+
+#: Keeps the variance of silu(x) at one for unit-variance x.
+GAIN = 1.679
 
 
 def bessel_basis(r: Tensor, cutoff: float, count: int) -> Tensor:
@@ -75,8 +79,8 @@ class RadialWeights(nn.Module):
     """
 
     path_scale: Tensor
+    bessel: Tensor
     to_spline: Tensor
-    knots: Tensor
 
     def __init__(
         self, cutoff: float, path_scale: Tensor, channels: int, n_bessel: int, hidden: tuple[int, ...], intervals: int
@@ -88,26 +92,33 @@ class RadialWeights(nn.Module):
         self.layers = nn.ParameterList([nn.Parameter(torch.randn(a, b)) for a, b in zip(widths, hidden, strict=False)])
         self.last = nn.Parameter(torch.randn(widths[-1], len(path_scale), channels))
         self.register_buffer("path_scale", path_scale.double(), persistent=False)
-        self.register_buffer("to_spline", spline_matrix(intervals), persistent=False)
-        self.register_buffer("knots", torch.linspace(0, cutoff, intervals + 1, dtype=torch.float64), persistent=False)
+        knots = torch.linspace(0, cutoff, intervals + 1, dtype=torch.float64)
+        self.register_buffer("bessel", bessel_basis(knots, cutoff, n_bessel), persistent=False)  # [knots, n_bessel]
+        spline = spline_matrix(intervals) * envelope(knots, cutoff)
+        self.register_buffer("to_spline", spline, persistent=False)  # [intervals+3, knots]
 
-    def features(self, r: Tensor) -> Tensor:
-        """Hidden features times the envelope, shape [n, width]; zero at and beyond the cutoff."""
-        h = bessel_basis(r, self.cutoff, self.n_bessel)
-        for weight in self.layers:
-            # 1.679 keeps the variance of silu(x) at one for unit-variance x
-            h = 1.679 * nn.functional.silu(h @ weight / math.sqrt(weight.shape[0]))
-        return h * envelope(r, self.cutoff)[:, None]
+    @staticmethod
+    def _hidden(h: Tensor, layers: Sequence[Tensor]) -> Tensor:
+        """The last hidden layer, before its gain."""
+        for n, weight in enumerate(layers):
+            h = nn.functional.silu(h @ (weight * ((GAIN if n else 1) / math.sqrt(weight.shape[0]))))
+        return h
 
-    def _mix(self, features: Tensor) -> Tensor:
-        weight = self.last * (self.path_scale / math.sqrt(self.last.shape[0]))[:, None]
+    def _mix(self, features: Tensor, last: Tensor) -> Tensor:
+        weight = last * (self.path_scale * (GAIN / math.sqrt(last.shape[0])))[:, None]
         return (features @ weight.flatten(1)).unflatten(1, weight.shape[1:])
 
     def table(self) -> Tensor:
         """B-spline coefficients of the weights, shape [intervals+3, paths, channels]."""
-        dtype = self.last.dtype
-        return self._mix(self.to_spline.to(dtype) @ self.features(self.knots.to(dtype)))
+        return self._mix(self.to_spline @ self._hidden(self.bessel, [*self.layers]), self.last)
 
-    def direct(self, r: Tensor) -> Tensor:
-        """Weights at distances r [edges] without the table: the reference mode. Shape [edges, paths, channels]."""
-        return self._mix(self.features(r))
+    def direct(self, r: Tensor, *parameters: Tensor) -> Tensor:
+        """Weights at distances r [edges] without the table: the reference mode. Shape [edges, paths, channels].
+
+        Args:
+            r: In angstrom.
+            parameters: In place of the module's, in their order.
+        """
+        last, *layers = parameters or self.parameters()
+        hidden = self._hidden(bessel_basis(r, self.cutoff, self.n_bessel), layers)
+        return self._mix(hidden * envelope(r, self.cutoff)[:, None], last)

@@ -7,9 +7,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from cartalg.nn.linear import Mixing, mix
-from cartalg.nn.operations import give, scalars, silu
-from cartalg.nn.values import Call, Operation, Recorder, Slot, Target, Value, run
+from cartalg.nn.mixing import Mixing, mix
+from cartalg.nn.operations import give, scalars
+from cartalg.nn.pointwise import silu
+from cartalg.nn.values import Call, Made, Operation, Recorder, Slot, Target, Value, run
 from cartalg.ops import KernelSet
 from cartalg.symbolic.irreps import Irreps
 
@@ -29,14 +30,14 @@ class LinearReadouts(nn.Module):
         self.register_parameter(str(len(self.mixings)), nn.Parameter(torch.randn(channels)))
         self.mixings.append(Mixing(self.kernels, SCALAR, SCALAR, 1))
 
-    def _matrices(self, n: int) -> list[Tensor]:
+    def _column(self, n: int) -> Tensor:
         weight = self.get_parameter(str(n))
-        return [weight[:, None] / math.sqrt(len(weight))]
+        return weight[:, None] / math.sqrt(len(weight))
 
     def forward(self, features: Sequence[Value], total: Value) -> Value:
         """Features of each layer [atoms, components, channels], added to total [atoms, 1]."""
         for n, (h, mixing) in enumerate(zip(features, self.mixings, strict=True)):
-            total = mix(scalars(h), mixing, partial(self._matrices, n), total)
+            total = mix(scalars(h), mixing, Made(self._column, (n,)), total)
         return total
 
 
@@ -52,39 +53,45 @@ class LastReadout(nn.Sequential):
         super().__init__(nn.Linear(channels, hidden), nn.SiLU(), nn.Linear(hidden, 1))
         self.mixings = [Mixing(kernels, SCALAR, SCALAR, width) for width in (hidden, 1)]
 
+    def _weight(self, n: int) -> Tensor:
+        return self.get_parameter(f"{2 * n}.weight").t()
+
+    def _bias(self, n: int) -> Tensor:
+        return self.get_parameter(f"{2 * n}.bias")
+
     def _linear(self, n: int, x: Value) -> Value:
-        layer = self[2 * n]
-        assert isinstance(layer, nn.Linear)
-        return mix(x, self.mixings[n], lambda: [layer.weight.t()], layer.bias)
+        return mix(x, self.mixings[n], Made(self._weight, (n,)), Made(self._bias, (n,)))
 
     def forward(self, h: Value) -> Value:
         """h [atoms, components, channels] -> [atoms, 1]."""
         return self._linear(1, silu(self._linear(0, scalars(h))))
 
 
-def atomic_energies(network: Value, scale: float, shifts: Tensor, *terms: Value) -> Value:
+def atomic_energies(network: Value, scale: float, shifts: Value, *terms: Value) -> Value:
     """Energy of each atom in eV, float64 [atoms]: scale times the network's [atoms, 1] and shifts, and more terms."""
-    return run(_AtomicEnergies(scale, shifts), network, *terms)
+    return run(_AtomicEnergies(scale), network, shifts, *terms)
 
 
 class _AtomicEnergies(Operation):
-    def __init__(self, scale: float, shifts: Tensor) -> None:
-        self.scale, self.shifts = scale, shifts
+    linear = True
+
+    def __init__(self, scale: float) -> None:
+        self.scale = scale
 
     def eager(self, *inputs: Tensor) -> Tensor:
         network, *terms = inputs
-        total = self.scale * network[:, 0].double() + self.shifts
+        total = self.scale * network[:, 0].double()
         for term in terms:
             total = total + term
         return total
 
     def shape(self, *inputs: Tensor | Slot) -> tuple[Sequence[int], torch.dtype]:
-        return self.shifts.shape, self.shifts.dtype
+        return inputs[1].shape, inputs[1].dtype
 
     def forward(self, plan: Recorder, out: Tensor, *inputs: Tensor) -> Iterable[Call]:
         network, *terms = inputs
         yield partial(out.copy_, network[:, 0])
-        yield lambda: out.mul_(self.scale).add_(self.shifts)
+        yield partial(out.mul_, self.scale)
         for term in terms:
             yield partial(out.add_, term)
 

@@ -81,8 +81,6 @@ class _Pairs:
 
 
 class _Repulsion(Operation):
-    reads = (0,)
-
     def __init__(self, make: Callable[[], _Pairs], edges: Edges, atoms: int) -> None:
         self._make, self.receiver, self.atoms = make, edges.receiver, atoms
         self._known: tuple[int, _Pairs] | None = None
@@ -101,6 +99,9 @@ class _Repulsion(Operation):
 
     def shape(self, *inputs: Tensor | Slot) -> tuple[Sequence[int], torch.dtype]:
         return (self.atoms,), inputs[0].dtype
+
+    def reads(self, wanted: Sequence[bool]) -> Iterable[int]:
+        return (0,)
 
     def forward(self, plan: Recorder, out: Tensor, *inputs: Tensor) -> Iterable[Call]:
         yield lambda: out.zero_().index_add_(0, self.receiver, self.pairs.energy(inputs[0].norm(dim=1)))

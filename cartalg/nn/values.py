@@ -1,29 +1,53 @@
 """What layers compute with: tensors, which autograd records, or slots, which a plan records; and operations on both.
 
-A layer is written once, over values. Given tensors it computes, and autograd differentiates it in any order, for
-training; given a slot, the same lines make a plan: `cartalg.nn.plan`.
+A layer is written once, over values. Given tensors it computes, and autograd differentiates it in any order; given a
+slot, the same lines make a plan: `cartalg.nn.plan`. Weights are given to operations as functions that make them of
+parameters, so that a plan can make them anew when parameters have changed, and say how the result depends on them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 Call = Callable[[], object]
+#: Makes a tensor of parameters.
+Make = Callable[[], Tensor]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What makes a tensor of parameters: a method of a layer, and its arguments. Equal if these are."""
+
+    function: Callable[..., Tensor]
+    arguments: tuple[Any, ...]
+
+    def __call__(self) -> Tensor:
+        """That tensor."""
+        return self.function(*self.arguments)
 
 
 class Recorder(Protocol):
     """What a slot belongs to: a plan."""
 
-    def record(self, operation: Operation, inputs: Sequence[Tensor | Slot]) -> Slot:
+    def record(self, operation: Operation, inputs: Sequence[Tensor | Slot | Make]) -> Slot:
         """The slot of an operation's result."""
         ...
 
+    def given(self, make: Make) -> Tensor | Slot:
+        """What is made of parameters for this plan: a slot if the plan gives gradients to it."""
+        ...
+
     def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """What `make` gives, made at the first call with this key: prepared weights."""
+        """What `make` gives, made at the first call with this key."""
+        ...
+
+    def copied(self, key: Hashable, make: Callable[[], tuple[Tensor, list[Tensor], list[Tensor]]]) -> Tensor:
+        """Weights in another layout: (the array, parts of it, what each is a copy of), made once for this key."""
         ...
 
 
@@ -35,21 +59,21 @@ class Slot:
 
     Attributes:
         shape: Shape of the tensor that it stands for.
+        moves, learns: Whether it depends on the plan's input, and on parameters.
         memory: That tensor, once there is one.
-        gradient: Slot of the gradient to it, while the plan is differentiated; of whole slots only.
-        missing: Rows of the gradient that nothing has been written to, a bit for each.
     """
 
-    __slots__ = ("base", "dtype", "gradient", "memory", "missing", "parts", "plan", "shape", "start")
+    __slots__ = ("base", "dtype", "learns", "memory", "moves", "parts", "plan", "shape", "start")
 
-    def __init__(self, plan: Recorder, shape: Sequence[int], dtype: torch.dtype) -> None:
+    def __init__(
+        self, plan: Recorder, shape: Sequence[int], dtype: torch.dtype, moves: bool = True, learns: bool = False
+    ) -> None:
         self.plan, self.shape, self.dtype = plan, tuple(shape), dtype
+        self.moves, self.learns = moves, learns
         self.base: Slot | None = None
         self.start = 0
         self.parts = 0
         self.memory: Tensor | None = None
-        self.gradient: Slot | None = None
-        self.missing = 0
 
     @property
     def rows(self) -> int:
@@ -60,7 +84,7 @@ class Slot:
         """Rows from one on, [atoms, count, channels]; without a count that one alone, [atoms, channels]."""
         self.parts += 1
         shape = (self.shape[0], *([] if count is None else [count]), *self.shape[2:])
-        return Slot(self.plan, shape, self.dtype).put(self, start)
+        return Slot(self.plan, shape, self.dtype, self.moves, self.learns).put(self, start)
 
     def put(self, base: Slot, start: int) -> Slot:
         """Lie in the rows of another slot."""
@@ -99,11 +123,13 @@ class Target(NamedTuple):
 class Operation:
     """A differentiable operation, on tensors and on bound buffers, which may be rows of larger ones.
 
+    An input that is at rest has no move; it is None in its place.
+
     Attributes:
-        reads: Which inputs the gradient depends on; the memory of others may be used again before it is computed.
+        linear: In all its inputs together: moves then have no part in second derivatives.
     """
 
-    reads: tuple[int, ...] = ()
+    linear = False
 
     def eager(self, *inputs: Tensor) -> Tensor:
         """The result for tensors, differentiable by autograd."""
@@ -121,6 +147,10 @@ class Operation:
         """
         return {}
 
+    def reads(self, wanted: Sequence[bool]) -> Iterable[int]:
+        """Inputs that gradients to the wanted ones depend on; others may have lost their memory when it is computed."""
+        return ()
+
     def forward(self, plan: Recorder, out: Tensor, *inputs: Tensor) -> Iterable[Call]:
         """Calls that write the result."""
         raise NotImplementedError
@@ -131,10 +161,36 @@ class Operation:
         """Calls that write, or add, the gradient to each input that has a target; `g` is that to the result."""
         raise NotImplementedError
 
+    def tangent(
+        self, plan: Recorder, out: Tensor, inputs: Sequence[Tensor], moves: Sequence[Tensor | None]
+    ) -> Iterable[Call]:
+        """Calls that write how the result moves when the inputs do; not all are at rest.
 
-def run(operation: Operation, *values: Tensor | Slot) -> Any:
+        A summand's move may be at the address of its rows, as the summand is.
+        """
+        raise NotImplementedError
+
+    def second(
+        self,
+        plan: Recorder,
+        slope: Tensor,
+        g: Tensor,
+        inputs: Sequence[Tensor],
+        moves: Sequence[Tensor | None],
+        targets: Sequence[Target | None],
+    ) -> Iterable[Call]:
+        """As `backward`, of <g, out> + <slope, tangent>. Not asked of what is linear."""
+        raise NotImplementedError
+
+
+def run(operation: Operation, *values: Tensor | Slot | Make) -> Any:
     """The operation's result: a slot where any input is one, else a tensor."""
     for value in values:
         if isinstance(value, Slot):
             return value.plan.record(operation, values)
-    return operation.eager(*values)  # type: ignore[arg-type]
+    return operation.eager(*(v if isinstance(v, Tensor) else v() for v in values))  # type: ignore[operator]
+
+
+def given(like: Tensor | Slot, make: Make) -> Any:
+    """What is made of parameters for each atom, for use beside a value: a tensor, or a slot if its plan trains."""
+    return like.plan.given(make) if isinstance(like, Slot) else make()

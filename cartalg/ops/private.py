@@ -4,16 +4,50 @@ The versions that have them are bounded in pyproject.toml. `missing` names those
 prints.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
-INTERFACES = ("_are_functorch_transforms_active", "_will_engine_execute_node")
+INTERFACES = (
+    "_C._are_functorch_transforms_active",
+    "_C._will_engine_execute_node",
+    "_foreach_add_",
+    "_foreach_copy_",
+    "_foreach_lerp_",
+    "_foreach_mul_",
+)
 
 
 def missing() -> list[str]:
     """Interfaces that the installed Torch does not have."""
-    return [f"torch._C.{name}" for name in INTERFACES if not hasattr(torch._C, name)]
+    return [f"torch.{name}" for name in INTERFACES if not _has(torch, name.split("."))]
+
+
+def _has(place: Any, names: list[str]) -> bool:
+    return not names or (hasattr(place, names[0]) and _has(getattr(place, names[0]), names[1:]))
+
+
+def add_each(into: Iterable[Tensor], what: Iterable[Tensor], factor: float) -> None:
+    """Add so many times each of some tensors to each of others, in one call."""
+    torch._foreach_add_([*into], [*what], alpha=factor)
+
+
+def scale_each(tensors: Iterable[Tensor], factor: float) -> None:
+    """Multiply each tensor, in one call."""
+    torch._foreach_mul_([*tensors], factor)
+
+
+def approach_each(tensors: Iterable[Tensor], others: Iterable[Tensor], weight: float) -> None:
+    """Move each tensor towards another by a part of the way, in one call."""
+    torch._foreach_lerp_([*tensors], [*others], weight)
+
+
+def copy_each(into: Sequence[Tensor], what: Sequence[Tensor]) -> None:
+    """Copy each of some tensors to each of others, in one call."""
+    if into:
+        torch._foreach_copy_([*into], [*what])
 
 
 def transforms_are_active() -> bool:

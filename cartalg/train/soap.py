@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from cartalg.ops.private import add_each, scale_each
+
 
 class SOAP(Optimizer):
     """Adam in rotated coordinates; the rotations follow from the gradients and are renewed every few steps.
@@ -102,7 +104,7 @@ class SOAP(Optimizer):
         length = rate * math.sqrt(1 - second**steps) / (1 - first**steps)
         for stack, part, bases in parts:
             stack.add(stack.rotated(part, bases, back=True), -length)
-        torch._foreach_mul_(settings["params"], 1 - rate * settings["weight_decay"])
+        scale_each(settings["params"], 1 - rate * settings["weight_decay"])
 
     def _renew(self, state: dict[str, Any]) -> None:
         """Rotations nearer to the eigenvectors, by a step of the power method; the means are turned with them."""
@@ -134,8 +136,7 @@ class _Stack:
     """
 
     def __init__(self, parameters: Sequence[Parameter], shape: tuple[int, ...], axes: list[int]) -> None:
-        self.parameters: list[Tensor] = [*parameters]
-        self.shape, self.axes = shape, axes
+        self.parameters, self.shape, self.axes = parameters, shape, axes
 
     def gradients(self) -> Tensor:
         """The array of gradients."""
@@ -158,7 +159,7 @@ class _Stack:
     def add(self, array: Tensor, factor: float) -> None:
         """Add so many times an array to the parameters."""
         moves = [move.view(p.shape) for move, p in zip(array.unbind(), self.parameters, strict=True)]
-        torch._foreach_add_(self.parameters, moves, alpha=factor)
+        add_each(self.parameters, moves, factor)
 
 
 def _eigenvectors(moments: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from cartalg.data.dataset import Dataset
 from cartalg.model import Potential
+from cartalg.ops.private import approach_each
 from cartalg.quantities import Quantity, request
 from cartalg.train.checkpoint import (
     CHECKPOINT_FILE,
@@ -137,13 +138,13 @@ class Trainer:
                 raise FloatingPointError(
                     f"the loss is not finite in epoch {epoch + 1}; lower training.learning_rate or check the labels"
                 )
-            parameters: list[Tensor] = [*self.model.parameters()]
+            parameters = list(self.model.parameters())
             torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm, foreach=True)
             if self.group.first:
                 self.optimizer.step()
             self.group.broadcast(parameters)
             with torch.no_grad():
-                torch._foreach_lerp_([*self.average.parameters()], parameters, 1 - settings.ema_decay)
+                approach_each(self.average.parameters(), parameters, 1 - settings.ema_decay)
             total += value * len(chosen)
             on_step()
         return total / len(order)

@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from cartalg.nn.kernels import couple, unpack
-from cartalg.nn.linear import Mixing, mix
-from cartalg.nn.operations import cast, cat, mean, pointwise, recorded, scalars, sigmoid, silu, split, times
+from cartalg.nn.mixing import Mixing, mix, stacked
+from cartalg.nn.operations import cast, cat, mean, scalars, split, times
 from cartalg.nn.plan import Plan
+from cartalg.nn.pointwise import pointwise, sigmoid, silu
+from cartalg.nn.recorded import recorded
+from cartalg.nn.values import Made
 from cartalg.ops import open_kernels
 from cartalg.symbolic.irreps import Irreps
 from cartalg_codegen.specs import CouplingSpec, UnpackSpec
@@ -23,12 +26,17 @@ def random(*shape, seed=0):
     return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
+#: Of all mixings.
+MATRICES = []
+
+
 def linear(inputs, outputs, seed, channels=CHANNELS, pairs=None):
     """x, plus -> x mixed, plus added."""
     inputs, outputs = Irreps(inputs), Irreps(outputs)
     mixing = Mixing(KERNELS, inputs, outputs, channels, pairs)
     matrices = [random(inputs[i].mul * CHANNELS, channels, seed=seed + o) for i, o in mixing.pairs]
-    return lambda x, plus=None: mix(x, mixing, lambda: matrices, plus)
+    MATRICES.extend(matrices)
+    return lambda x, plus=None: mix(x, mixing, Made(stacked, (tuple(matrices),)), plus)
 
 
 FULL = linear("0e + 1o + 2e", "2e + 0e + 1o", 10)
@@ -56,11 +64,15 @@ def nested_blocks(x):
     return cat([inner, SOME(x), inner])
 
 
+#: 1 / (1 + s) and its derivatives.
+INVERSE = (lambda s: 1 / (1 + s), lambda s: -1 / (1 + s) ** 2, lambda s: 2 / (1 + s) ** 3)
+
+
 def normalised(x):
     blocks = []
     for rank, block in enumerate(split(x, IRREPS)):
         square = mean(couple(KERNELS, "numba", CouplingSpec(rank, rank, 0), block, block))
-        blocks.append(times(block, pointwise(square, lambda s: 1 / (1 + s), lambda s: -1 / (1 + s) ** 2)))
+        blocks.append(times(block, pointwise(square, *INVERSE)))
     return cat(blocks)
 
 
@@ -181,7 +193,7 @@ def test_weights_are_prepared_once_for_all_plans():
 
     def matrices():
         calls.append(1)
-        return [random(CHANNELS, CHANNELS)] * 3
+        return random(3 * CHANNELS, CHANNELS)
 
     for _ in range(3):
         bound(lambda x: mix(x, mixing, matrices), kept=kept)

@@ -1,4 +1,4 @@
-"""Channel mixing: a matrix product for every irrep of a packed tensor, tiled to stay in registers."""
+"""Channel mixing: a matrix product for every irrep of a packed tensor, and its gradient; tiles stay in registers."""
 
 from cartalg_codegen.specs.linear import COLUMNS, LinearSpec
 from cartalg_codegen.tree import (
@@ -9,6 +9,7 @@ from cartalg_codegen.tree import (
     Expr,
     Function,
     If,
+    Int,
     Item,
     Let,
     Loop,
@@ -22,11 +23,18 @@ from cartalg_codegen.tree import (
 
 #: Rows and lanes of the output that are summed at once: 16 accumulators of 32 vector registers.
 ROWS, LANES = 8, 2
+#: Rows that the gradient to the weight is summed over before the next tile's turn.
+BLOCK = 32
 TILE = [(i, j) for i in range(ROWS) for j in range(LANES)]
 
 
 def lower(spec: LinearSpec) -> Module:
-    """The function. A tile at the edge repeats its last row or lane: it computes and stores the same number twice."""
+    """Both functions."""
+    return Module((_forward(spec), _backward_weight(spec)))
+
+
+def _forward(spec: LinearSpec) -> Function:
+    """A tile at the edge repeats its last row or lane: it computes and stores the same number twice."""
     line, lanes, last, first, c0, q = names("line lanes last first c0 q")
     size, x_at, x_step, depth, _, out_at, out_rows, add = names(" ".join(COLUMNS))
     start, stop = names("start stop")
@@ -64,7 +72,44 @@ def lower(spec: LinearSpec) -> Module:
     lines = Loop(Axis.COMPONENTS, line, Dim("layout", 0), tuple(body))
     parameters = ("start", "stop", "thread", *spec.stages()["forward"].signature)
     summary = "out[n, out_at + k] = sum_q x[n, x_at + k x_step + q] weight[w_at + q], for each line of the layout."
-    return Module((Function("forward", summary, parameters, (Let(lanes, Dim("out", 1)), lines), "x"),))
+    return Function("forward", summary, parameters, (Let(lanes, Dim("out", 1)), lines), "x")
+
+
+def _backward_weight(spec: LinearSpec) -> Function:
+    """Tiles of the gradient, each summed over rows, as many as stay in the cache; what is left row by row."""
+    line, lanes, begin, end, tiled, q0 = names("line lanes begin end tiled q0")
+    size, x_at, x_step, depth, w_at, out_at, out_rows, _ = names(" ".join(COLUMNS))
+    start, stop, thread, n, k, own, c0 = names("start stop thread n k own c0")
+
+    def over_lanes(count: int) -> Loop:
+        tile = [(i, j) for i in range(count) for j in range(LANES)]
+        places = {(i, j): Array("d_weight")[thread, w_at + q0 + i, Var(f"c{j}")] for i, j in tile}
+        row: list[Node] = [
+            Let(Var("xs"), Row("x", n, x_at + k * x_step + q0, Int(count))),
+            Let(own, n * out_rows + out_at + k),
+            *(Let(Var(f"g{j}"), Array("g")[own, Var(f"c{j}")]) for j in range(LANES)),
+            *(Let(_sum(i, j), Array("xs")[i] * Var(f"g{j}"), add=True) for i, j in tile),
+        ]
+        over_rows = Loop(Axis.ROWS, n, end, (Loop(Axis.COMPONENTS, k, size, tuple(row)),), begin)
+        body = (
+            *(Let(Var(f"c{j}"), Apply("min", (c0 + j, lanes - 1))) for j in range(1, LANES)),
+            *(Let(_sum(i, j), places[i, j]) for i, j in tile),
+            over_rows,
+            *(Let(places[i, j], _sum(i, j)) for i, j in tile),
+        )
+        return Loop(Axis.LANES, c0, lanes, body, step=LANES)
+
+    body = [
+        *(Let(Var(name), Array("layout")[line, m]) for m, name in enumerate(COLUMNS[:-1])),
+        Let(tiled, depth - depth % ROWS),
+        Loop(Axis.COMPONENTS, q0, tiled, (over_lanes(ROWS),), step=ROWS),
+        Loop(Axis.COMPONENTS, q0, depth, (over_lanes(1),), tiled),
+    ]
+    lines = Loop(Axis.COMPONENTS, line, Dim("layout", 0), tuple(body))
+    blocks = Loop(Axis.ROWS, begin, stop, (Let(end, Apply("min", (begin + BLOCK, stop))), lines), start, BLOCK)
+    parameters = ("start", "stop", "thread", *spec.stages()["backward_weight"].signature)
+    summary = "d_weight[w_at + q] += sum_n,k x[n, x_at + k x_step + q] g[n, out_at + k], for each line of the layout."
+    return Function("backward_weight", summary, parameters, (Let(lanes, Dim("g", 1)), blocks), "x")
 
 
 def _sum(row: int, lane: int) -> Var:

@@ -255,13 +255,16 @@ def _torch_run(
 
 
 def prove_linear(read: Read, path: str) -> None:
-    """A matrix product for every irrep, for rows and channels that fill tiles and that do not, set or added to."""
+    """A matrix product for every irrep, for rows and channels that fill tiles and that do not, set or added to.
+
+    The gradient to its matrices is the product of the other two.
+    """
     runs = []
     for rows, channels in ((1, 1), (2, 3), (3, 2), (5, 5), (9, 1), (11, 4), (17, 2)):
         for start, thread, add, free in ((0, 0, 0, True), (1, 1, 1, False)):
             sources = Sources(NUMBA, read)
             runs.append(sources)
-            sources.load(path).require_functions(("forward",))
+            sources.load(path).require_functions(("forward", "backward_weight"))
             _mix(sources.load(path), rows + start, start, channels, thread, add, free and rows == 3)
     require_reached(runs, path)
 
@@ -298,3 +301,21 @@ def _mix(loaded: Loaded, rows: int, start: int, channels: int, thread: int, add:
                     row = n * out_rows + out_at + k
                     wanted[row, c] = before[row, c] + total if add else total
     require(same(out.cells, wanted), f"forward is not a matrix product for {rows - start} rows, {channels} channels")
+    g, parts = new((rows + 1) * 6, channels), new(2, len(weight), channels)
+    found = Array("d_weight", parts.copy(), LANE)
+    loaded["backward_weight"](
+        start,
+        rows,
+        thread,
+        Array("layout", np.array(layout, dtype=object), INDEX, False),
+        Array("x", x, REAL, False),
+        Array("g", g, LANE, False),
+        found,
+    )
+    for size, x_at, step, length, w_at, out_at, out_rows, _ in layout:
+        for q, c in np.ndindex(length, channels):
+            pairs = [(n, k) for n in range(start, rows) for k in range(size)]
+            left = np.array([x[n, x_at + k * step + q] for n, k in pairs], dtype=object)
+            right = np.array([g[n * out_rows + out_at + k, c] for n, k in pairs], dtype=object)
+            parts[thread, w_at + q, c] += _inner(left, right)
+    require(same(found.cells, parts), f"backward_weight is not a sum over {rows - start} rows, {channels} channels")

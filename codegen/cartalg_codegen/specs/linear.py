@@ -51,7 +51,10 @@ class LinearSpec(KernelSpec):
     @classmethod
     @cache
     def stages(cls) -> dict[str, Stage]:
-        return {"forward": Stage("forward", ("x", "weight"), ("out",), index=("layout",))}
+        return {
+            "forward": Stage("forward", ("x", "weight"), ("out",), index=("layout",)),
+            "backward_weight": Stage("backward_weight", ("x", "g"), ("d_weight",), index=("layout",)),
+        }
 
     def transforms(self, argument: str) -> Transforms:
         return None

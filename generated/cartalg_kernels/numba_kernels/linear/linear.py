@@ -128,3 +128,92 @@ def forward(start, stop, thread, layout, x, weight, out):
                 out[o6, c1] = s6_1
                 out[o7, c0] = s7_0
                 out[o7, c1] = s7_1
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def backward_weight(start, stop, thread, layout, x, g, d_weight):
+    """d_weight[w_at + q] += sum_n,k x[n, x_at + k x_step + q] g[n, out_at + k], for each line of the layout."""
+    lanes = g.shape[1]
+    for begin in range(start, stop, 32):
+        end = min(begin + 32, stop)
+        for line in range(layout.shape[0]):
+            size = layout[line, 0]
+            x_at = layout[line, 1]
+            x_step = layout[line, 2]
+            depth = layout[line, 3]
+            w_at = layout[line, 4]
+            out_at = layout[line, 5]
+            out_rows = layout[line, 6]
+            tiled = depth - depth % 8
+            for q0 in range(0, tiled, 8):
+                for c0 in range(0, lanes, 2):
+                    c1 = min(c0 + 1, lanes - 1)
+                    s0_0 = d_weight[thread, w_at + q0, c0]
+                    s0_1 = d_weight[thread, w_at + q0, c1]
+                    s1_0 = d_weight[thread, w_at + q0 + 1, c0]
+                    s1_1 = d_weight[thread, w_at + q0 + 1, c1]
+                    s2_0 = d_weight[thread, w_at + q0 + 2, c0]
+                    s2_1 = d_weight[thread, w_at + q0 + 2, c1]
+                    s3_0 = d_weight[thread, w_at + q0 + 3, c0]
+                    s3_1 = d_weight[thread, w_at + q0 + 3, c1]
+                    s4_0 = d_weight[thread, w_at + q0 + 4, c0]
+                    s4_1 = d_weight[thread, w_at + q0 + 4, c1]
+                    s5_0 = d_weight[thread, w_at + q0 + 5, c0]
+                    s5_1 = d_weight[thread, w_at + q0 + 5, c1]
+                    s6_0 = d_weight[thread, w_at + q0 + 6, c0]
+                    s6_1 = d_weight[thread, w_at + q0 + 6, c1]
+                    s7_0 = d_weight[thread, w_at + q0 + 7, c0]
+                    s7_1 = d_weight[thread, w_at + q0 + 7, c1]
+                    for n in range(begin, end):
+                        for k in range(size):
+                            xs = x[n, x_at + k * x_step + q0 : x_at + k * x_step + q0 + 8]
+                            own = n * out_rows + out_at + k
+                            g0 = g[own, c0]
+                            g1 = g[own, c1]
+                            s0_0 += xs[0] * g0
+                            s0_1 += xs[0] * g1
+                            s1_0 += xs[1] * g0
+                            s1_1 += xs[1] * g1
+                            s2_0 += xs[2] * g0
+                            s2_1 += xs[2] * g1
+                            s3_0 += xs[3] * g0
+                            s3_1 += xs[3] * g1
+                            s4_0 += xs[4] * g0
+                            s4_1 += xs[4] * g1
+                            s5_0 += xs[5] * g0
+                            s5_1 += xs[5] * g1
+                            s6_0 += xs[6] * g0
+                            s6_1 += xs[6] * g1
+                            s7_0 += xs[7] * g0
+                            s7_1 += xs[7] * g1
+                    d_weight[thread, w_at + q0, c0] = s0_0
+                    d_weight[thread, w_at + q0, c1] = s0_1
+                    d_weight[thread, w_at + q0 + 1, c0] = s1_0
+                    d_weight[thread, w_at + q0 + 1, c1] = s1_1
+                    d_weight[thread, w_at + q0 + 2, c0] = s2_0
+                    d_weight[thread, w_at + q0 + 2, c1] = s2_1
+                    d_weight[thread, w_at + q0 + 3, c0] = s3_0
+                    d_weight[thread, w_at + q0 + 3, c1] = s3_1
+                    d_weight[thread, w_at + q0 + 4, c0] = s4_0
+                    d_weight[thread, w_at + q0 + 4, c1] = s4_1
+                    d_weight[thread, w_at + q0 + 5, c0] = s5_0
+                    d_weight[thread, w_at + q0 + 5, c1] = s5_1
+                    d_weight[thread, w_at + q0 + 6, c0] = s6_0
+                    d_weight[thread, w_at + q0 + 6, c1] = s6_1
+                    d_weight[thread, w_at + q0 + 7, c0] = s7_0
+                    d_weight[thread, w_at + q0 + 7, c1] = s7_1
+            for q0 in range(tiled, depth):
+                for c0 in range(0, lanes, 2):
+                    c1 = min(c0 + 1, lanes - 1)
+                    s0_0 = d_weight[thread, w_at + q0, c0]
+                    s0_1 = d_weight[thread, w_at + q0, c1]
+                    for n in range(begin, end):
+                        for k in range(size):
+                            xs = x[n, x_at + k * x_step + q0 : x_at + k * x_step + q0 + 1]
+                            own = n * out_rows + out_at + k
+                            g0 = g[own, c0]
+                            g1 = g[own, c1]
+                            s0_0 += xs[0] * g0
+                            s0_1 += xs[0] * g1
+                    d_weight[thread, w_at + q0, c0] = s0_0
+                    d_weight[thread, w_at + q0, c1] = s0_1
