@@ -68,6 +68,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="turns of each library at each task")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu where others use the machine")
+    parser.add_argument("--avx2", action="store_true", help="no wider vectors, where the processor has them")
     parser.add_argument("--environments", type=Path, default=FOLDER, help="where peers are installed")
     parser.add_argument("--only", nargs="*", default=PARTS, choices=PARTS)
     parser.add_argument("--cases", nargs="*", default=[], help="cases of the potential by the start of their names")
@@ -79,8 +80,8 @@ def main() -> None:
     console = Console(stderr=True)
     if options.file is None and not DATA.is_dir():
         parser.error(f"no data in {DATA}; give a file of your own with --file")
-    libraries = Libraries(options.peers, options.variant, options.environments, console)
-    print(machine(options.threads), flush=True)
+    libraries = Libraries(options.peers, options.variant, options.avx2, options.environments, console)
+    print(machine(options.threads, options.avx2), flush=True)
     with tempfile.TemporaryDirectory() as folder, Progress(console=console) as progress:
         bar = progress.add_task("measuring", total=None)
 

@@ -25,7 +25,7 @@ PEERS = {
     "e3nn": [TORCH, "e3nn==0.5.6"],
     "sphericart": [TORCH, "sphericart-torch==2.0.4"],
     "ace-jax": ["ace-jax[fast-neighbours]==0.4.1"],
-    "deepmd": ["deepmd-kit[torch]==3.2.0"],
+    "deepmd": ["deepmd-kit[torch]==3.2.0", "ase"],
     "grace": ["tensorpotential==0.6.2.1"],
     "nequip": [TORCH, "nequip==0.19.1", "nequip-allegro==0.8.3"],
     "tace": [TORCH, "tace==0.2.4"],
@@ -38,6 +38,17 @@ THREADS = [
 ]
 
 
+#: How they are told to keep to AVX2: ours by the level of its machine code, the others each by its own variable.
+AVX2 = {
+    "BENCH_LEVEL": "x86-64-v3",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "SYMMETRIX_JIT_HOST_TARGET": "portable",
+}
+
+
 class Failed(RuntimeError):
     """A library that cannot be installed, imported or run; the message is its own."""
 
@@ -45,15 +56,16 @@ class Failed(RuntimeError):
 class Worker:
     """A library in its own process; `label` is its column, `options` go to every case that it prepares."""
 
-    def __init__(self, name: str, python: str, threads: int, label: str = "", options: dict | None = None) -> None:
-        self.name, self.label, self.options = name, label or name, options or {}
+    def __init__(self, name: str, python: str, threads: int, avx2: bool, label: str, options: dict) -> None:
+        self.name, self.label, self.options = name, label, options
         environment = {**os.environ, **dict.fromkeys(THREADS, str(threads)), "CUDA_VISIBLE_DEVICES": ""}
         environment["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"  # MACE's e3nn 0.4.4 needs it
         # the project's OpenBLAS settings protect old NumPy builds; peers choose their own
         dropped = {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"} | (set() if name == "ours" else {"PYTHONPATH"})
         environment = {k: v for k, v in environment.items() if k not in dropped}
-        if threads == 1:
-            environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+        flags = ["--xla_cpu_multi_thread_eigen=false", "intra_op_parallelism_threads=1"] if threads == 1 else []
+        environment["XLA_FLAGS"] = " ".join([*flags, *(["--xla_cpu_max_isa=AVX2"] if avx2 else [])])
+        environment |= AVX2 if avx2 else {}
         self.process = subprocess.Popen(
             [python, str(HERE / "worker.py"), name, str(threads)],
             stdin=subprocess.PIPE,
@@ -90,10 +102,10 @@ class Worker:
 class Libraries:
     """The libraries that are compared: their environments, and what kept any of them from taking part."""
 
-    def __init__(self, names: list[str], variants: list[dict], folder: Path, console: Console) -> None:
+    def __init__(self, names: list[str], variants: list[dict], avx2: bool, folder: Path, console: Console) -> None:
         self.pythons: dict[str, str] = {}
         self.problems: dict[str, str] = {}
-        self.variants = variants
+        self.variants, self.avx2 = variants, avx2
         for name in names:
             if name == "ours":
                 self.pythons[name] = sys.executable
@@ -113,7 +125,7 @@ class Libraries:
         started = []
         for name, label, options in wanted:
             try:
-                started.append(Worker(name, self.pythons[name], threads, label, options))
+                started.append(Worker(name, self.pythons[name], threads, self.avx2, label, options))
             except Failed as error:
                 self.problems[f"{name}: start"] = str(error)
         return started
@@ -138,7 +150,7 @@ def environment(name: str, folder: Path, console: Console) -> str:
     return python
 
 
-def machine(threads: int) -> str:
+def machine(threads: int, avx2: bool) -> str:
     """Processor, width of its vectors, versions, date: the heading of every table."""
     found = {}
     for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -146,6 +158,7 @@ def machine(threads: int) -> str:
         found.setdefault(key.strip(), value.strip())
     flags = set(found.get("flags", "").split())
     width = "AVX-512" if "avx512vl" in flags else "AVX2" if "avx2" in flags else "no AVX2"
+    width += ", of which AVX2 is used" if avx2 and width == "AVX-512" else ""
     family = f"family {found.get('cpu family', '?')} model {found.get('model', '?')}"
     versions = ", ".join(f"{n} {version(n)}" for n in ("torch", "numba", "llvmlite", "numpy"))
     return (

@@ -29,3 +29,14 @@ def potential(frames, setting, elements, cutoff):
         "training step": train,
         "calculator": calculator,
     }
+
+
+def _own(**options):
+    def build(frames, elements, cutoff):
+        model = model_of({"channels": 32, "hidden": 1, "edge": 2}, elements, cutoff)
+        return MACECalculator(models=[model], device="cpu", default_dtype="float32", **options)
+
+    return build
+
+
+OWN = {"32 channels, hidden 1, edge 2": _own(), "the same, torch.compile": _own(compile_mode="default")}

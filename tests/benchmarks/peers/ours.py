@@ -1,5 +1,7 @@
 """cartalg under the benchmark."""
 
+import os
+
 import torch
 
 from cartalg.architecture import ModelConfig
@@ -7,7 +9,11 @@ from cartalg.data.graphs import build_graph, collate
 from cartalg.interfaces.ase import CartalgCalculator
 from cartalg.model import Potential
 from cartalg.ops import Edges, convolution, couple, harmonics
+from cartalg_codegen.backends.numba import binder
 from cartalg_codegen.specs import ConvolutionSpec
+
+if LEVEL := os.environ.get("BENCH_LEVEL"):
+    binder.level = lambda: LEVEL  # machine code for a level below that of this processor
 
 
 def potential(frames, setting, elements, cutoff):
