@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 #: alone, for their `__init__`, which is run whenever a module of theirs is imported.
 LAYERS = (
     {"cartalg", "cartalg_codegen", "cartalg_kernels"},
-    {"cartalg.extras", "cartalg.files", "cartalg.quantities"},
+    {"cartalg.collector", "cartalg.extras", "cartalg.files", "cartalg.quantities"},
     {"cartalg.symbolic"},
     {"cartalg.render"},
     {"cartalg_codegen.program"},

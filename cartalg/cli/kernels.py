@@ -9,7 +9,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from cartalg.cli.terminal import console, counting, errors, imports, needs, progress_bar, user_errors
+from cartalg.cli.terminal import console, counting, errors, needs, progress_bar, user_errors
+from cartalg.collector import at_rest
 
 if TYPE_CHECKING:
     from cartalg_codegen.proofs.report import Row
@@ -111,7 +112,7 @@ def compile_kernels(
     `cartalg compile --out generated/cartalg_kernels/objects docs/examples/*.yaml` makes the objects that come with the
     library: of these and the usual models, in both precisions, for the processor at hand or each `--level`.
     """
-    with imports():
+    with at_rest(lasting=True):
         import torch
 
         from cartalg.compilation import USUAL, compile_all, jobs_of, ship

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from cartalg.cli.terminal import console, imports, needs, progress_bar, user_errors
+from cartalg.cli.terminal import console, needs, progress_bar, user_errors
+from cartalg.collector import at_rest
 from cartalg.quantities import QUANTITIES, Quantity
 
 
@@ -54,7 +55,7 @@ def train(
     The folder gets model.safetensors (best validation loss), checkpoint.safetensors, metrics.csv, tensorboard/ and
     plots.
     """
-    with imports():
+    with at_rest(lasting=True):
         from cartalg.train.run import train_run
 
     with user_errors(), progress_bar(computes=True) as bar:
@@ -76,7 +77,7 @@ def evaluate(
 
     `cartalg evaluate runs/acac test_300K.xyz --json`
     """
-    with imports():
+    with at_rest(lasting=True):
         from cartalg.train.run import evaluate_file
 
     with user_errors(), progress_bar(computes=True) as bar:
@@ -110,7 +111,7 @@ def demo(
     quick: Annotated[bool, typer.Option("--quick", help="Two epochs and 20 fs: only to see that it runs.")] = False,
 ) -> None:
     """The whole pipeline on the shipped data: check kernels, train, evaluate, 1 ps of NVE dynamics, report."""
-    with imports():
+    with at_rest(lasting=True):
         from cartalg.demo import run_demo
 
     say: Callable[[str], None] = lambda text: console.print(text, highlight=False, soft_wrap=True)  # noqa: E731

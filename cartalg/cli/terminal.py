@@ -1,6 +1,5 @@
 """What every command shares: output, one-line errors, the progress bar."""
 
-import gc
 import logging
 import os
 import sys
@@ -36,19 +35,6 @@ def needs(extra: str, command: str) -> Callable[[Callable[P, R]], Callable[P, R]
         return run
 
     return decorate
-
-
-@contextmanager
-def imports() -> Iterator[None]:
-    """Import without the garbage collector, which would go through all that is imported again and again: a fifth of
-    the time. What is there when it begins to work again, it leaves alone.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 @contextmanager

@@ -9,32 +9,35 @@ Cartesian tensors of 3^l components over shared indices.
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 
 from cartalg_codegen.lowering import lower
 from cartalg_codegen.specs import ConvolutionSpec, KernelSpec, parse
 from cartalg_codegen.specs.edge import SPLINES
-from cartalg_codegen.tree import Function, Invoke, counted, walk
+from cartalg_codegen.tree import Invoke, counted, walk
 
 
+@cache
 def operations(spec: KernelSpec) -> dict[str, int]:
     """Multiplications and additions of each emitted function, by what repeats them: ``"forward, per row and channel"``.
 
     What it calls is included. Address arithmetic and the bookkeeping of edges are not counted.
     """
     module = lower(spec)
-    callees = {i.alias: _function(parse(i.module), i.function) for i in module.imports}
+    callees = {i.alias: _counted(parse(i.module), i.function) for i in module.imports}
     found = {}
     for function in module.functions:
         total = Counter(counted(function))
         for node, _ in walk(function.body):
             if isinstance(node, Invoke):
-                total.update(counted(callees[node.function]))
+                total.update(callees[node.function])
         found.update({f"{function.name}, per {axis}": number for axis, number in sorted(total.items())})
     return found
 
 
-def _function(spec: KernelSpec, name: str) -> Function:
-    return next(f for f in lower(spec).functions if f.name == name)
+@cache
+def _counted(spec: KernelSpec, name: str) -> dict[str, int]:
+    return counted(next(f for f in lower(spec).functions if f.name == name))
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
+from cartalg.collector import at_rest
 from cartalg.files import write_file
 from cartalg_codegen.backends import BACKENDS, Backend
 from cartalg_codegen.counts import operations
@@ -110,6 +112,7 @@ def kernel_header(spec: KernelSpec, backend: Backend, part: str) -> str:
     return header(spec.name, facts)
 
 
+@cache
 def inputs_digest(spec: KernelSpec) -> str:
     """Of everything that the text is printed from: specification, coefficients, programs."""
     programs = getattr(spec, "programs", ())
@@ -130,9 +133,10 @@ def render(chosen: Set, progress: Callable[[str, int, int], None] | None = None)
     listing: dict[str, Listed] = {}
     todo = list(chosen.specs())
     for number, spec in enumerate(todo, start=1):
-        texts = kernel_files(spec)
-        files |= texts
-        listing[spec.name] = Listed(spec, operations(spec), {path: digest(text) for path, text in texts.items()})
+        with at_rest():
+            texts = kernel_files(spec)
+            files |= texts
+            listing[spec.name] = Listed(spec, operations(spec), {path: digest(text) for path, text in texts.items()})
         if progress:
             progress(spec.name, number, len(todo))
     files[MANIFEST] = Manifest(chosen, listing).to_json()

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fractions import Fraction
+from functools import cached_property
 from typing import NamedTuple
 
 
@@ -100,7 +101,7 @@ class Program:
         if unset:
             raise ValueError(f"{self.name}: output {unset[0]} is never set")
 
-    @property
+    @cached_property
     def read(self) -> frozenset[Ref]:
         """Everything that some statement uses."""
         return frozenset(factor for assign in self.body for term in assign.terms for factor in term.factors)
@@ -125,29 +126,29 @@ class Program:
 
 def statement(target: Ref, terms: Iterable[tuple[Fraction | int, tuple[Ref, ...]]]) -> Assign:
     """Collect equal monomials, drop zeros, sort: the canonical statement."""
-    collected: dict[tuple[Ref, ...], Fraction] = {}
+    collected: dict[tuple[Ref, ...], Fraction | int] = {}
     for coefficient, factors in terms:
-        key = tuple(sorted(factors))
-        collected[key] = collected.get(key, Fraction(0)) + Fraction(coefficient)
-    return Assign(target, tuple(Term(c, f) for f, c in sorted(collected.items()) if c))
+        key = tuple(sorted(factors)) if len(factors) > 1 else factors
+        collected[key] = collected[key] + coefficient if key in collected else coefficient
+    return Assign(target, tuple(Term(Fraction(c), f) for f, c in sorted(collected.items()) if c))
 
 
 def grouped(terms: tuple[Term, ...]) -> list[tuple[Fraction, list[tuple[int, tuple[Ref, ...]]]]]:
     """Terms by |coefficient|, so that each constant multiplies once: [(|c|, [(sign, factors)])]."""
-    groups: dict[Fraction, list[tuple[int, tuple[Ref, ...]]]] = {}
-    for term in terms:
-        groups.setdefault(abs(term.coefficient), []).append((1 if term.coefficient > 0 else -1, term.factors))
-    return list(groups.items())
+    groups: dict[tuple[int, int], list[tuple[int, tuple[Ref, ...]]]] = {}  # fractions are slow to hash
+    for (above, below), factors in ((c.as_integer_ratio(), factors) for c, factors in terms):
+        groups.setdefault((abs(above), below), []).append((1 if above > 0 else -1, factors))
+    return [(Fraction(*size), group) for size, group in groups.items()]
 
 
 def count_operations(terms: tuple[Term, ...]) -> int:
     """Multiplications and additions of one statement as printed."""
     if not terms:
         return 0
-    groups = grouped(terms)
-    multiplications = sum(max(len(f) - 1, 0) for _, g in groups for _, f in g)
-    multiplications += sum(1 for c, g in groups if c != 1 and any(f for _, f in g))
-    return multiplications + len(terms) - 1
+    multiplications = sum(max(len(factors) - 1, 0) for _, factors in terms)
+    ratios = (c.as_integer_ratio() for c, factors in terms if factors)
+    constants = {(abs(above), below) for above, below in ratios} - {(1, 1)}
+    return multiplications + len(constants) + len(terms) - 1
 
 
 def live(body: Iterable[Assign], outputs: tuple[Slot, ...]) -> tuple[Assign, ...]:

@@ -3,7 +3,6 @@
 rules: cartalg.symbolic.proofs   kernels: rows, convolutions, parts   sets: facts, on the files as they lie there
 """
 
-import gc
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from cartalg.collector import at_rest
 from cartalg.symbolic import proofs
 from cartalg.symbolic.coupling import coupling
 from cartalg.symbolic.ranks import check_rank
@@ -118,13 +118,11 @@ def prove(task: Task) -> Row:
     start = time.perf_counter()
     claims: tuple[str, ...] = ()
     method = failure = ""
-    gc.disable()  # polynomials are many small objects, none in a cycle
     try:
-        claims, method = _PROOFS[task.kind](*task.arguments)
+        with at_rest():  # polynomials are many small objects, none in a cycle
+            claims, method = _PROOFS[task.kind](*task.arguments)
     except Exception as error:  # whatever goes wrong while running the source is a disproof
         failure = f"{type(error).__name__}: {error}"
-    finally:
-        gc.enable()
     return Row(task.name, task.kind, claims, time.perf_counter() - start, failure, method)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from cartalg.collector import at_rest
 from cartalg_codegen.backends.numba.making import made
 from cartalg_codegen.backends.numba.objects import Job, cached_objects, keep, kept
 
@@ -65,4 +66,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with at_rest():  # syntax trees are large, and have no cycles
+        main()
