@@ -20,9 +20,9 @@ from cartalg_codegen.backends.numba.workers import Workers, cores
 
 #: Models that come with machine code, by hidden and edge rank; channels in multiples of 16 all have the same.
 USUAL = tuple(
-    ModelConfig(hidden_rank=hidden, edge_rank=edge, correlation=correlation)
+    ModelConfig(hidden_rank=hidden, edge_rank=edge, correlation=correlation, messages=messages)
     for hidden, edge in ((0, 1), (1, 2), (1, 3), (2, 3))
-    for correlation in (2, 3)
+    for correlation, messages in ((2, "paths"), (3, "paths"), (3, "summed"))
 )
 #: Called with (what is done, number done, number in all).
 Progress = Callable[[str, int, int], None]

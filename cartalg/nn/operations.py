@@ -148,7 +148,7 @@ class _Times(Operation):
 def _product(x: Tensor, y: Tensor, target: Target) -> Call:
     """The call for x times y, either broadcast, summed over axes along which the target has one place."""
     into, add = target
-    shape = torch.broadcast_shapes(x.shape, y.shape)
+    shape = torch.broadcast_tensors(x, y)[0].shape  # broadcast_shapes would import SymPy
     summed = [n for n, size in enumerate(shape) if n < len(shape) - into.ndim or into.shape[n - len(shape)] != size]
     if not summed:
         return partial(into.addcmul_, x, y) if add else partial(torch.mul, x, y, out=into)
