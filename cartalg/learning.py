@@ -149,6 +149,6 @@ class _Node(torch.autograd.Function):
 
 
 def _rounded(count: int) -> int:
-    """Room for so many things: a sixteenth more at most."""
-    step = 1 << max(count.bit_length() - 5, 0)
+    """Room for so many things: a thirty-second part more at most, for threads share out all rows alike."""
+    step = 1 << max(count.bit_length() - 6, 0)
     return -(-count // step) * step

@@ -124,7 +124,9 @@ class TrainingConfig(Weights):
     start_from: str | None = Field(None, description="model file or run to fine-tune, in place of random weights")
     committee: int = Field(1, ge=1, description="train so many models that differ in their seed, for uncertainties")
     seed: int = 0
-    threads: int = Field(1, ge=1, description="CPU threads; 1 is fastest for batches of a few small molecules")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads; by default as many as a batch has work for, 1 for a few small molecules"
+    )
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> "TrainingConfig":

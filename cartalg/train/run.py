@@ -27,8 +27,11 @@ from cartalg.train.records import METRICS_FILE, read_metrics, write_json
 from cartalg.train.split import Split, load_split
 from cartalg.train.start import initial_model, refit_shifts
 from cartalg.train.trainer import Trainer
+from cartalg_codegen.backends.numba.workers import cores
 
 Errors = dict[str, float]
+#: Edges of a batch that another thread is worth its waiting for, with 32 channels.
+EDGES_PER_THREAD = 2500
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,9 @@ def train_run(
         ConfigError, DataError, CheckpointError, FileNotFoundError: For bad input; the message says which.
     """
     config = load_config(config_path)
-    torch.set_num_threads(config.training.threads)
+    torch.set_num_threads(1)
     run = Run.open(config, data_dir or config_path.parent, backend, bar)
+    torch.set_num_threads(config.training.threads or worthwhile_threads(config, run.train, run.group.size))
     if config.training.committee == 1:
         return _train_one(run, config, output, restart)
     results: dict[str, Errors] = {}
@@ -110,6 +114,20 @@ def train_run(
         trained = _train_one(run, config.model_copy(update={"training": own}), place, restart)
         results |= {f"{place.name} {k}": v for k, v in trained.items()}
     return results
+
+
+def worthwhile_threads(config: Config, train: Dataset, processes: int = 1) -> int:
+    """Threads that a training step has work for: one for every `EDGES_PER_THREAD`, as far as there are cores.
+
+    Args:
+        config: Batch size and channels.
+        train: Whose first frames say how many edges a frame has.
+        processes: That share cores and batches.
+    """
+    graphs = [train.graphs[n] for n in range(min(len(train), 32))]
+    edges = sum(len(graph.vectors) for graph in graphs) / len(graphs) * min(config.training.batch_size, len(train))
+    work = edges * config.model.channels / 32 / processes
+    return max(1, min(round(work / EDGES_PER_THREAD), cores() // processes))
 
 
 def _train_one(run: Run, config: Config, output: Path, restart: bool) -> dict[str, Errors]:

@@ -24,6 +24,7 @@ from cartalg.train.checkpoint import CheckpointError, load_model, read_tensors, 
 from cartalg.train.config import ConfigError, TrainingConfig, load_config, parse_config
 from cartalg.train.loss import entries, loss_terms, mean_loss, penalty
 from cartalg.train.records import append_metrics, read_metrics, truncate_metrics
+from cartalg.train.run import EDGES_PER_THREAD, worthwhile_threads
 from cartalg.train.split import load_split
 from cartalg.train.start import initial_model, refit_shifts
 
@@ -426,3 +427,20 @@ def test_two_processes_train_as_one(data_folder, make_config, tmp_path, optimize
         first, second = load_model(tmp_path / "one"), load_model(tmp_path / "two")
         for a, b in zip(first.parameters(), second.parameters(), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9)
+
+
+def test_threads_follow_the_work_of_a_batch(data_folder, make_config, monkeypatch):
+    monkeypatch.setattr("cartalg.train.run.cores", lambda: 8)
+    split = load_split(load_config(make_config()), data_folder)
+    dataset = Dataset.build(list(split.train) * 60, 3.0, split.elements)
+    edges = np.mean([len(graph.vectors) for graph in dataset.graphs[:32]])
+
+    def threads(work, channels=32, processes=1, data=dataset):
+        config = load_config(make_config({"channels": channels}, {"batch_size": int(work * EDGES_PER_THREAD / edges)}))
+        return worthwhile_threads(config, data, processes)
+
+    assert threads(0.2) == threads(1.2) == 1
+    assert (threads(3), threads(3, channels=64), threads(3, channels=512)) == (3, 6, 8)
+    assert threads(3, channels=512, processes=3) == 2
+    few = Dataset(dataset.frames[:4], dataset.graphs[:4])
+    assert threads(3, data=few) == 1  # a batch has no more frames than there are
