@@ -14,41 +14,27 @@ import argparse
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import yaml
-from ase import Atoms
 from ase.io import read
 from processes import FOLDER, PEERS, Libraries, machine
 from rich.console import Console
 from rich.progress import Progress
 from sections import TASKS, Bench, Cases, fast, kernels, potentials, scaling
+from structures import DATA, acetylacetone, alloy, bpa
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 PARTS = ("potential", "fast", "kernels", "scaling")
 
 
-def alloy() -> list[Atoms]:
-    """250 atoms: the first frame of two atoms of the Mo-Nb-Ta-W data, repeated, with mixed elements, displaced."""
-    frames = read(DATA / "monbtaw" / "train.xyz", ":")
-    cell = next(a for a in frames if len(a) == 2).repeat(5)
-    random = np.random.default_rng(0)
-    cell.set_chemical_symbols(list(random.choice(["Mo", "Nb", "Ta", "W"], len(cell))))
-    cell.rattle(0.05, rng=random)
-    return [cell]
-
-
-def structures(file: Path | None) -> Cases:
+def cases_of(file: Path | None) -> Cases:
     """Case -> frames, settings, tasks."""
     if file is not None:
         frames = read(file, ":")
         return {file.stem: (frames, ["S", "M"], list(TASKS[:2] if len(frames) > 1 else TASKS))}
-    acetylacetone = read(DATA / "acetylacetone" / "train_300K.xyz", ":10")
-    bpa = read(DATA / "3bpa" / "train_300K.xyz", ":5")
     return {
         "alloy, 250 atoms": (alloy(), ["S", "M", "(128, 1, 3)", "L"], list(TASKS)),
-        "five 3BPA, 135 atoms": (bpa, ["M"], list(TASKS[:2])),
-        "ten acetylacetone, 150 atoms": (acetylacetone, ["S"], list(TASKS[:2])),
-        "one acetylacetone, 15 atoms": (acetylacetone[:1], ["S"], list(TASKS)),
+        "five 3BPA, 135 atoms": (bpa(5), ["M"], list(TASKS[:2])),
+        "ten acetylacetone, 150 atoms": (acetylacetone(10), ["S"], list(TASKS[:2])),
+        "one acetylacetone, 15 atoms": (acetylacetone(1), ["S"], list(TASKS)),
     }
 
 
@@ -89,7 +75,7 @@ def main() -> None:
             progress.update(bar, description=what, advance=1)
 
         bench = Bench(libraries, options.threads, options.rounds, options.clock, Path(folder), step)
-        cases = structures(options.file)
+        cases = cases_of(options.file)
         if "potential" in options.only:
             chosen = {k: v for k, v in cases.items() if not options.cases or k.startswith(tuple(options.cases))}
             print("\n".join(["", *potentials(bench, chosen, not options.no_memory)]), flush=True)

@@ -5,19 +5,16 @@
 Each writes a picture to docs/images/ and prints its numbers as Markdown. One thread throughout.
 """
 
-import ctypes
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-import llvmlite.binding as llvm
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from ase.io import read
+from roofline import roofline, seconds
+from structures import acetylacetone
 
 from cartalg.architecture import ModelConfig
 from cartalg.data.graphs import build_graph, collate
@@ -26,66 +23,10 @@ from cartalg.ops import Edges, KernelSet, bind, open_kernels
 from cartalg_codegen import emit
 from cartalg_codegen.counts import counts
 from cartalg_codegen.sets import Set
-from cartalg_codegen.specs import ConvolutionSpec, ProductSpec
+from cartalg_codegen.specs import ConvolutionSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "docs" / "images"
-DATA = ROOT.parent / "shared" / "data"
-
-
-def seconds(function: Callable[[], object], repeats: int = 15) -> float:
-    """Median seconds after two warm-up calls."""
-    times = []
-    for n in range(repeats + 2):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-        del n
-    return statistics.median(times[2:])
-
-
-def peak_multiply_adds() -> float:
-    """Multiply-adds a second that one core reaches in float32: sixteen independent sums in vector registers."""
-    vector, sums = "<16 x float>", 16
-    lines = [
-        f"declare {vector} @llvm.fma.v16f32({vector}, {vector}, {vector})",
-        "define void @peak(i64 %n, ptr %p) {",
-        "start:",
-        f"  %x = load {vector}, ptr %p, align 4",
-        f"  %q = getelementptr {vector}, ptr %p, i64 1",
-        f"  %y = load {vector}, ptr %q, align 4",
-        "  br label %loop",
-        "loop:",
-        "  %i = phi i64 [0, %start], [%j, %loop]",
-        *(f"  %s{k} = phi {vector} [%x, %start], [%t{k}, %loop]" for k in range(sums)),
-        *(f"  %t{k} = call {vector} @llvm.fma.v16f32({vector} %s{k}, {vector} %y, {vector} %x)" for k in range(sums)),
-        "  %j = add i64 %i, 1",
-        "  %more = icmp slt i64 %j, %n",
-        "  br i1 %more, label %loop, label %done",
-        "done:",
-        f"  %u0 = fadd {vector} %t0, %t1",
-        *(f"  %u{k} = fadd {vector} %u{k - 1}, %t{k + 1}" for k in range(1, sums - 1)),
-        f"  store {vector} %u{sums - 2}, ptr %p, align 4",
-        "  ret void",
-        "}",
-    ]
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    module = llvm.parse_assembly("\n".join(lines))
-    target = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3
-    )
-    engine = llvm.create_mcjit_compiler(module, target)
-    engine.finalize_object()
-    function = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)(engine.get_function_address("peak"))
-    numbers, turns = np.full(32, 0.5, np.float32), 1_000_000
-    return turns * sums * 16 / seconds(lambda: function(turns, numbers.ctypes.data))
-
-
-def bandwidth() -> float:
-    """Bytes a second of one core, reading and writing arrays larger than the caches."""
-    a, b = torch.zeros(32_000_000), torch.ones(32_000_000)
-    return 2 * 4 * a.numel() / seconds(lambda: b.copy_(a), 7)
 
 
 def convolution_calls(
@@ -116,52 +57,6 @@ def convolution_calls(
         moved = sum(4 * t.numel() for t in tensors.values()) + 8 * 3 * len(sender)
         result[stage] = (call, moved, len(sender) * channels)
     return result
-
-
-def roofline() -> None:
-    """Achieved multiply-adds a second of the kernels against the two bounds of one core."""
-    peak, stream = peak_multiply_adds(), bandwidth()
-    print(f"Measured, one core, float32: {peak / 1e9:.1f} G multiply-adds/s, {stream / 1e9:.1f} GB/s\n")
-    print("| kernel | channels | multiply-adds per byte | G multiply-adds/s | of the peak |\n|---|---|---|---|---|")
-    kernels, points = open_kernels(), []
-    chosen = ("forward", "backward", "backward_table", "forward_tangent", "backward_tangent_table")
-    for spec, channels in (
-        (ConvolutionSpec("natural", 1, 2), 32),
-        (ConvolutionSpec("natural", 2, 3), 64),
-        (ConvolutionSpec("natural", 2, 3), 128),
-    ):
-        operations = kernels.manifest.kernels[spec.name].operations
-        for stage, (call, moved, size) in convolution_calls(kernels, spec, channels, chosen).items():
-            work = size * operations[f"{stage}, per edge and channel"] / 2
-            points.append((f"{spec.name} {stage}", channels, work / moved, work / seconds(call)))
-    product, atoms, channels = ProductSpec("natural", "limited", 3, 2, 3), 250, 64
-    rows = {"a": (atoms, 16, channels), "w": (4, len(product.weights), channels), "out": (atoms, 9, channels)}
-    for stage in ("forward", "backward"):
-        tensors = {name: torch.randn(*rows[role.name]) for name, role in product.roles(stage).items()}
-        call = bind(kernels, product, stage, {"species": torch.randint(0, 4, (atoms,))}, tensors, 1)
-        work = atoms * channels * kernels.manifest.kernels[product.name].operations[f"{stage}, per row and channel"] / 2
-        moved = sum(4 * t.numel() for t in tensors.values())
-        points.append((f"{product.name} {stage}", channels, work / moved, work / seconds(call)))
-    for label, channels, intensity, rate in points:
-        print(f"| {label} | {channels} | {intensity:.1f} | {rate / 1e9:.1f} | {rate / peak:.0%} |")
-    figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
-    x = np.geomspace(0.5, 60, 200)
-    axes.loglog(x, np.minimum(peak, stream * x) / 1e9, color="0.3")
-    axes.text(8, peak / 0.94e9, f"{peak / 1e9:.0f} G multiply-adds/s", ha="center", va="bottom", fontsize=9)
-    axes.text(1.2, 1.0e-9 * stream, f"{stream / 1e9:.0f} GB/s", ha="left", va="top", fontsize=9)
-    kernels_of = list(dict.fromkeys((p[0].split()[0], p[1]) for p in points))
-    stages_of = list(dict.fromkeys(p[0].split()[1] for p in points))
-    for label, channels, intensity, rate in points:
-        name, stage = label.split()
-        axes.plot(intensity, rate / 1e9, "osD^"[kernels_of.index((name, channels))], color=f"C{stages_of.index(stage)}")
-    for n, (name, channels) in enumerate(kernels_of):
-        axes.plot([], [], "osD^"[n], color="0.5", label=f"{name}, {channels} channels")
-    for n, stage in enumerate(stages_of):
-        axes.plot([], [], "-", lw=5, color=f"C{n}", label=stage)
-    axes.set(xlabel="multiply-adds per byte of input and output", ylabel="G multiply-adds/s", title="Roofline, float32")
-    axes.set(xlim=(0.5, 60), ylim=(10, 1.5e-9 * peak))
-    figure.legend(loc="outside right center", fontsize=7)
-    save(figure, "roofline")
 
 
 def growth() -> None:
@@ -208,7 +103,7 @@ def growth() -> None:
 
 def knots() -> None:
     """Force error of the tabulated radial weights against direct evaluation, and time, for several knot numbers."""
-    frames = read(DATA / "acetylacetone" / "train_300K.xyz", ":10")
+    frames = acetylacetone(10)
     numbers, errors, times = (32, 64, 128, 256, 512, 1024), [], []
     state, forces = None, {}
     for count in (*numbers, None):
@@ -260,4 +155,4 @@ def save(figure: plt.Figure, name: str) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     for wanted in sys.argv[1:] or ("roofline", "growth", "knots"):
-        {"roofline": roofline, "growth": growth, "knots": knots}[wanted]()
+        {"roofline": lambda: roofline(save), "growth": growth, "knots": knots}[wanted]()
