@@ -286,12 +286,13 @@ def test_the_command_fills_the_cache(tmp_path):
     config.write_text(f"data: {{train: x.xyz}}\nmodel: {json.dumps(CONFIG)}\n")
     environment = {**os.environ, "CARTALG_CACHE_DIR": str(tmp_path / "cache")}
     command = [sys.executable, "-m", "cartalg", "compile", str(config)]
-    for compiled in (None, 0):
+    for again in (False, True):
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         count, now = (int(word) for word in done.stdout.split() if word.isdigit())
-        assert count == len(list(Path(tmp_path, "cache", "objects").glob("*.o")))
-        assert now == (count if compiled is None else 0)
+        there = len(list(Path(tmp_path, "cache", "objects").glob("*.o")))
+        assert count >= there > 0  # the library may have come with some
+        assert now == (0 if again else there)
     refused = subprocess.run([*command, "--level", "x86-64-v3"], env=environment, capture_output=True, text=True)
     assert refused.returncode == 1
     assert "--level is for --out" in refused.stderr

@@ -64,7 +64,8 @@ class Workers:
                 other.cancel()
             raise
         finally:
-            log.info("")
+            if said:
+                log.info("")
 
     def close(self) -> None:
         """Let the processes end, and wait for that."""
