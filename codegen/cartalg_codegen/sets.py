@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from cartalg.symbolic.ranks import check_rank
 from cartalg_codegen.specs import (
+    AlignedConvolutionSpec,
     ConvolutionSpec,
     CouplingSpec,
     HarmonicsSpec,
@@ -71,6 +72,7 @@ class Set:
         yield LinearSpec()
         for edge in ranks[1:]:
             yield from (ConvolutionSpec("natural", hidden, edge) for hidden in range(edge + 1))
+            yield from (AlignedConvolutionSpec(hidden, edge) for hidden in range(1, edge + 1))
         for symmetry in SYMMETRIES:
             yield PackSpec(symmetry)
             yield UnpackSpec(symmetry)

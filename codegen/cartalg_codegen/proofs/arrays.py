@@ -120,15 +120,12 @@ class Array:
             raise self._wrong(at, "reads before it is set")
         return value
 
-    def _row(self, at: tuple[Any, ...]) -> "Array":
+    def _row(self, at: tuple[Any, ...]) -> "RowOf":
         first, last = at[-1].start, at[-1].stop
         fine = at[-1].step is None and all(type(i) is int for i in (*at[:-1], first, last))
         if not fine or len(at) != len(self.shape) or not 0 <= first <= last <= self.shape[-1]:
             raise self._wrong(at, "there is no slice")
-        cells = np.empty(last - first, dtype=object)
-        for n in range(last - first):
-            cells[n] = self[(*at[:-1], first + n)]
-        return Array(self.name, cells, self.dtype.kind, False, self.width)
+        return RowOf(self, at[:-1], first, last - first)
 
     def __setitem__(self, at: Any, value: Any) -> None:
         if type(at) is not tuple:
@@ -155,6 +152,26 @@ class Array:
         for at, value in self._cells.items():
             found[at] = value
         return found
+
+
+class RowOf:
+    """A part of a row of an array: the same numbers, seen from another place."""
+
+    __slots__ = ("_array", "_before", "_start", "dtype", "shape")
+
+    def __init__(self, array: Array, before: tuple[int, ...], start: int, count: int) -> None:
+        self._array, self._before, self._start = array, before, start
+        self.shape, self.dtype = (count,), array.dtype
+
+    def _at(self, at: Any) -> tuple[int, ...]:
+        require(type(at) is int and 0 <= at < self.shape[0], f"there is no {at} in a row of {self._array.name}")
+        return (*self._before, self._start + at)
+
+    def __getitem__(self, at: Any) -> Any:
+        return self._array[self._at(at)]
+
+    def __setitem__(self, at: Any, value: Any) -> None:
+        self._array[self._at(at)] = value
 
 
 class NumPy:

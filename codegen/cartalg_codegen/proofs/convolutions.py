@@ -23,9 +23,9 @@ from cartalg_codegen.proofs.arrays import INDEX, LANE, REAL, UNSET, Array, from_
 from cartalg_codegen.proofs.closed import couple, couplings, entries, irreps_of, zeros
 from cartalg_codegen.proofs.exact import Rational, Sources, require_reached
 from cartalg_codegen.proofs.graphs import EDGE, SPLINES, Graph, Jet, crowded, jets, single, sparse
-from cartalg_codegen.proofs.identities import Disproved, Space, Sparse, require, same, tangent
+from cartalg_codegen.proofs.identities import Disproved, Space, Sparse, number, require, same, tangent
 from cartalg_codegen.proofs.rows import random_rational, turn
-from cartalg_codegen.specs import ConvolutionSpec
+from cartalg_codegen.specs import EdgeSumSpec
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,23 @@ class Path:
 
 
 class Convolution:
-    """An edge convolution, from its ranks [docs/theory.md, eq. 35]: rows of an output irrep are [component, path]."""
+    """An edge convolution, from its ranks [docs/theory.md, eq. 35]: rows of an output irrep are [component, path].
+
+    Attributes:
+        in_vector: Stages that are proved as identities in the vector of an edge.
+    """
+
+    in_vector: tuple[str, ...] = (
+        "forward",
+        "forward_tangent",
+        "backward",
+        "backward_tangent",
+        "backward_table",
+        "backward_tangent_table",
+    )
 
     def __init__(self, parity: str, hidden: int, edge: int) -> None:
-        self.edge_rank = edge
+        self.harmonics_rank = edge
         self.left, harmonics = irreps_of(parity, hidden), Irreps.natural(edge)
         triples = [
             (left, harmonic, out)
@@ -66,6 +79,15 @@ class Convolution:
             paths.append(Path(left, harmonic, out, x, y, rows))
             seen[out] += 1
         self.paths = tuple(paths)
+
+    @property
+    def weights(self) -> int:
+        """Columns of the table."""
+        return len(self.paths)
+
+    def terms(self, path: int) -> tuple[tuple[int, fmpq], ...]:
+        """The radial weight of a path: columns of the table with their coefficients."""
+        return ((path, fmpq(1)),)
 
     def prove_equivariant(self) -> None:
         """Turning features and harmonics by a generator turns every path; parities multiply."""
@@ -135,7 +157,8 @@ class Reference:
                 for c in range(self.channels if length else 0):
                     i, j = graph.receiver[e], graph.sender[e]
                     message = _rows(self._matrix(e, p), path, x[j, path.x, c], lambda m: m.value)
-                    out[i, list(path.rows), c] += message * weights[e, p, c]
+                    weight = _dot((weights[e, q, c] for q, _ in self.rule.terms(p)), (a for _, a in self.rule.terms(p)))
+                    out[i, list(path.rows), c] += message * weight
         return out
 
     def entries(self, path: Path) -> Iterable[tuple[int, int, int, fmpq]]:
@@ -156,13 +179,14 @@ class Reference:
 
     def _jets(self, e: int) -> tuple[list[Jet], list[Jet]]:
         graph = self.graph
-        return jets(self.rule.edge_rank, tuple(graph.vectors[e]), graph.knot(e), graph.step)
+        return jets(self.rule.harmonics_rank, tuple(graph.vectors[e]), graph.knot(e), graph.step)
 
     def _message(self, stage: str, e: int, p: int, path: Path, c: int, results: dict[str, np.ndarray]) -> None:
         graph, values = self.graph, self.values
         i, j, knot = graph.receiver[e], graph.sender[e], graph.knot(e)
         rows, here = list(path.rows), slice(knot, knot + SPLINES)
-        x, table = values["x"][j, path.x, c], values["table"][here, p, c]
+        x, terms = values["x"][j, path.x, c], self.rule.terms(p)
+        table = sum((values["table"][here, q, c] * a for q, a in terms), zeros(SPLINES))
         splines, matrix = self._jets(e)[0], self._matrix(e, p)
         moving = "tangent" in stage
         if moving:
@@ -192,11 +216,13 @@ class Reference:
         else:
             results["d_x"][j, path.x, c] += plain * w
         if stage == "backward_table":
-            results["d_table"][here, p, c] += _each(splines, lambda b: b.value, _dot(plain, x))
+            for q, a in terms:
+                results["d_table"][here, q, c] += _each(splines, lambda b: b.value, _dot(plain, x)) * a
         elif stage == "backward_tangent_table":
             first = _dot(plain, t_x) + _dot(moved, x)
             gradient = _each(splines, lambda b: b.value, first) + _each(splines, lambda b: b.along(t_v), _dot(plain, x))
-            results["t_d_table"][here, p, c] += gradient
+            for q, a in terms:
+                results["t_d_table"][here, q, c] += gradient * a
         elif stage == "backward":
             for n in range(3):
                 w_n, h_n = _dot((b.first[n] for b in splines), table), h(lambda m, n=n: m.first[n])  # type: ignore[misc]
@@ -259,8 +285,11 @@ class NearVector(Rational):
     """Arithmetic where the vector of an edge is free: roots of v . v, and comparisons at the vector's own numbers."""
 
     def __init__(self, vector: np.ndarray, length: fmpq) -> None:
+        side = -1 if vector[2] < 0 else 1
         self._at = dict(enumerate([*vector, 1 / length]))
+        self._at[number(EDGE.half)] = 1 / (1 + side * vector[2] / length)
         self._length = EDGE.q * EDGE.square
+        self._middle = Sparse.of(1) + EDGE.q * EDGE.v[2] * side
 
     def sqrt(self, x: Any) -> Any:
         """|v| = q v . v."""
@@ -270,9 +299,11 @@ class NearVector(Rational):
         return super().sqrt(x)
 
     def quotient(self, a: Any, b: Any) -> Any:
-        """a q for a / |v|."""
+        """a q for a / |v|, a h for a / (1 + |v_z| q)."""
         if type(b) is Sparse and b == self._length:
             return a * EDGE.q
+        if type(b) is Sparse and b == self._middle:
+            return a * EDGE.half
         return super().quotient(a, b)
 
     def value(self, a: Any) -> Any:
@@ -293,9 +324,8 @@ class Sizes:
 class ConvolutionKernel:
     """The Numba source of a convolution and its rule: loops of its own, functions of edges and messages imported."""
 
-    def __init__(self, spec: ConvolutionSpec, read: Callable[[str], str], path: str) -> None:
-        self.spec, self._read, self.path = spec, read, path
-        self.rule = Convolution(spec.parity, spec.hidden, spec.edge)
+    def __init__(self, spec: EdgeSumSpec, rule: Convolution, read: Callable[[str], str], path: str) -> None:
+        self.spec, self.rule, self._read, self.path = spec, rule, read, path
 
     def prove(self) -> None:
         """Every stage on every graph. Raises Disproved with what fails."""
@@ -309,11 +339,11 @@ class ConvolutionKernel:
             _Run(self, crowded(), Sizes(2, 1, 3), rng, free=("table",)),
             _Run(self, sparse(), Sizes(3, 0, 2), rng),
             _Run(self, sparse(), Sizes(4, 2, 5, width=2), rng),
-            _Run(self, single(), Sizes(1, 0, 1), rng, free_vector=True),
+            *(_Run(self, single(up), Sizes(1, 0, 1), rng, free_vector=True) for up in (True, False)),
         ]
         for run in runs:
             run.loaded.require_functions(STAGES)
-            for stage in STAGES:
+            for stage in self.rule.in_vector if run.free_vector else STAGES:
                 run.check(stage)
         require_reached([run.sources for run in runs], self.path)
 
@@ -337,6 +367,7 @@ class _Run:
         t_vectors = numbers(rng, *graph.vectors.shape)
         if free_vector:
             arithmetic = NearVector(graph.vectors[0], graph.lengths[0] * graph.step)
+            self.side = -1 if graph.vectors[0, 2] < 0 else 1
             symbols = np.array([EDGE.v], dtype=object)
             graph = Graph(**{**graph.__dict__, "vectors": symbols})
         self.graph = graph
@@ -345,7 +376,7 @@ class _Run:
         channels, left = sizes.channels, rule.left.dim
         shapes = {
             "x": (graph.senders, left, channels),
-            "table": (graph.intervals + SPLINES - 1, len(rule.paths), channels),
+            "table": (graph.intervals + SPLINES - 1, rule.weights, channels),
             "g": (graph.receivers, rule.outputs.dim, channels),
             "t_x": (graph.senders, left, channels),
         }
@@ -385,7 +416,7 @@ class _Run:
             for at in np.ndindex(expected.shape):
                 difference = Sparse.of(after[name][at]) - expected[at]
                 if self.free_vector:
-                    difference = EDGE.reduced(difference)
+                    difference = EDGE.reduced(difference, self.side)
                 if difference.terms:
                     raise self._wrong(stage, name, at, expected[at] is before[name][at])
 
@@ -399,11 +430,14 @@ class _Run:
     def _array(self, name: str, cells: np.ndarray, writable: bool) -> Array:
         """As a call passes it: atoms and components on one axis; all but vectors have channels."""
         base, width = name.split("_")[-1], self.sizes.width
-        if base in ("x", "out", "g"):
-            cells = cells.reshape(-1, cells.shape[-1])
         if base == "vectors":
             return Array(name, cells, REAL, writable)
-        return Array(name, to_lanes(cells, width) if width else cells, LANE, writable, width)
+        cells = to_lanes(cells, width) if width else cells
+        if base in ("x", "out", "g"):
+            cells = cells.reshape(-1, cells.shape[-1])
+        elif self.kernel.spec.argument(name).flat == "columns":
+            cells = cells.reshape(-1, cells.shape[-2] * cells.shape[-1])
+        return Array(name, cells, LANE, writable, width)
 
     def _call(self, stage: str, start: int, stop: int, before: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         graph, sizes, about = self.graph, self.sizes, self.kernel.spec.stages()[stage]
@@ -422,10 +456,10 @@ class _Run:
                 require(mine or value is _FOREIGN, f"{stage} writes to the scratch of another thread")
         after = {}
         for name, array in results.items():
-            cells = array.cells
+            cells, shape = array.cells, before[name].shape
             if sizes.width and not name.endswith("vectors"):
-                cells = from_lanes(cells, sizes.width)
-            after[name] = cells.reshape(before[name].shape)
+                cells = from_lanes(cells.reshape(*shape[:-1], -1), sizes.width)
+            after[name] = cells.reshape(shape)
         return after
 
     def _scratch(self, name: str) -> Array:

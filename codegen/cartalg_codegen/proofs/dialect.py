@@ -39,7 +39,7 @@ class Checked(ast.NodeVisitor):
     """A file that says nothing but what it may. Raises Disproved with the line otherwise."""
 
     def __init__(self, text: str, name: str, backend: str, mixing: bool = False) -> None:
-        """`mixing`: the file tiles rows and channels, and so may divide indices, slice arrays and take minima."""
+        """`mixing`: the file tiles rows and channels, and so may divide indices and take minima."""
         self.name, self.backend, self.mixing = name, backend, mixing
         try:
             self.tree = ast.parse(text)
@@ -191,12 +191,6 @@ class Checked(ast.NodeVisitor):
         """Whole-number division only where rows are tiled."""
         if isinstance(node.op, ast.FloorDiv | ast.Mod) and not self.mixing:
             raise self.refuse(node, f"`{_said(node)}` divides whole numbers")
-        self.generic_visit(node)
-
-    def visit_Slice(self, node: ast.Slice) -> None:
-        """In Torch, and where rows are tiled."""
-        if self.backend == NUMBA and not self.mixing:
-            raise self.refuse(node, "a slice")
         self.generic_visit(node)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:

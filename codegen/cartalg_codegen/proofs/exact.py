@@ -94,11 +94,10 @@ class WithRoots(Rational):
             return self._variable(Fraction(math.isqrt(int(value.p) * 10**20 // int(value.q)), 10**10))
 
     def quotient(self, a: Any, b: Any) -> Any:
-        """By a number or by such a variable."""
+        """By a number, or by what has such a variable in it."""
         if type(b) is not Sparse:
             return super().quotient(a, b)
         if b not in self._inverse:
-            require(list(map(len, b.terms)) == [1], "a quotient by something other than a number")
             near = self.value(b)
             self._inverse[b] = self._variable(Fraction(int(near.q), int(near.p)))
         return a * self._inverse[b]

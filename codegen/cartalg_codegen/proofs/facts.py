@@ -13,15 +13,18 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from cartalg.symbolic.aligned import diagonal
 from cartalg_codegen.backends import BACKENDS
 from cartalg_codegen.counts import operations
 from cartalg_codegen.emit import GENERATOR, MANIFEST, Manifest
+from cartalg_codegen.proofs.aligned import AlignedRule
 from cartalg_codegen.proofs.closed import harmonic_norm_squared, norm_squared, row_rule
 from cartalg_codegen.proofs.convolutions import Convolution
 from cartalg_codegen.proofs.dialect import NUMBA, TORCH
 from cartalg_codegen.proofs.exact import Sources
 from cartalg_codegen.proofs.identities import Disproved, require
 from cartalg_codegen.specs import (
+    AlignedConvolutionSpec,
     ConvolutionSpec,
     CouplingSpec,
     HarmonicsSpec,
@@ -56,6 +59,8 @@ def prove_facts(name: str, entry: Mapping[str, Any]) -> KernelSpec:
     require(dict(entry["operations"]) == operations(spec), f"the operations of {name} are not those of its programs")
     if isinstance(spec, ConvolutionSpec):
         _convolution(spec)
+    elif isinstance(spec, AlignedConvolutionSpec):
+        _aligned(spec)
     elif isinstance(spec, HarmonicsSpec | CouplingSpec | PackSpec | UnpackSpec | ProductSpec):
         _rows(spec)
     # what is kept is what would be derived
@@ -105,6 +110,23 @@ def _convolution(spec: ConvolutionSpec) -> None:
             )
 
 
+def _aligned(spec: AlignedConvolutionSpec) -> None:
+    rule = AlignedRule(spec.hidden, spec.edge)
+    require(spec.left == rule.left and spec.outputs == rule.outputs, f"{spec.name}: irreps are others")
+    require(list(map(tuple, spec.message.weights)) == rule.listed, f"{spec.name}: weights are others")
+    for (l1, l3, m), said in zip(rule.listed, spec.variances, strict=True):
+        paths = sum(path.out.l == l3 for path in rule.paths)
+        squares = [
+            norm_squared(p.left, p.edge, p.out)
+            * p.edge.dim
+            / harmonic_norm_squared(p.edge.l)
+            * diagonal(l1, p.edge.l, l3)[m] ** 2
+            for p in rule.paths
+            if (p.left.l, p.out.l) == (l1, l3)
+        ]
+        require(said == sum(squares) / paths, f"{spec.name}: the variance of {(l1, l3, m)} is another")
+
+
 def prove_hashes(
     spec: KernelSpec, entry: Mapping[str, Any], backend: str, sources: Sources, read: Callable[[str], str]
 ) -> None:
@@ -122,7 +144,7 @@ def prove_hashes(
     more = {f for f in listed if f.startswith(f"{backend}_")} - {f"{backend}_kernels/{f}.py" for f in own}
     require(main in listed and not more, f"the manifest lists {sorted(more)}, which {main} does not import")
     expected = {part.name for part in spec.parts}
-    imported = {file.rpartition("/")[2] for file in sources.files if file not in own}
+    imported = {file.rpartition("/")[2].partition("__")[0] for file in sources.files if file not in own}
     require(imported <= expected, f"{main} imports {sorted(imported - expected)}, which are no parts of it")
 
 

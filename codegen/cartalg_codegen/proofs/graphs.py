@@ -13,7 +13,7 @@ import numpy as np
 from flint import fmpq
 
 from cartalg_codegen.proofs.closed import harmonic, zeros
-from cartalg_codegen.proofs.identities import Monomial, Space, Sparse
+from cartalg_codegen.proofs.identities import Monomial, Space, Sparse, number
 
 #: (a, b, c, d) with a^2 + b^2 + c^2 = d^2.
 QUADRUPLES = (
@@ -125,9 +125,12 @@ def sparse() -> Graph:
 
 
 @cache
-def single() -> Graph:
-    """One edge."""
-    return graph(random.Random(3), [(0, 0, fmpq(17, 8))], 1, 1, fmpq(2, 3), 4)
+def single(up: bool = True) -> Graph:
+    """One edge, above the plane across z or below it."""
+    found = graph(random.Random(3), [(0, 0, fmpq(17, 8))], 1, 1, fmpq(2, 3), 4)
+    if (found.vectors[0, 2] > 0) != up:
+        found.vectors[0, 2] = -found.vectors[0, 2]
+    return found
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,8 @@ class Edge:
         space = Space()
         self.space, self.v, (self.q,) = space, space.variables(3), space.variables(1)
         self.knot, self.per_knot = space.variable(), space.variable()
+        #: h = 1/(1 + |v_z| q), of frames.
+        self.half = space.variable()
         v, q = self.v, self.q
         self.square = v[0] * v[0] + v[1] * v[1] + v[2] * v[2]
         self._moves = [-1 * q * q * q * v[i] for i in range(3)]
@@ -175,25 +180,47 @@ class Edge:
                 second[i][j] = second[j][i] = self.reduced(self.slope(first[i], j))
         return Jet(self.reduced(f), tuple(map(self.reduced, first)), tuple(map(tuple, second)))
 
-    def reduced(self, f: Sparse) -> Sparse:
-        """The one polynomial of its class modulo q^2 (v . v) = 1 that has no q^2 v_2^2."""
+    def reduced(self, f: Sparse, side: int = 1) -> Sparse:
+        """The one polynomial of its class modulo q^2 (v . v) = 1 that has no q^2 v_2^2.
+
+        With h, of an edge on one `side` of the plane across z, modulo h (1 + side q v_2) = 1 as well: none has h q v_2,
+        nor h v_1^2, for h (v_0^2 + v_1^2) = (1 - side q v_2) v . v; these three are a Groebner basis.
+        """
+        h = number(self.half)
         while True:
             kept: dict[Monomial, fmpq] = {}
             changed = Sparse({})
             for monomial, c in f.terms.items():
                 if monomial.count(3) >= 2 and monomial.count(2) >= 2:
-                    rest = list(monomial)
-                    for variable in (2, 2, 3, 3):
-                        rest.remove(variable)
-                    others = {tuple(rest): c}
-                    for i in (0, 1):
-                        others[tuple(sorted((*rest, i, i, 3, 3)))] = -c
+                    rest = _without(monomial, (2, 2, 3, 3))
+                    others = {rest: c, **{_with(rest, (i, i, 3, 3)): -c for i in (0, 1)}}
+                    changed = changed + Sparse(others)
+                elif h in monomial and 3 in monomial and 2 in monomial:
+                    rest = _without(monomial, (2, 3))
+                    changed = changed + Sparse({_without(rest, (h,)): c * side, rest: -c * side})
+                elif h in monomial and monomial.count(1) >= 2:
+                    rest = _without(monomial, (1, 1, h))
+                    others = {_with(rest, (0, 0, h)): -c}
+                    for i in range(3):
+                        others[_with(rest, (i, i))] = c
+                        others[_with(rest, (i, i, 2, 3))] = -c * side
                     changed = changed + Sparse(others)
                 else:
                     kept[monomial] = c
             if not changed.terms:
                 return f
             f = Sparse(kept) + changed
+
+
+def _without(monomial: Monomial, variables: Monomial) -> Monomial:
+    rest = list(monomial)
+    for variable in variables:
+        rest.remove(variable)
+    return tuple(rest)
+
+
+def _with(monomial: Monomial, variables: Monomial) -> Monomial:
+    return tuple(sorted((*monomial, *variables)))
 
 
 def _derivative(f: Sparse, variable: int) -> Sparse:

@@ -23,7 +23,7 @@ from cartalg_codegen.proofs.exact import Loaded, Sources, WithRoots, require_rea
 from cartalg_codegen.proofs.graphs import EDGE, SPLINES, Graph, crowded, single, sparse, splines
 from cartalg_codegen.proofs.identities import Space, Sparse, gradient, require, same, tangent
 from cartalg_codegen.proofs.tensors import Torch
-from cartalg_codegen.specs import ConvolutionSpec, EdgeSpec, MessageSpec
+from cartalg_codegen.specs import EdgeSpec, MessageSpec
 
 Read = Callable[[str], str]
 
@@ -217,9 +217,8 @@ class Message:
                 wanted[name][at["x"]] += values["x"]
 
 
-def prove_torch_convolution(spec: ConvolutionSpec, read: Read, path: str) -> None:
+def prove_torch_convolution(rule: Convolution, read: Read, path: str) -> None:
     """`forward` and `apply` are sums over edges within the cutoff, and of any length, of what the rule says."""
-    rule = Convolution(spec.parity, spec.hidden, spec.edge)
     rule.prove_equivariant()
     rng, runs = random.Random(path), []
     for graph, channels, free in ((crowded(), 2, True), (sparse(), 3, False), (single(), 1, False)):
@@ -237,10 +236,10 @@ def _torch_run(
     space, torch = Space(), Torch(sources.arithmetic)
     values: dict[str, np.ndarray] = {
         "x": (space.variables if free else lambda *s: numbers(rng, *s))(graph.senders, rule.left.dim, channels),
-        "table": numbers(rng, graph.intervals + SPLINES - 1, len(rule.paths), channels),
+        "table": numbers(rng, graph.intervals + SPLINES - 1, rule.weights, channels),
     }
     shape = (graph.receivers, rule.outputs.dim, channels)
-    before, weights = space.variables(*shape), numbers(rng, len(graph.sender), len(rule.paths), channels)
+    before, weights = space.variables(*shape), numbers(rng, len(graph.sender), rule.weights, channels)
     sender, receiver = (torch.tensor(np.array(ends)) for ends in (graph.sender, graph.receiver))
     x, vectors = torch.tensor(values["x"].copy()), torch.tensor(graph.vectors.copy())
     found = loaded["forward"](

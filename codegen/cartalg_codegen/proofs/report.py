@@ -19,14 +19,26 @@ from cartalg.symbolic.coupling import coupling
 from cartalg.symbolic.ranks import check_rank
 from cartalg_codegen import emit
 from cartalg_codegen.counts import operations
-from cartalg_codegen.proofs import facts, parts
-from cartalg_codegen.proofs.convolutions import ConvolutionKernel
+from cartalg_codegen.proofs import aligned, facts, parts
+from cartalg_codegen.proofs.convolutions import Convolution, ConvolutionKernel
 from cartalg_codegen.proofs.dialect import NUMBA
 from cartalg_codegen.proofs.exact import Sources, folder_reader
 from cartalg_codegen.proofs.identities import Disproved
 from cartalg_codegen.proofs.rows import RowKernel
 from cartalg_codegen.sets import SYMMETRIES, Set
-from cartalg_codegen.specs import ConvolutionSpec, EdgeSpec, KernelSpec, LinearSpec, MessageSpec, ProductSpec, parse
+from cartalg_codegen.specs import (
+    AlignedConvolutionSpec,
+    AlignedMessageSpec,
+    ConvolutionSpec,
+    EdgeSpec,
+    EdgeSumSpec,
+    FrameSpec,
+    KernelSpec,
+    LinearSpec,
+    MessageSpec,
+    ProductSpec,
+    parse,
+)
 
 #: What a row may state; a row's own claims are among these.
 CLAIMS = ("symmetric", "traceless", "equivariant", "parity", "complete", "closed form", "derivatives", "facts")
@@ -153,6 +165,8 @@ def report(
 
 def _size(spec: KernelSpec) -> int:
     """How long a proof takes, roughly."""
+    if isinstance(spec, AlignedConvolutionSpec | AlignedMessageSpec):
+        return 100 * (spec.hidden + 1) ** 2 * (spec.edge + 1) ** 2
     if isinstance(spec, ConvolutionSpec):
         return 100 * (spec.hidden + 1) ** 2 * (spec.edge + 1) ** 2 * (4 if spec.parity == "full" else 1)
     if isinstance(spec, ProductSpec):
@@ -238,15 +252,33 @@ def _prove_source(spec: KernelSpec, read: Callable[[str], str], path: str, backe
         else:
             message.prove_torch()
         return ("closed form", *derivatives), "identities of polynomials" + trusted
-    if isinstance(spec, ConvolutionSpec):
+    if isinstance(spec, FrameSpec):
+        aligned.prove_frame(spec, read, path, backend)
+        return ("closed form", *derivatives), "identities of polynomials in v, 1/|v| and 1/(1 + |n_z|)" + trusted
+    if isinstance(spec, AlignedMessageSpec):
+        summed = aligned.Message(spec, read, path, backend)
         if backend == NUMBA:
-            ConvolutionKernel(spec, read, path).prove()
+            summed.prove()
         else:
-            parts.prove_torch_convolution(spec, read, path)
+            summed.prove_torch()
+        return ("closed form", *derivatives), "identities of polynomials" + trusted
+    if isinstance(spec, EdgeSumSpec):
+        rule = _rule_of(spec)
+        if backend == NUMBA:
+            ConvolutionKernel(spec, rule, read, path).prove()
+        else:
+            parts.prove_torch_convolution(rule, read, path)
         return (*_SHAPE, "closed form", *derivatives), "identities of polynomials on graphs" + trusted
     RowKernel(spec, read, path, backend).prove()
     claims = _SHAPE[2:] if spec.kind == "unpack" else _SHAPE
     return (*claims, "closed form", *derivatives), "identities of polynomials" + trusted
+
+
+def _rule_of(spec: EdgeSumSpec) -> Convolution:
+    if isinstance(spec, AlignedConvolutionSpec):
+        return aligned.AlignedRule(spec.hidden, spec.edge)
+    assert isinstance(spec, ConvolutionSpec)
+    return Convolution(spec.parity, spec.hidden, spec.edge)
 
 
 _PROOFS: dict[str, Callable[..., tuple[tuple[str, ...], str]]] = {
