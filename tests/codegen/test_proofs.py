@@ -16,6 +16,7 @@ from cartalg_codegen import emit
 from cartalg_codegen.proofs import report as prove
 from cartalg_codegen.proofs.identities import Space, Sparse, exact, gradient, tangent
 from cartalg_codegen.sets import Set
+from cartalg_codegen.specs import parse
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def test_each_kernel_states_what_it_can(rows):
         if row.kind == "kernel":
             assert {"closed form", "facts"} <= set(row.claims), row.name
             assert ("derivatives" in row.claims) == (row.name.startswith("numba") and "linear" not in row.name)
-            if not any(part in row.name for part in ("edge", "message")):
+            if not any(part in row.name for part in ("edge", "message", "frame")):
                 assert {"equivariant", "parity"} <= set(row.claims), row.name
         assert set(row.claims) <= set(prove.CLAIMS)
 
@@ -68,6 +69,7 @@ def proved(folder, name):
     return prove.prove(next(task for task in prove.tasks(1, folder) if task.name == name))
 
 
+ALIGNED, MESSAGE = "aligned_natural_h1_e2", "aligned_message_h1_e2"
 CONV, PROD, PAIR = "convolution_natural_h1_e2", "product_natural_limited_a1_o1_n3", "coupling_2_1_2"
 NOT_FORWARD, NOT_DERIVATIVE = "is not the closed form", "is not the derivative of forward"
 TAKEN = "which another atom or thread has"
@@ -135,6 +137,19 @@ FAULTS = [
     ("torch", "edge_e2", "unit0 = inverse0 * v0", "unit0 = v0", "edge: y"),
     ("torch", "message_1_1_2", "wx0 = w0 * x0", "wx0 = x0", "closed form"),
     ("numba", CONV, "forward_1_1_2(count, own, 1,", "forward_1_1_2(count, own, 0,", NOT_FORWARD),
+    # frames, and what happens along the edge
+    ("numba", "frame_h1_e2", "half[0, n] * side[0, n] * unit1 * unit1", "half[0, n] * unit1 * unit1", "edge: turn"),
+    ("numba", "frame_h1_e2", "range(16)", "range(15)", "leaves out an edge"),
+    ("torch", "frame_h1_e2", "turn1 = unit1", "turn1 = unit0", "edge: turn"),
+    ("numba", MESSAGE, "w1 = s[0, n] * row0[p1]", "w1 = s[0, n] * row0[p0]", "forward does not add"),
+    ("numba", MESSAGE, "kept[n, 1] = along3", "kept[n, 1] = along2", "forward does not add"),
+    ("numba", MESSAGE, "row1 = table[k0 + 1, ", "row1 = table[k0, ", "does not add"),
+    ("numba", MESSAGE, "d_row0 = d_table[thread * table.shape[0] + k0", "d_row0 = d_table[k0", "does not add"),
+    ("torch", MESSAGE, "turn0 * x1", "turn1 * x1", "closed form"),
+    ("numba", ALIGNED, "side[0, count] = real(0) - real(1)", "side[0, count] = real(1)", "NotFinite|quotient"),
+    ("numba", ALIGNED, "if v2 < real(0):", "if v1 < real(0):", "NotFinite|quotient"),
+    ("numba", ALIGNED, "real(1) / (real(1) + side[0, count] * v2 * inverse0)", "real(1)", NOT_FORWARD),
+    ("torch", ALIGNED, "v[:, 2:] < 0", "v[:, 1:2] < 0", "zero"),
     # Torch: geometry, edges without a length
     ("torch", CONV, "inside = some * (", "inside = (", NOT_FORWARD),
     ("torch", CONV, "torch.where(some, vectors, torch.ones_like(vectors))", "vectors", "the square root of zero"),
@@ -157,7 +172,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("backend", "name", "old", "new", "says"), FAULTS)
 def test_a_fault_in_a_file_is_named(folder, backend, name, old, new, says):
-    kind = name.split("_")[0]
+    kind = parse(name).kind
 
     def change(text):
         assert old in text

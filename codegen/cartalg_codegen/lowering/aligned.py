@@ -138,8 +138,11 @@ class _Message:
         before += [Let(OTHER, Array("other")[N])] if others else []
         before += [Loads(tuple((Var(str(r)), self._place(r)) for r in refs)) for refs in (others, kept) if refs]
         edges = Loop(Axis.EDGES, N, COUNT, (*before, *self._statements(phase)))
+        columns = dict.fromkeys(r.index // SPLINES for r in (*used, *written) if r.slot in {s.name for s in tables})
+        places: list[Node] = [Let(Var(f"p{p}"), Dim("x", 1) * p + C if p else C) for p in sorted(columns)]
         after = [Let(self._place(r), Var(str(r))) for r in written if self._owned(r)]
-        return [*([Loads(tuple((Var(str(r)), self._place(r)) for r in mine))] if mine else []), edges, *after]
+        own = [Loads(tuple((Var(str(r)), self._place(r)) for r in mine))] if mine else []
+        return [*places, *own, edges, *after]
 
     def _statements(self, phase: Phase) -> list[Node]:
         """Sums term by term; what is handed on, and sums over channels, are stored at the end."""
@@ -170,7 +173,7 @@ class _Message:
             return Array("kept")[N, self.kept[ref]]
         slot = self.slots[ref.slot]
         if slot.where is Where.KNOT:
-            return Array(_row(slot, ref.index % SPLINES))[Dim("x", 1) * (ref.index // SPLINES) + C]
+            return Array(_row(slot, ref.index % SPLINES))[Var(f"p{ref.index // SPLINES}")]
         if slot.where is Where.EDGE and slot.name in self.outputs:
             return Array(sum_array(slot))[FIRST + N, ref.index + (SPLINES if slot.base == "tau" else 0)]
         if slot.where is Where.EDGE:
@@ -180,7 +183,7 @@ class _Message:
 
 def _row(slot: Slot, knot: int) -> str:
     """The name of the row of a table at a knot of the edge."""
-    return f"{slot.name}_at{knot}"
+    return f"{slot.name.removesuffix('table')}row{knot}"
 
 
 def _packed(ranks: dict[int, list[Assign]]) -> Iterator[tuple[str, list[Assign]]]:
@@ -199,20 +202,22 @@ def ordered(program: Program, body: list[Assign]) -> Iterator[tuple[Ref, tuple[T
     """Terms in an order that keeps few values alive: (what they are added to, terms).
 
     Of a table, knot after knot: each weight is used as soon as it is known, and so is what it completes; what does not
-    depend on weights is computed where it is first used. Without a table, each value that channels have of their own
-    meets all rows before the next.
+    depend on weights is computed where it is first used. Without a table, row after row.
     """
     tables = {s.name for s in program.inputs if s.where is Where.KNOT}
-    if any(f.slot in tables for a in body for t in a.terms for f in t.factors):
-        yield from _Schedule(program, body, tables).run()
+    if not any(f.slot in tables for a in body for t in a.terms for f in t.factors):
+        yield from ((a.target, a.terms) for a in body)
         return
-    columns: dict[Ref, list[tuple[Ref, Term]]] = defaultdict(list)
-    for a in body:
-        for t in a.terms:
-            columns[max(t.factors, key=lambda f: (f.slot != "turn", f))].append((a.target, t))
-    for listed in columns.values():
-        for target, term in listed:
-            yield target, (term,)
+    last: Ref | None = None
+    gathered: list[Term] = []
+    for target, terms in _Schedule(program, body, tables).run():
+        if last is not None and target != last:
+            yield last, tuple(gathered)
+            gathered = []
+        last = target
+        gathered += terms
+    if last is not None:
+        yield last, tuple(gathered)
 
 
 class _Schedule:
@@ -221,6 +226,7 @@ class _Schedule:
     def __init__(self, program: Program, body: list[Assign], tables: set[str]) -> None:
         self.inside, self.tables = {a.target: a for a in body}, tables
         self.gradients = {s.name for s in program.outputs if s.where is Where.KNOT}
+        self.order = {ref: n for n, ref in enumerate(self.inside)}
         self.late: set[Ref] = set()
         self.done: set[Ref] = set()
         self.waiting: dict[Ref, list[tuple[Ref, Term]]] = defaultdict(list)
@@ -233,6 +239,10 @@ class _Schedule:
                 self.left[a.target] = len(a.terms)
                 for t in a.terms:
                     self._await(a.target, t)
+
+    def _place(self, key: tuple[Ref, Term]) -> int:
+        """Sums of a weight stand together, in the order of the program."""
+        return self.order[key[0]]
 
     def _comes_late(self, ref: Ref) -> bool:
         return ref.slot in self.tables or ref in self.late
@@ -250,9 +260,9 @@ class _Schedule:
         for target, term in [key for key, lacking in self.lacking.items() if not lacking]:
             yield from self._add(target, term)
         for weight in self.weights:
-            for knot in range(SPLINES):
-                for table in sorted(self.tables):
-                    yield from self._known(Ref(table, SPLINES * weight + knot))
+            here = [Ref(t, SPLINES * weight + knot) for t in sorted(self.tables) for knot in range(SPLINES)]
+            for key in sorted((key for ref in here for key in self.waiting[ref]), key=self._place):
+                yield from self._known(key)
             for ref in self.inside:
                 if ref.slot in self.gradients and ref.index // SPLINES == weight:
                     yield from self._demand(ref)
@@ -274,11 +284,11 @@ class _Schedule:
         yield target, (term,)
         self.left[target] -= 1
         if not self.left[target]:
-            yield from self._known(target)
+            for key in self.waiting[target]:
+                yield from self._known(key)
 
-    def _known(self, value: Ref) -> Iterator[tuple[Ref, tuple[Term, ...]]]:
-        """Terms that waited for a value alone."""
-        for key in self.waiting[value]:
-            self.lacking[key] -= 1
-            if not self.lacking[key]:
-                yield from self._add(*key)
+    def _known(self, key: tuple[Ref, Term]) -> Iterator[tuple[Ref, tuple[Term, ...]]]:
+        """A term one of whose factors is known now."""
+        self.lacking[key] -= 1
+        if not self.lacking[key]:
+            yield from self._add(*key)

@@ -37,9 +37,10 @@ ORDER = (1, 2, 0)
 class AlignedRule(Convolution):
     """All paths, those of an output added, with a weight for each (l1, l3, |m|) [docs/theory.md, eqs. 35, 53, 54]."""
 
-    #: In the others polynomials are long. They are its derivatives, as `prove_frame` and `Message` prove for every frame
-    #: and all that is along it; here they are run at many vectors.
+    #: In others polynomials are long. They are its derivatives, as `prove_frame` and `Message` prove for every frame;
+    #: here they are run at many vectors.
     in_vector = ("forward",)
+    sides = (True, False)
 
     def __init__(self, hidden: int, edge: int) -> None:
         self.harmonics_rank = hidden + edge

@@ -45,7 +45,10 @@ class Convolution:
 
     Attributes:
         in_vector: Stages that are proved as identities in the vector of an edge.
+        sides: Where that edge points: above the plane across z, and below it where that makes a difference.
     """
+
+    sides: tuple[bool, ...] = (True,)
 
     in_vector: tuple[str, ...] = (
         "forward",
@@ -339,7 +342,7 @@ class ConvolutionKernel:
             _Run(self, crowded(), Sizes(2, 1, 3), rng, free=("table",)),
             _Run(self, sparse(), Sizes(3, 0, 2), rng),
             _Run(self, sparse(), Sizes(4, 2, 5, width=2), rng),
-            *(_Run(self, single(up), Sizes(1, 0, 1), rng, free_vector=True) for up in (True, False)),
+            *(_Run(self, single(up), Sizes(1, 0, 1), rng, free_vector=True) for up in self.rule.sides),
         ]
         for run in runs:
             run.loaded.require_functions(STAGES)

@@ -117,11 +117,15 @@ def crowded() -> Graph:
 
 @cache
 def sparse() -> Graph:
-    """A few edges, and other sizes."""
+    """A few edges, two of them along z and against it, and other sizes."""
     rng, intervals, step = random.Random(2), 7, fmpq(3, 11)
     lengths = [fmpq(1, 9), fmpq(61, 9), 0, fmpq(20, 7), fmpq(13, 3), 8, fmpq(45, 8)]
     ends = [(2, 0), (0, 3), (2, 1), (1, 3), (2, 3), (0, 0), (0, 1)]
-    return graph(rng, [(i, j, r) for (i, j), r in zip(ends, lengths, strict=True)], 4, 3, step, intervals)
+    found = graph(rng, [(i, j, r) for (i, j), r in zip(ends, lengths, strict=True)], 4, 3, step, intervals)
+    inside = [e for e in range(len(ends)) if found.within(e)]
+    for e, sign in zip(inside, (1, -1), strict=False):
+        found.vectors[e] = [fmpq(0), fmpq(0), sign * found.lengths[e] * step]
+    return found
 
 
 @cache

@@ -145,7 +145,8 @@ class _Printer:
                 return f"{value.array}.shape[{value.axis}]"
             case Row():
                 start, count = self.expression(value.start), self.expression(value.count)
-                return f"{value.array}[{self.expression(value.row)}, {start} : {start} + {count}]"
+                stop = count if value.start == Int(0) else f"{start} + {count}"
+                return f"{value.array}[{self.expression(value.row)}, {start} : {stop}]"
             case Apply():
                 self.real = self.real or value.function == "real"
                 return f"{FUNCTIONS[value.function]}({', '.join(map(self.expression, value.arguments))})"
