@@ -104,10 +104,11 @@ class _Kernel(Operation):
         moves: Sequence[Tensor | None],
         targets: Sequence[Target | None],
     ) -> Iterable[Call]:
-        yield from self.backward(plan, g, inputs, targets)
-        given = {**self._named(inputs), "g": slope} | self._moves(plan, inputs, moves)
-        added = [t and Target(t.tensor, True) for t in targets]
-        yield from self._gradients("backward_tangent", given, added)
+        given = {**self._named(inputs), "g": slope, "t_g": g} | self._moves(plan, inputs, moves)
+        if self.spec.parameter() is None or targets[-1] is None:  # otherwise one stage gives both parts
+            yield from self.backward(plan, g, inputs, targets)
+            targets = [t and Target(t.tensor, True) for t in targets]
+        yield from self._gradients("backward_tangent", given, targets)
 
     def _named(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         return dict(zip(self.names, inputs, strict=True))

@@ -8,12 +8,13 @@ geometry and a parameter theta:
     backward_P         d<g, F>/d(features, P), where the kernel has a parameter P
     forward_tangent    dF along a move of features and geometry    }  the double backward of force training
     backward_tangent   d(backward) along that move, at rest in g   }  [docs/theory.md, eqs. 41-43]
-    backward_tangent_P d(backward_P) along that move               }
+    backward_tangent_P d(backward_P) along that move and one of g  }
 
 so the wiring of autograd is the same for all kernels and stands here once. It runs what the backward pass in progress
 asks for and no more: forces need no gradient to parameters, a training step none to positions. Where F is linear in P
 (all but products of correlation 4), a second derivative through the gradient to P is F, or `backward`, with the
-cotangent in the place of P. What there is no kernel for, third derivatives above all, raises: the Torch
+cotangent in the place of P. The move of g is zero here; training plans (`cartalg.nn.training`) have both parts of a
+gradient by it in one call. What there is no kernel for, third derivatives above all, raises: the Torch
 backend has it.
 """
 
@@ -161,7 +162,9 @@ class Operators:
         """Gradients to the slots that are needed, by one call where one has them all."""
         found: dict[str, Tensor] = {}
         if self.parameter and needs[self.parameter]:
-            found = self._call(f"{stage}_{self.parameter}", args)
+            name = f"{stage}_{self.parameter}"
+            at_rest = [torch.zeros_like(args[self.places + self.count])] if "t_g" in self.stages[name].reads else []
+            found = self._call(name, [*args, *at_rest])
         if any(needs[s] and s not in found for s in self.moving):
             found |= self._call(stage, args)
         return found

@@ -117,11 +117,13 @@ def derivatives(forward: Program, moving: tuple[str, ...], parameter: str | None
     Args:
         forward: The kernel's program.
         moving: Slots that move in a second derivative.
-        parameter: A slot whose gradient sums over rows; the stages that have it end in its name.
+        parameter: A slot whose gradient sums over rows; the stages that have it end in its name, and in their tangent g
+            moves as well.
     """
     programs = [forward, tangent(forward, moving, "forward_tangent", f"Tangent of: {forward.summary}")]
     for suffix, wrt in (("", moving), *([(f"_{parameter}", (*moving, parameter))] if parameter else [])):
         gradients = f"Gradient to {', '.join(wrt)} of: {forward.summary}"
         backward = gradient(forward, wrt, f"backward{suffix}", gradients)
-        programs += [backward, tangent(backward, moving, f"backward_tangent{suffix}", f"Tangent of: {gradients}")]
+        along = (*moving, "g") if suffix else moving
+        programs += [backward, tangent(backward, along, f"backward_tangent{suffix}", f"Tangent of: {gradients}")]
     return tuple(programs)

@@ -237,6 +237,7 @@ def base_values(column):
         "t_x": (SENDERS, CONVOLUTION.left.dim, 1),
         "table": (INTERVALS + 3, len(CONVOLUTION.paths), 1),
         "g": (RECEIVERS, CONVOLUTION.outputs.dim, 1),
+        "t_g": (RECEIVERS, CONVOLUTION.outputs.dim, 1),
     }
     found = {name: halves(rng, *shape) for name, shape in shapes.items()}
     found["t_vectors"] = halves(random.Random("moves"), len(dyadic_graph().sender), 3)

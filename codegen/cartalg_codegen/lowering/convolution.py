@@ -123,7 +123,7 @@ class _Driver:
         name = self.stage.name
         if name == "forward":
             return "out[i] = sum over edges i <- j and paths of w(r) C y x[j]."
-        along = "along (t_x, t_vectors), at rest in g"
+        along = "along (t_x, t_vectors, t_g)" if "t_g" in self.stage.reads else "along (t_x, t_vectors), at rest in g"
         if self.moving:
             return f"Derivative of `{name.replace('_tangent', '')}` {along}."
         return f"Gradient of <g, out> to {' and '.join(w.removeprefix('d_') for w in self.stage.writes)}."

@@ -244,13 +244,14 @@ class Message:
         ranks = range(1, max(spec.hidden, spec.edge) + 1)
         self.places = [(r, k, a) for r in ranks for k in range(2 * r + 1) for a in columns(r, spec.hidden)]
         shapes = {
-            "x": (atoms, sizes["x"], c), "t_x": (atoms, sizes["x"], c), "g": (atoms, sizes["out"], c),
+            "x": (atoms, sizes["x"], c), "t_x": (atoms, sizes["x"], c),
+            "g": (atoms, sizes["out"], c), "t_g": (atoms, sizes["out"], c),
             "table": (SPLINES + 1, self.rule.weights, c), "s": (SPLINES, self.COUNT), "t_s": (SPLINES, self.COUNT),
             "t_tau": (2, self.COUNT), "turn": (len(self.places), self.COUNT),
         }  # fmt: skip
         self.values = {name: numbers(rng, *shape) for name, shape in shapes.items()}
         self.space = Space()
-        for name in ("x", "t_x", "g"):
+        for name in ("x", "t_x", "g", "t_g"):
             self.values[name][..., 0] = self.space.variables(*shapes[name][:-1])
         self.knot, self.other = (1, 0), (2, 0)
 
@@ -342,6 +343,9 @@ class Message:
             plain, first = self._back(n, p, (), g), [self._back(n, p, (a,), g) for a in range(2)]
             turned = first[0] * t_tau[0] + first[1] * t_tau[1]
             of_x, of_t = _dot(plain, x), _dot(plain, t_x) + _dot(turned, x)
+            if "t_g" in self.stages[stage].reads:
+                along = self._back(n, p, (), v["t_g"][receiver, :, c])
+                turned, of_t = turned + along, of_t + _dot(along, x)
             values: dict[str, Any] = {"d_x": plain * w, "t_d_x": plain * t_w + turned * w}
             for name in ("d_x", "t_d_x"):
                 if name in results:

@@ -222,7 +222,9 @@ class Reference:
             for q, a in terms:
                 results["d_table"][here, q, c] += _each(splines, lambda b: b.value, _dot(plain, x)) * a
         elif stage == "backward_tangent_table":
-            first = _dot(plain, t_x) + _dot(moved, x)
+            along = _columns(matrix, path, values["t_g"][i, rows, c], lambda m: m.value)
+            results["t_d_x"][j, path.x, c] += along * w
+            first = _dot(plain, t_x) + _dot(moved, x) + _dot(along, x)
             gradient = _each(splines, lambda b: b.value, first) + _each(splines, lambda b: b.along(t_v), _dot(plain, x))
             for q, a in terms:
                 results["t_d_table"][here, q, c] += gradient * a
@@ -338,7 +340,7 @@ class ConvolutionKernel:
         rng = random.Random(self.path)
         # the thread is not the last one, nor any other number of a run
         runs = [
-            _Run(self, crowded(), Sizes(2, 1, 3), rng, free=("x", "g", "t_x")),
+            _Run(self, crowded(), Sizes(2, 1, 3), rng, free=("x", "g", "t_x", "t_g")),
             _Run(self, crowded(), Sizes(2, 1, 3), rng, free=("table",)),
             _Run(self, sparse(), Sizes(3, 0, 2), rng),
             _Run(self, sparse(), Sizes(4, 2, 5, width=2), rng),
@@ -382,6 +384,7 @@ class _Run:
             "table": (graph.intervals + SPLINES - 1, rule.weights, channels),
             "g": (graph.receivers, rule.outputs.dim, channels),
             "t_x": (graph.senders, left, channels),
+            "t_g": (graph.receivers, rule.outputs.dim, channels),
         }
         self.values = {name: numbers(rng, *shape) for name, shape in shapes.items()}
         for name in free:

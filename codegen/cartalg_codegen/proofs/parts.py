@@ -115,8 +115,8 @@ class Message:
         self.y0 = l2 * l2
         self.values = {
             "x": new(15 + rows["x"], c), "t_x": new(15 + rows["x"], c), "g": new(15 + rows["out"], c),
-            "table": new(SPLINES + 1, self.PATHS, c), "s": new(SPLINES, edges), "y": new(self.y0 + 2 * l2 + 1, edges),
-            "t_s": new(SPLINES, edges), "t_y": new(self.y0 + 2 * l2 + 1, edges),
+            "t_g": new(15 + rows["out"], c), "table": new(SPLINES + 1, self.PATHS, c), "s": new(SPLINES, edges),
+            "y": new(self.y0 + 2 * l2 + 1, edges), "t_s": new(SPLINES, edges), "t_y": new(self.y0 + 2 * l2 + 1, edges),
         }  # fmt: skip
         if not l2:  # the harmonic of rank 0 is 1
             self.values["y"][0], self.values["t_y"][0] = [Sparse.of(1)] * edges, [Sparse.of(0)] * edges
@@ -182,7 +182,7 @@ class Message:
         for name in ("m", "t_m"):
             given[name] = Array(name, np.full((100, self.COUNT + 1), UNSET, dtype=object), REAL)
         for name, values in self.values.items():
-            lanes = name in ("x", "t_x", "g", "table")
+            lanes = name in ("x", "t_x", "g", "t_g", "table")
             given[name] = Array(name, values, LANE if lanes else REAL, False)
         given |= {name: Array(name, array, LANE) for name, array in results.items()}
         self.loaded[stage](*(given[name] for name in self.loaded.arguments[stage]))
@@ -203,6 +203,9 @@ class Message:
             return
         first = gradient(out, self.values["g"][at["out"]], free)
         second = {slot: tangent(values, free, moves) for slot, values in first.items()}
+        if "t_g" in self.loaded.arguments[stage]:
+            along = gradient(out, self.values["t_g"][at["out"]], free)
+            second = {slot: values + along[slot] for slot, values in second.items()}
         for name in wanted:
             values = second if name.startswith("t_") else first
             base = name.split("_")[-1]

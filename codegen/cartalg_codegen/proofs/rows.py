@@ -70,6 +70,7 @@ class RowKernel:
         self.theta = {slot: self.space.variables(size) for slot, size in rule.sizes.items()}
         self.g = self.space.variables(components(rule.out))
         self.moves = {slot: self.space.variables(len(self.theta[slot])) for slot in self.features}
+        self.t_g = self.space.variables(components(rule.out))
         self._random = random.Random(path)
 
     # what is true
@@ -91,12 +92,16 @@ class RowKernel:
         for suffix, slots in (("", self.features), ("_w", ("w", *self.features))):
             if "w" in self.theta or not suffix:
                 found[f"backward{suffix}"] = {slot: first[slot] for slot in slots}
-                found[f"backward_tangent{suffix}"] = {slot: second[slot] for slot in slots}
+                found[f"backward_tangent{suffix}"] = {
+                    slot: second[slot] + (gradient(self.out, self.t_g, {slot: self.theta[slot]})[slot] if suffix else 0)
+                    for slot in slots
+                }
         return found
 
     def reads(self, stage: str) -> list[str]:
         """Names of the arrays that a stage reads, in order."""
         moves = [f"t_{slot}" for slot in self.features] if "tangent" in stage else []
+        moves += ["t_g"] if stage == "backward_tangent_w" else []
         return [*self.theta, *(["g"] if stage.startswith("backward") else []), *moves]
 
     def writes(self, stage: str) -> list[str]:
@@ -108,7 +113,8 @@ class RowKernel:
     @property
     def variables(self) -> dict[str, np.ndarray]:
         """All variables of a row and channel by the name of their array."""
-        return {**self.theta, "g": self.g, **{f"t_{slot}": move for slot, move in self.moves.items()}}
+        moves = {f"t_{slot}": move for slot, move in self.moves.items()}
+        return {**self.theta, "g": self.g, **moves, "t_g": self.t_g}
 
     # what the source says
 

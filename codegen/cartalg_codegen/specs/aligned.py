@@ -93,7 +93,9 @@ class AlignedMessageSpec(PartSpec):
                 "backward_tangent", (*read, "g", *moving), ("t_d_x", "t_d_s", "t_d_tau", "d_s", "d_tau")
             ),
             "backward_table": Stage("backward_table", (*read, "g"), ("d_x", "d_table")),
-            "backward_tangent_table": Stage("backward_tangent_table", (*read, "g", *moving), ("t_d_x", "t_d_table")),
+            "backward_tangent_table": Stage(
+                "backward_tangent_table", (*read, "g", *moving, "t_g"), ("t_d_x", "t_d_table")
+            ),
         }
 
     @cached_property
@@ -188,7 +190,7 @@ class AlignedMessageSpec(PartSpec):
             backward,
             tangent(backward, moving, "backward_tangent", "Tangent of `backward`, at rest in g.", ("d_s", "d_tau")),
             table,
-            tangent(table, moving, "backward_tangent_table", "Tangent of `backward_table`, at rest in g."),
+            tangent(table, (*moving, "g"), "backward_tangent_table", "Tangent of `backward_table`."),
         )
         stages = []
         for program in found:

@@ -166,8 +166,10 @@ class KernelSpec(ABC):
         for name, writes in plain.items():
             reads = slots if name == "forward" else (*slots, "g")
             tangent = name.replace("ward", "ward_tangent", 1)
+            # the gradient to a parameter is the last that is asked for: with the move of g it is the whole of it
+            along = (*moving, "g") if parameter and name.endswith(f"_{parameter}") else moving
             found[name] = cls._stage(name, reads, writes)
-            found[tangent] = cls._stage(tangent, (*reads, *(f"t_{m}" for m in moving)), tuple(f"t_{w}" for w in writes))
+            found[tangent] = cls._stage(tangent, (*reads, *(f"t_{m}" for m in along)), tuple(f"t_{w}" for w in writes))
         return found
 
     @classmethod

@@ -84,7 +84,9 @@ class MessageSpec(PartSpec):
                 "backward_tangent", (*read, "g", *moving), ("t_d_x", "t_d_s", "t_d_y", "d_s", "d_y")
             ),
             "backward_table": Stage("backward_table", (*read, "g"), ("d_x", "d_table")),
-            "backward_tangent_table": Stage("backward_tangent_table", (*read, "g", *moving), ("t_d_x", "t_d_table")),
+            "backward_tangent_table": Stage(
+                "backward_tangent_table", (*read, "g", *moving, "t_g"), ("t_d_x", "t_d_table")
+            ),
         }
 
     def transforms(self, argument: str) -> Transforms:
@@ -150,7 +152,7 @@ class MessageSpec(PartSpec):
             backward,
             tangent(backward, moving, "backward_tangent", "Tangent of `backward`, at rest in g.", ("d_s", "d_y")),
             table,
-            tangent(table, moving, "backward_tangent_table", "Tangent of `backward_table`, at rest in g."),
+            tangent(table, (*moving, "g"), "backward_tangent_table", "Tangent of `backward_table`."),
         )
 
     def closed_form(self, inputs: Mapping[str, Sequence[Any]]) -> list[Any]:

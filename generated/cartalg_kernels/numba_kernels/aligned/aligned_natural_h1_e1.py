@@ -8,7 +8,7 @@
 #              per edge and channel 160; backward, per edge 118; backward, per edge and channel 154; backward_tangent,
 #              per edge 310; backward_tangent, per edge and channel 375; backward_table, per edge 49; backward_table,
 #              per edge and channel 139; backward_tangent_table, per edge 108; backward_tangent_table, per edge and
-#              channel 271
+#              channel 304
 # Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 271f79b097cb145a
 
 import numpy as np
@@ -432,9 +432,10 @@ def backward_table(start, stop, thread, step, col_ptr, col_edge, receiver, x, ve
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent_table(
-    start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors, table, g, t_x, t_vectors, t_d_x, t_d_table,
+    start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors, table, g, t_x, t_vectors, t_g, t_d_x,
+    t_d_table,
 ):
-    """Derivative of `backward_table` along (t_x, t_vectors), at rest in g."""
+    """Derivative of `backward_table` along (t_x, t_vectors, t_g)."""
     real = vectors.dtype.type
     per_knot = real(1 / step)
     intervals = table.shape[0] - 3
@@ -503,5 +504,5 @@ def backward_tangent_table(
             edge_tangent(v, inverse, below, per_knot, side, half, t_v, t_s, t_tau, s, turn)
             # all weights
             backward_tangent_table_h1_e1(
-                count, own, thread, knot, other, x, s, turn, table, g, t_x, t_s, t_tau, t_d_x, t_d_table,
+                count, own, thread, knot, other, x, s, turn, table, g, t_x, t_s, t_tau, t_g, t_d_x, t_d_table,
             )

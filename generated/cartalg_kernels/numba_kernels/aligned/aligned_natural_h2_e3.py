@@ -11,7 +11,7 @@
 #              forward_tangent, per edge and channel 810; backward, per edge 344; backward, per edge and channel 804;
 #              backward_tangent, per edge 536; backward_tangent, per edge and channel 2060; backward_table, per edge
 #              275; backward_table, per edge and channel 637; backward_tangent_table, per edge 334;
-#              backward_tangent_table, per edge and channel 1315
+#              backward_tangent_table, per edge and channel 1472
 # Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 22407131a660db42
 
 import numpy as np
@@ -435,9 +435,10 @@ def backward_table(start, stop, thread, step, col_ptr, col_edge, receiver, x, ve
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent_table(
-    start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors, table, g, t_x, t_vectors, t_d_x, t_d_table,
+    start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors, table, g, t_x, t_vectors, t_g, t_d_x,
+    t_d_table,
 ):
-    """Derivative of `backward_table` along (t_x, t_vectors), at rest in g."""
+    """Derivative of `backward_table` along (t_x, t_vectors, t_g)."""
     real = vectors.dtype.type
     per_knot = real(1 / step)
     intervals = table.shape[0] - 3
@@ -506,5 +507,5 @@ def backward_tangent_table(
             edge_tangent(v, inverse, below, per_knot, side, half, t_v, t_s, t_tau, s, turn)
             # all weights
             backward_tangent_table_h2_e3(
-                count, own, thread, knot, other, x, s, turn, table, g, t_x, t_s, t_tau, t_d_x, t_d_table,
+                count, own, thread, knot, other, x, s, turn, table, g, t_x, t_s, t_tau, t_g, t_d_x, t_d_table,
             )

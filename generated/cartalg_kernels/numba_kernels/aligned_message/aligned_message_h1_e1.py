@@ -5,8 +5,8 @@
 # Layout:      x 4 rows, 0e + 1o; out 4 rows, 0e + 1o
 # Operations:  forward, per edge and channel 77; forward_tangent, per edge and channel 160; backward, per edge and
 #              channel 154; backward_tangent, per edge and channel 375; backward_table, per edge and channel 139;
-#              backward_tangent_table, per edge and channel 271
-# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 fb049982a3c67ce2
+#              backward_tangent_table, per edge and channel 304
+# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 5355ff492f4f4416
 
 import numpy as np
 from numba import njit
@@ -655,9 +655,11 @@ def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
-def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g, t_x, t_s, t_tau, t_d_x, t_d_table):
-    """Tangent of `backward_table`, at rest in g."""
-    kept = np.empty((16, 13), x.dtype)
+def backward_tangent_table(
+    count, own, thread, knot, other, x, s, turn, table, g, t_x, t_s, t_tau, t_g, t_d_x, t_d_table,
+):
+    """Tangent of `backward_table`."""
+    kept = np.empty((16, 16), x.dtype)
     for c in range(x.shape[1]):
         # along: rank 1 turned
         x1 = x[own + 1, c]; x2 = x[own + 2, c]; x3 = x[own + 3, c]
@@ -687,6 +689,16 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             kept[n, 8] = d_z_moved3
             kept[n, 6] = d_z_moved2
             kept[n, 7] = d_z_moved1
+        # t_d_z_moved: rank 1 turned
+        for n in range(count):
+            theirs = other[n]
+            t_g1 = t_g[theirs + 1, c]; t_g2 = t_g[theirs + 2, c]; t_g3 = t_g[theirs + 3, c]
+            t_d_z_moved3 = t_g1 * turn[2, n] + t_g2 * turn[5, n] + t_g3 * turn[8, n]
+            t_d_z_moved2 = t_g1 * turn[1, n] + t_g2 * turn[4, n] + t_g3 * turn[7, n]
+            t_d_z_moved1 = t_g1 * turn[0, n] + t_g2 * turn[3, n] + t_g3 * turn[6, n]
+            kept[n, 10] = t_d_z_moved3
+            kept[n, 11] = t_d_z_moved2
+            kept[n, 9] = t_d_z_moved1
         # along the edge
         p0 = c
         p1 = x.shape[1] + c
@@ -705,28 +717,31 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_row2 = t_d_table[thread * table.shape[0] + k0 + 2, 0 : t_d_table.shape[1]]
             t_d_row3 = t_d_table[thread * table.shape[0] + k0 + 3, 0 : t_d_table.shape[1]]
             theirs = other[n]
-            g0 = g[theirs, c]
+            g0 = g[theirs, c]; t_g0 = t_g[theirs, c]
             along3 = kept[n, 0]; along1 = kept[n, 1]; along2 = kept[n, 2]; t_along1 = kept[n, 3]
             t_along2 = kept[n, 4]; t_along3 = kept[n, 5]; d_z_moved2 = kept[n, 6]; d_z_moved1 = kept[n, 7]
-            d_z_moved3 = kept[n, 8]
+            d_z_moved3 = kept[n, 8]; t_d_z_moved1 = kept[n, 9]; t_d_z_moved3 = kept[n, 10]; t_d_z_moved2 = kept[n, 11]
+            w0 = s[0, n] * row0[p0] + s[1, n] * row1[p0] + s[2, n] * row2[p0] + s[3, n] * row3[p0]
+            t_d_x_moved0 = t_g0 * w0
             t_w0 = t_s[0, n] * row0[p0] + t_s[1, n] * row1[p0] + t_s[2, n] * row2[p0] + t_s[3, n] * row3[p0]
-            t_d_x_moved0 = g0 * t_w0
+            t_d_x_moved0 += g0 * t_w0
             d_w0 = g0 * x0
-            t_d_w0 = g0 * t_x0
+            t_d_w0 = g0 * t_x0 + t_g0 * x0
             t_d_row0[p0] += d_w0 * t_s[0, n] + s[0, n] * t_d_w0
             t_d_row1[p0] += d_w0 * t_s[1, n] + s[1, n] * t_d_w0
             t_d_row2[p0] += d_w0 * t_s[2, n] + s[2, n] * t_d_w0
             t_d_row3[p0] += d_w0 * t_s[3, n] + s[3, n] * t_d_w0
             w1 = s[0, n] * row0[p1] + s[1, n] * row1[p1] + s[2, n] * row2[p1] + s[3, n] * row3[p1]
             d_x_moved2 = g0 * w1
+            t_d_x_moved2 = t_g0 * w1
             t_w1 = t_s[0, n] * row0[p1] + t_s[1, n] * row1[p1] + t_s[2, n] * row2[p1] + t_s[3, n] * row3[p1]
-            t_d_x_moved2 = g0 * t_w1
+            t_d_x_moved2 += g0 * t_w1
             d_w1 = along2 * g0
             x_l0_2 = -along3
             x_l1_2 = -along1
             t_x_first2 = t_tau[0, n] * x_l0_2 + t_tau[1, n] * x_l1_2
             t_x_moved2 = t_along2 - t_x_first2
-            t_d_w1 = g0 * t_x_moved2
+            t_d_w1 = along2 * t_g0 + g0 * t_x_moved2
             t_d_row0[p1] += d_w1 * t_s[0, n] + s[0, n] * t_d_w1
             t_d_row1[p1] += d_w1 * t_s[1, n] + s[1, n] * t_d_w1
             t_d_row2[p1] += d_w1 * t_s[2, n] + s[2, n] * t_d_w1
@@ -734,7 +749,7 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             w2 = s[0, n] * row0[p2] + s[1, n] * row1[p2] + s[2, n] * row2[p2] + s[3, n] * row3[p2]
             t_d_z_l0_3 = d_z_moved3 * t_tau[0, n]
             t_d_z_l1_1 = d_z_moved1 * t_tau[1, n]
-            t_d_z2 = t_d_z_l0_3 + t_d_z_l1_1
+            t_d_z2 = t_d_z_l0_3 + t_d_z_l1_1 + t_d_z_moved2
             t_d_x_moved0 += t_d_z2 * w2
             t_w2 = t_s[0, n] * row0[p2] + t_s[1, n] * row1[p2] + t_s[2, n] * row2[p2] + t_s[3, n] * row3[p2]
             t_d_x_moved0 += d_z_moved2 * t_w2
@@ -767,14 +782,14 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_x_l0_3 = d_x_first3 * t_tau[0, n]
             t_d_along2 += t_d_x_l0_3
             t_d_z_l0_2 = d_z_moved2 * t_tau[0, n]
-            t_d_z3 = -t_d_z_l0_2
+            t_d_z3 = -t_d_z_l0_2 + t_d_z_moved3
             t_d_x_moved3 = t_d_z3 * w4
             d_x_moved1 = d_z_moved1 * w4
             d_x_first1 = -d_x_moved1
             t_d_x_l1_1 = d_x_first1 * t_tau[1, n]
             t_d_along2 += t_d_x_l1_1
             t_d_z_l1_2 = d_z_moved2 * t_tau[1, n]
-            t_d_z1 = -t_d_z_l1_2
+            t_d_z1 = -t_d_z_l1_2 + t_d_z_moved1
             t_d_x_moved1 = t_d_z1 * w4
             t_w4 = t_s[0, n] * row0[p4] + t_s[1, n] * row1[p4] + t_s[2, n] * row2[p4] + t_s[3, n] * row3[p4]
             t_d_x_moved3 += d_z_moved3 * t_w4
@@ -791,14 +806,14 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_row1[p4] += d_w4 * t_s[1, n] + s[1, n] * t_d_w4
             t_d_row2[p4] += d_w4 * t_s[2, n] + s[2, n] * t_d_w4
             t_d_row3[p4] += d_w4 * t_s[3, n] + s[3, n] * t_d_w4
-            kept[n, 9] = t_d_x_moved0
-            kept[n, 10] = t_d_along1
-            kept[n, 12] = t_d_along3
-            kept[n, 11] = t_d_along2
+            kept[n, 12] = t_d_x_moved0
+            kept[n, 13] = t_d_along1
+            kept[n, 15] = t_d_along3
+            kept[n, 14] = t_d_along2
         # t_d_x: ranks 0 to 1 turned back
         t_d_x0 = t_d_x[own, c]; t_d_x1 = t_d_x[own + 1, c]; t_d_x2 = t_d_x[own + 2, c]; t_d_x3 = t_d_x[own + 3, c]
         for n in range(count):
-            t_d_x_moved0 = kept[n, 9]; t_d_along1 = kept[n, 10]; t_d_along2 = kept[n, 11]; t_d_along3 = kept[n, 12]
+            t_d_x_moved0 = kept[n, 12]; t_d_along1 = kept[n, 13]; t_d_along2 = kept[n, 14]; t_d_along3 = kept[n, 15]
             t_d_x0 += t_d_x_moved0
             t_d_x1 += t_d_along1 * turn[0, n] + t_d_along2 * turn[3, n] + t_d_along3 * turn[6, n]
             t_d_x2 += t_d_along1 * turn[1, n] + t_d_along2 * turn[4, n] + t_d_along3 * turn[7, n]

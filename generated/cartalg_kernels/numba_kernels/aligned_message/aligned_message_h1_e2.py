@@ -5,8 +5,8 @@
 # Layout:      x 4 rows, 0e + 1o; out 9 rows, 0e + 1o + 2e
 # Operations:  forward, per edge and channel 133; forward_tangent, per edge and channel 288; backward, per edge and
 #              channel 282; backward_tangent, per edge and channel 716; backward_table, per edge and channel 224;
-#              backward_tangent_table, per edge and channel 462
-# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 93d37168c44c21ce
+#              backward_tangent_table, per edge and channel 525
+# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 31a91994683684b9
 
 import numpy as np
 from numba import njit
@@ -1004,11 +1004,13 @@ def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
-def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g, t_x, t_s, t_tau, t_d_x, t_d_table):
-    """Tangent of `backward_table`, at rest in g."""
+def backward_tangent_table(
+    count, own, thread, knot, other, x, s, turn, table, g, t_x, t_s, t_tau, t_g, t_d_x, t_d_table,
+):
+    """Tangent of `backward_table`."""
     real = s.dtype.type
     c3_2 = real(3 / 2); c2 = real(2)
-    kept = np.empty((16, 18), x.dtype)
+    kept = np.empty((16, 24), x.dtype)
     for c in range(x.shape[1]):
         # along: rank 1 turned
         x1 = x[own + 1, c]; x2 = x[own + 2, c]; x3 = x[own + 3, c]
@@ -1049,6 +1051,29 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             kept[n, 7] = d_z_moved6
             kept[n, 8] = d_z_moved5
             kept[n, 9] = d_z_moved4
+        # t_d_z_moved: ranks 1 to 2 turned
+        for n in range(count):
+            theirs = other[n]
+            t_g1 = t_g[theirs + 1, c]; t_g2 = t_g[theirs + 2, c]; t_g3 = t_g[theirs + 3, c]; t_g4 = t_g[theirs + 4, c]
+            t_g5 = t_g[theirs + 5, c]; t_g6 = t_g[theirs + 6, c]; t_g7 = t_g[theirs + 7, c]; t_g8 = t_g[theirs + 8, c]
+            t_d_z_moved3 = t_g1 * turn[2, n] + t_g2 * turn[5, n] + t_g3 * turn[8, n]
+            t_d_z_moved2 = t_g1 * turn[1, n] + t_g2 * turn[4, n] + t_g3 * turn[7, n]
+            t_d_z_moved1 = t_g1 * turn[0, n] + t_g2 * turn[3, n] + t_g3 * turn[6, n]
+            t_d_z_moved7 = (
+                t_g4 * turn[12, n] + t_g5 * turn[17, n] + t_g6 * turn[22, n] + t_g7 * turn[27, n] + t_g8 * turn[32, n]
+            )
+            t_d_z_moved6 = (
+                t_g4 * turn[11, n] + t_g5 * turn[16, n] + t_g6 * turn[21, n] + t_g7 * turn[26, n] + t_g8 * turn[31, n]
+            )
+            t_d_z_moved5 = (
+                t_g4 * turn[10, n] + t_g5 * turn[15, n] + t_g6 * turn[20, n] + t_g7 * turn[25, n] + t_g8 * turn[30, n]
+            )
+            kept[n, 17] = t_d_z_moved3
+            kept[n, 19] = t_d_z_moved2
+            kept[n, 16] = t_d_z_moved1
+            kept[n, 15] = t_d_z_moved7
+            kept[n, 18] = t_d_z_moved6
+            kept[n, 14] = t_d_z_moved5
         # along the edge
         p0 = c
         p1 = x.shape[1] + c
@@ -1070,29 +1095,34 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_row2 = t_d_table[thread * table.shape[0] + k0 + 2, 0 : t_d_table.shape[1]]
             t_d_row3 = t_d_table[thread * table.shape[0] + k0 + 3, 0 : t_d_table.shape[1]]
             theirs = other[n]
-            g0 = g[theirs, c]
+            g0 = g[theirs, c]; t_g0 = t_g[theirs, c]
             along3 = kept[n, 0]; along1 = kept[n, 1]; along2 = kept[n, 2]; t_along1 = kept[n, 3]
             t_along2 = kept[n, 4]; t_along3 = kept[n, 5]; d_z_moved8 = kept[n, 6]; d_z_moved6 = kept[n, 7]
             d_z_moved5 = kept[n, 8]; d_z_moved4 = kept[n, 9]; d_z_moved7 = kept[n, 10]; d_z_moved2 = kept[n, 11]
-            d_z_moved1 = kept[n, 12]; d_z_moved3 = kept[n, 13]
+            d_z_moved1 = kept[n, 12]; d_z_moved3 = kept[n, 13]; t_d_z_moved5 = kept[n, 14]; t_d_z_moved7 = kept[n, 15]
+            t_d_z_moved1 = kept[n, 16]; t_d_z_moved3 = kept[n, 17]; t_d_z_moved6 = kept[n, 18]
+            t_d_z_moved2 = kept[n, 19]
+            w0 = s[0, n] * row0[p0] + s[1, n] * row1[p0] + s[2, n] * row2[p0] + s[3, n] * row3[p0]
+            t_d_x_moved0 = t_g0 * w0
             t_w0 = t_s[0, n] * row0[p0] + t_s[1, n] * row1[p0] + t_s[2, n] * row2[p0] + t_s[3, n] * row3[p0]
-            t_d_x_moved0 = g0 * t_w0
+            t_d_x_moved0 += g0 * t_w0
             d_w0 = g0 * x0
-            t_d_w0 = g0 * t_x0
+            t_d_w0 = g0 * t_x0 + t_g0 * x0
             t_d_row0[p0] += d_w0 * t_s[0, n] + s[0, n] * t_d_w0
             t_d_row1[p0] += d_w0 * t_s[1, n] + s[1, n] * t_d_w0
             t_d_row2[p0] += d_w0 * t_s[2, n] + s[2, n] * t_d_w0
             t_d_row3[p0] += d_w0 * t_s[3, n] + s[3, n] * t_d_w0
             w1 = s[0, n] * row0[p1] + s[1, n] * row1[p1] + s[2, n] * row2[p1] + s[3, n] * row3[p1]
             d_x_moved2 = g0 * w1
+            t_d_x_moved2 = t_g0 * w1
             t_w1 = t_s[0, n] * row0[p1] + t_s[1, n] * row1[p1] + t_s[2, n] * row2[p1] + t_s[3, n] * row3[p1]
-            t_d_x_moved2 = g0 * t_w1
+            t_d_x_moved2 += g0 * t_w1
             d_w1 = along2 * g0
             x_l0_2 = -along3
             x_l1_2 = -along1
             t_x_first2 = t_tau[0, n] * x_l0_2 + t_tau[1, n] * x_l1_2
             t_x_moved2 = t_along2 - t_x_first2
-            t_d_w1 = g0 * t_x_moved2
+            t_d_w1 = along2 * t_g0 + g0 * t_x_moved2
             t_d_row0[p1] += d_w1 * t_s[0, n] + s[0, n] * t_d_w1
             t_d_row1[p1] += d_w1 * t_s[1, n] + s[1, n] * t_d_w1
             t_d_row2[p1] += d_w1 * t_s[2, n] + s[2, n] * t_d_w1
@@ -1100,7 +1130,7 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             w2 = s[0, n] * row0[p2] + s[1, n] * row1[p2] + s[2, n] * row2[p2] + s[3, n] * row3[p2]
             t_d_z_l0_3 = d_z_moved3 * t_tau[0, n]
             t_d_z_l1_1 = d_z_moved1 * t_tau[1, n]
-            t_d_z2 = t_d_z_l0_3 + t_d_z_l1_1
+            t_d_z2 = t_d_z_l0_3 + t_d_z_l1_1 + t_d_z_moved2
             t_d_x_moved0 += t_d_z2 * w2
             t_w2 = t_s[0, n] * row0[p2] + t_s[1, n] * row1[p2] + t_s[2, n] * row2[p2] + t_s[3, n] * row3[p2]
             t_d_x_moved0 += d_z_moved2 * t_w2
@@ -1124,7 +1154,7 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             w4 = s[0, n] * row0[p4] + s[1, n] * row1[p4] + s[2, n] * row2[p4] + s[3, n] * row3[p4]
             t_d_z_l0_7 = d_z_moved7 * t_tau[0, n]
             t_d_z_l1_5 = d_z_moved5 * t_tau[1, n]
-            t_d_z6 = c2 * (t_d_z_l0_7 + t_d_z_l1_5)
+            t_d_z6 = c2 * (t_d_z_l0_7 + t_d_z_l1_5) + t_d_z_moved6
             t_d_x_moved0 += t_d_z6 * w4
             t_w4 = t_s[0, n] * row0[p4] + t_s[1, n] * row1[p4] + t_s[2, n] * row2[p4] + t_s[3, n] * row3[p4]
             t_d_x_moved0 += d_z_moved6 * t_w4
@@ -1154,11 +1184,11 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             w6 = s[0, n] * row0[p6] + s[1, n] * row1[p6] + s[2, n] * row2[p6] + s[3, n] * row3[p6]
             d_x_moved3 = d_z_moved3 * w6
             t_d_z_l0_2 = d_z_moved2 * t_tau[0, n]
-            t_d_z3 = -t_d_z_l0_2
+            t_d_z3 = -t_d_z_l0_2 + t_d_z_moved3
             t_d_x_moved3 = t_d_z3 * w6
             d_x_moved1 = d_z_moved1 * w6
             t_d_z_l1_2 = d_z_moved2 * t_tau[1, n]
-            t_d_z1 = -t_d_z_l1_2
+            t_d_z1 = -t_d_z_l1_2 + t_d_z_moved1
             t_d_x_moved1 = t_d_z1 * w6
             t_w6 = t_s[0, n] * row0[p6] + t_s[1, n] * row1[p6] + t_s[2, n] * row2[p6] + t_s[3, n] * row3[p6]
             t_d_x_moved3 += d_z_moved3 * t_w6
@@ -1181,7 +1211,7 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_z_l0_6 = d_z_moved6 * t_tau[0, n]
             t_d_z_l0_8 = d_z_moved8 * t_tau[0, n]
             t_d_z_l1_4 = d_z_moved4 * t_tau[1, n]
-            t_d_z7 = -c3_2 * t_d_z_l0_6 + t_d_z_l0_8 + t_d_z_l1_4
+            t_d_z7 = -c3_2 * t_d_z_l0_6 + t_d_z_l0_8 + t_d_z_l1_4 + t_d_z_moved7
             t_d_x_moved3 += t_d_z7 * w7
             d_x_moved1 += d_z_moved5 * w7
             d_x_first1 = -d_x_moved1
@@ -1190,7 +1220,7 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_z_l0_4 = d_z_moved4 * t_tau[0, n]
             t_d_z_l1_6 = d_z_moved6 * t_tau[1, n]
             t_d_z_l1_8 = d_z_moved8 * t_tau[1, n]
-            t_d_z5 = t_d_z_l0_4 - t_d_z_l1_8 - c3_2 * t_d_z_l1_6
+            t_d_z5 = t_d_z_l0_4 - t_d_z_l1_8 + t_d_z_moved5 - c3_2 * t_d_z_l1_6
             t_d_x_moved1 += t_d_z5 * w7
             t_w7 = t_s[0, n] * row0[p7] + t_s[1, n] * row1[p7] + t_s[2, n] * row2[p7] + t_s[3, n] * row3[p7]
             t_d_x_moved3 += d_z_moved7 * t_w7
@@ -1203,14 +1233,14 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_row1[p7] += d_w7 * t_s[1, n] + s[1, n] * t_d_w7
             t_d_row2[p7] += d_w7 * t_s[2, n] + s[2, n] * t_d_w7
             t_d_row3[p7] += d_w7 * t_s[3, n] + s[3, n] * t_d_w7
-            kept[n, 14] = t_d_x_moved0
-            kept[n, 15] = t_d_along1
-            kept[n, 17] = t_d_along3
-            kept[n, 16] = t_d_along2
+            kept[n, 20] = t_d_x_moved0
+            kept[n, 21] = t_d_along1
+            kept[n, 23] = t_d_along3
+            kept[n, 22] = t_d_along2
         # t_d_x: ranks 0 to 1 turned back
         t_d_x0 = t_d_x[own, c]; t_d_x1 = t_d_x[own + 1, c]; t_d_x2 = t_d_x[own + 2, c]; t_d_x3 = t_d_x[own + 3, c]
         for n in range(count):
-            t_d_x_moved0 = kept[n, 14]; t_d_along1 = kept[n, 15]; t_d_along2 = kept[n, 16]; t_d_along3 = kept[n, 17]
+            t_d_x_moved0 = kept[n, 20]; t_d_along1 = kept[n, 21]; t_d_along2 = kept[n, 22]; t_d_along3 = kept[n, 23]
             t_d_x0 += t_d_x_moved0
             t_d_x1 += t_d_along1 * turn[0, n] + t_d_along2 * turn[3, n] + t_d_along3 * turn[6, n]
             t_d_x2 += t_d_along1 * turn[1, n] + t_d_along2 * turn[4, n] + t_d_along3 * turn[7, n]

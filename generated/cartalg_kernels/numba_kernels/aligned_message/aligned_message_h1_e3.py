@@ -5,8 +5,8 @@
 # Layout:      x 4 rows, 0e + 1o; out 16 rows, 0e + 1o + 2e + 3o
 # Operations:  forward, per edge and channel 201; forward_tangent, per edge and channel 440; backward, per edge and
 #              channel 434; backward_tangent, per edge and channel 1146; backward_table, per edge and channel 321;
-#              backward_tangent_table, per edge and channel 673
-# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 0944c39a4aae19a5
+#              backward_tangent_table, per edge and channel 778
+# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 ab6870920337d99c
 
 import numpy as np
 from numba import njit
@@ -1439,11 +1439,13 @@ def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
-def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g, t_x, t_s, t_tau, t_d_x, t_d_table):
-    """Tangent of `backward_table`, at rest in g."""
+def backward_tangent_table(
+    count, own, thread, knot, other, x, s, turn, table, g, t_x, t_s, t_tau, t_g, t_d_x, t_d_table,
+):
+    """Tangent of `backward_table`."""
     real = s.dtype.type
     c3_2 = real(3 / 2); c2 = real(2); c3 = real(3)
-    kept = np.empty((16, 23), x.dtype)
+    kept = np.empty((16, 32), x.dtype)
     for c in range(x.shape[1]):
         # along: rank 1 turned
         x1 = x[own + 1, c]; x2 = x[own + 2, c]; x3 = x[own + 3, c]
@@ -1511,6 +1513,47 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             kept[n, 7] = d_z_moved12
             kept[n, 8] = d_z_moved11
             kept[n, 9] = d_z_moved10
+        # t_d_z_moved: ranks 1 to 3 turned
+        for n in range(count):
+            theirs = other[n]
+            t_g1 = t_g[theirs + 1, c]; t_g2 = t_g[theirs + 2, c]; t_g3 = t_g[theirs + 3, c]; t_g4 = t_g[theirs + 4, c]
+            t_g5 = t_g[theirs + 5, c]; t_g6 = t_g[theirs + 6, c]; t_g7 = t_g[theirs + 7, c]; t_g8 = t_g[theirs + 8, c]
+            t_g9 = t_g[theirs + 9, c]; t_g10 = t_g[theirs + 10, c]; t_g11 = t_g[theirs + 11, c]
+            t_g12 = t_g[theirs + 12, c]; t_g13 = t_g[theirs + 13, c]; t_g14 = t_g[theirs + 14, c]
+            t_g15 = t_g[theirs + 15, c]
+            t_d_z_moved3 = t_g1 * turn[2, n] + t_g2 * turn[5, n] + t_g3 * turn[8, n]
+            t_d_z_moved2 = t_g1 * turn[1, n] + t_g2 * turn[4, n] + t_g3 * turn[7, n]
+            t_d_z_moved1 = t_g1 * turn[0, n] + t_g2 * turn[3, n] + t_g3 * turn[6, n]
+            t_d_z_moved7 = (
+                t_g4 * turn[12, n] + t_g5 * turn[17, n] + t_g6 * turn[22, n] + t_g7 * turn[27, n] + t_g8 * turn[32, n]
+            )
+            t_d_z_moved6 = (
+                t_g4 * turn[11, n] + t_g5 * turn[16, n] + t_g6 * turn[21, n] + t_g7 * turn[26, n] + t_g8 * turn[31, n]
+            )
+            t_d_z_moved5 = (
+                t_g4 * turn[10, n] + t_g5 * turn[15, n] + t_g6 * turn[20, n] + t_g7 * turn[25, n] + t_g8 * turn[30, n]
+            )
+            t_d_z_moved13 = (
+                t_g9 * turn[38, n] + t_g10 * turn[45, n] + t_g11 * turn[52, n] + t_g12 * turn[59, n] +
+                t_g13 * turn[66, n] + t_g14 * turn[73, n] + t_g15 * turn[80, n]
+            )
+            t_d_z_moved12 = (
+                t_g9 * turn[37, n] + t_g10 * turn[44, n] + t_g11 * turn[51, n] + t_g12 * turn[58, n] +
+                t_g13 * turn[65, n] + t_g14 * turn[72, n] + t_g15 * turn[79, n]
+            )
+            t_d_z_moved11 = (
+                t_g9 * turn[36, n] + t_g10 * turn[43, n] + t_g11 * turn[50, n] + t_g12 * turn[57, n] +
+                t_g13 * turn[64, n] + t_g14 * turn[71, n] + t_g15 * turn[78, n]
+            )
+            kept[n, 24] = t_d_z_moved3
+            kept[n, 27] = t_d_z_moved2
+            kept[n, 23] = t_d_z_moved1
+            kept[n, 22] = t_d_z_moved7
+            kept[n, 26] = t_d_z_moved6
+            kept[n, 21] = t_d_z_moved5
+            kept[n, 20] = t_d_z_moved13
+            kept[n, 25] = t_d_z_moved12
+            kept[n, 19] = t_d_z_moved11
         # along the edge
         p0 = c
         p1 = x.shape[1] + c
@@ -1535,30 +1578,36 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_row2 = t_d_table[thread * table.shape[0] + k0 + 2, 0 : t_d_table.shape[1]]
             t_d_row3 = t_d_table[thread * table.shape[0] + k0 + 3, 0 : t_d_table.shape[1]]
             theirs = other[n]
-            g0 = g[theirs, c]
+            g0 = g[theirs, c]; t_g0 = t_g[theirs, c]
             along3 = kept[n, 0]; along1 = kept[n, 1]; along2 = kept[n, 2]; t_along1 = kept[n, 3]
             t_along2 = kept[n, 4]; t_along3 = kept[n, 5]; d_z_moved14 = kept[n, 6]; d_z_moved12 = kept[n, 7]
             d_z_moved11 = kept[n, 8]; d_z_moved10 = kept[n, 9]; d_z_moved13 = kept[n, 10]; d_z_moved8 = kept[n, 11]
             d_z_moved6 = kept[n, 12]; d_z_moved5 = kept[n, 13]; d_z_moved4 = kept[n, 14]; d_z_moved7 = kept[n, 15]
-            d_z_moved2 = kept[n, 16]; d_z_moved1 = kept[n, 17]; d_z_moved3 = kept[n, 18]
+            d_z_moved2 = kept[n, 16]; d_z_moved1 = kept[n, 17]; d_z_moved3 = kept[n, 18]; t_d_z_moved11 = kept[n, 19]
+            t_d_z_moved13 = kept[n, 20]; t_d_z_moved5 = kept[n, 21]; t_d_z_moved7 = kept[n, 22]
+            t_d_z_moved1 = kept[n, 23]; t_d_z_moved3 = kept[n, 24]; t_d_z_moved12 = kept[n, 25]
+            t_d_z_moved6 = kept[n, 26]; t_d_z_moved2 = kept[n, 27]
+            w0 = s[0, n] * row0[p0] + s[1, n] * row1[p0] + s[2, n] * row2[p0] + s[3, n] * row3[p0]
+            t_d_x_moved0 = t_g0 * w0
             t_w0 = t_s[0, n] * row0[p0] + t_s[1, n] * row1[p0] + t_s[2, n] * row2[p0] + t_s[3, n] * row3[p0]
-            t_d_x_moved0 = g0 * t_w0
+            t_d_x_moved0 += g0 * t_w0
             d_w0 = g0 * x0
-            t_d_w0 = g0 * t_x0
+            t_d_w0 = g0 * t_x0 + t_g0 * x0
             t_d_row0[p0] += d_w0 * t_s[0, n] + s[0, n] * t_d_w0
             t_d_row1[p0] += d_w0 * t_s[1, n] + s[1, n] * t_d_w0
             t_d_row2[p0] += d_w0 * t_s[2, n] + s[2, n] * t_d_w0
             t_d_row3[p0] += d_w0 * t_s[3, n] + s[3, n] * t_d_w0
             w1 = s[0, n] * row0[p1] + s[1, n] * row1[p1] + s[2, n] * row2[p1] + s[3, n] * row3[p1]
             d_x_moved2 = g0 * w1
+            t_d_x_moved2 = t_g0 * w1
             t_w1 = t_s[0, n] * row0[p1] + t_s[1, n] * row1[p1] + t_s[2, n] * row2[p1] + t_s[3, n] * row3[p1]
-            t_d_x_moved2 = g0 * t_w1
+            t_d_x_moved2 += g0 * t_w1
             d_w1 = along2 * g0
             x_l0_2 = -along3
             x_l1_2 = -along1
             t_x_first2 = t_tau[0, n] * x_l0_2 + t_tau[1, n] * x_l1_2
             t_x_moved2 = t_along2 - t_x_first2
-            t_d_w1 = g0 * t_x_moved2
+            t_d_w1 = along2 * t_g0 + g0 * t_x_moved2
             t_d_row0[p1] += d_w1 * t_s[0, n] + s[0, n] * t_d_w1
             t_d_row1[p1] += d_w1 * t_s[1, n] + s[1, n] * t_d_w1
             t_d_row2[p1] += d_w1 * t_s[2, n] + s[2, n] * t_d_w1
@@ -1566,7 +1615,7 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             w2 = s[0, n] * row0[p2] + s[1, n] * row1[p2] + s[2, n] * row2[p2] + s[3, n] * row3[p2]
             t_d_z_l0_3 = d_z_moved3 * t_tau[0, n]
             t_d_z_l1_1 = d_z_moved1 * t_tau[1, n]
-            t_d_z2 = t_d_z_l0_3 + t_d_z_l1_1
+            t_d_z2 = t_d_z_l0_3 + t_d_z_l1_1 + t_d_z_moved2
             t_d_x_moved0 += t_d_z2 * w2
             t_w2 = t_s[0, n] * row0[p2] + t_s[1, n] * row1[p2] + t_s[2, n] * row2[p2] + t_s[3, n] * row3[p2]
             t_d_x_moved0 += d_z_moved2 * t_w2
@@ -1590,7 +1639,7 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             w4 = s[0, n] * row0[p4] + s[1, n] * row1[p4] + s[2, n] * row2[p4] + s[3, n] * row3[p4]
             t_d_z_l0_7 = d_z_moved7 * t_tau[0, n]
             t_d_z_l1_5 = d_z_moved5 * t_tau[1, n]
-            t_d_z6 = c2 * (t_d_z_l0_7 + t_d_z_l1_5)
+            t_d_z6 = c2 * (t_d_z_l0_7 + t_d_z_l1_5) + t_d_z_moved6
             t_d_x_moved0 += t_d_z6 * w4
             t_w4 = t_s[0, n] * row0[p4] + t_s[1, n] * row1[p4] + t_s[2, n] * row2[p4] + t_s[3, n] * row3[p4]
             t_d_x_moved0 += d_z_moved6 * t_w4
@@ -1614,7 +1663,7 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             w6 = s[0, n] * row0[p6] + s[1, n] * row1[p6] + s[2, n] * row2[p6] + s[3, n] * row3[p6]
             t_d_z_l0_13 = d_z_moved13 * t_tau[0, n]
             t_d_z_l1_11 = d_z_moved11 * t_tau[1, n]
-            t_d_z12 = c3 * (t_d_z_l0_13 + t_d_z_l1_11)
+            t_d_z12 = c3 * (t_d_z_l0_13 + t_d_z_l1_11) + t_d_z_moved12
             t_d_x_moved0 += t_d_z12 * w6
             t_w6 = t_s[0, n] * row0[p6] + t_s[1, n] * row1[p6] + t_s[2, n] * row2[p6] + t_s[3, n] * row3[p6]
             t_d_x_moved0 += d_z_moved12 * t_w6
@@ -1644,11 +1693,11 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             w8 = s[0, n] * row0[p8] + s[1, n] * row1[p8] + s[2, n] * row2[p8] + s[3, n] * row3[p8]
             d_x_moved3 = d_z_moved3 * w8
             t_d_z_l0_2 = d_z_moved2 * t_tau[0, n]
-            t_d_z3 = -t_d_z_l0_2
+            t_d_z3 = -t_d_z_l0_2 + t_d_z_moved3
             t_d_x_moved3 = t_d_z3 * w8
             d_x_moved1 = d_z_moved1 * w8
             t_d_z_l1_2 = d_z_moved2 * t_tau[1, n]
-            t_d_z1 = -t_d_z_l1_2
+            t_d_z1 = -t_d_z_l1_2 + t_d_z_moved1
             t_d_x_moved1 = t_d_z1 * w8
             t_w8 = t_s[0, n] * row0[p8] + t_s[1, n] * row1[p8] + t_s[2, n] * row2[p8] + t_s[3, n] * row3[p8]
             t_d_x_moved3 += d_z_moved3 * t_w8
@@ -1668,13 +1717,13 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_z_l0_6 = d_z_moved6 * t_tau[0, n]
             t_d_z_l0_8 = d_z_moved8 * t_tau[0, n]
             t_d_z_l1_4 = d_z_moved4 * t_tau[1, n]
-            t_d_z7 = -c3_2 * t_d_z_l0_6 + t_d_z_l0_8 + t_d_z_l1_4
+            t_d_z7 = -c3_2 * t_d_z_l0_6 + t_d_z_l0_8 + t_d_z_l1_4 + t_d_z_moved7
             t_d_x_moved3 += t_d_z7 * w9
             d_x_moved1 += d_z_moved5 * w9
             t_d_z_l0_4 = d_z_moved4 * t_tau[0, n]
             t_d_z_l1_6 = d_z_moved6 * t_tau[1, n]
             t_d_z_l1_8 = d_z_moved8 * t_tau[1, n]
-            t_d_z5 = t_d_z_l0_4 - t_d_z_l1_8 - c3_2 * t_d_z_l1_6
+            t_d_z5 = t_d_z_l0_4 - t_d_z_l1_8 + t_d_z_moved5 - c3_2 * t_d_z_l1_6
             t_d_x_moved1 += t_d_z5 * w9
             t_w9 = t_s[0, n] * row0[p9] + t_s[1, n] * row1[p9] + t_s[2, n] * row2[p9] + t_s[3, n] * row3[p9]
             t_d_x_moved3 += d_z_moved7 * t_w9
@@ -1693,7 +1742,7 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_z_l0_12 = d_z_moved12 * t_tau[0, n]
             t_d_z_l0_14 = d_z_moved14 * t_tau[0, n]
             t_d_z_l1_10 = d_z_moved10 * t_tau[1, n]
-            t_d_z13 = -c2 * (t_d_z_l0_12 - t_d_z_l0_14 - t_d_z_l1_10)
+            t_d_z13 = -c2 * (t_d_z_l0_12 - t_d_z_l0_14 - t_d_z_l1_10) + t_d_z_moved13
             t_d_x_moved3 += t_d_z13 * w10
             d_x_moved1 += d_z_moved11 * w10
             d_x_first1 = -d_x_moved1
@@ -1702,7 +1751,7 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_z_l0_10 = d_z_moved10 * t_tau[0, n]
             t_d_z_l1_12 = d_z_moved12 * t_tau[1, n]
             t_d_z_l1_14 = d_z_moved14 * t_tau[1, n]
-            t_d_z11 = c2 * (t_d_z_l0_10 - t_d_z_l1_12 - t_d_z_l1_14)
+            t_d_z11 = c2 * (t_d_z_l0_10 - t_d_z_l1_12 - t_d_z_l1_14) + t_d_z_moved11
             t_d_x_moved1 += t_d_z11 * w10
             t_w10 = t_s[0, n] * row0[p10] + t_s[1, n] * row1[p10] + t_s[2, n] * row2[p10] + t_s[3, n] * row3[p10]
             t_d_x_moved3 += d_z_moved13 * t_w10
@@ -1715,14 +1764,14 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_row1[p10] += d_w10 * t_s[1, n] + s[1, n] * t_d_w10
             t_d_row2[p10] += d_w10 * t_s[2, n] + s[2, n] * t_d_w10
             t_d_row3[p10] += d_w10 * t_s[3, n] + s[3, n] * t_d_w10
-            kept[n, 19] = t_d_x_moved0
-            kept[n, 20] = t_d_along1
-            kept[n, 22] = t_d_along3
-            kept[n, 21] = t_d_along2
+            kept[n, 28] = t_d_x_moved0
+            kept[n, 29] = t_d_along1
+            kept[n, 31] = t_d_along3
+            kept[n, 30] = t_d_along2
         # t_d_x: ranks 0 to 1 turned back
         t_d_x0 = t_d_x[own, c]; t_d_x1 = t_d_x[own + 1, c]; t_d_x2 = t_d_x[own + 2, c]; t_d_x3 = t_d_x[own + 3, c]
         for n in range(count):
-            t_d_x_moved0 = kept[n, 19]; t_d_along1 = kept[n, 20]; t_d_along2 = kept[n, 21]; t_d_along3 = kept[n, 22]
+            t_d_x_moved0 = kept[n, 28]; t_d_along1 = kept[n, 29]; t_d_along2 = kept[n, 30]; t_d_along3 = kept[n, 31]
             t_d_x0 += t_d_x_moved0
             t_d_x1 += t_d_along1 * turn[0, n] + t_d_along2 * turn[3, n] + t_d_along3 * turn[6, n]
             t_d_x2 += t_d_along1 * turn[1, n] + t_d_along2 * turn[4, n] + t_d_along3 * turn[7, n]

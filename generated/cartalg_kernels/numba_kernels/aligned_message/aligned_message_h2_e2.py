@@ -5,8 +5,8 @@
 # Layout:      x 9 rows, 0e + 1o + 2e; out 9 rows, 0e + 1o + 2e
 # Operations:  forward, per edge and channel 256; forward_tangent, per edge and channel 544; backward, per edge and
 #              channel 538; backward_tangent, per edge and channel 1376; backward_table, per edge and channel 452;
-#              backward_tangent_table, per edge and channel 920
-# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 9ad6f06a593a72be
+#              backward_tangent_table, per edge and channel 1007
+# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 447dc3066e20c627
 
 from ..aligned_message.aligned_message_h2_e2__forward import forward
 from ..aligned_message.aligned_message_h2_e2__forward_tangent import forward_tangent

@@ -4,18 +4,20 @@
 # Part:        backward_tangent_table
 # Rule:        out += G W G x, W_m(l1, l3) = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 37, 53]
 # Layout:      x 9 rows, 0e + 1o + 2e; out 9 rows, 0e + 1o + 2e
-# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 9ad6f06a593a72be
+# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 447dc3066e20c627
 
 import numpy as np
 from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
-def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g, t_x, t_s, t_tau, t_d_x, t_d_table):
-    """Tangent of `backward_table`, at rest in g."""
+def backward_tangent_table(
+    count, own, thread, knot, other, x, s, turn, table, g, t_x, t_s, t_tau, t_g, t_d_x, t_d_table,
+):
+    """Tangent of `backward_table`."""
     real = s.dtype.type
     c3_2 = real(3 / 2); c2 = real(2)
-    kept = np.empty((16, 33), x.dtype)
+    kept = np.empty((16, 41), x.dtype)
     for c in range(x.shape[1]):
         # along: ranks 1 to 2 turned
         x1 = x[own + 1, c]; x2 = x[own + 2, c]; x3 = x[own + 3, c]; x4 = x[own + 4, c]; x5 = x[own + 5, c]
@@ -88,6 +90,37 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             kept[n, 18] = d_z_moved6
             kept[n, 19] = d_z_moved5
             kept[n, 20] = d_z_moved4
+        # t_d_z_moved: ranks 1 to 2 turned
+        for n in range(count):
+            theirs = other[n]
+            t_g1 = t_g[theirs + 1, c]; t_g2 = t_g[theirs + 2, c]; t_g3 = t_g[theirs + 3, c]; t_g4 = t_g[theirs + 4, c]
+            t_g5 = t_g[theirs + 5, c]; t_g6 = t_g[theirs + 6, c]; t_g7 = t_g[theirs + 7, c]; t_g8 = t_g[theirs + 8, c]
+            t_d_z_moved3 = t_g1 * turn[2, n] + t_g2 * turn[5, n] + t_g3 * turn[8, n]
+            t_d_z_moved2 = t_g1 * turn[1, n] + t_g2 * turn[4, n] + t_g3 * turn[7, n]
+            t_d_z_moved1 = t_g1 * turn[0, n] + t_g2 * turn[3, n] + t_g3 * turn[6, n]
+            t_d_z_moved8 = (
+                t_g4 * turn[13, n] + t_g5 * turn[18, n] + t_g6 * turn[23, n] + t_g7 * turn[28, n] + t_g8 * turn[33, n]
+            )
+            t_d_z_moved7 = (
+                t_g4 * turn[12, n] + t_g5 * turn[17, n] + t_g6 * turn[22, n] + t_g7 * turn[27, n] + t_g8 * turn[32, n]
+            )
+            t_d_z_moved6 = (
+                t_g4 * turn[11, n] + t_g5 * turn[16, n] + t_g6 * turn[21, n] + t_g7 * turn[26, n] + t_g8 * turn[31, n]
+            )
+            t_d_z_moved5 = (
+                t_g4 * turn[10, n] + t_g5 * turn[15, n] + t_g6 * turn[20, n] + t_g7 * turn[25, n] + t_g8 * turn[30, n]
+            )
+            t_d_z_moved4 = (
+                t_g4 * turn[9, n] + t_g5 * turn[14, n] + t_g6 * turn[19, n] + t_g7 * turn[24, n] + t_g8 * turn[29, n]
+            )
+            kept[n, 29] = t_d_z_moved3
+            kept[n, 31] = t_d_z_moved2
+            kept[n, 28] = t_d_z_moved1
+            kept[n, 25] = t_d_z_moved8
+            kept[n, 27] = t_d_z_moved7
+            kept[n, 30] = t_d_z_moved6
+            kept[n, 26] = t_d_z_moved5
+            kept[n, 24] = t_d_z_moved4
         # along the edge
         p0 = c
         p1 = x.shape[1] + c
@@ -115,45 +148,52 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_row2 = t_d_table[thread * table.shape[0] + k0 + 2, 0 : t_d_table.shape[1]]
             t_d_row3 = t_d_table[thread * table.shape[0] + k0 + 3, 0 : t_d_table.shape[1]]
             theirs = other[n]
-            g0 = g[theirs, c]
+            g0 = g[theirs, c]; t_g0 = t_g[theirs, c]
             along3 = kept[n, 0]; along1 = kept[n, 1]; along2 = kept[n, 2]; t_along1 = kept[n, 3]
             t_along2 = kept[n, 4]; t_along3 = kept[n, 5]; along4 = kept[n, 6]; along7 = kept[n, 7]
             along6 = kept[n, 8]; along8 = kept[n, 9]; along5 = kept[n, 10]; t_along4 = kept[n, 11]
             t_along5 = kept[n, 12]; t_along6 = kept[n, 13]; t_along7 = kept[n, 14]; t_along8 = kept[n, 15]
             d_z_moved8 = kept[n, 16]; d_z_moved7 = kept[n, 17]; d_z_moved6 = kept[n, 18]; d_z_moved5 = kept[n, 19]
             d_z_moved4 = kept[n, 20]; d_z_moved2 = kept[n, 21]; d_z_moved1 = kept[n, 22]; d_z_moved3 = kept[n, 23]
+            t_d_z_moved4 = kept[n, 24]; t_d_z_moved8 = kept[n, 25]; t_d_z_moved5 = kept[n, 26]
+            t_d_z_moved7 = kept[n, 27]; t_d_z_moved1 = kept[n, 28]; t_d_z_moved3 = kept[n, 29]
+            t_d_z_moved6 = kept[n, 30]; t_d_z_moved2 = kept[n, 31]
+            w0 = s[0, n] * row0[p0] + s[1, n] * row1[p0] + s[2, n] * row2[p0] + s[3, n] * row3[p0]
+            t_d_x_moved0 = t_g0 * w0
             t_w0 = t_s[0, n] * row0[p0] + t_s[1, n] * row1[p0] + t_s[2, n] * row2[p0] + t_s[3, n] * row3[p0]
-            t_d_x_moved0 = g0 * t_w0
+            t_d_x_moved0 += g0 * t_w0
             d_w0 = g0 * x0
-            t_d_w0 = g0 * t_x0
+            t_d_w0 = g0 * t_x0 + t_g0 * x0
             t_d_row0[p0] += d_w0 * t_s[0, n] + s[0, n] * t_d_w0
             t_d_row1[p0] += d_w0 * t_s[1, n] + s[1, n] * t_d_w0
             t_d_row2[p0] += d_w0 * t_s[2, n] + s[2, n] * t_d_w0
             t_d_row3[p0] += d_w0 * t_s[3, n] + s[3, n] * t_d_w0
             w1 = s[0, n] * row0[p1] + s[1, n] * row1[p1] + s[2, n] * row2[p1] + s[3, n] * row3[p1]
             d_x_moved2 = g0 * w1
+            t_d_x_moved2 = t_g0 * w1
             t_w1 = t_s[0, n] * row0[p1] + t_s[1, n] * row1[p1] + t_s[2, n] * row2[p1] + t_s[3, n] * row3[p1]
-            t_d_x_moved2 = g0 * t_w1
+            t_d_x_moved2 += g0 * t_w1
             d_w1 = along2 * g0
             x_l0_2 = -along3
             x_l1_2 = -along1
             t_x_first2 = t_tau[0, n] * x_l0_2 + t_tau[1, n] * x_l1_2
             t_x_moved2 = t_along2 - t_x_first2
-            t_d_w1 = g0 * t_x_moved2
+            t_d_w1 = along2 * t_g0 + g0 * t_x_moved2
             t_d_row0[p1] += d_w1 * t_s[0, n] + s[0, n] * t_d_w1
             t_d_row1[p1] += d_w1 * t_s[1, n] + s[1, n] * t_d_w1
             t_d_row2[p1] += d_w1 * t_s[2, n] + s[2, n] * t_d_w1
             t_d_row3[p1] += d_w1 * t_s[3, n] + s[3, n] * t_d_w1
             w2 = s[0, n] * row0[p2] + s[1, n] * row1[p2] + s[2, n] * row2[p2] + s[3, n] * row3[p2]
             d_x_moved6 = g0 * w2
+            t_d_x_moved6 = t_g0 * w2
             t_w2 = t_s[0, n] * row0[p2] + t_s[1, n] * row1[p2] + t_s[2, n] * row2[p2] + t_s[3, n] * row3[p2]
-            t_d_x_moved6 = g0 * t_w2
+            t_d_x_moved6 += g0 * t_w2
             d_w2 = along6 * g0
             x_l0_6 = -c3_2 * along7
             x_l1_6 = -c3_2 * along5
             t_x_first6 = t_tau[0, n] * x_l0_6 + t_tau[1, n] * x_l1_6
             t_x_moved6 = t_along6 - t_x_first6
-            t_d_w2 = g0 * t_x_moved6
+            t_d_w2 = along6 * t_g0 + g0 * t_x_moved6
             t_d_row0[p2] += d_w2 * t_s[0, n] + s[0, n] * t_d_w2
             t_d_row1[p2] += d_w2 * t_s[1, n] + s[1, n] * t_d_w2
             t_d_row2[p2] += d_w2 * t_s[2, n] + s[2, n] * t_d_w2
@@ -161,7 +201,7 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             w3 = s[0, n] * row0[p3] + s[1, n] * row1[p3] + s[2, n] * row2[p3] + s[3, n] * row3[p3]
             t_d_z_l0_3 = d_z_moved3 * t_tau[0, n]
             t_d_z_l1_1 = d_z_moved1 * t_tau[1, n]
-            t_d_z2 = t_d_z_l0_3 + t_d_z_l1_1
+            t_d_z2 = t_d_z_l0_3 + t_d_z_l1_1 + t_d_z_moved2
             t_d_x_moved0 += t_d_z2 * w3
             t_w3 = t_s[0, n] * row0[p3] + t_s[1, n] * row1[p3] + t_s[2, n] * row2[p3] + t_s[3, n] * row3[p3]
             t_d_x_moved0 += d_z_moved2 * t_w3
@@ -196,7 +236,7 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             w6 = s[0, n] * row0[p6] + s[1, n] * row1[p6] + s[2, n] * row2[p6] + s[3, n] * row3[p6]
             t_d_z_l0_7 = d_z_moved7 * t_tau[0, n]
             t_d_z_l1_5 = d_z_moved5 * t_tau[1, n]
-            t_d_z6 = c2 * (t_d_z_l0_7 + t_d_z_l1_5)
+            t_d_z6 = c2 * (t_d_z_l0_7 + t_d_z_l1_5) + t_d_z_moved6
             t_d_x_moved0 += t_d_z6 * w6
             t_w6 = t_s[0, n] * row0[p6] + t_s[1, n] * row1[p6] + t_s[2, n] * row2[p6] + t_s[3, n] * row3[p6]
             t_d_x_moved0 += d_z_moved6 * t_w6
@@ -243,11 +283,11 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             w9 = s[0, n] * row0[p9] + s[1, n] * row1[p9] + s[2, n] * row2[p9] + s[3, n] * row3[p9]
             d_x_moved3 = d_z_moved3 * w9
             t_d_z_l0_2 = d_z_moved2 * t_tau[0, n]
-            t_d_z3 = -t_d_z_l0_2
+            t_d_z3 = -t_d_z_l0_2 + t_d_z_moved3
             t_d_x_moved3 = t_d_z3 * w9
             d_x_moved1 = d_z_moved1 * w9
             t_d_z_l1_2 = d_z_moved2 * t_tau[1, n]
-            t_d_z1 = -t_d_z_l1_2
+            t_d_z1 = -t_d_z_l1_2 + t_d_z_moved1
             t_d_x_moved1 = t_d_z1 * w9
             t_w9 = t_s[0, n] * row0[p9] + t_s[1, n] * row1[p9] + t_s[2, n] * row2[p9] + t_s[3, n] * row3[p9]
             t_d_x_moved3 += d_z_moved3 * t_w9
@@ -292,7 +332,7 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_z_l0_6 = d_z_moved6 * t_tau[0, n]
             t_d_z_l0_8 = d_z_moved8 * t_tau[0, n]
             t_d_z_l1_4 = d_z_moved4 * t_tau[1, n]
-            t_d_z7 = -c3_2 * t_d_z_l0_6 + t_d_z_l0_8 + t_d_z_l1_4
+            t_d_z7 = -c3_2 * t_d_z_l0_6 + t_d_z_l0_8 + t_d_z_l1_4 + t_d_z_moved7
             t_d_x_moved3 += t_d_z7 * w11
             d_x_moved1 += d_z_moved5 * w11
             d_x_first1 = -d_x_moved1
@@ -301,7 +341,7 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_z_l0_4 = d_z_moved4 * t_tau[0, n]
             t_d_z_l1_6 = d_z_moved6 * t_tau[1, n]
             t_d_z_l1_8 = d_z_moved8 * t_tau[1, n]
-            t_d_z5 = t_d_z_l0_4 - t_d_z_l1_8 - c3_2 * t_d_z_l1_6
+            t_d_z5 = t_d_z_l0_4 - t_d_z_l1_8 + t_d_z_moved5 - c3_2 * t_d_z_l1_6
             t_d_x_moved1 += t_d_z5 * w11
             t_w11 = t_s[0, n] * row0[p11] + t_s[1, n] * row1[p11] + t_s[2, n] * row2[p11] + t_s[3, n] * row3[p11]
             t_d_x_moved3 += d_z_moved7 * t_w11
@@ -349,7 +389,7 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_along5 += -t_d_x_l1_8
             t_d_x_l0_8 = d_x_first8 * t_tau[0, n]
             t_d_along7 += t_d_x_l0_8
-            t_d_z8 = -t_d_z_l0_7 + t_d_z_l1_5
+            t_d_z8 = -t_d_z_l0_7 + t_d_z_l1_5 + t_d_z_moved8
             t_d_x_moved8 = t_d_z8 * w13
             d_x_moved4 = d_z_moved4 * w13
             d_x_first4 = -d_x_moved4
@@ -359,7 +399,7 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_along5 += t_d_x_l0_4
             t_d_z_l0_5 = d_z_moved5 * t_tau[0, n]
             t_d_z_l1_7 = d_z_moved7 * t_tau[1, n]
-            t_d_z4 = -t_d_z_l0_5 - t_d_z_l1_7
+            t_d_z4 = -t_d_z_l0_5 - t_d_z_l1_7 + t_d_z_moved4
             t_d_x_moved4 = t_d_z4 * w13
             t_w13 = t_s[0, n] * row0[p13] + t_s[1, n] * row1[p13] + t_s[2, n] * row2[p13] + t_s[3, n] * row3[p13]
             t_d_x_moved8 += d_z_moved8 * t_w13
@@ -377,23 +417,23 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_row1[p13] += d_w13 * t_s[1, n] + s[1, n] * t_d_w13
             t_d_row2[p13] += d_w13 * t_s[2, n] + s[2, n] * t_d_w13
             t_d_row3[p13] += d_w13 * t_s[3, n] + s[3, n] * t_d_w13
-            kept[n, 24] = t_d_x_moved0
-            kept[n, 25] = t_d_along1
-            kept[n, 27] = t_d_along3
-            kept[n, 26] = t_d_along2
-            kept[n, 29] = t_d_along5
-            kept[n, 31] = t_d_along7
-            kept[n, 30] = t_d_along6
-            kept[n, 28] = t_d_along4
-            kept[n, 32] = t_d_along8
+            kept[n, 32] = t_d_x_moved0
+            kept[n, 33] = t_d_along1
+            kept[n, 35] = t_d_along3
+            kept[n, 34] = t_d_along2
+            kept[n, 37] = t_d_along5
+            kept[n, 39] = t_d_along7
+            kept[n, 38] = t_d_along6
+            kept[n, 36] = t_d_along4
+            kept[n, 40] = t_d_along8
         # t_d_x: ranks 0 to 2 turned back
         t_d_x0 = t_d_x[own, c]; t_d_x1 = t_d_x[own + 1, c]; t_d_x2 = t_d_x[own + 2, c]; t_d_x3 = t_d_x[own + 3, c]
         t_d_x4 = t_d_x[own + 4, c]; t_d_x5 = t_d_x[own + 5, c]; t_d_x6 = t_d_x[own + 6, c]; t_d_x7 = t_d_x[own + 7, c]
         t_d_x8 = t_d_x[own + 8, c]
         for n in range(count):
-            t_d_x_moved0 = kept[n, 24]; t_d_along1 = kept[n, 25]; t_d_along2 = kept[n, 26]; t_d_along3 = kept[n, 27]
-            t_d_along4 = kept[n, 28]; t_d_along5 = kept[n, 29]; t_d_along6 = kept[n, 30]; t_d_along7 = kept[n, 31]
-            t_d_along8 = kept[n, 32]
+            t_d_x_moved0 = kept[n, 32]; t_d_along1 = kept[n, 33]; t_d_along2 = kept[n, 34]; t_d_along3 = kept[n, 35]
+            t_d_along4 = kept[n, 36]; t_d_along5 = kept[n, 37]; t_d_along6 = kept[n, 38]; t_d_along7 = kept[n, 39]
+            t_d_along8 = kept[n, 40]
             t_d_x0 += t_d_x_moved0
             t_d_x1 += t_d_along1 * turn[0, n] + t_d_along2 * turn[3, n] + t_d_along3 * turn[6, n]
             t_d_x2 += t_d_along1 * turn[1, n] + t_d_along2 * turn[4, n] + t_d_along3 * turn[7, n]

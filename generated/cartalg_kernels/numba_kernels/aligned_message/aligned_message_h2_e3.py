@@ -5,8 +5,8 @@
 # Layout:      x 9 rows, 0e + 1o + 2e; out 16 rows, 0e + 1o + 2e + 3o
 # Operations:  forward, per edge and channel 381; forward_tangent, per edge and channel 810; backward, per edge and
 #              channel 804; backward_tangent, per edge and channel 2060; backward_table, per edge and channel 637;
-#              backward_tangent_table, per edge and channel 1315
-# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 48a18ee0891aee98
+#              backward_tangent_table, per edge and channel 1472
+# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 7d0af958dfe75d92
 
 from ..aligned_message.aligned_message_h2_e3__forward import forward
 from ..aligned_message.aligned_message_h2_e3__forward_tangent import forward_tangent

@@ -4,18 +4,20 @@
 # Part:        backward_tangent_table
 # Rule:        out += G W G x, W_m(l1, l3) = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 37, 53]
 # Layout:      x 9 rows, 0e + 1o + 2e; out 16 rows, 0e + 1o + 2e + 3o
-# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 48a18ee0891aee98
+# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 7d0af958dfe75d92
 
 import numpy as np
 from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
-def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g, t_x, t_s, t_tau, t_d_x, t_d_table):
-    """Tangent of `backward_table`, at rest in g."""
+def backward_tangent_table(
+    count, own, thread, knot, other, x, s, turn, table, g, t_x, t_s, t_tau, t_g, t_d_x, t_d_table,
+):
+    """Tangent of `backward_table`."""
     real = s.dtype.type
     c5_4 = real(5 / 4); c3_2 = real(3 / 2); c2 = real(2); c3 = real(3)
-    kept = np.empty((16, 40), x.dtype)
+    kept = np.empty((16, 53), x.dtype)
     for c in range(x.shape[1]):
         # along: ranks 1 to 2 turned
         x1 = x[own + 1, c]; x2 = x[own + 2, c]; x3 = x[own + 3, c]; x4 = x[own + 4, c]; x5 = x[own + 5, c]
@@ -125,6 +127,65 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             kept[n, 20] = d_z_moved11
             kept[n, 21] = d_z_moved10
             kept[n, 22] = d_z_moved9
+        # t_d_z_moved: ranks 1 to 3 turned
+        for n in range(count):
+            theirs = other[n]
+            t_g1 = t_g[theirs + 1, c]; t_g2 = t_g[theirs + 2, c]; t_g3 = t_g[theirs + 3, c]; t_g4 = t_g[theirs + 4, c]
+            t_g5 = t_g[theirs + 5, c]; t_g6 = t_g[theirs + 6, c]; t_g7 = t_g[theirs + 7, c]; t_g8 = t_g[theirs + 8, c]
+            t_g9 = t_g[theirs + 9, c]; t_g10 = t_g[theirs + 10, c]; t_g11 = t_g[theirs + 11, c]
+            t_g12 = t_g[theirs + 12, c]; t_g13 = t_g[theirs + 13, c]; t_g14 = t_g[theirs + 14, c]
+            t_g15 = t_g[theirs + 15, c]
+            t_d_z_moved3 = t_g1 * turn[2, n] + t_g2 * turn[5, n] + t_g3 * turn[8, n]
+            t_d_z_moved2 = t_g1 * turn[1, n] + t_g2 * turn[4, n] + t_g3 * turn[7, n]
+            t_d_z_moved1 = t_g1 * turn[0, n] + t_g2 * turn[3, n] + t_g3 * turn[6, n]
+            t_d_z_moved8 = (
+                t_g4 * turn[13, n] + t_g5 * turn[18, n] + t_g6 * turn[23, n] + t_g7 * turn[28, n] + t_g8 * turn[33, n]
+            )
+            t_d_z_moved7 = (
+                t_g4 * turn[12, n] + t_g5 * turn[17, n] + t_g6 * turn[22, n] + t_g7 * turn[27, n] + t_g8 * turn[32, n]
+            )
+            t_d_z_moved6 = (
+                t_g4 * turn[11, n] + t_g5 * turn[16, n] + t_g6 * turn[21, n] + t_g7 * turn[26, n] + t_g8 * turn[31, n]
+            )
+            t_d_z_moved5 = (
+                t_g4 * turn[10, n] + t_g5 * turn[15, n] + t_g6 * turn[20, n] + t_g7 * turn[25, n] + t_g8 * turn[30, n]
+            )
+            t_d_z_moved4 = (
+                t_g4 * turn[9, n] + t_g5 * turn[14, n] + t_g6 * turn[19, n] + t_g7 * turn[24, n] + t_g8 * turn[29, n]
+            )
+            t_d_z_moved14 = (
+                t_g9 * turn[39, n] + t_g10 * turn[46, n] + t_g11 * turn[53, n] + t_g12 * turn[60, n] +
+                t_g13 * turn[67, n] + t_g14 * turn[74, n] + t_g15 * turn[81, n]
+            )
+            t_d_z_moved13 = (
+                t_g9 * turn[38, n] + t_g10 * turn[45, n] + t_g11 * turn[52, n] + t_g12 * turn[59, n] +
+                t_g13 * turn[66, n] + t_g14 * turn[73, n] + t_g15 * turn[80, n]
+            )
+            t_d_z_moved12 = (
+                t_g9 * turn[37, n] + t_g10 * turn[44, n] + t_g11 * turn[51, n] + t_g12 * turn[58, n] +
+                t_g13 * turn[65, n] + t_g14 * turn[72, n] + t_g15 * turn[79, n]
+            )
+            t_d_z_moved11 = (
+                t_g9 * turn[36, n] + t_g10 * turn[43, n] + t_g11 * turn[50, n] + t_g12 * turn[57, n] +
+                t_g13 * turn[64, n] + t_g14 * turn[71, n] + t_g15 * turn[78, n]
+            )
+            t_d_z_moved10 = (
+                t_g9 * turn[35, n] + t_g10 * turn[42, n] + t_g11 * turn[49, n] + t_g12 * turn[56, n] +
+                t_g13 * turn[63, n] + t_g14 * turn[70, n] + t_g15 * turn[77, n]
+            )
+            kept[n, 40] = t_d_z_moved3
+            kept[n, 43] = t_d_z_moved2
+            kept[n, 39] = t_d_z_moved1
+            kept[n, 34] = t_d_z_moved8
+            kept[n, 38] = t_d_z_moved7
+            kept[n, 42] = t_d_z_moved6
+            kept[n, 37] = t_d_z_moved5
+            kept[n, 33] = t_d_z_moved4
+            kept[n, 32] = t_d_z_moved14
+            kept[n, 36] = t_d_z_moved13
+            kept[n, 41] = t_d_z_moved12
+            kept[n, 35] = t_d_z_moved11
+            kept[n, 31] = t_d_z_moved10
         # along the edge
         p0 = c
         p1 = x.shape[1] + c
@@ -158,7 +219,7 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_row2 = t_d_table[thread * table.shape[0] + k0 + 2, 0 : t_d_table.shape[1]]
             t_d_row3 = t_d_table[thread * table.shape[0] + k0 + 3, 0 : t_d_table.shape[1]]
             theirs = other[n]
-            g0 = g[theirs, c]
+            g0 = g[theirs, c]; t_g0 = t_g[theirs, c]
             along3 = kept[n, 0]; along1 = kept[n, 1]; along2 = kept[n, 2]; t_along1 = kept[n, 3]
             t_along2 = kept[n, 4]; t_along3 = kept[n, 5]; along4 = kept[n, 6]; along7 = kept[n, 7]
             along6 = kept[n, 8]; along8 = kept[n, 9]; along5 = kept[n, 10]; t_along4 = kept[n, 11]
@@ -166,39 +227,47 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             d_z_moved15 = kept[n, 16]; d_z_moved14 = kept[n, 17]; d_z_moved13 = kept[n, 18]; d_z_moved12 = kept[n, 19]
             d_z_moved11 = kept[n, 20]; d_z_moved10 = kept[n, 21]; d_z_moved9 = kept[n, 22]; d_z_moved8 = kept[n, 23]
             d_z_moved7 = kept[n, 24]; d_z_moved6 = kept[n, 25]; d_z_moved5 = kept[n, 26]; d_z_moved4 = kept[n, 27]
-            d_z_moved2 = kept[n, 28]; d_z_moved1 = kept[n, 29]; d_z_moved3 = kept[n, 30]
+            d_z_moved2 = kept[n, 28]; d_z_moved1 = kept[n, 29]; d_z_moved3 = kept[n, 30]; t_d_z_moved10 = kept[n, 31]
+            t_d_z_moved14 = kept[n, 32]; t_d_z_moved4 = kept[n, 33]; t_d_z_moved8 = kept[n, 34]
+            t_d_z_moved11 = kept[n, 35]; t_d_z_moved13 = kept[n, 36]; t_d_z_moved5 = kept[n, 37]
+            t_d_z_moved7 = kept[n, 38]; t_d_z_moved1 = kept[n, 39]; t_d_z_moved3 = kept[n, 40]
+            t_d_z_moved12 = kept[n, 41]; t_d_z_moved6 = kept[n, 42]; t_d_z_moved2 = kept[n, 43]
+            w0 = s[0, n] * row0[p0] + s[1, n] * row1[p0] + s[2, n] * row2[p0] + s[3, n] * row3[p0]
+            t_d_x_moved0 = t_g0 * w0
             t_w0 = t_s[0, n] * row0[p0] + t_s[1, n] * row1[p0] + t_s[2, n] * row2[p0] + t_s[3, n] * row3[p0]
-            t_d_x_moved0 = g0 * t_w0
+            t_d_x_moved0 += g0 * t_w0
             d_w0 = g0 * x0
-            t_d_w0 = g0 * t_x0
+            t_d_w0 = g0 * t_x0 + t_g0 * x0
             t_d_row0[p0] += d_w0 * t_s[0, n] + s[0, n] * t_d_w0
             t_d_row1[p0] += d_w0 * t_s[1, n] + s[1, n] * t_d_w0
             t_d_row2[p0] += d_w0 * t_s[2, n] + s[2, n] * t_d_w0
             t_d_row3[p0] += d_w0 * t_s[3, n] + s[3, n] * t_d_w0
             w1 = s[0, n] * row0[p1] + s[1, n] * row1[p1] + s[2, n] * row2[p1] + s[3, n] * row3[p1]
             d_x_moved2 = g0 * w1
+            t_d_x_moved2 = t_g0 * w1
             t_w1 = t_s[0, n] * row0[p1] + t_s[1, n] * row1[p1] + t_s[2, n] * row2[p1] + t_s[3, n] * row3[p1]
-            t_d_x_moved2 = g0 * t_w1
+            t_d_x_moved2 += g0 * t_w1
             d_w1 = along2 * g0
             x_l0_2 = -along3
             x_l1_2 = -along1
             t_x_first2 = t_tau[0, n] * x_l0_2 + t_tau[1, n] * x_l1_2
             t_x_moved2 = t_along2 - t_x_first2
-            t_d_w1 = g0 * t_x_moved2
+            t_d_w1 = along2 * t_g0 + g0 * t_x_moved2
             t_d_row0[p1] += d_w1 * t_s[0, n] + s[0, n] * t_d_w1
             t_d_row1[p1] += d_w1 * t_s[1, n] + s[1, n] * t_d_w1
             t_d_row2[p1] += d_w1 * t_s[2, n] + s[2, n] * t_d_w1
             t_d_row3[p1] += d_w1 * t_s[3, n] + s[3, n] * t_d_w1
             w2 = s[0, n] * row0[p2] + s[1, n] * row1[p2] + s[2, n] * row2[p2] + s[3, n] * row3[p2]
             d_x_moved6 = g0 * w2
+            t_d_x_moved6 = t_g0 * w2
             t_w2 = t_s[0, n] * row0[p2] + t_s[1, n] * row1[p2] + t_s[2, n] * row2[p2] + t_s[3, n] * row3[p2]
-            t_d_x_moved6 = g0 * t_w2
+            t_d_x_moved6 += g0 * t_w2
             d_w2 = along6 * g0
             x_l0_6 = -c3_2 * along7
             x_l1_6 = -c3_2 * along5
             t_x_first6 = t_tau[0, n] * x_l0_6 + t_tau[1, n] * x_l1_6
             t_x_moved6 = t_along6 - t_x_first6
-            t_d_w2 = g0 * t_x_moved6
+            t_d_w2 = along6 * t_g0 + g0 * t_x_moved6
             t_d_row0[p2] += d_w2 * t_s[0, n] + s[0, n] * t_d_w2
             t_d_row1[p2] += d_w2 * t_s[1, n] + s[1, n] * t_d_w2
             t_d_row2[p2] += d_w2 * t_s[2, n] + s[2, n] * t_d_w2
@@ -206,7 +275,7 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             w3 = s[0, n] * row0[p3] + s[1, n] * row1[p3] + s[2, n] * row2[p3] + s[3, n] * row3[p3]
             t_d_z_l0_3 = d_z_moved3 * t_tau[0, n]
             t_d_z_l1_1 = d_z_moved1 * t_tau[1, n]
-            t_d_z2 = t_d_z_l0_3 + t_d_z_l1_1
+            t_d_z2 = t_d_z_l0_3 + t_d_z_l1_1 + t_d_z_moved2
             t_d_x_moved0 += t_d_z2 * w3
             t_w3 = t_s[0, n] * row0[p3] + t_s[1, n] * row1[p3] + t_s[2, n] * row2[p3] + t_s[3, n] * row3[p3]
             t_d_x_moved0 += d_z_moved2 * t_w3
@@ -241,7 +310,7 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             w6 = s[0, n] * row0[p6] + s[1, n] * row1[p6] + s[2, n] * row2[p6] + s[3, n] * row3[p6]
             t_d_z_l0_7 = d_z_moved7 * t_tau[0, n]
             t_d_z_l1_5 = d_z_moved5 * t_tau[1, n]
-            t_d_z6 = c2 * (t_d_z_l0_7 + t_d_z_l1_5)
+            t_d_z6 = c2 * (t_d_z_l0_7 + t_d_z_l1_5) + t_d_z_moved6
             t_d_x_moved0 += t_d_z6 * w6
             t_w6 = t_s[0, n] * row0[p6] + t_s[1, n] * row1[p6] + t_s[2, n] * row2[p6] + t_s[3, n] * row3[p6]
             t_d_x_moved0 += d_z_moved6 * t_w6
@@ -276,7 +345,7 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             w9 = s[0, n] * row0[p9] + s[1, n] * row1[p9] + s[2, n] * row2[p9] + s[3, n] * row3[p9]
             t_d_z_l0_13 = d_z_moved13 * t_tau[0, n]
             t_d_z_l1_11 = d_z_moved11 * t_tau[1, n]
-            t_d_z12 = c3 * (t_d_z_l0_13 + t_d_z_l1_11)
+            t_d_z12 = c3 * (t_d_z_l0_13 + t_d_z_l1_11) + t_d_z_moved12
             t_d_x_moved0 += t_d_z12 * w9
             t_w9 = t_s[0, n] * row0[p9] + t_s[1, n] * row1[p9] + t_s[2, n] * row2[p9] + t_s[3, n] * row3[p9]
             t_d_x_moved0 += d_z_moved12 * t_w9
@@ -323,11 +392,11 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             w12 = s[0, n] * row0[p12] + s[1, n] * row1[p12] + s[2, n] * row2[p12] + s[3, n] * row3[p12]
             d_x_moved3 = d_z_moved3 * w12
             t_d_z_l0_2 = d_z_moved2 * t_tau[0, n]
-            t_d_z3 = -t_d_z_l0_2
+            t_d_z3 = -t_d_z_l0_2 + t_d_z_moved3
             t_d_x_moved3 = t_d_z3 * w12
             d_x_moved1 = d_z_moved1 * w12
             t_d_z_l1_2 = d_z_moved2 * t_tau[1, n]
-            t_d_z1 = -t_d_z_l1_2
+            t_d_z1 = -t_d_z_l1_2 + t_d_z_moved1
             t_d_x_moved1 = t_d_z1 * w12
             t_w12 = t_s[0, n] * row0[p12] + t_s[1, n] * row1[p12] + t_s[2, n] * row2[p12] + t_s[3, n] * row3[p12]
             t_d_x_moved3 += d_z_moved3 * t_w12
@@ -369,13 +438,13 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_z_l0_6 = d_z_moved6 * t_tau[0, n]
             t_d_z_l0_8 = d_z_moved8 * t_tau[0, n]
             t_d_z_l1_4 = d_z_moved4 * t_tau[1, n]
-            t_d_z7 = -c3_2 * t_d_z_l0_6 + t_d_z_l0_8 + t_d_z_l1_4
+            t_d_z7 = -c3_2 * t_d_z_l0_6 + t_d_z_l0_8 + t_d_z_l1_4 + t_d_z_moved7
             t_d_x_moved3 += t_d_z7 * w14
             d_x_moved1 += d_z_moved5 * w14
             t_d_z_l0_4 = d_z_moved4 * t_tau[0, n]
             t_d_z_l1_6 = d_z_moved6 * t_tau[1, n]
             t_d_z_l1_8 = d_z_moved8 * t_tau[1, n]
-            t_d_z5 = t_d_z_l0_4 - t_d_z_l1_8 - c3_2 * t_d_z_l1_6
+            t_d_z5 = t_d_z_l0_4 - t_d_z_l1_8 + t_d_z_moved5 - c3_2 * t_d_z_l1_6
             t_d_x_moved1 += t_d_z5 * w14
             t_w14 = t_s[0, n] * row0[p14] + t_s[1, n] * row1[p14] + t_s[2, n] * row2[p14] + t_s[3, n] * row3[p14]
             t_d_x_moved3 += d_z_moved7 * t_w14
@@ -408,7 +477,7 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_z_l0_12 = d_z_moved12 * t_tau[0, n]
             t_d_z_l0_14 = d_z_moved14 * t_tau[0, n]
             t_d_z_l1_10 = d_z_moved10 * t_tau[1, n]
-            t_d_z13 = -c2 * (t_d_z_l0_12 - t_d_z_l0_14 - t_d_z_l1_10)
+            t_d_z13 = -c2 * (t_d_z_l0_12 - t_d_z_l0_14 - t_d_z_l1_10) + t_d_z_moved13
             t_d_x_moved3 += t_d_z13 * w16
             d_x_moved1 += d_z_moved11 * w16
             d_x_first1 = -d_x_moved1
@@ -417,7 +486,7 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_z_l0_10 = d_z_moved10 * t_tau[0, n]
             t_d_z_l1_12 = d_z_moved12 * t_tau[1, n]
             t_d_z_l1_14 = d_z_moved14 * t_tau[1, n]
-            t_d_z11 = c2 * (t_d_z_l0_10 - t_d_z_l1_12 - t_d_z_l1_14)
+            t_d_z11 = c2 * (t_d_z_l0_10 - t_d_z_l1_12 - t_d_z_l1_14) + t_d_z_moved11
             t_d_x_moved1 += t_d_z11 * w16
             t_w16 = t_s[0, n] * row0[p16] + t_s[1, n] * row1[p16] + t_s[2, n] * row2[p16] + t_s[3, n] * row3[p16]
             t_d_x_moved3 += d_z_moved13 * t_w16
@@ -460,12 +529,12 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_row3[p17] += d_w17 * t_s[3, n] + s[3, n] * t_d_w17
             w18 = s[0, n] * row0[p18] + s[1, n] * row1[p18] + s[2, n] * row2[p18] + s[3, n] * row3[p18]
             d_x_moved8 = d_z_moved8 * w18
-            t_d_z8 = -t_d_z_l0_7 + t_d_z_l1_5
+            t_d_z8 = -t_d_z_l0_7 + t_d_z_l1_5 + t_d_z_moved8
             t_d_x_moved8 = t_d_z8 * w18
             d_x_moved4 = d_z_moved4 * w18
             t_d_z_l0_5 = d_z_moved5 * t_tau[0, n]
             t_d_z_l1_7 = d_z_moved7 * t_tau[1, n]
-            t_d_z4 = -t_d_z_l0_5 - t_d_z_l1_7
+            t_d_z4 = -t_d_z_l0_5 - t_d_z_l1_7 + t_d_z_moved4
             t_d_x_moved4 = t_d_z4 * w18
             t_w18 = t_s[0, n] * row0[p18] + t_s[1, n] * row1[p18] + t_s[2, n] * row2[p18] + t_s[3, n] * row3[p18]
             t_d_x_moved8 += d_z_moved8 * t_w18
@@ -490,7 +559,7 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_along7 += t_d_x_l0_8
             t_d_z_l0_15 = d_z_moved15 * t_tau[0, n]
             t_d_z_l1_9 = d_z_moved9 * t_tau[1, n]
-            t_d_z14 = -c5_4 * (t_d_z_l0_13 - t_d_z_l1_11) + t_d_z_l0_15 + t_d_z_l1_9
+            t_d_z14 = -c5_4 * (t_d_z_l0_13 - t_d_z_l1_11) + t_d_z_l0_15 + t_d_z_l1_9 + t_d_z_moved14
             t_d_x_moved8 += t_d_z14 * w19
             d_x_moved4 += d_z_moved10 * w19
             d_x_first4 = -d_x_moved4
@@ -502,7 +571,7 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_z_l0_11 = d_z_moved11 * t_tau[0, n]
             t_d_z_l1_13 = d_z_moved13 * t_tau[1, n]
             t_d_z_l1_15 = d_z_moved15 * t_tau[1, n]
-            t_d_z10 = t_d_z_l0_9 - t_d_z_l1_15 - c5_4 * (t_d_z_l0_11 + t_d_z_l1_13)
+            t_d_z10 = t_d_z_l0_9 - t_d_z_l1_15 + t_d_z_moved10 - c5_4 * (t_d_z_l0_11 + t_d_z_l1_13)
             t_d_x_moved4 += t_d_z10 * w19
             t_w19 = t_s[0, n] * row0[p19] + t_s[1, n] * row1[p19] + t_s[2, n] * row2[p19] + t_s[3, n] * row3[p19]
             t_d_x_moved8 += d_z_moved14 * t_w19
@@ -515,23 +584,23 @@ def backward_tangent_table(count, own, thread, knot, other, x, s, turn, table, g
             t_d_row1[p19] += d_w19 * t_s[1, n] + s[1, n] * t_d_w19
             t_d_row2[p19] += d_w19 * t_s[2, n] + s[2, n] * t_d_w19
             t_d_row3[p19] += d_w19 * t_s[3, n] + s[3, n] * t_d_w19
-            kept[n, 31] = t_d_x_moved0
-            kept[n, 32] = t_d_along1
-            kept[n, 34] = t_d_along3
-            kept[n, 33] = t_d_along2
-            kept[n, 36] = t_d_along5
-            kept[n, 38] = t_d_along7
-            kept[n, 37] = t_d_along6
-            kept[n, 35] = t_d_along4
-            kept[n, 39] = t_d_along8
+            kept[n, 44] = t_d_x_moved0
+            kept[n, 45] = t_d_along1
+            kept[n, 47] = t_d_along3
+            kept[n, 46] = t_d_along2
+            kept[n, 49] = t_d_along5
+            kept[n, 51] = t_d_along7
+            kept[n, 50] = t_d_along6
+            kept[n, 48] = t_d_along4
+            kept[n, 52] = t_d_along8
         # t_d_x: ranks 0 to 2 turned back
         t_d_x0 = t_d_x[own, c]; t_d_x1 = t_d_x[own + 1, c]; t_d_x2 = t_d_x[own + 2, c]; t_d_x3 = t_d_x[own + 3, c]
         t_d_x4 = t_d_x[own + 4, c]; t_d_x5 = t_d_x[own + 5, c]; t_d_x6 = t_d_x[own + 6, c]; t_d_x7 = t_d_x[own + 7, c]
         t_d_x8 = t_d_x[own + 8, c]
         for n in range(count):
-            t_d_x_moved0 = kept[n, 31]; t_d_along1 = kept[n, 32]; t_d_along2 = kept[n, 33]; t_d_along3 = kept[n, 34]
-            t_d_along4 = kept[n, 35]; t_d_along5 = kept[n, 36]; t_d_along6 = kept[n, 37]; t_d_along7 = kept[n, 38]
-            t_d_along8 = kept[n, 39]
+            t_d_x_moved0 = kept[n, 44]; t_d_along1 = kept[n, 45]; t_d_along2 = kept[n, 46]; t_d_along3 = kept[n, 47]
+            t_d_along4 = kept[n, 48]; t_d_along5 = kept[n, 49]; t_d_along6 = kept[n, 50]; t_d_along7 = kept[n, 51]
+            t_d_along8 = kept[n, 52]
             t_d_x0 += t_d_x_moved0
             t_d_x1 += t_d_along1 * turn[0, n] + t_d_along2 * turn[3, n] + t_d_along3 * turn[6, n]
             t_d_x2 += t_d_along1 * turn[1, n] + t_d_along2 * turn[4, n] + t_d_along3 * turn[7, n]

@@ -4,7 +4,7 @@
 # Part:        forward
 # Rule:        out += G W G x, W_m(l1, l3) = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 37, 53]
 # Layout:      x 9 rows, 0e + 1o + 2e; out 16 rows, 0e + 1o + 2e + 3o
-# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 48a18ee0891aee98
+# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 7d0af958dfe75d92
 
 import numpy as np
 from numba import njit

@@ -5,8 +5,8 @@
 # Layout:      x 16 rows, 0e + 1o + 2e + 3o; out 16 rows, 0e + 1o + 2e + 3o
 # Operations:  forward, per edge and channel 600; forward_tangent, per edge and channel 1282; backward, per edge and
 #              channel 1276; backward_tangent, per edge and channel 3234; backward_table, per edge and channel 1049;
-#              backward_tangent_table, per edge and channel 2153
-# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 efe341046124c9d2
+#              backward_tangent_table, per edge and channel 2342
+# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 e37d6f6382d64758
 
 from ..aligned_message.aligned_message_h3_e3__forward import forward
 from ..aligned_message.aligned_message_h3_e3__forward_tangent import forward_tangent

@@ -4,7 +4,7 @@
 # Part:        forward
 # Rule:        out += G W G x, W_m(l1, l3) = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 37, 53]
 # Layout:      x 16 rows, 0e + 1o + 2e + 3o; out 16 rows, 0e + 1o + 2e + 3o
-# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 efe341046124c9d2
+# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 e37d6f6382d64758
 
 import numpy as np
 from numba import njit

@@ -9,7 +9,7 @@
 #              per edge and channel 48; backward, per edge 102; backward, per edge and channel 48; backward_tangent,
 #              per edge 291; backward_tangent, per edge and channel 91; backward_table, per edge 35; backward_table,
 #              per edge and channel 41; backward_tangent_table, per edge 91; backward_tangent_table, per edge and
-#              channel 75
+#              channel 92
 # Derivation:  codegen/cartalg_codegen/specs/convolution.py, generator 2, inputs sha256 64dac7bd8264b109
 
 import numpy as np
@@ -411,9 +411,10 @@ def backward_table(start, stop, thread, step, col_ptr, col_edge, receiver, x, ve
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent_table(
-    start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors, table, g, t_x, t_vectors, t_d_x, t_d_table,
+    start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors, table, g, t_x, t_vectors, t_g, t_d_x,
+    t_d_table,
 ):
-    """Derivative of `backward_table` along (t_x, t_vectors), at rest in g."""
+    """Derivative of `backward_table` along (t_x, t_vectors, t_g)."""
     real = vectors.dtype.type
     per_knot = real(1 / step)
     intervals = table.shape[0] - 3
@@ -474,10 +475,10 @@ def backward_tangent_table(
             edge_tangent(v, inverse, below, per_knot, t_v, t_s, t_y, s, y)
             # (0e, 0e) -> 0e
             backward_tangent_table_0_0_0(
-                count, own, 0, 0, 1, 0, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_table,
+                count, own, 0, 0, 1, 0, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x, t_d_table,
             )
             # (0e, 1o) -> 1o
             backward_tangent_table_0_1_1(
-                count, own, 0, 1, 1, 1, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 0, 1, 1, 1, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )

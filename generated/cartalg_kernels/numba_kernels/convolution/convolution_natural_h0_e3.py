@@ -9,7 +9,7 @@
 #              forward_tangent, per edge and channel 132; backward, per edge 299; backward, per edge and channel 132;
 #              backward_tangent, per edge 887; backward_tangent, per edge and channel 267; backward_table, per edge
 #              105; backward_table, per edge and channel 99; backward_tangent_table, per edge 280;
-#              backward_tangent_table, per edge and channel 195
+#              backward_tangent_table, per edge and channel 236
 # Derivation:  codegen/cartalg_codegen/specs/convolution.py, generator 2, inputs sha256 8d102d78a405ec52
 
 import numpy as np
@@ -453,9 +453,10 @@ def backward_table(start, stop, thread, step, col_ptr, col_edge, receiver, x, ve
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent_table(
-    start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors, table, g, t_x, t_vectors, t_d_x, t_d_table,
+    start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors, table, g, t_x, t_vectors, t_g, t_d_x,
+    t_d_table,
 ):
-    """Derivative of `backward_table` along (t_x, t_vectors), at rest in g."""
+    """Derivative of `backward_table` along (t_x, t_vectors, t_g)."""
     real = vectors.dtype.type
     per_knot = real(1 / step)
     intervals = table.shape[0] - 3
@@ -516,20 +517,20 @@ def backward_tangent_table(
             edge_tangent(v, inverse, below, per_knot, t_v, t_s, t_y, s, y)
             # (0e, 0e) -> 0e
             backward_tangent_table_0_0_0(
-                count, own, 0, 0, 1, 0, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_table,
+                count, own, 0, 0, 1, 0, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x, t_d_table,
             )
             # (0e, 1o) -> 1o
             backward_tangent_table_0_1_1(
-                count, own, 0, 1, 1, 1, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 0, 1, 1, 1, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (0e, 2e) -> 2e
             backward_tangent_table_0_2_2(
-                count, own, 0, 4, 1, 2, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 0, 4, 1, 2, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (0e, 3o) -> 3o
             backward_tangent_table_0_3_3(
-                count, own, 0, 9, 1, 3, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 0, 9, 1, 3, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )

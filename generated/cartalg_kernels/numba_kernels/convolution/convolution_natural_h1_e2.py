@@ -10,7 +10,7 @@
 #              forward_tangent, per edge and channel 282; backward, per edge 165; backward, per edge and channel 295;
 #              backward_tangent, per edge 451; backward_tangent, per edge and channel 612; backward_table, per edge
 #              68; backward_table, per edge and channel 209; backward_tangent_table, per edge 163;
-#              backward_tangent_table, per edge and channel 418
+#              backward_tangent_table, per edge and channel 510
 # Derivation:  codegen/cartalg_codegen/specs/convolution.py, generator 2, inputs sha256 fe42bd4afba0b546
 
 import numpy as np
@@ -516,9 +516,10 @@ def backward_table(start, stop, thread, step, col_ptr, col_edge, receiver, x, ve
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent_table(
-    start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors, table, g, t_x, t_vectors, t_d_x, t_d_table,
+    start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors, table, g, t_x, t_vectors, t_g, t_d_x,
+    t_d_table,
 ):
-    """Derivative of `backward_table` along (t_x, t_vectors), at rest in g."""
+    """Derivative of `backward_table` along (t_x, t_vectors, t_g)."""
     real = vectors.dtype.type
     per_knot = real(1 / step)
     intervals = table.shape[0] - 3
@@ -579,34 +580,34 @@ def backward_tangent_table(
             edge_tangent(v, inverse, below, per_knot, t_v, t_s, t_y, s, y)
             # (0e, 0e) -> 0e
             backward_tangent_table_0_0_0(
-                count, own, 0, 0, 2, 0, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_table,
+                count, own, 0, 0, 2, 0, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x, t_d_table,
             )
             # (1o, 1o) -> 0e
             backward_tangent_table_1_1_0(
-                count, own, 1, 1, 2, 1, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 1, 1, 2, 1, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (0e, 1o) -> 1o
             backward_tangent_table_0_1_1(
-                count, own, 0, 2, 3, 2, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 0, 2, 3, 2, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (1o, 0e) -> 1o
             backward_tangent_table_1_0_1(
-                count, own, 1, 3, 3, 3, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_table,
+                count, own, 1, 3, 3, 3, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x, t_d_table,
             )
             # (1o, 2e) -> 1o
             backward_tangent_table_1_2_1(
-                count, own, 1, 4, 3, 4, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 1, 4, 3, 4, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (0e, 2e) -> 2e
             backward_tangent_table_0_2_2(
-                count, own, 0, 11, 2, 5, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 0, 11, 2, 5, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (1o, 1o) -> 2e
             backward_tangent_table_1_1_2(
-                count, own, 1, 12, 2, 6, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 1, 12, 2, 6, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )

@@ -10,7 +10,7 @@
 #              forward_tangent, per edge and channel 574; backward, per edge 197; backward, per edge and channel 612;
 #              backward_tangent, per edge 515; backward_tangent, per edge and channel 1289; backward_table, per edge
 #              100; backward_table, per edge and channel 408; backward_tangent_table, per edge 227;
-#              backward_tangent_table, per edge and channel 829
+#              backward_tangent_table, per edge and channel 1026
 # Derivation:  codegen/cartalg_codegen/specs/convolution.py, generator 2, inputs sha256 aa0d04bd45b5fbc2
 
 import numpy as np
@@ -600,9 +600,10 @@ def backward_table(start, stop, thread, step, col_ptr, col_edge, receiver, x, ve
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent_table(
-    start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors, table, g, t_x, t_vectors, t_d_x, t_d_table,
+    start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors, table, g, t_x, t_vectors, t_g, t_d_x,
+    t_d_table,
 ):
-    """Derivative of `backward_table` along (t_x, t_vectors), at rest in g."""
+    """Derivative of `backward_table` along (t_x, t_vectors, t_g)."""
     real = vectors.dtype.type
     per_knot = real(1 / step)
     intervals = table.shape[0] - 3
@@ -663,53 +664,53 @@ def backward_tangent_table(
             edge_tangent(v, inverse, below, per_knot, t_v, t_s, t_y, s, y)
             # (0e, 0e) -> 0e
             backward_tangent_table_0_0_0(
-                count, own, 0, 0, 3, 0, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_table,
+                count, own, 0, 0, 3, 0, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x, t_d_table,
             )
             # (1o, 1o) -> 0e
             backward_tangent_table_1_1_0(
-                count, own, 1, 1, 3, 1, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 1, 1, 3, 1, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (2e, 2e) -> 0e
             backward_tangent_table_2_2_0(
-                count, own, 4, 2, 3, 2, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 4, 2, 3, 2, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (0e, 1o) -> 1o
             backward_tangent_table_0_1_1(
-                count, own, 0, 3, 4, 3, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 0, 3, 4, 3, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (1o, 0e) -> 1o
             backward_tangent_table_1_0_1(
-                count, own, 1, 4, 4, 4, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_table,
+                count, own, 1, 4, 4, 4, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x, t_d_table,
             )
             # (1o, 2e) -> 1o
             backward_tangent_table_1_2_1(
-                count, own, 1, 5, 4, 5, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 1, 5, 4, 5, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (2e, 1o) -> 1o
             backward_tangent_table_2_1_1(
-                count, own, 4, 6, 4, 6, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 4, 6, 4, 6, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (0e, 2e) -> 2e
             backward_tangent_table_0_2_2(
-                count, own, 0, 15, 4, 7, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 0, 15, 4, 7, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (1o, 1o) -> 2e
             backward_tangent_table_1_1_2(
-                count, own, 1, 16, 4, 8, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 1, 16, 4, 8, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (2e, 0e) -> 2e
             backward_tangent_table_2_0_2(
-                count, own, 4, 17, 4, 9, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_table,
+                count, own, 4, 17, 4, 9, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x, t_d_table,
             )
             # (2e, 2e) -> 2e
             backward_tangent_table_2_2_2(
-                count, own, 4, 18, 4, 10, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 4, 18, 4, 10, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )

@@ -11,7 +11,7 @@
 #              forward_tangent, per edge and channel 1178; backward, per edge 461; backward, per edge and channel
 #              1294; backward_tangent, per edge 1211; backward_tangent, per edge and channel 2741; backward_table, per
 #              edge 267; backward_table, per edge and channel 774; backward_tangent_table, per edge 604;
-#              backward_tangent_table, per edge and channel 1605
+#              backward_tangent_table, per edge and channel 2018
 # Derivation:  codegen/cartalg_codegen/specs/convolution.py, generator 2, inputs sha256 3d411100fa9ae249
 
 import numpy as np
@@ -727,9 +727,10 @@ def backward_table(start, stop, thread, step, col_ptr, col_edge, receiver, x, ve
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent_table(
-    start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors, table, g, t_x, t_vectors, t_d_x, t_d_table,
+    start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors, table, g, t_x, t_vectors, t_g, t_d_x,
+    t_d_table,
 ):
-    """Derivative of `backward_table` along (t_x, t_vectors), at rest in g."""
+    """Derivative of `backward_table` along (t_x, t_vectors, t_g)."""
     real = vectors.dtype.type
     per_knot = real(1 / step)
     intervals = table.shape[0] - 3
@@ -790,83 +791,84 @@ def backward_tangent_table(
             edge_tangent(v, inverse, below, per_knot, t_v, t_s, t_y, s, y)
             # (0e, 0e) -> 0e
             backward_tangent_table_0_0_0(
-                count, own, 0, 0, 3, 0, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_table,
+                count, own, 0, 0, 3, 0, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x, t_d_table,
             )
             # (1o, 1o) -> 0e
             backward_tangent_table_1_1_0(
-                count, own, 1, 1, 3, 1, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 1, 1, 3, 1, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (2e, 2e) -> 0e
             backward_tangent_table_2_2_0(
-                count, own, 4, 2, 3, 2, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 4, 2, 3, 2, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (0e, 1o) -> 1o
             backward_tangent_table_0_1_1(
-                count, own, 0, 3, 5, 3, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 0, 3, 5, 3, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (1o, 0e) -> 1o
             backward_tangent_table_1_0_1(
-                count, own, 1, 4, 5, 4, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_table,
+                count, own, 1, 4, 5, 4, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x, t_d_table,
             )
             # (1o, 2e) -> 1o
             backward_tangent_table_1_2_1(
-                count, own, 1, 5, 5, 5, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 1, 5, 5, 5, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (2e, 1o) -> 1o
             backward_tangent_table_2_1_1(
-                count, own, 4, 6, 5, 6, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 4, 6, 5, 6, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (2e, 3o) -> 1o
             backward_tangent_table_2_3_1(
-                count, own, 4, 7, 5, 7, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 4, 7, 5, 7, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (0e, 2e) -> 2e
             backward_tangent_table_0_2_2(
-                count, own, 0, 18, 5, 8, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 0, 18, 5, 8, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (1o, 1o) -> 2e
             backward_tangent_table_1_1_2(
-                count, own, 1, 19, 5, 9, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 1, 19, 5, 9, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (1o, 3o) -> 2e
             backward_tangent_table_1_3_2(
-                count, own, 1, 20, 5, 10, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 1, 20, 5, 10, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (2e, 0e) -> 2e
             backward_tangent_table_2_0_2(
-                count, own, 4, 21, 5, 11, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_table,
+                count, own, 4, 21, 5, 11, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
+                t_d_table,
             )
             # (2e, 2e) -> 2e
             backward_tangent_table_2_2_2(
-                count, own, 4, 22, 5, 12, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 4, 22, 5, 12, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (0e, 3o) -> 3o
             backward_tangent_table_0_3_3(
-                count, own, 0, 43, 4, 13, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 0, 43, 4, 13, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (1o, 2e) -> 3o
             backward_tangent_table_1_2_3(
-                count, own, 1, 44, 4, 14, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 1, 44, 4, 14, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (2e, 1o) -> 3o
             backward_tangent_table_2_1_3(
-                count, own, 4, 45, 4, 15, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 4, 45, 4, 15, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (2e, 3o) -> 3o
             backward_tangent_table_2_3_3(
-                count, own, 4, 46, 4, 16, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 4, 46, 4, 16, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )

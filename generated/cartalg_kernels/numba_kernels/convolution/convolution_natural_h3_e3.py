@@ -12,7 +12,7 @@
 #              forward_tangent, per edge and channel 1898; backward, per edge 579; backward, per edge and channel
 #              2104; backward_tangent, per edge 1447; backward_tangent, per edge and channel 4480; backward_table, per
 #              edge 385; backward_table, per edge and channel 1225; backward_tangent_table, per edge 840;
-#              backward_tangent_table, per edge and channel 2556
+#              backward_tangent_table, per edge and channel 3238
 # Derivation:  codegen/cartalg_codegen/specs/convolution.py, generator 2, inputs sha256 28df8a732aa9e499
 
 import numpy as np
@@ -854,9 +854,10 @@ def backward_table(start, stop, thread, step, col_ptr, col_edge, receiver, x, ve
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent_table(
-    start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors, table, g, t_x, t_vectors, t_d_x, t_d_table,
+    start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors, table, g, t_x, t_vectors, t_g, t_d_x,
+    t_d_table,
 ):
-    """Derivative of `backward_table` along (t_x, t_vectors), at rest in g."""
+    """Derivative of `backward_table` along (t_x, t_vectors, t_g)."""
     real = vectors.dtype.type
     per_knot = real(1 / step)
     intervals = table.shape[0] - 3
@@ -917,112 +918,114 @@ def backward_tangent_table(
             edge_tangent(v, inverse, below, per_knot, t_v, t_s, t_y, s, y)
             # (0e, 0e) -> 0e
             backward_tangent_table_0_0_0(
-                count, own, 0, 0, 4, 0, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_table,
+                count, own, 0, 0, 4, 0, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x, t_d_table,
             )
             # (1o, 1o) -> 0e
             backward_tangent_table_1_1_0(
-                count, own, 1, 1, 4, 1, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 1, 1, 4, 1, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (2e, 2e) -> 0e
             backward_tangent_table_2_2_0(
-                count, own, 4, 2, 4, 2, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 4, 2, 4, 2, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (3o, 3o) -> 0e
             backward_tangent_table_3_3_0(
-                count, own, 9, 3, 4, 3, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 9, 3, 4, 3, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (0e, 1o) -> 1o
             backward_tangent_table_0_1_1(
-                count, own, 0, 4, 6, 4, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 0, 4, 6, 4, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (1o, 0e) -> 1o
             backward_tangent_table_1_0_1(
-                count, own, 1, 5, 6, 5, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_table,
+                count, own, 1, 5, 6, 5, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x, t_d_table,
             )
             # (1o, 2e) -> 1o
             backward_tangent_table_1_2_1(
-                count, own, 1, 6, 6, 6, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 1, 6, 6, 6, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (2e, 1o) -> 1o
             backward_tangent_table_2_1_1(
-                count, own, 4, 7, 6, 7, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 4, 7, 6, 7, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (2e, 3o) -> 1o
             backward_tangent_table_2_3_1(
-                count, own, 4, 8, 6, 8, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 4, 8, 6, 8, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (3o, 2e) -> 1o
             backward_tangent_table_3_2_1(
-                count, own, 9, 9, 6, 9, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 9, 9, 6, 9, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (0e, 2e) -> 2e
             backward_tangent_table_0_2_2(
-                count, own, 0, 22, 7, 10, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 0, 22, 7, 10, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (1o, 1o) -> 2e
             backward_tangent_table_1_1_2(
-                count, own, 1, 23, 7, 11, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 1, 23, 7, 11, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (1o, 3o) -> 2e
             backward_tangent_table_1_3_2(
-                count, own, 1, 24, 7, 12, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 1, 24, 7, 12, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (2e, 0e) -> 2e
             backward_tangent_table_2_0_2(
-                count, own, 4, 25, 7, 13, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_table,
+                count, own, 4, 25, 7, 13, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
+                t_d_table,
             )
             # (2e, 2e) -> 2e
             backward_tangent_table_2_2_2(
-                count, own, 4, 26, 7, 14, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 4, 26, 7, 14, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (3o, 1o) -> 2e
             backward_tangent_table_3_1_2(
-                count, own, 9, 27, 7, 15, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 9, 27, 7, 15, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (3o, 3o) -> 2e
             backward_tangent_table_3_3_2(
-                count, own, 9, 28, 7, 16, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 9, 28, 7, 16, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (0e, 3o) -> 3o
             backward_tangent_table_0_3_3(
-                count, own, 0, 57, 6, 17, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 0, 57, 6, 17, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (1o, 2e) -> 3o
             backward_tangent_table_1_2_3(
-                count, own, 1, 58, 6, 18, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 1, 58, 6, 18, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (2e, 1o) -> 3o
             backward_tangent_table_2_1_3(
-                count, own, 4, 59, 6, 19, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 4, 59, 6, 19, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (2e, 3o) -> 3o
             backward_tangent_table_2_3_3(
-                count, own, 4, 60, 6, 20, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 4, 60, 6, 20, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )
             # (3o, 0e) -> 3o
             backward_tangent_table_3_0_3(
-                count, own, 9, 61, 6, 21, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_table,
+                count, own, 9, 61, 6, 21, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
+                t_d_table,
             )
             # (3o, 2e) -> 3o
             backward_tangent_table_3_2_3(
-                count, own, 9, 62, 6, 22, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+                count, own, 9, 62, 6, 22, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
                 t_d_table,
             )

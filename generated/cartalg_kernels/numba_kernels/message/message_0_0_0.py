@@ -5,8 +5,8 @@
 # Layout:      x 1 rows from x_at, y 1 rows from 0, out 1 rows from out_at, `paths` apart
 # Operations:  forward, per edge and channel 9; forward_tangent, per edge and channel 18; backward, per edge and
 #              channel 18; backward_tangent, per edge and channel 27; backward_table, per edge and channel 18;
-#              backward_tangent_table, per edge and channel 27
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 b8c40b36cbac314a
+#              backward_tangent_table, per edge and channel 38
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 72f22212bcf763b2
 
 from numba import njit
 
@@ -144,9 +144,10 @@ def backward_table(count, own, x_at, out_at, paths, path, thread, knot, other, x
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def backward_tangent_table(
-    count, own, x_at, out_at, paths, path, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_table,
+    count, own, x_at, out_at, paths, path, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
+    t_d_table,
 ):
-    """Tangent of `backward_table`, at rest in g."""
+    """Tangent of `backward_table`."""
     mine = own + x_at
     for c in range(x.shape[1]):
         x0 = x[mine, c]
@@ -158,13 +159,16 @@ def backward_tangent_table(
             table0 = table[k0, path, c]; table1 = table[k0 + 1, path, c]; table2 = table[k0 + 2, path, c]
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]
+            t_g0 = t_g[theirs, c]
             # radial weight
+            w0 = s[0, n] * table0 + s[1, n] * table1 + s[2, n] * table2 + s[3, n] * table3
             t_w0 = t_s[0, n] * table0 + t_s[1, n] * table1 + t_s[2, n] * table2 + t_s[3, n] * table3
             # gradients
             d_wx0 = g0
+            t_d_wx0 = t_g0
             d_w0 = d_wx0 * x0
-            t_d_w0 = d_wx0 * t_x0
-            t_d_x0 += d_wx0 * t_w0
+            t_d_w0 = d_wx0 * t_x0 + t_d_wx0 * x0
+            t_d_x0 += d_wx0 * t_w0 + t_d_wx0 * w0
             t_d_table[thread, k0, path, c] += d_w0 * t_s[0, n] + s[0, n] * t_d_w0
             t_d_table[thread, k0 + 1, path, c] += d_w0 * t_s[1, n] + s[1, n] * t_d_w0
             t_d_table[thread, k0 + 2, path, c] += d_w0 * t_s[2, n] + s[2, n] * t_d_w0

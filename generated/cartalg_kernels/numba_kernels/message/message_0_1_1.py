@@ -5,8 +5,8 @@
 # Layout:      x 1 rows from x_at, y 3 rows from 1, out 3 rows from out_at, `paths` apart
 # Operations:  forward, per edge and channel 14; forward_tangent, per edge and channel 30; backward, per edge and
 #              channel 30; backward_tangent, per edge and channel 64; backward_table, per edge and channel 23;
-#              backward_tangent_table, per edge and channel 48
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 82086394981fbc5d
+#              backward_tangent_table, per edge and channel 54
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 cf615029da39150e
 
 from numba import njit
 
@@ -209,10 +209,10 @@ def backward_table(count, own, x_at, out_at, paths, path, thread, knot, other, m
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def backward_tangent_table(
-    count, own, x_at, out_at, paths, path, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+    count, own, x_at, out_at, paths, path, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
     t_d_table,
 ):
-    """Tangent of `backward_table`, at rest in g."""
+    """Tangent of `backward_table`."""
     for n in range(count):
         # the coupling contracted with the harmonics
         m[0, n] = y[1, n]
@@ -232,12 +232,15 @@ def backward_tangent_table(
             table0 = table[k0, path, c]; table1 = table[k0 + 1, path, c]; table2 = table[k0 + 2, path, c]
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]; g1 = g[theirs + paths, c]; g2 = g[theirs + paths * 2, c]
+            t_g0 = t_g[theirs, c]; t_g1 = t_g[theirs + paths, c]; t_g2 = t_g[theirs + paths * 2, c]
             # radial weight
             w0 = s[0, n] * table0 + s[1, n] * table1 + s[2, n] * table2 + s[3, n] * table3
             t_w0 = t_s[0, n] * table0 + t_s[1, n] * table1 + t_s[2, n] * table2 + t_s[3, n] * table3
             # gradients
             d_wx0 = g0 * m[0, n] + g1 * m[1, n] + g2 * m[2, n]
-            t_d_wx0 = g0 * t_m[0, n] + g1 * t_m[1, n] + g2 * t_m[2, n]
+            t_d_wx0 = (
+                g0 * t_m[0, n] + g1 * t_m[1, n] + g2 * t_m[2, n] + m[0, n] * t_g0 + m[1, n] * t_g1 + m[2, n] * t_g2
+            )
             d_w0 = d_wx0 * x0
             t_d_w0 = d_wx0 * t_x0 + t_d_wx0 * x0
             t_d_x0 += d_wx0 * t_w0 + t_d_wx0 * w0

@@ -5,8 +5,8 @@
 # Layout:      x 1 rows from x_at, y 7 rows from 9, out 7 rows from out_at, `paths` apart
 # Operations:  forward, per edge and channel 22; forward_tangent, per edge and channel 46; backward, per edge and
 #              channel 46; backward_tangent, per edge and channel 96; backward_table, per edge and channel 31;
-#              backward_tangent_table, per edge and channel 64
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 4c5853f2477bb72f
+#              backward_tangent_table, per edge and channel 78
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 d5e3736ea7dd9f44
 
 from numba import njit
 
@@ -293,10 +293,10 @@ def backward_table(count, own, x_at, out_at, paths, path, thread, knot, other, m
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def backward_tangent_table(
-    count, own, x_at, out_at, paths, path, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+    count, own, x_at, out_at, paths, path, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
     t_d_table,
 ):
-    """Tangent of `backward_table`, at rest in g."""
+    """Tangent of `backward_table`."""
     for n in range(count):
         # the coupling contracted with the harmonics
         m[0, n] = y[9, n]
@@ -325,6 +325,9 @@ def backward_tangent_table(
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]; g1 = g[theirs + paths, c]; g2 = g[theirs + paths * 2, c]; g3 = g[theirs + paths * 3, c]
             g4 = g[theirs + paths * 4, c]; g5 = g[theirs + paths * 5, c]; g6 = g[theirs + paths * 6, c]
+            t_g0 = t_g[theirs, c]; t_g1 = t_g[theirs + paths, c]; t_g2 = t_g[theirs + paths * 2, c]
+            t_g3 = t_g[theirs + paths * 3, c]; t_g4 = t_g[theirs + paths * 4, c]; t_g5 = t_g[theirs + paths * 5, c]
+            t_g6 = t_g[theirs + paths * 6, c]
             # radial weight
             w0 = s[0, n] * table0 + s[1, n] * table1 + s[2, n] * table2 + s[3, n] * table3
             t_w0 = t_s[0, n] * table0 + t_s[1, n] * table1 + t_s[2, n] * table2 + t_s[3, n] * table3
@@ -334,7 +337,8 @@ def backward_tangent_table(
             )
             t_d_wx0 = (
                 g0 * t_m[0, n] + g1 * t_m[1, n] + g2 * t_m[2, n] + g3 * t_m[3, n] + g4 * t_m[4, n] + g5 * t_m[5, n] +
-                g6 * t_m[6, n]
+                g6 * t_m[6, n] + m[0, n] * t_g0 + m[1, n] * t_g1 + m[2, n] * t_g2 + m[3, n] * t_g3 + m[4, n] * t_g4 +
+                m[5, n] * t_g5 + m[6, n] * t_g6
             )
             d_w0 = d_wx0 * x0
             t_d_w0 = d_wx0 * t_x0 + t_d_wx0 * x0

@@ -7,8 +7,8 @@
 #              per edge and channel 70; backward, per edge 6; backward, per edge and channel 75; backward_tangent, per
 #              edge 12; backward_tangent, per edge and channel 162; backward_table, per edge 6; backward_table, per
 #              edge and channel 45; backward_tangent_table, per edge 12; backward_tangent_table, per edge and channel
-#              96
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 da2e68bd5c819819
+#              118
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 cb9baf7da4101330
 
 from numba import njit
 
@@ -299,10 +299,10 @@ def backward_table(count, own, x_at, out_at, paths, path, thread, knot, other, m
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def backward_tangent_table(
-    count, own, x_at, out_at, paths, path, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+    count, own, x_at, out_at, paths, path, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
     t_d_table,
 ):
-    """Tangent of `backward_table`, at rest in g."""
+    """Tangent of `backward_table`."""
     real = s.dtype.type
     c3_4 = real(3 / 4); c3_2 = real(3 / 2)
     for n in range(count):
@@ -331,16 +331,26 @@ def backward_tangent_table(
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]; g1 = g[theirs + paths, c]; g2 = g[theirs + paths * 2, c]; g3 = g[theirs + paths * 3, c]
             g4 = g[theirs + paths * 4, c]
+            t_g0 = t_g[theirs, c]; t_g1 = t_g[theirs + paths, c]; t_g2 = t_g[theirs + paths * 2, c]
+            t_g3 = t_g[theirs + paths * 3, c]; t_g4 = t_g[theirs + paths * 4, c]
             # radial weight
             w0 = s[0, n] * table0 + s[1, n] * table1 + s[2, n] * table2 + s[3, n] * table3
             t_w0 = t_s[0, n] * table0 + t_s[1, n] * table1 + t_s[2, n] * table2 + t_s[3, n] * table3
             # gradients
             d_wx2 = g0 * m[1, n] + g2 * m[4, n] + g3 * m[2, n] + g4 * m[0, n]
-            t_d_wx2 = g0 * t_m[1, n] + g2 * t_m[4, n] + g3 * t_m[2, n] + g4 * t_m[0, n]
+            t_d_wx2 = (
+                g0 * t_m[1, n] + g2 * t_m[4, n] + g3 * t_m[2, n] + g4 * t_m[0, n] + m[0, n] * t_g4 + m[1, n] * t_g0 +
+                m[2, n] * t_g3 + m[4, n] * t_g2
+            )
             d_wx1 = g1 * m[1, n] + g2 * m[2, n] + g3 * m[0, n]
-            t_d_wx1 = g1 * t_m[1, n] + g2 * t_m[2, n] + g3 * t_m[0, n]
+            t_d_wx1 = (
+                g1 * t_m[1, n] + g2 * t_m[2, n] + g3 * t_m[0, n] + m[0, n] * t_g3 + m[1, n] * t_g1 + m[2, n] * t_g2
+            )
             d_wx0 = g0 * m[0, n] + g1 * m[2, n] + g2 * m[3, n] + g4 * m[5, n]
-            t_d_wx0 = g0 * t_m[0, n] + g1 * t_m[2, n] + g2 * t_m[3, n] + g4 * t_m[5, n]
+            t_d_wx0 = (
+                g0 * t_m[0, n] + g1 * t_m[2, n] + g2 * t_m[3, n] + g4 * t_m[5, n] + m[0, n] * t_g0 + m[2, n] * t_g1 +
+                m[3, n] * t_g2 + m[5, n] * t_g4
+            )
             d_w0 = d_wx0 * x0 + d_wx1 * x1 + d_wx2 * x2
             t_d_w0 = d_wx0 * t_x0 + d_wx1 * t_x1 + d_wx2 * t_x2 + t_d_wx0 * x0 + t_d_wx1 * x1 + t_d_wx2 * x2
             t_d_x0 += d_wx0 * t_w0 + t_d_wx0 * w0

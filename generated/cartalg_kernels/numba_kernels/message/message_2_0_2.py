@@ -5,8 +5,8 @@
 # Layout:      x 5 rows from x_at, y 1 rows from 0, out 5 rows from out_at, `paths` apart
 # Operations:  forward, per edge and channel 17; forward_tangent, per edge and channel 34; backward, per edge and
 #              channel 34; backward_tangent, per edge and channel 51; backward_table, per edge and channel 34;
-#              backward_tangent_table, per edge and channel 51
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 417adc6c4a4d8e89
+#              backward_tangent_table, per edge and channel 78
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 efed66cc1b3ab678
 
 from numba import njit
 
@@ -216,9 +216,10 @@ def backward_table(count, own, x_at, out_at, paths, path, thread, knot, other, x
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def backward_tangent_table(
-    count, own, x_at, out_at, paths, path, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_table,
+    count, own, x_at, out_at, paths, path, thread, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
+    t_d_table,
 ):
-    """Tangent of `backward_table`, at rest in g."""
+    """Tangent of `backward_table`."""
     mine = own + x_at
     for c in range(x.shape[1]):
         x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]; x3 = x[mine + 3, c]; x4 = x[mine + 4, c]
@@ -233,21 +234,32 @@ def backward_tangent_table(
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]; g1 = g[theirs + paths, c]; g2 = g[theirs + paths * 2, c]; g3 = g[theirs + paths * 3, c]
             g4 = g[theirs + paths * 4, c]
+            t_g0 = t_g[theirs, c]; t_g1 = t_g[theirs + paths, c]; t_g2 = t_g[theirs + paths * 2, c]
+            t_g3 = t_g[theirs + paths * 3, c]; t_g4 = t_g[theirs + paths * 4, c]
             # radial weight
+            w0 = s[0, n] * table0 + s[1, n] * table1 + s[2, n] * table2 + s[3, n] * table3
             t_w0 = t_s[0, n] * table0 + t_s[1, n] * table1 + t_s[2, n] * table2 + t_s[3, n] * table3
             # gradients
             d_wx4 = g4
+            t_d_wx4 = t_g4
             d_wx3 = g3
+            t_d_wx3 = t_g3
             d_wx2 = g2
+            t_d_wx2 = t_g2
             d_wx1 = g1
+            t_d_wx1 = t_g1
             d_wx0 = g0
+            t_d_wx0 = t_g0
             d_w0 = d_wx0 * x0 + d_wx1 * x1 + d_wx2 * x2 + d_wx3 * x3 + d_wx4 * x4
-            t_d_w0 = d_wx0 * t_x0 + d_wx1 * t_x1 + d_wx2 * t_x2 + d_wx3 * t_x3 + d_wx4 * t_x4
-            t_d_x0 += d_wx0 * t_w0
-            t_d_x1 += d_wx1 * t_w0
-            t_d_x2 += d_wx2 * t_w0
-            t_d_x3 += d_wx3 * t_w0
-            t_d_x4 += d_wx4 * t_w0
+            t_d_w0 = (
+                d_wx0 * t_x0 + d_wx1 * t_x1 + d_wx2 * t_x2 + d_wx3 * t_x3 + d_wx4 * t_x4 + t_d_wx0 * x0 + t_d_wx1 * x1
+                + t_d_wx2 * x2 + t_d_wx3 * x3 + t_d_wx4 * x4
+            )
+            t_d_x0 += d_wx0 * t_w0 + t_d_wx0 * w0
+            t_d_x1 += d_wx1 * t_w0 + t_d_wx1 * w0
+            t_d_x2 += d_wx2 * t_w0 + t_d_wx2 * w0
+            t_d_x3 += d_wx3 * t_w0 + t_d_wx3 * w0
+            t_d_x4 += d_wx4 * t_w0 + t_d_wx4 * w0
             t_d_table[thread, k0, path, c] += d_w0 * t_s[0, n] + s[0, n] * t_d_w0
             t_d_table[thread, k0 + 1, path, c] += d_w0 * t_s[1, n] + s[1, n] * t_d_w0
             t_d_table[thread, k0 + 2, path, c] += d_w0 * t_s[2, n] + s[2, n] * t_d_w0

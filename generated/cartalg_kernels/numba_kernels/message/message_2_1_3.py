@@ -7,8 +7,8 @@
 #              per edge and channel 118; backward, per edge 9; backward, per edge and channel 125; backward_tangent,
 #              per edge 18; backward_tangent, per edge and channel 270; backward_table, per edge 9; backward_table,
 #              per edge and channel 71; backward_tangent_table, per edge 18; backward_tangent_table, per edge and
-#              channel 152
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 853af76cf01920fa
+#              channel 194
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 008f8c164617ba9b
 
 from numba import njit
 
@@ -393,10 +393,10 @@ def backward_table(count, own, x_at, out_at, paths, path, thread, knot, other, m
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def backward_tangent_table(
-    count, own, x_at, out_at, paths, path, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+    count, own, x_at, out_at, paths, path, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
     t_d_table,
 ):
-    """Tangent of `backward_table`, at rest in g."""
+    """Tangent of `backward_table`."""
     real = s.dtype.type
     c5_24 = real(5 / 24); c5_12 = real(5 / 12); c5_6 = real(5 / 6)
     for n in range(count):
@@ -433,20 +433,37 @@ def backward_tangent_table(
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]; g1 = g[theirs + paths, c]; g2 = g[theirs + paths * 2, c]; g3 = g[theirs + paths * 3, c]
             g4 = g[theirs + paths * 4, c]; g5 = g[theirs + paths * 5, c]; g6 = g[theirs + paths * 6, c]
+            t_g0 = t_g[theirs, c]; t_g1 = t_g[theirs + paths, c]; t_g2 = t_g[theirs + paths * 2, c]
+            t_g3 = t_g[theirs + paths * 3, c]; t_g4 = t_g[theirs + paths * 4, c]; t_g5 = t_g[theirs + paths * 5, c]
+            t_g6 = t_g[theirs + paths * 6, c]
             # radial weight
             w0 = s[0, n] * table0 + s[1, n] * table1 + s[2, n] * table2 + s[3, n] * table3
             t_w0 = t_s[0, n] * table0 + t_s[1, n] * table1 + t_s[2, n] * table2 + t_s[3, n] * table3
             # gradients
             d_wx4 = g0 * m[1, n] + g2 * m[4, n] + g4 * m[3, n] + g5 * m[2, n] + g6 * m[0, n]
-            t_d_wx4 = g0 * t_m[1, n] + g2 * t_m[4, n] + g4 * t_m[3, n] + g5 * t_m[2, n] + g6 * t_m[0, n]
+            t_d_wx4 = (
+                g0 * t_m[1, n] + g2 * t_m[4, n] + g4 * t_m[3, n] + g5 * t_m[2, n] + g6 * t_m[0, n] + m[0, n] * t_g6 +
+                m[1, n] * t_g0 + m[2, n] * t_g5 + m[3, n] * t_g4 + m[4, n] * t_g2
+            )
             d_wx3 = g1 * m[1, n] + g3 * m[6, n] + g4 * m[2, n] + g5 * m[0, n]
-            t_d_wx3 = g1 * t_m[1, n] + g3 * t_m[6, n] + g4 * t_m[2, n] + g5 * t_m[0, n]
+            t_d_wx3 = (
+                g1 * t_m[1, n] + g3 * t_m[6, n] + g4 * t_m[2, n] + g5 * t_m[0, n] + m[0, n] * t_g5 + m[1, n] * t_g1 +
+                m[2, n] * t_g4 + m[6, n] * t_g3
+            )
             d_wx2 = g2 * m[1, n] + g3 * m[2, n] + g4 * m[0, n]
-            t_d_wx2 = g2 * t_m[1, n] + g3 * t_m[2, n] + g4 * t_m[0, n]
+            t_d_wx2 = (
+                g2 * t_m[1, n] + g3 * t_m[2, n] + g4 * t_m[0, n] + m[0, n] * t_g4 + m[1, n] * t_g2 + m[2, n] * t_g3
+            )
             d_wx1 = g1 * m[0, n] + g2 * m[2, n] + g3 * m[5, n] + g5 * m[8, n]
-            t_d_wx1 = g1 * t_m[0, n] + g2 * t_m[2, n] + g3 * t_m[5, n] + g5 * t_m[8, n]
+            t_d_wx1 = (
+                g1 * t_m[0, n] + g2 * t_m[2, n] + g3 * t_m[5, n] + g5 * t_m[8, n] + m[0, n] * t_g1 + m[2, n] * t_g2 +
+                m[5, n] * t_g3 + m[8, n] * t_g5
+            )
             d_wx0 = g0 * m[0, n] + g1 * m[2, n] + g2 * m[3, n] + g4 * m[7, n] + g6 * m[8, n]
-            t_d_wx0 = g0 * t_m[0, n] + g1 * t_m[2, n] + g2 * t_m[3, n] + g4 * t_m[7, n] + g6 * t_m[8, n]
+            t_d_wx0 = (
+                g0 * t_m[0, n] + g1 * t_m[2, n] + g2 * t_m[3, n] + g4 * t_m[7, n] + g6 * t_m[8, n] + m[0, n] * t_g0 +
+                m[2, n] * t_g1 + m[3, n] * t_g2 + m[7, n] * t_g4 + m[8, n] * t_g6
+            )
             d_w0 = d_wx0 * x0 + d_wx1 * x1 + d_wx2 * x2 + d_wx3 * x3 + d_wx4 * x4
             t_d_w0 = (
                 d_wx0 * t_x0 + d_wx1 * t_x1 + d_wx2 * t_x2 + d_wx3 * t_x3 + d_wx4 * t_x4 + t_d_wx0 * x0 + t_d_wx1 * x1

@@ -7,8 +7,8 @@
 #              per edge and channel 54; backward, per edge 5; backward, per edge and channel 59; backward_tangent, per
 #              edge 10; backward_tangent, per edge and channel 138; backward_table, per edge 5; backward_table, per
 #              edge and channel 39; backward_tangent_table, per edge 10; backward_tangent_table, per edge and channel
-#              88
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 328592660d1eaaa2
+#              98
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 cf52d38c2b4b92ae
 
 from numba import njit
 
@@ -316,10 +316,10 @@ def backward_table(count, own, x_at, out_at, paths, path, thread, knot, other, m
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def backward_tangent_table(
-    count, own, x_at, out_at, paths, path, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+    count, own, x_at, out_at, paths, path, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
     t_d_table,
 ):
-    """Tangent of `backward_table`, at rest in g."""
+    """Tangent of `backward_table`."""
     real = s.dtype.type
     c1_3 = real(1 / 3); c4_9 = real(4 / 9)
     for n in range(count):
@@ -347,20 +347,21 @@ def backward_tangent_table(
             table0 = table[k0, path, c]; table1 = table[k0 + 1, path, c]; table2 = table[k0 + 2, path, c]
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]
+            t_g0 = t_g[theirs, c]
             # radial weight
             w0 = s[0, n] * table0 + s[1, n] * table1 + s[2, n] * table2 + s[3, n] * table3
             t_w0 = t_s[0, n] * table0 + t_s[1, n] * table1 + t_s[2, n] * table2 + t_s[3, n] * table3
             # gradients
             d_wx4 = g0 * m[4, n]
-            t_d_wx4 = g0 * t_m[4, n]
+            t_d_wx4 = g0 * t_m[4, n] + m[4, n] * t_g0
             d_wx3 = g0 * m[3, n]
-            t_d_wx3 = g0 * t_m[3, n]
+            t_d_wx3 = g0 * t_m[3, n] + m[3, n] * t_g0
             d_wx2 = g0 * m[2, n]
-            t_d_wx2 = g0 * t_m[2, n]
+            t_d_wx2 = g0 * t_m[2, n] + m[2, n] * t_g0
             d_wx1 = g0 * m[1, n]
-            t_d_wx1 = g0 * t_m[1, n]
+            t_d_wx1 = g0 * t_m[1, n] + m[1, n] * t_g0
             d_wx0 = g0 * m[0, n]
-            t_d_wx0 = g0 * t_m[0, n]
+            t_d_wx0 = g0 * t_m[0, n] + m[0, n] * t_g0
             d_w0 = d_wx0 * x0 + d_wx1 * x1 + d_wx2 * x2 + d_wx3 * x3 + d_wx4 * x4
             t_d_w0 = (
                 d_wx0 * t_x0 + d_wx1 * t_x1 + d_wx2 * t_x2 + d_wx3 * t_x3 + d_wx4 * t_x4 + t_d_wx0 * x0 + t_d_wx1 * x1

@@ -7,8 +7,8 @@
 #              per edge and channel 158; backward, per edge 45; backward, per edge and channel 186; backward_tangent,
 #              per edge 90; backward_tangent, per edge and channel 392; backward_table, per edge 45; backward_table,
 #              per edge and channel 91; backward_tangent_table, per edge 90; backward_tangent_table, per edge and
-#              channel 192
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 73f21d96dae8eb2f
+#              channel 254
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 6cf059c19bc1666d
 
 from numba import njit
 
@@ -622,10 +622,10 @@ def backward_table(count, own, x_at, out_at, paths, path, thread, knot, other, m
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def backward_tangent_table(
-    count, own, x_at, out_at, paths, path, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
+    count, own, x_at, out_at, paths, path, thread, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_g, t_d_x,
     t_d_table,
 ):
-    """Tangent of `backward_table`, at rest in g."""
+    """Tangent of `backward_table`."""
     real = s.dtype.type
     c1_6 = real(1 / 6); c1_4 = real(1 / 4); c5_16 = real(5 / 16); c1_3 = real(1 / 3); c5_12 = real(5 / 12)
     c1_2 = real(1 / 2); c5_8 = real(5 / 8); c2_3 = real(2 / 3); c5_6 = real(5 / 6)
@@ -697,6 +697,9 @@ def backward_tangent_table(
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]; g1 = g[theirs + paths, c]; g2 = g[theirs + paths * 2, c]; g3 = g[theirs + paths * 3, c]
             g4 = g[theirs + paths * 4, c]; g5 = g[theirs + paths * 5, c]; g6 = g[theirs + paths * 6, c]
+            t_g0 = t_g[theirs, c]; t_g1 = t_g[theirs + paths, c]; t_g2 = t_g[theirs + paths * 2, c]
+            t_g3 = t_g[theirs + paths * 3, c]; t_g4 = t_g[theirs + paths * 4, c]; t_g5 = t_g[theirs + paths * 5, c]
+            t_g6 = t_g[theirs + paths * 6, c]
             # radial weight
             w0 = s[0, n] * table0 + s[1, n] * table1 + s[2, n] * table2 + s[3, n] * table3
             t_w0 = t_s[0, n] * table0 + t_s[1, n] * table1 + t_s[2, n] * table2 + t_s[3, n] * table3
@@ -704,6 +707,8 @@ def backward_tangent_table(
             d_wx4 = g0 * m[4, n] + g2 * m[12, n] + g3 * m[17, n] + g4 * m[21, n] + g5 * m[5, n] + g6 * m[0, n]
             t_d_wx4 = (
                 g0 * t_m[4, n] + g2 * t_m[12, n] + g3 * t_m[17, n] + g4 * t_m[21, n] + g5 * t_m[5, n] + g6 * t_m[0, n]
+                + m[0, n] * t_g6 + m[4, n] * t_g0 + m[5, n] * t_g5 + m[12, n] * t_g2 + m[17, n] * t_g3 + m[21,
+                n] * t_g4
             )
             d_wx3 = (
                 g0 * m[3, n] + g1 * m[7, n] + g2 * m[11, n] + g3 * m[16, n] + g4 * m[20, n] + g5 * m[23, n] +
@@ -711,21 +716,28 @@ def backward_tangent_table(
             )
             t_d_wx3 = (
                 g0 * t_m[3, n] + g1 * t_m[7, n] + g2 * t_m[11, n] + g3 * t_m[16, n] + g4 * t_m[20, n] + g5 * t_m[23,
-                n] + g6 * t_m[1, n]
+                n] + g6 * t_m[1, n] + m[1, n] * t_g6 + m[3, n] * t_g0 + m[7, n] * t_g1 + m[11, n] * t_g2 + m[16,
+                n] * t_g3 + m[20, n] * t_g4 + m[23, n] * t_g5
             )
             d_wx2 = g0 * m[2, n] + g2 * m[10, n] + g3 * m[15, n] + g4 * m[19, n] + g6 * m[25, n]
-            t_d_wx2 = g0 * t_m[2, n] + g2 * t_m[10, n] + g3 * t_m[15, n] + g4 * t_m[19, n] + g6 * t_m[25, n]
+            t_d_wx2 = (
+                g0 * t_m[2, n] + g2 * t_m[10, n] + g3 * t_m[15, n] + g4 * t_m[19, n] + g6 * t_m[25, n] + m[2,
+                n] * t_g0 + m[10, n] * t_g2 + m[15, n] * t_g3 + m[19, n] * t_g4 + m[25, n] * t_g6
+            )
             d_wx1 = (
                 g0 * m[1, n] + g1 * m[6, n] + g2 * m[9, n] + g3 * m[14, n] + g4 * m[11, n] + g5 * m[22, n] +
                 g6 * m[13, n]
             )
             t_d_wx1 = (
                 g0 * t_m[1, n] + g1 * t_m[6, n] + g2 * t_m[9, n] + g3 * t_m[14, n] + g4 * t_m[11, n] + g5 * t_m[22, n]
-                + g6 * t_m[13, n]
+                + g6 * t_m[13, n] + m[1, n] * t_g0 + m[6, n] * t_g1 + m[9, n] * t_g2 + m[11, n] * t_g4 + m[13,
+                n] * t_g6 + m[14, n] * t_g3 + m[22, n] * t_g5
             )
             d_wx0 = g0 * m[0, n] + g1 * m[5, n] + g2 * m[8, n] + g3 * m[13, n] + g4 * m[18, n] + g6 * m[24, n]
             t_d_wx0 = (
                 g0 * t_m[0, n] + g1 * t_m[5, n] + g2 * t_m[8, n] + g3 * t_m[13, n] + g4 * t_m[18, n] + g6 * t_m[24, n]
+                + m[0, n] * t_g0 + m[5, n] * t_g1 + m[8, n] * t_g2 + m[13, n] * t_g3 + m[18, n] * t_g4 + m[24,
+                n] * t_g6
             )
             d_w0 = d_wx0 * x0 + d_wx1 * x1 + d_wx2 * x2 + d_wx3 * x3 + d_wx4 * x4
             t_d_w0 = (

@@ -6,8 +6,8 @@
 # Layout:      a [atoms, 4, channels], 0e + 1o, w [species, 3, channels] -> out [atoms, 1, channels], 0e
 # Operations:  forward, per row and channel 11; forward_tangent, per row and channel 13; backward, per row and channel
 #              12; backward_tangent, per row and channel 10; backward_w, per row and channel 24; backward_tangent_w,
-#              per row and channel 24
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 42b0ce577ecefd13
+#              per row and channel 48
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 ded1be1e8b9ec243
 
 from numba import njit
 
@@ -115,7 +115,7 @@ def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_g, t_d_a, t_d_w):
     """Tangent of: Gradient to a, w of: Product basis to correlation 2."""
     real = a.dtype.type
     c2 = real(2)
@@ -123,20 +123,25 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
         z = species[n]
         for c in range(a.shape[2]):
             a0 = a[n, 0, c]; a1 = a[n, 1, c]; a2 = a[n, 2, c]; a3 = a[n, 3, c]
-            w1 = w[z, 1, c]; w2 = w[z, 2, c]
+            w0 = w[z, 0, c]; w1 = w[z, 1, c]; w2 = w[z, 2, c]
             g0 = g[n, 0, c]
             t_a0 = t_a[n, 0, c]; t_a1 = t_a[n, 1, c]; t_a2 = t_a[n, 2, c]; t_a3 = t_a[n, 3, c]
+            t_g0 = t_g[n, 0, c]
             # (A0e A0e)0e
+            A0A0_0_0 = a0 * a0
             t_A0A0_0_0 = c2 * a0 * t_a0
             # (A1o A1o)0e
+            A1A1_0_0 = a1 * a1 + a2 * a2 + a3 * a3
             t_A1A1_0_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
             # gradients
             d_A1A1_0_0 = g0 * w2
+            t_d_A1A1_0_0 = t_g0 * w2
             d_A0A0_0_0 = g0 * w1
-            t_d_a[n, 0, c] = c2 * d_A0A0_0_0 * t_a0
-            t_d_a[n, 1, c] = c2 * d_A1A1_0_0 * t_a1
-            t_d_a[n, 2, c] = c2 * d_A1A1_0_0 * t_a2
-            t_d_a[n, 3, c] = c2 * d_A1A1_0_0 * t_a3
-            t_d_w[thread, z, 0, c] += g0 * t_a0
-            t_d_w[thread, z, 1, c] += g0 * t_A0A0_0_0
-            t_d_w[thread, z, 2, c] += g0 * t_A1A1_0_0
+            t_d_A0A0_0_0 = t_g0 * w1
+            t_d_a[n, 0, c] = c2 * (a0 * t_d_A0A0_0_0 + d_A0A0_0_0 * t_a0) + t_g0 * w0
+            t_d_a[n, 1, c] = c2 * (a1 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a1)
+            t_d_a[n, 2, c] = c2 * (a2 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a2)
+            t_d_a[n, 3, c] = c2 * (a3 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a3)
+            t_d_w[thread, z, 0, c] += a0 * t_g0 + g0 * t_a0
+            t_d_w[thread, z, 1, c] += A0A0_0_0 * t_g0 + g0 * t_A0A0_0_0
+            t_d_w[thread, z, 2, c] += A1A1_0_0 * t_g0 + g0 * t_A1A1_0_0

@@ -7,8 +7,8 @@
 # Layout:      a [atoms, 4, channels], 0e + 1o, w [species, 6, channels] -> out [atoms, 1, channels], 0e
 # Operations:  forward, per row and channel 28; forward_tangent, per row and channel 59; backward, per row and channel
 #              58; backward_tangent, per row and channel 93; backward_w, per row and channel 74; backward_tangent_w,
-#              per row and channel 128
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 51dca44447ed8b4d
+#              per row and channel 162
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 a0e1aeba2115f81b
 
 from numba import njit
 
@@ -239,7 +239,7 @@ def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_g, t_d_a, t_d_w):
     """Tangent of: Gradient to a, w of: Product basis to correlation 3."""
     real = a.dtype.type
     c2 = real(2)
@@ -247,9 +247,10 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
         z = species[n]
         for c in range(a.shape[2]):
             a0 = a[n, 0, c]; a1 = a[n, 1, c]; a2 = a[n, 2, c]; a3 = a[n, 3, c]
-            w1 = w[z, 1, c]; w2 = w[z, 2, c]; w3 = w[z, 3, c]; w4 = w[z, 4, c]; w5 = w[z, 5, c]
+            w0 = w[z, 0, c]; w1 = w[z, 1, c]; w2 = w[z, 2, c]; w3 = w[z, 3, c]; w4 = w[z, 4, c]; w5 = w[z, 5, c]
             g0 = g[n, 0, c]
             t_a0 = t_a[n, 0, c]; t_a1 = t_a[n, 1, c]; t_a2 = t_a[n, 2, c]; t_a3 = t_a[n, 3, c]
+            t_g0 = t_g[n, 0, c]
             # (A0e A0e)0e
             A0A0_0_0 = a0 * a0
             t_A0A0_0_0 = c2 * a0 * t_a0
@@ -264,22 +265,26 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
             A1A1_0_0 = a1 * a1 + a2 * a2 + a3 * a3
             t_A1A1_0_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
             # weighted (A A)0e, for ((A A)0e A0e)0e
+            M_0A0_0_0 = A0A0_0_0 * w3 + A1A1_0_0 * w4
             t_M_0A0_0_0 = t_A0A0_0_0 * w3 + t_A1A1_0_0 * w4
             # weighted (A A)1o, for ((A A)1o A1o)0e
+            M_1A1_0_0 = A0A1_1_0 * w5
             t_M_1A1_0_0 = t_A0A1_1_0 * w5
+            M_1A1_0_1 = A0A1_1_1 * w5
             t_M_1A1_0_1 = t_A0A1_1_1 * w5
+            M_1A1_0_2 = A0A1_1_2 * w5
             t_M_1A1_0_2 = t_A0A1_1_2 * w5
             # gradients
             d_M_1A1_0_2 = a3 * g0
-            t_d_M_1A1_0_2 = g0 * t_a3
+            t_d_M_1A1_0_2 = a3 * t_g0 + g0 * t_a3
             d_M_1A1_0_1 = a2 * g0
-            t_d_M_1A1_0_1 = g0 * t_a2
+            t_d_M_1A1_0_1 = a2 * t_g0 + g0 * t_a2
             d_M_1A1_0_0 = a1 * g0
-            t_d_M_1A1_0_0 = g0 * t_a1
+            t_d_M_1A1_0_0 = a1 * t_g0 + g0 * t_a1
             d_M_0A0_0_0 = a0 * g0
-            t_d_M_0A0_0_0 = g0 * t_a0
+            t_d_M_0A0_0_0 = a0 * t_g0 + g0 * t_a0
             d_A1A1_0_0 = d_M_0A0_0_0 * w4 + g0 * w2
-            t_d_A1A1_0_0 = t_d_M_0A0_0_0 * w4
+            t_d_A1A1_0_0 = t_d_M_0A0_0_0 * w4 + t_g0 * w2
             d_A0A1_1_2 = d_M_1A1_0_2 * w5
             t_d_A0A1_1_2 = t_d_M_1A1_0_2 * w5
             d_A0A1_1_1 = d_M_1A1_0_1 * w5
@@ -287,26 +292,27 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
             d_A0A1_1_0 = d_M_1A1_0_0 * w5
             t_d_A0A1_1_0 = t_d_M_1A1_0_0 * w5
             d_A0A0_0_0 = d_M_0A0_0_0 * w3 + g0 * w1
-            t_d_A0A0_0_0 = t_d_M_0A0_0_0 * w3
+            t_d_A0A0_0_0 = t_d_M_0A0_0_0 * w3 + t_g0 * w1
             t_d_a[n, 0, c] = (
-                c2 * (a0 * t_d_A0A0_0_0 + d_A0A0_0_0 * t_a0) + a1 * t_d_A0A1_1_0 + a2 * t_d_A0A1_1_1 +
-                a3 * t_d_A0A1_1_2 + d_A0A1_1_0 * t_a1 + d_A0A1_1_1 * t_a2 + d_A0A1_1_2 * t_a3 + g0 * t_M_0A0_0_0
+                M_0A0_0_0 * t_g0 + a1 * t_d_A0A1_1_0 + a2 * t_d_A0A1_1_1 + a3 * t_d_A0A1_1_2 + d_A0A1_1_0 * t_a1 +
+                d_A0A1_1_1 * t_a2 + d_A0A1_1_2 * t_a3 + g0 * t_M_0A0_0_0 + t_g0 * w0 + c2 * (a0 * t_d_A0A0_0_0 +
+                d_A0A0_0_0 * t_a0)
             )
             t_d_a[n, 1, c] = (
-                a0 * t_d_A0A1_1_0 + d_A0A1_1_0 * t_a0 + g0 * t_M_1A1_0_0 + c2 * (a1 * t_d_A1A1_0_0 +
-                d_A1A1_0_0 * t_a1)
+                M_1A1_0_0 * t_g0 + a0 * t_d_A0A1_1_0 + d_A0A1_1_0 * t_a0 + g0 * t_M_1A1_0_0 + c2 * (a1 * t_d_A1A1_0_0
+                + d_A1A1_0_0 * t_a1)
             )
             t_d_a[n, 2, c] = (
-                a0 * t_d_A0A1_1_1 + d_A0A1_1_1 * t_a0 + g0 * t_M_1A1_0_1 + c2 * (a2 * t_d_A1A1_0_0 +
-                d_A1A1_0_0 * t_a2)
+                M_1A1_0_1 * t_g0 + a0 * t_d_A0A1_1_1 + d_A0A1_1_1 * t_a0 + g0 * t_M_1A1_0_1 + c2 * (a2 * t_d_A1A1_0_0
+                + d_A1A1_0_0 * t_a2)
             )
             t_d_a[n, 3, c] = (
-                a0 * t_d_A0A1_1_2 + d_A0A1_1_2 * t_a0 + g0 * t_M_1A1_0_2 + c2 * (a3 * t_d_A1A1_0_0 +
-                d_A1A1_0_0 * t_a3)
+                M_1A1_0_2 * t_g0 + a0 * t_d_A0A1_1_2 + d_A0A1_1_2 * t_a0 + g0 * t_M_1A1_0_2 + c2 * (a3 * t_d_A1A1_0_0
+                + d_A1A1_0_0 * t_a3)
             )
-            t_d_w[thread, z, 0, c] += g0 * t_a0
-            t_d_w[thread, z, 1, c] += g0 * t_A0A0_0_0
-            t_d_w[thread, z, 2, c] += g0 * t_A1A1_0_0
+            t_d_w[thread, z, 0, c] += a0 * t_g0 + g0 * t_a0
+            t_d_w[thread, z, 1, c] += A0A0_0_0 * t_g0 + g0 * t_A0A0_0_0
+            t_d_w[thread, z, 2, c] += A1A1_0_0 * t_g0 + g0 * t_A1A1_0_0
             t_d_w[thread, z, 3, c] += A0A0_0_0 * t_d_M_0A0_0_0 + d_M_0A0_0_0 * t_A0A0_0_0
             t_d_w[thread, z, 4, c] += A1A1_0_0 * t_d_M_0A0_0_0 + d_M_0A0_0_0 * t_A1A1_0_0
             t_d_w[thread, z, 5, c] += (

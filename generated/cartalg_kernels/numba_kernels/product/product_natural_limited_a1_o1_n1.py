@@ -5,8 +5,8 @@
 # Formula:     out = w0 A0e + w1 A1o
 # Layout:      a [atoms, 4, channels], 0e + 1o, w [species, 2, channels] -> out [atoms, 4, channels], 0e + 1o
 # Operations:  forward, per row and channel 4; forward_tangent, per row and channel 4; backward, per row and channel
-#              4; backward_w, per row and channel 12; backward_tangent_w, per row and channel 8
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 19670a955ae8a341
+#              4; backward_w, per row and channel 12; backward_tangent_w, per row and channel 20
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 ce1361749590d32e
 
 from numba import njit
 
@@ -90,19 +90,20 @@ def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_g, t_d_a, t_d_w):
     """Tangent of: Gradient to a, w of: Product basis to correlation 1."""
-    real = a.dtype.type
-    c0 = real(0)
     for n in range(start, stop):
         z = species[n]
         for c in range(a.shape[2]):
+            a0 = a[n, 0, c]; a1 = a[n, 1, c]; a2 = a[n, 2, c]; a3 = a[n, 3, c]
+            w0 = w[z, 0, c]; w1 = w[z, 1, c]
             g0 = g[n, 0, c]; g1 = g[n, 1, c]; g2 = g[n, 2, c]; g3 = g[n, 3, c]
             t_a0 = t_a[n, 0, c]; t_a1 = t_a[n, 1, c]; t_a2 = t_a[n, 2, c]; t_a3 = t_a[n, 3, c]
+            t_g0 = t_g[n, 0, c]; t_g1 = t_g[n, 1, c]; t_g2 = t_g[n, 2, c]; t_g3 = t_g[n, 3, c]
             # gradients
-            t_d_a[n, 0, c] = c0
-            t_d_a[n, 1, c] = c0
-            t_d_a[n, 2, c] = c0
-            t_d_a[n, 3, c] = c0
-            t_d_w[thread, z, 0, c] += g0 * t_a0
-            t_d_w[thread, z, 1, c] += g1 * t_a1 + g2 * t_a2 + g3 * t_a3
+            t_d_a[n, 0, c] = t_g0 * w0
+            t_d_a[n, 1, c] = t_g1 * w1
+            t_d_a[n, 2, c] = t_g2 * w1
+            t_d_a[n, 3, c] = t_g3 * w1
+            t_d_w[thread, z, 0, c] += a0 * t_g0 + g0 * t_a0
+            t_d_w[thread, z, 1, c] += a1 * t_g1 + a2 * t_g2 + a3 * t_g3 + g1 * t_a1 + g2 * t_a2 + g3 * t_a3

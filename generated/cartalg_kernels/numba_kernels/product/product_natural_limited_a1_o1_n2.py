@@ -6,8 +6,8 @@
 # Layout:      a [atoms, 4, channels], 0e + 1o, w [species, 5, channels] -> out [atoms, 4, channels], 0e + 1o
 # Operations:  forward, per row and channel 23; forward_tangent, per row and channel 31; backward, per row and channel
 #              33; backward_tangent, per row and channel 25; backward_w, per row and channel 60; backward_tangent_w,
-#              per row and channel 60
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 9a78f053a2f9e2d5
+#              per row and channel 120
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 3d5aef933ed6cc06
 
 from numba import njit
 
@@ -144,7 +144,7 @@ def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_g, t_d_a, t_d_w):
     """Tangent of: Gradient to a, w of: Product basis to correlation 2."""
     real = a.dtype.type
     c2 = real(2)
@@ -152,29 +152,52 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
         z = species[n]
         for c in range(a.shape[2]):
             a0 = a[n, 0, c]; a1 = a[n, 1, c]; a2 = a[n, 2, c]; a3 = a[n, 3, c]
-            w2 = w[z, 2, c]; w3 = w[z, 3, c]; w4 = w[z, 4, c]
+            w0 = w[z, 0, c]; w1 = w[z, 1, c]; w2 = w[z, 2, c]; w3 = w[z, 3, c]; w4 = w[z, 4, c]
             g0 = g[n, 0, c]; g1 = g[n, 1, c]; g2 = g[n, 2, c]; g3 = g[n, 3, c]
             t_a0 = t_a[n, 0, c]; t_a1 = t_a[n, 1, c]; t_a2 = t_a[n, 2, c]; t_a3 = t_a[n, 3, c]
+            t_g0 = t_g[n, 0, c]; t_g1 = t_g[n, 1, c]; t_g2 = t_g[n, 2, c]; t_g3 = t_g[n, 3, c]
             # (A0e A0e)0e
+            A0A0_0_0 = a0 * a0
             t_A0A0_0_0 = c2 * a0 * t_a0
             # (A0e A1o)1o
+            A0A1_1_0 = a0 * a1
             t_A0A1_1_0 = a0 * t_a1 + a1 * t_a0
+            A0A1_1_1 = a0 * a2
             t_A0A1_1_1 = a0 * t_a2 + a2 * t_a0
+            A0A1_1_2 = a0 * a3
             t_A0A1_1_2 = a0 * t_a3 + a3 * t_a0
             # (A1o A1o)0e
+            A1A1_0_0 = a1 * a1 + a2 * a2 + a3 * a3
             t_A1A1_0_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
             # gradients
             d_A1A1_0_0 = g0 * w4
+            t_d_A1A1_0_0 = t_g0 * w4
             d_A0A1_1_2 = g3 * w3
+            t_d_A0A1_1_2 = t_g3 * w3
             d_A0A1_1_1 = g2 * w3
+            t_d_A0A1_1_1 = t_g2 * w3
             d_A0A1_1_0 = g1 * w3
+            t_d_A0A1_1_0 = t_g1 * w3
             d_A0A0_0_0 = g0 * w2
-            t_d_a[n, 0, c] = c2 * d_A0A0_0_0 * t_a0 + d_A0A1_1_0 * t_a1 + d_A0A1_1_1 * t_a2 + d_A0A1_1_2 * t_a3
-            t_d_a[n, 1, c] = d_A0A1_1_0 * t_a0 + c2 * d_A1A1_0_0 * t_a1
-            t_d_a[n, 2, c] = d_A0A1_1_1 * t_a0 + c2 * d_A1A1_0_0 * t_a2
-            t_d_a[n, 3, c] = d_A0A1_1_2 * t_a0 + c2 * d_A1A1_0_0 * t_a3
-            t_d_w[thread, z, 0, c] += g0 * t_a0
-            t_d_w[thread, z, 1, c] += g1 * t_a1 + g2 * t_a2 + g3 * t_a3
-            t_d_w[thread, z, 2, c] += g0 * t_A0A0_0_0
-            t_d_w[thread, z, 3, c] += g1 * t_A0A1_1_0 + g2 * t_A0A1_1_1 + g3 * t_A0A1_1_2
-            t_d_w[thread, z, 4, c] += g0 * t_A1A1_0_0
+            t_d_A0A0_0_0 = t_g0 * w2
+            t_d_a[n, 0, c] = (
+                c2 * (a0 * t_d_A0A0_0_0 + d_A0A0_0_0 * t_a0) + a1 * t_d_A0A1_1_0 + a2 * t_d_A0A1_1_1 +
+                a3 * t_d_A0A1_1_2 + d_A0A1_1_0 * t_a1 + d_A0A1_1_1 * t_a2 + d_A0A1_1_2 * t_a3 + t_g0 * w0
+            )
+            t_d_a[n, 1, c] = (
+                a0 * t_d_A0A1_1_0 + d_A0A1_1_0 * t_a0 + t_g1 * w1 + c2 * (a1 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a1)
+            )
+            t_d_a[n, 2, c] = (
+                a0 * t_d_A0A1_1_1 + d_A0A1_1_1 * t_a0 + t_g2 * w1 + c2 * (a2 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a2)
+            )
+            t_d_a[n, 3, c] = (
+                a0 * t_d_A0A1_1_2 + d_A0A1_1_2 * t_a0 + t_g3 * w1 + c2 * (a3 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a3)
+            )
+            t_d_w[thread, z, 0, c] += a0 * t_g0 + g0 * t_a0
+            t_d_w[thread, z, 1, c] += a1 * t_g1 + a2 * t_g2 + a3 * t_g3 + g1 * t_a1 + g2 * t_a2 + g3 * t_a3
+            t_d_w[thread, z, 2, c] += A0A0_0_0 * t_g0 + g0 * t_A0A0_0_0
+            t_d_w[thread, z, 3, c] += (
+                A0A1_1_0 * t_g1 + A0A1_1_1 * t_g2 + A0A1_1_2 * t_g3 + g1 * t_A0A1_1_0 + g2 * t_A0A1_1_1 +
+                g3 * t_A0A1_1_2
+            )
+            t_d_w[thread, z, 4, c] += A1A1_0_0 * t_g0 + g0 * t_A1A1_0_0

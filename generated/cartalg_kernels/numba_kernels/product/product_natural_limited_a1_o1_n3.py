@@ -8,8 +8,8 @@
 # Layout:      a [atoms, 4, channels], 0e + 1o, w [species, 11, channels] -> out [atoms, 4, channels], 0e + 1o
 # Operations:  forward, per row and channel 55; forward_tangent, per row and channel 104; backward, per row and
 #              channel 106; backward_tangent, per row and channel 153; backward_w, per row and channel 144;
-#              backward_tangent_w, per row and channel 220
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 394401e1f2182774
+#              backward_tangent_w, per row and channel 308
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 0b91a7737a5b1d6d
 
 from numba import njit
 
@@ -318,7 +318,7 @@ def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_g, t_d_a, t_d_w):
     """Tangent of: Gradient to a, w of: Product basis to correlation 3."""
     real = a.dtype.type
     c2 = real(2)
@@ -326,10 +326,11 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
         z = species[n]
         for c in range(a.shape[2]):
             a0 = a[n, 0, c]; a1 = a[n, 1, c]; a2 = a[n, 2, c]; a3 = a[n, 3, c]
-            w2 = w[z, 2, c]; w3 = w[z, 3, c]; w4 = w[z, 4, c]; w5 = w[z, 5, c]; w6 = w[z, 6, c]; w7 = w[z, 7, c]
-            w8 = w[z, 8, c]; w9 = w[z, 9, c]; w10 = w[z, 10, c]
+            w0 = w[z, 0, c]; w1 = w[z, 1, c]; w2 = w[z, 2, c]; w3 = w[z, 3, c]; w4 = w[z, 4, c]; w5 = w[z, 5, c]
+            w6 = w[z, 6, c]; w7 = w[z, 7, c]; w8 = w[z, 8, c]; w9 = w[z, 9, c]; w10 = w[z, 10, c]
             g0 = g[n, 0, c]; g1 = g[n, 1, c]; g2 = g[n, 2, c]; g3 = g[n, 3, c]
             t_a0 = t_a[n, 0, c]; t_a1 = t_a[n, 1, c]; t_a2 = t_a[n, 2, c]; t_a3 = t_a[n, 3, c]
+            t_g0 = t_g[n, 0, c]; t_g1 = t_g[n, 1, c]; t_g2 = t_g[n, 2, c]; t_g3 = t_g[n, 3, c]
             # (A0e A0e)0e
             A0A0_0_0 = a0 * a0
             t_A0A0_0_0 = c2 * a0 * t_a0
@@ -344,66 +345,78 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
             A1A1_0_0 = a1 * a1 + a2 * a2 + a3 * a3
             t_A1A1_0_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
             # weighted (A A)0e, for ((A A)0e A0e)0e
+            M_0A0_0_0 = A0A0_0_0 * w5 + A1A1_0_0 * w6
             t_M_0A0_0_0 = t_A0A0_0_0 * w5 + t_A1A1_0_0 * w6
             # weighted (A A)1o, for ((A A)1o A1o)0e
+            M_1A1_0_0 = A0A1_1_0 * w7
             t_M_1A1_0_0 = t_A0A1_1_0 * w7
+            M_1A1_0_1 = A0A1_1_1 * w7
             t_M_1A1_0_1 = t_A0A1_1_1 * w7
+            M_1A1_0_2 = A0A1_1_2 * w7
             t_M_1A1_0_2 = t_A0A1_1_2 * w7
             # weighted (A A)0e, for ((A A)0e A1o)1o
+            M_0A1_1_0 = A0A0_0_0 * w8 + A1A1_0_0 * w9
             t_M_0A1_1_0 = t_A0A0_0_0 * w8 + t_A1A1_0_0 * w9
             # weighted (A A)1o, for ((A A)1o A0e)1o
+            M_1A0_1_0 = A0A1_1_0 * w10
             t_M_1A0_1_0 = t_A0A1_1_0 * w10
+            M_1A0_1_1 = A0A1_1_1 * w10
             t_M_1A0_1_1 = t_A0A1_1_1 * w10
+            M_1A0_1_2 = A0A1_1_2 * w10
             t_M_1A0_1_2 = t_A0A1_1_2 * w10
             # gradients
             d_M_1A0_1_2 = a0 * g3
-            t_d_M_1A0_1_2 = g3 * t_a0
+            t_d_M_1A0_1_2 = a0 * t_g3 + g3 * t_a0
             d_M_1A0_1_1 = a0 * g2
-            t_d_M_1A0_1_1 = g2 * t_a0
+            t_d_M_1A0_1_1 = a0 * t_g2 + g2 * t_a0
             d_M_1A0_1_0 = a0 * g1
-            t_d_M_1A0_1_0 = g1 * t_a0
+            t_d_M_1A0_1_0 = a0 * t_g1 + g1 * t_a0
             d_M_0A1_1_0 = a1 * g1 + a2 * g2 + a3 * g3
-            t_d_M_0A1_1_0 = g1 * t_a1 + g2 * t_a2 + g3 * t_a3
+            t_d_M_0A1_1_0 = a1 * t_g1 + a2 * t_g2 + a3 * t_g3 + g1 * t_a1 + g2 * t_a2 + g3 * t_a3
             d_M_1A1_0_2 = a3 * g0
-            t_d_M_1A1_0_2 = g0 * t_a3
+            t_d_M_1A1_0_2 = a3 * t_g0 + g0 * t_a3
             d_M_1A1_0_1 = a2 * g0
-            t_d_M_1A1_0_1 = g0 * t_a2
+            t_d_M_1A1_0_1 = a2 * t_g0 + g0 * t_a2
             d_M_1A1_0_0 = a1 * g0
-            t_d_M_1A1_0_0 = g0 * t_a1
+            t_d_M_1A1_0_0 = a1 * t_g0 + g0 * t_a1
             d_M_0A0_0_0 = a0 * g0
-            t_d_M_0A0_0_0 = g0 * t_a0
+            t_d_M_0A0_0_0 = a0 * t_g0 + g0 * t_a0
             d_A1A1_0_0 = d_M_0A0_0_0 * w6 + d_M_0A1_1_0 * w9 + g0 * w4
-            t_d_A1A1_0_0 = t_d_M_0A0_0_0 * w6 + t_d_M_0A1_1_0 * w9
+            t_d_A1A1_0_0 = t_d_M_0A0_0_0 * w6 + t_d_M_0A1_1_0 * w9 + t_g0 * w4
             d_A0A1_1_2 = d_M_1A0_1_2 * w10 + d_M_1A1_0_2 * w7 + g3 * w3
-            t_d_A0A1_1_2 = t_d_M_1A0_1_2 * w10 + t_d_M_1A1_0_2 * w7
+            t_d_A0A1_1_2 = t_d_M_1A0_1_2 * w10 + t_d_M_1A1_0_2 * w7 + t_g3 * w3
             d_A0A1_1_1 = d_M_1A0_1_1 * w10 + d_M_1A1_0_1 * w7 + g2 * w3
-            t_d_A0A1_1_1 = t_d_M_1A0_1_1 * w10 + t_d_M_1A1_0_1 * w7
+            t_d_A0A1_1_1 = t_d_M_1A0_1_1 * w10 + t_d_M_1A1_0_1 * w7 + t_g2 * w3
             d_A0A1_1_0 = d_M_1A0_1_0 * w10 + d_M_1A1_0_0 * w7 + g1 * w3
-            t_d_A0A1_1_0 = t_d_M_1A0_1_0 * w10 + t_d_M_1A1_0_0 * w7
+            t_d_A0A1_1_0 = t_d_M_1A0_1_0 * w10 + t_d_M_1A1_0_0 * w7 + t_g1 * w3
             d_A0A0_0_0 = d_M_0A0_0_0 * w5 + d_M_0A1_1_0 * w8 + g0 * w2
-            t_d_A0A0_0_0 = t_d_M_0A0_0_0 * w5 + t_d_M_0A1_1_0 * w8
+            t_d_A0A0_0_0 = t_d_M_0A0_0_0 * w5 + t_d_M_0A1_1_0 * w8 + t_g0 * w2
             t_d_a[n, 0, c] = (
-                c2 * (a0 * t_d_A0A0_0_0 + d_A0A0_0_0 * t_a0) + a1 * t_d_A0A1_1_0 + a2 * t_d_A0A1_1_1 +
-                a3 * t_d_A0A1_1_2 + d_A0A1_1_0 * t_a1 + d_A0A1_1_1 * t_a2 + d_A0A1_1_2 * t_a3 + g0 * t_M_0A0_0_0 +
-                g1 * t_M_1A0_1_0 + g2 * t_M_1A0_1_1 + g3 * t_M_1A0_1_2
+                M_0A0_0_0 * t_g0 + M_1A0_1_0 * t_g1 + M_1A0_1_1 * t_g2 + M_1A0_1_2 * t_g3 + a1 * t_d_A0A1_1_0 +
+                a2 * t_d_A0A1_1_1 + a3 * t_d_A0A1_1_2 + d_A0A1_1_0 * t_a1 + d_A0A1_1_1 * t_a2 + d_A0A1_1_2 * t_a3 +
+                g0 * t_M_0A0_0_0 + g1 * t_M_1A0_1_0 + g2 * t_M_1A0_1_1 + g3 * t_M_1A0_1_2 + t_g0 * w0 +
+                c2 * (a0 * t_d_A0A0_0_0 + d_A0A0_0_0 * t_a0)
             )
             t_d_a[n, 1, c] = (
-                a0 * t_d_A0A1_1_0 + d_A0A1_1_0 * t_a0 + g0 * t_M_1A1_0_0 + g1 * t_M_0A1_1_0 + c2 * (a1 * t_d_A1A1_0_0
-                + d_A1A1_0_0 * t_a1)
+                M_0A1_1_0 * t_g1 + M_1A1_0_0 * t_g0 + a0 * t_d_A0A1_1_0 + d_A0A1_1_0 * t_a0 + g0 * t_M_1A1_0_0 +
+                g1 * t_M_0A1_1_0 + t_g1 * w1 + c2 * (a1 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a1)
             )
             t_d_a[n, 2, c] = (
-                a0 * t_d_A0A1_1_1 + d_A0A1_1_1 * t_a0 + g0 * t_M_1A1_0_1 + g2 * t_M_0A1_1_0 + c2 * (a2 * t_d_A1A1_0_0
-                + d_A1A1_0_0 * t_a2)
+                M_0A1_1_0 * t_g2 + M_1A1_0_1 * t_g0 + a0 * t_d_A0A1_1_1 + d_A0A1_1_1 * t_a0 + g0 * t_M_1A1_0_1 +
+                g2 * t_M_0A1_1_0 + t_g2 * w1 + c2 * (a2 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a2)
             )
             t_d_a[n, 3, c] = (
-                a0 * t_d_A0A1_1_2 + d_A0A1_1_2 * t_a0 + g0 * t_M_1A1_0_2 + g3 * t_M_0A1_1_0 + c2 * (a3 * t_d_A1A1_0_0
-                + d_A1A1_0_0 * t_a3)
+                M_0A1_1_0 * t_g3 + M_1A1_0_2 * t_g0 + a0 * t_d_A0A1_1_2 + d_A0A1_1_2 * t_a0 + g0 * t_M_1A1_0_2 +
+                g3 * t_M_0A1_1_0 + t_g3 * w1 + c2 * (a3 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a3)
             )
-            t_d_w[thread, z, 0, c] += g0 * t_a0
-            t_d_w[thread, z, 1, c] += g1 * t_a1 + g2 * t_a2 + g3 * t_a3
-            t_d_w[thread, z, 2, c] += g0 * t_A0A0_0_0
-            t_d_w[thread, z, 3, c] += g1 * t_A0A1_1_0 + g2 * t_A0A1_1_1 + g3 * t_A0A1_1_2
-            t_d_w[thread, z, 4, c] += g0 * t_A1A1_0_0
+            t_d_w[thread, z, 0, c] += a0 * t_g0 + g0 * t_a0
+            t_d_w[thread, z, 1, c] += a1 * t_g1 + a2 * t_g2 + a3 * t_g3 + g1 * t_a1 + g2 * t_a2 + g3 * t_a3
+            t_d_w[thread, z, 2, c] += A0A0_0_0 * t_g0 + g0 * t_A0A0_0_0
+            t_d_w[thread, z, 3, c] += (
+                A0A1_1_0 * t_g1 + A0A1_1_1 * t_g2 + A0A1_1_2 * t_g3 + g1 * t_A0A1_1_0 + g2 * t_A0A1_1_1 +
+                g3 * t_A0A1_1_2
+            )
+            t_d_w[thread, z, 4, c] += A1A1_0_0 * t_g0 + g0 * t_A1A1_0_0
             t_d_w[thread, z, 5, c] += A0A0_0_0 * t_d_M_0A0_0_0 + d_M_0A0_0_0 * t_A0A0_0_0
             t_d_w[thread, z, 6, c] += A1A1_0_0 * t_d_M_0A0_0_0 + d_M_0A0_0_0 * t_A1A1_0_0
             t_d_w[thread, z, 7, c] += (

@@ -5,8 +5,8 @@
 # Formula:     out = w0 A0e
 # Layout:      a [atoms, 9, channels], 0e + 1o + 2e, w [species, 1, channels] -> out [atoms, 1, channels], 0e
 # Operations:  forward, per row and channel 1; forward_tangent, per row and channel 1; backward, per row and channel
-#              1; backward_w, per row and channel 3; backward_tangent_w, per row and channel 2
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 490761ee17c6cc4a
+#              1; backward_w, per row and channel 3; backward_tangent_w, per row and channel 5
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 45cc0397df73194a
 
 from numba import njit
 
@@ -102,17 +102,20 @@ def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_g, t_d_a, t_d_w):
     """Tangent of: Gradient to a, w of: Product basis to correlation 1."""
     real = a.dtype.type
     c0 = real(0)
     for n in range(start, stop):
         z = species[n]
         for c in range(a.shape[2]):
+            a0 = a[n, 0, c]
+            w0 = w[z, 0, c]
             g0 = g[n, 0, c]
             t_a0 = t_a[n, 0, c]
+            t_g0 = t_g[n, 0, c]
             # gradients
-            t_d_a[n, 0, c] = c0
+            t_d_a[n, 0, c] = t_g0 * w0
             t_d_a[n, 1, c] = c0
             t_d_a[n, 2, c] = c0
             t_d_a[n, 3, c] = c0
@@ -121,4 +124,4 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
             t_d_a[n, 6, c] = c0
             t_d_a[n, 7, c] = c0
             t_d_a[n, 8, c] = c0
-            t_d_w[thread, z, 0, c] += g0 * t_a0
+            t_d_w[thread, z, 0, c] += a0 * t_g0 + g0 * t_a0

@@ -8,8 +8,8 @@
 # Layout:      a [atoms, 9, channels], 0e + 1o + 2e, w [species, 12, channels] -> out [atoms, 1, channels], 0e
 # Operations:  forward, per row and channel 168; forward_tangent, per row and channel 389; backward, per row and
 #              channel 396; backward_tangent, per row and channel 660; backward_w, per row and channel 452;
-#              backward_tangent_w, per row and channel 866
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 6aeff3c65a515fdf
+#              backward_tangent_w, per row and channel 957
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 499dd3d1adceb160
 
 from numba import njit
 
@@ -674,7 +674,7 @@ def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_g, t_d_a, t_d_w):
     """Tangent of: Gradient to a, w of: Product basis to correlation 3."""
     real = a.dtype.type
     c1_4 = real(1 / 4); c1_3 = real(1 / 3); c4_9 = real(4 / 9); c1_2 = real(1 / 2); c2_3 = real(2 / 3)
@@ -684,11 +684,12 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
         for c in range(a.shape[2]):
             a0 = a[n, 0, c]; a1 = a[n, 1, c]; a2 = a[n, 2, c]; a3 = a[n, 3, c]; a4 = a[n, 4, c]; a5 = a[n, 5, c]
             a6 = a[n, 6, c]; a7 = a[n, 7, c]; a8 = a[n, 8, c]
-            w1 = w[z, 1, c]; w2 = w[z, 2, c]; w3 = w[z, 3, c]; w4 = w[z, 4, c]; w5 = w[z, 5, c]; w6 = w[z, 6, c]
-            w7 = w[z, 7, c]; w8 = w[z, 8, c]; w9 = w[z, 9, c]; w10 = w[z, 10, c]; w11 = w[z, 11, c]
+            w0 = w[z, 0, c]; w1 = w[z, 1, c]; w2 = w[z, 2, c]; w3 = w[z, 3, c]; w4 = w[z, 4, c]; w5 = w[z, 5, c]
+            w6 = w[z, 6, c]; w7 = w[z, 7, c]; w8 = w[z, 8, c]; w9 = w[z, 9, c]; w10 = w[z, 10, c]; w11 = w[z, 11, c]
             g0 = g[n, 0, c]
             t_a0 = t_a[n, 0, c]; t_a1 = t_a[n, 1, c]; t_a2 = t_a[n, 2, c]; t_a3 = t_a[n, 3, c]; t_a4 = t_a[n, 4, c]
             t_a5 = t_a[n, 5, c]; t_a6 = t_a[n, 6, c]; t_a7 = t_a[n, 7, c]; t_a8 = t_a[n, 8, c]
+            t_g0 = t_g[n, 0, c]
             # (A0e A0e)0e
             A0A0_0_0 = a0 * a0
             t_A0A0_0_0 = c2 * a0 * t_a0
@@ -752,36 +753,45 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
             A2A2_2_4 = -c1_2 * (a5 * a5 - a7 * a7) - c4_3 * a6 * a8
             t_A2A2_2_4 = -a5 * t_a5 + a7 * t_a7 - c4_3 * (a6 * t_a8 + a8 * t_a6)
             # weighted (A A)0e, for ((A A)0e A0e)0e
+            M_0A0_0_0 = A0A0_0_0 * w4 + A1A1_0_0 * w5 + A2A2_0_0 * w6
             t_M_0A0_0_0 = t_A0A0_0_0 * w4 + t_A1A1_0_0 * w5 + t_A2A2_0_0 * w6
             # weighted (A A)1o, for ((A A)1o A1o)0e
+            M_1A1_0_0 = A0A1_1_0 * w7 + A1A2_1_0 * w8
             t_M_1A1_0_0 = t_A0A1_1_0 * w7 + t_A1A2_1_0 * w8
+            M_1A1_0_1 = A0A1_1_1 * w7 + A1A2_1_1 * w8
             t_M_1A1_0_1 = t_A0A1_1_1 * w7 + t_A1A2_1_1 * w8
+            M_1A1_0_2 = A0A1_1_2 * w7 + A1A2_1_2 * w8
             t_M_1A1_0_2 = t_A0A1_1_2 * w7 + t_A1A2_1_2 * w8
             # weighted (A A)2e, for ((A A)2e A2e)0e
+            M_2A2_0_0 = A0A2_2_0 * w9 + A1A1_2_0 * w10 + A2A2_2_0 * w11
             t_M_2A2_0_0 = t_A0A2_2_0 * w9 + t_A1A1_2_0 * w10 + t_A2A2_2_0 * w11
+            M_2A2_0_1 = A0A2_2_1 * w9 + A1A1_2_1 * w10 + A2A2_2_1 * w11
             t_M_2A2_0_1 = t_A0A2_2_1 * w9 + t_A1A1_2_1 * w10 + t_A2A2_2_1 * w11
+            M_2A2_0_2 = A0A2_2_2 * w9 + A1A1_2_2 * w10 + A2A2_2_2 * w11
             t_M_2A2_0_2 = t_A0A2_2_2 * w9 + t_A1A1_2_2 * w10 + t_A2A2_2_2 * w11
+            M_2A2_0_3 = A0A2_2_3 * w9 + A1A1_2_3 * w10 + A2A2_2_3 * w11
             t_M_2A2_0_3 = t_A0A2_2_3 * w9 + t_A1A1_2_3 * w10 + t_A2A2_2_3 * w11
+            M_2A2_0_4 = A0A2_2_4 * w9 + A1A1_2_4 * w10 + A2A2_2_4 * w11
             t_M_2A2_0_4 = t_A0A2_2_4 * w9 + t_A1A1_2_4 * w10 + t_A2A2_2_4 * w11
             # gradients
             d_M_2A2_0_4 = c1_3 * a8 * g0
-            t_d_M_2A2_0_4 = c1_3 * g0 * t_a8
+            t_d_M_2A2_0_4 = c1_3 * (a8 * t_g0 + g0 * t_a8)
             d_M_2A2_0_3 = c1_3 * a7 * g0
-            t_d_M_2A2_0_3 = c1_3 * g0 * t_a7
+            t_d_M_2A2_0_3 = c1_3 * (a7 * t_g0 + g0 * t_a7)
             d_M_2A2_0_2 = c4_9 * a6 * g0
-            t_d_M_2A2_0_2 = c4_9 * g0 * t_a6
+            t_d_M_2A2_0_2 = c4_9 * (a6 * t_g0 + g0 * t_a6)
             d_M_2A2_0_1 = c1_3 * a5 * g0
-            t_d_M_2A2_0_1 = c1_3 * g0 * t_a5
+            t_d_M_2A2_0_1 = c1_3 * (a5 * t_g0 + g0 * t_a5)
             d_M_2A2_0_0 = c1_3 * a4 * g0
-            t_d_M_2A2_0_0 = c1_3 * g0 * t_a4
+            t_d_M_2A2_0_0 = c1_3 * (a4 * t_g0 + g0 * t_a4)
             d_M_1A1_0_2 = a3 * g0
-            t_d_M_1A1_0_2 = g0 * t_a3
+            t_d_M_1A1_0_2 = a3 * t_g0 + g0 * t_a3
             d_M_1A1_0_1 = a2 * g0
-            t_d_M_1A1_0_1 = g0 * t_a2
+            t_d_M_1A1_0_1 = a2 * t_g0 + g0 * t_a2
             d_M_1A1_0_0 = a1 * g0
-            t_d_M_1A1_0_0 = g0 * t_a1
+            t_d_M_1A1_0_0 = a1 * t_g0 + g0 * t_a1
             d_M_0A0_0_0 = a0 * g0
-            t_d_M_0A0_0_0 = g0 * t_a0
+            t_d_M_0A0_0_0 = a0 * t_g0 + g0 * t_a0
             d_A2A2_2_4 = d_M_2A2_0_4 * w11
             t_d_A2A2_2_4 = t_d_M_2A2_0_4 * w11
             d_A2A2_2_3 = d_M_2A2_0_3 * w11
@@ -793,7 +803,7 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
             d_A2A2_2_0 = d_M_2A2_0_0 * w11
             t_d_A2A2_2_0 = t_d_M_2A2_0_0 * w11
             d_A2A2_0_0 = d_M_0A0_0_0 * w6 + g0 * w3
-            t_d_A2A2_0_0 = t_d_M_0A0_0_0 * w6
+            t_d_A2A2_0_0 = t_d_M_0A0_0_0 * w6 + t_g0 * w3
             d_A1A2_1_2 = d_M_1A1_0_2 * w8
             t_d_A1A2_1_2 = t_d_M_1A1_0_2 * w8
             d_A1A2_1_1 = d_M_1A1_0_1 * w8
@@ -811,7 +821,7 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
             d_A1A1_2_0 = d_M_2A2_0_0 * w10
             t_d_A1A1_2_0 = t_d_M_2A2_0_0 * w10
             d_A1A1_0_0 = d_M_0A0_0_0 * w5 + g0 * w2
-            t_d_A1A1_0_0 = t_d_M_0A0_0_0 * w5
+            t_d_A1A1_0_0 = t_d_M_0A0_0_0 * w5 + t_g0 * w2
             d_A0A2_2_4 = d_M_2A2_0_4 * w9
             t_d_A0A2_2_4 = t_d_M_2A2_0_4 * w9
             d_A0A2_2_3 = d_M_2A2_0_3 * w9
@@ -829,71 +839,74 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
             d_A0A1_1_0 = d_M_1A1_0_0 * w7
             t_d_A0A1_1_0 = t_d_M_1A1_0_0 * w7
             d_A0A0_0_0 = d_M_0A0_0_0 * w4 + g0 * w1
-            t_d_A0A0_0_0 = t_d_M_0A0_0_0 * w4
+            t_d_A0A0_0_0 = t_d_M_0A0_0_0 * w4 + t_g0 * w1
             t_d_a[n, 0, c] = (
-                c2 * (a0 * t_d_A0A0_0_0 + d_A0A0_0_0 * t_a0) + a1 * t_d_A0A1_1_0 + a2 * t_d_A0A1_1_1 +
-                a3 * t_d_A0A1_1_2 + a4 * t_d_A0A2_2_0 + a5 * t_d_A0A2_2_1 + a6 * t_d_A0A2_2_2 + a7 * t_d_A0A2_2_3 +
-                a8 * t_d_A0A2_2_4 + d_A0A1_1_0 * t_a1 + d_A0A1_1_1 * t_a2 + d_A0A1_1_2 * t_a3 + d_A0A2_2_0 * t_a4 +
-                d_A0A2_2_1 * t_a5 + d_A0A2_2_2 * t_a6 + d_A0A2_2_3 * t_a7 + d_A0A2_2_4 * t_a8 + g0 * t_M_0A0_0_0
+                M_0A0_0_0 * t_g0 + a1 * t_d_A0A1_1_0 + a2 * t_d_A0A1_1_1 + a3 * t_d_A0A1_1_2 + a4 * t_d_A0A2_2_0 +
+                a5 * t_d_A0A2_2_1 + a6 * t_d_A0A2_2_2 + a7 * t_d_A0A2_2_3 + a8 * t_d_A0A2_2_4 + d_A0A1_1_0 * t_a1 +
+                d_A0A1_1_1 * t_a2 + d_A0A1_1_2 * t_a3 + d_A0A2_2_0 * t_a4 + d_A0A2_2_1 * t_a5 + d_A0A2_2_2 * t_a6 +
+                d_A0A2_2_3 * t_a7 + d_A0A2_2_4 * t_a8 + g0 * t_M_0A0_0_0 + t_g0 * w0 + c2 * (a0 * t_d_A0A0_0_0 +
+                d_A0A0_0_0 * t_a0)
             )
             t_d_a[n, 1, c] = (
-                a0 * t_d_A0A1_1_0 + d_A0A1_1_0 * t_a0 + g0 * t_M_1A1_0_0 + c2 * (a1 * t_d_A1A1_0_0 +
-                d_A1A1_0_0 * t_a1) - c3_2 * (a1 * t_d_A1A1_2_2 + d_A1A1_2_2 * t_a1) - c3 * (a1 * t_d_A1A1_2_4 -
+                M_1A1_0_0 * t_g0 + a0 * t_d_A0A1_1_0 + d_A0A1_1_0 * t_a0 + g0 * t_M_1A1_0_0 + c2 * (a1 * t_d_A1A1_0_0
+                + d_A1A1_0_0 * t_a1) - c3_2 * (a1 * t_d_A1A1_2_2 + d_A1A1_2_2 * t_a1) - c3 * (a1 * t_d_A1A1_2_4 -
                 a2 * t_d_A1A1_2_1 - a3 * t_d_A1A1_2_0 - d_A1A1_2_0 * t_a3 - d_A1A1_2_1 * t_a2 + d_A1A1_2_4 * t_a1) +
                 c1_2 * (a4 * t_d_A1A2_1_2 + a5 * t_d_A1A2_1_1 - a8 * t_d_A1A2_1_0 - d_A1A2_1_0 * t_a8 +
                 d_A1A2_1_1 * t_a5 + d_A1A2_1_2 * t_a4) - c1_3 * (a6 * t_d_A1A2_1_0 + d_A1A2_1_0 * t_a6)
             )
             t_d_a[n, 2, c] = (
-                a0 * t_d_A0A1_1_1 + d_A0A1_1_1 * t_a0 + g0 * t_M_1A1_0_1 + c3 * (a1 * t_d_A1A1_2_1 + a2 * t_d_A1A1_2_2
-                + a3 * t_d_A1A1_2_3 + d_A1A1_2_1 * t_a1 + d_A1A1_2_2 * t_a2 + d_A1A1_2_3 * t_a3) +
+                M_1A1_0_1 * t_g0 + a0 * t_d_A0A1_1_1 + d_A0A1_1_1 * t_a0 + g0 * t_M_1A1_0_1 + c3 * (a1 * t_d_A1A1_2_1
+                + a2 * t_d_A1A1_2_2 + a3 * t_d_A1A1_2_3 + d_A1A1_2_1 * t_a1 + d_A1A1_2_2 * t_a2 + d_A1A1_2_3 * t_a3) +
                 c2 * (a2 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a2) + c1_2 * (a5 * t_d_A1A2_1_0 + a7 * t_d_A1A2_1_2 +
                 d_A1A2_1_0 * t_a5 + d_A1A2_1_2 * t_a7) + c2_3 * (a6 * t_d_A1A2_1_1 + d_A1A2_1_1 * t_a6)
             )
             t_d_a[n, 3, c] = (
-                a0 * t_d_A0A1_1_2 + d_A0A1_1_2 * t_a0 + g0 * t_M_1A1_0_2 + c3 * (a1 * t_d_A1A1_2_0 + a2 * t_d_A1A1_2_3
-                + a3 * t_d_A1A1_2_4 + d_A1A1_2_0 * t_a1 + d_A1A1_2_3 * t_a2 + d_A1A1_2_4 * t_a3) +
+                M_1A1_0_2 * t_g0 + a0 * t_d_A0A1_1_2 + d_A0A1_1_2 * t_a0 + g0 * t_M_1A1_0_2 + c3 * (a1 * t_d_A1A1_2_0
+                + a2 * t_d_A1A1_2_3 + a3 * t_d_A1A1_2_4 + d_A1A1_2_0 * t_a1 + d_A1A1_2_3 * t_a2 + d_A1A1_2_4 * t_a3) +
                 c2 * (a3 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a3) - c3_2 * (a3 * t_d_A1A1_2_2 + d_A1A1_2_2 * t_a3) +
                 c1_2 * (a4 * t_d_A1A2_1_0 + a7 * t_d_A1A2_1_1 + a8 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a4 +
                 d_A1A2_1_1 * t_a7 + d_A1A2_1_2 * t_a8) - c1_3 * (a6 * t_d_A1A2_1_2 + d_A1A2_1_2 * t_a6)
             )
             t_d_a[n, 4, c] = (
-                a0 * t_d_A0A2_2_0 - a4 * t_d_A2A2_2_2 + a5 * t_d_A2A2_2_3 + a7 * t_d_A2A2_2_1 + d_A0A2_2_0 * t_a0 +
-                d_A2A2_2_1 * t_a7 - d_A2A2_2_2 * t_a4 + d_A2A2_2_3 * t_a5 + c1_2 * (a1 * t_d_A1A2_1_2 +
-                a3 * t_d_A1A2_1_0 + d_A1A2_1_0 * t_a3 + d_A1A2_1_2 * t_a1) + c2_3 * (a4 * t_d_A2A2_0_0 +
-                d_A2A2_0_0 * t_a4) - c4_3 * (a6 * t_d_A2A2_2_0 + d_A2A2_2_0 * t_a6) + c1_3 * g0 * t_M_2A2_0_0
+                c1_3 * (M_2A2_0_0 * t_g0 + g0 * t_M_2A2_0_0) + a0 * t_d_A0A2_2_0 - a4 * t_d_A2A2_2_2 +
+                a5 * t_d_A2A2_2_3 + a7 * t_d_A2A2_2_1 + d_A0A2_2_0 * t_a0 + d_A2A2_2_1 * t_a7 - d_A2A2_2_2 * t_a4 +
+                d_A2A2_2_3 * t_a5 + c1_2 * (a1 * t_d_A1A2_1_2 + a3 * t_d_A1A2_1_0 + d_A1A2_1_0 * t_a3 +
+                d_A1A2_1_2 * t_a1) + c2_3 * (a4 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a4) - c4_3 * (a6 * t_d_A2A2_2_0 +
+                d_A2A2_2_0 * t_a6)
             )
             t_d_a[n, 5, c] = (
-                a0 * t_d_A0A2_2_1 + a4 * t_d_A2A2_2_3 - a5 * t_d_A2A2_2_4 + a7 * t_d_A2A2_2_0 - a8 * t_d_A2A2_2_1 +
-                d_A0A2_2_1 * t_a0 + d_A2A2_2_0 * t_a7 - d_A2A2_2_1 * t_a8 + d_A2A2_2_3 * t_a4 - d_A2A2_2_4 * t_a5 +
-                c1_2 * (a1 * t_d_A1A2_1_1 + a2 * t_d_A1A2_1_0 + a5 * t_d_A2A2_2_2 + d_A1A2_1_0 * t_a2 +
-                d_A1A2_1_1 * t_a1 + d_A2A2_2_2 * t_a5) + c2_3 * (a5 * t_d_A2A2_0_0 + a6 * t_d_A2A2_2_1 +
-                d_A2A2_0_0 * t_a5 + d_A2A2_2_1 * t_a6) + c1_3 * g0 * t_M_2A2_0_1
+                c1_3 * (M_2A2_0_1 * t_g0 + g0 * t_M_2A2_0_1) + a0 * t_d_A0A2_2_1 + a4 * t_d_A2A2_2_3 -
+                a5 * t_d_A2A2_2_4 + a7 * t_d_A2A2_2_0 - a8 * t_d_A2A2_2_1 + d_A0A2_2_1 * t_a0 + d_A2A2_2_0 * t_a7 -
+                d_A2A2_2_1 * t_a8 + d_A2A2_2_3 * t_a4 - d_A2A2_2_4 * t_a5 + c1_2 * (a1 * t_d_A1A2_1_1 +
+                a2 * t_d_A1A2_1_0 + a5 * t_d_A2A2_2_2 + d_A1A2_1_0 * t_a2 + d_A1A2_1_1 * t_a1 + d_A2A2_2_2 * t_a5) +
+                c2_3 * (a5 * t_d_A2A2_0_0 + a6 * t_d_A2A2_2_1 + d_A2A2_0_0 * t_a5 + d_A2A2_2_1 * t_a6)
             )
             t_d_a[n, 6, c] = (
-                a0 * t_d_A0A2_2_2 + d_A0A2_2_2 * t_a0 - c1_3 * (a1 * t_d_A1A2_1_0 + a3 * t_d_A1A2_1_2 +
-                d_A1A2_1_0 * t_a1 + d_A1A2_1_2 * t_a3) + c2_3 * (a2 * t_d_A1A2_1_1 + a5 * t_d_A2A2_2_1 +
-                a7 * t_d_A2A2_2_3 + d_A1A2_1_1 * t_a2 + d_A2A2_2_1 * t_a5 + d_A2A2_2_3 * t_a7) -
-                c4_3 * (a4 * t_d_A2A2_2_0 - a6 * t_d_A2A2_2_2 + a8 * t_d_A2A2_2_4 + d_A2A2_2_0 * t_a4 -
-                d_A2A2_2_2 * t_a6 + d_A2A2_2_4 * t_a8) + c8_9 * (a6 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a6) +
-                c4_9 * g0 * t_M_2A2_0_2
+                c4_9 * (M_2A2_0_2 * t_g0 + g0 * t_M_2A2_0_2) + a0 * t_d_A0A2_2_2 + d_A0A2_2_2 * t_a0 -
+                c1_3 * (a1 * t_d_A1A2_1_0 + a3 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a1 + d_A1A2_1_2 * t_a3) +
+                c2_3 * (a2 * t_d_A1A2_1_1 + a5 * t_d_A2A2_2_1 + a7 * t_d_A2A2_2_3 + d_A1A2_1_1 * t_a2 +
+                d_A2A2_2_1 * t_a5 + d_A2A2_2_3 * t_a7) - c4_3 * (a4 * t_d_A2A2_2_0 - a6 * t_d_A2A2_2_2 +
+                a8 * t_d_A2A2_2_4 + d_A2A2_2_0 * t_a4 - d_A2A2_2_2 * t_a6 + d_A2A2_2_4 * t_a8) +
+                c8_9 * (a6 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a6)
             )
             t_d_a[n, 7, c] = (
-                a0 * t_d_A0A2_2_3 + a4 * t_d_A2A2_2_1 + a5 * t_d_A2A2_2_0 + a7 * t_d_A2A2_2_4 + a8 * t_d_A2A2_2_3 +
-                d_A0A2_2_3 * t_a0 + d_A2A2_2_0 * t_a5 + d_A2A2_2_1 * t_a4 + d_A2A2_2_3 * t_a8 + d_A2A2_2_4 * t_a7 +
-                c1_2 * (a2 * t_d_A1A2_1_2 + a3 * t_d_A1A2_1_1 + a7 * t_d_A2A2_2_2 + d_A1A2_1_1 * t_a3 +
-                d_A1A2_1_2 * t_a2 + d_A2A2_2_2 * t_a7) + c2_3 * (a6 * t_d_A2A2_2_3 + a7 * t_d_A2A2_0_0 +
-                d_A2A2_0_0 * t_a7 + d_A2A2_2_3 * t_a6) + c1_3 * g0 * t_M_2A2_0_3
+                c1_3 * (M_2A2_0_3 * t_g0 + g0 * t_M_2A2_0_3) + a0 * t_d_A0A2_2_3 + a4 * t_d_A2A2_2_1 +
+                a5 * t_d_A2A2_2_0 + a7 * t_d_A2A2_2_4 + a8 * t_d_A2A2_2_3 + d_A0A2_2_3 * t_a0 + d_A2A2_2_0 * t_a5 +
+                d_A2A2_2_1 * t_a4 + d_A2A2_2_3 * t_a8 + d_A2A2_2_4 * t_a7 + c1_2 * (a2 * t_d_A1A2_1_2 +
+                a3 * t_d_A1A2_1_1 + a7 * t_d_A2A2_2_2 + d_A1A2_1_1 * t_a3 + d_A1A2_1_2 * t_a2 + d_A2A2_2_2 * t_a7) +
+                c2_3 * (a6 * t_d_A2A2_2_3 + a7 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a7 + d_A2A2_2_3 * t_a6)
             )
             t_d_a[n, 8, c] = (
-                a0 * t_d_A0A2_2_4 - a5 * t_d_A2A2_2_1 + a7 * t_d_A2A2_2_3 - a8 * t_d_A2A2_2_2 + d_A0A2_2_4 * t_a0 -
-                d_A2A2_2_1 * t_a5 - d_A2A2_2_2 * t_a8 + d_A2A2_2_3 * t_a7 - c1_2 * (a1 * t_d_A1A2_1_0 -
-                a3 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a1 - d_A1A2_1_2 * t_a3) - c4_3 * (a6 * t_d_A2A2_2_4 +
-                d_A2A2_2_4 * t_a6) + c2_3 * (a8 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a8) + c1_3 * g0 * t_M_2A2_0_4
+                c1_3 * (M_2A2_0_4 * t_g0 + g0 * t_M_2A2_0_4) + a0 * t_d_A0A2_2_4 - a5 * t_d_A2A2_2_1 +
+                a7 * t_d_A2A2_2_3 - a8 * t_d_A2A2_2_2 + d_A0A2_2_4 * t_a0 - d_A2A2_2_1 * t_a5 - d_A2A2_2_2 * t_a8 +
+                d_A2A2_2_3 * t_a7 - c1_2 * (a1 * t_d_A1A2_1_0 - a3 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a1 -
+                d_A1A2_1_2 * t_a3) - c4_3 * (a6 * t_d_A2A2_2_4 + d_A2A2_2_4 * t_a6) + c2_3 * (a8 * t_d_A2A2_0_0 +
+                d_A2A2_0_0 * t_a8)
             )
-            t_d_w[thread, z, 0, c] += g0 * t_a0
-            t_d_w[thread, z, 1, c] += g0 * t_A0A0_0_0
-            t_d_w[thread, z, 2, c] += g0 * t_A1A1_0_0
-            t_d_w[thread, z, 3, c] += g0 * t_A2A2_0_0
+            t_d_w[thread, z, 0, c] += a0 * t_g0 + g0 * t_a0
+            t_d_w[thread, z, 1, c] += A0A0_0_0 * t_g0 + g0 * t_A0A0_0_0
+            t_d_w[thread, z, 2, c] += A1A1_0_0 * t_g0 + g0 * t_A1A1_0_0
+            t_d_w[thread, z, 3, c] += A2A2_0_0 * t_g0 + g0 * t_A2A2_0_0
             t_d_w[thread, z, 4, c] += A0A0_0_0 * t_d_M_0A0_0_0 + d_M_0A0_0_0 * t_A0A0_0_0
             t_d_w[thread, z, 5, c] += A1A1_0_0 * t_d_M_0A0_0_0 + d_M_0A0_0_0 * t_A1A1_0_0
             t_d_w[thread, z, 6, c] += A2A2_0_0 * t_d_M_0A0_0_0 + d_M_0A0_0_0 * t_A2A2_0_0

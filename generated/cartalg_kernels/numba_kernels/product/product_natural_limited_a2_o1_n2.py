@@ -7,8 +7,8 @@
 # Layout:      a [atoms, 9, channels], 0e + 1o + 2e, w [species, 7, channels] -> out [atoms, 4, channels], 0e + 1o
 # Operations:  forward, per row and channel 67; forward_tangent, per row and channel 97; backward, per row and channel
 #              103; backward_tangent, per row and channel 95; backward_w, per row and channel 174; backward_tangent_w,
-#              per row and channel 196
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 1e6014d281e80cc3
+#              per row and channel 358
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 ffff57406e3120f4
 
 from numba import njit
 
@@ -243,73 +243,118 @@ def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_g, t_d_a, t_d_w):
     """Tangent of: Gradient to a, w of: Product basis to correlation 2."""
     real = a.dtype.type
-    c1_3 = real(1 / 3); c1_2 = real(1 / 2); c2_3 = real(2 / 3); c8_9 = real(8 / 9); c2 = real(2)
+    c1_3 = real(1 / 3); c4_9 = real(4 / 9); c1_2 = real(1 / 2); c2_3 = real(2 / 3); c8_9 = real(8 / 9); c2 = real(2)
     for n in range(start, stop):
         z = species[n]
         for c in range(a.shape[2]):
             a0 = a[n, 0, c]; a1 = a[n, 1, c]; a2 = a[n, 2, c]; a3 = a[n, 3, c]; a4 = a[n, 4, c]; a5 = a[n, 5, c]
             a6 = a[n, 6, c]; a7 = a[n, 7, c]; a8 = a[n, 8, c]
-            w2 = w[z, 2, c]; w3 = w[z, 3, c]; w4 = w[z, 4, c]; w5 = w[z, 5, c]; w6 = w[z, 6, c]
+            w0 = w[z, 0, c]; w1 = w[z, 1, c]; w2 = w[z, 2, c]; w3 = w[z, 3, c]; w4 = w[z, 4, c]; w5 = w[z, 5, c]
+            w6 = w[z, 6, c]
             g0 = g[n, 0, c]; g1 = g[n, 1, c]; g2 = g[n, 2, c]; g3 = g[n, 3, c]
             t_a0 = t_a[n, 0, c]; t_a1 = t_a[n, 1, c]; t_a2 = t_a[n, 2, c]; t_a3 = t_a[n, 3, c]; t_a4 = t_a[n, 4, c]
             t_a5 = t_a[n, 5, c]; t_a6 = t_a[n, 6, c]; t_a7 = t_a[n, 7, c]; t_a8 = t_a[n, 8, c]
+            t_g0 = t_g[n, 0, c]; t_g1 = t_g[n, 1, c]; t_g2 = t_g[n, 2, c]; t_g3 = t_g[n, 3, c]
             # (A0e A0e)0e
+            A0A0_0_0 = a0 * a0
             t_A0A0_0_0 = c2 * a0 * t_a0
             # (A0e A1o)1o
+            A0A1_1_0 = a0 * a1
             t_A0A1_1_0 = a0 * t_a1 + a1 * t_a0
+            A0A1_1_1 = a0 * a2
             t_A0A1_1_1 = a0 * t_a2 + a2 * t_a0
+            A0A1_1_2 = a0 * a3
             t_A0A1_1_2 = a0 * t_a3 + a3 * t_a0
             # (A1o A1o)0e
+            A1A1_0_0 = a1 * a1 + a2 * a2 + a3 * a3
             t_A1A1_0_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
             # (A1o A2e)1o
+            A1A2_1_0 = -c1_3 * a1 * a6 - c1_2 * (a1 * a8 - a2 * a5 - a3 * a4)
             t_A1A2_1_0 = (
                 -c1_3 * (a1 * t_a6 + a6 * t_a1) - c1_2 * (a1 * t_a8 - a2 * t_a5 - a3 * t_a4 - a4 * t_a3 - a5 * t_a2 +
                 a8 * t_a1)
             )
+            A1A2_1_1 = c1_2 * (a1 * a5 + a3 * a7) + c2_3 * a2 * a6
             t_A1A2_1_1 = c1_2 * (a1 * t_a5 + a3 * t_a7 + a5 * t_a1 + a7 * t_a3) + c2_3 * (a2 * t_a6 + a6 * t_a2)
+            A1A2_1_2 = c1_2 * (a1 * a4 + a2 * a7 + a3 * a8) - c1_3 * a3 * a6
             t_A1A2_1_2 = (
                 c1_2 * (a1 * t_a4 + a2 * t_a7 + a3 * t_a8 + a4 * t_a1 + a7 * t_a2 + a8 * t_a3) - c1_3 * (a3 * t_a6 +
                 a6 * t_a3)
             )
             # (A2e A2e)0e
+            A2A2_0_0 = c1_3 * (a4 * a4 + a5 * a5 + a7 * a7 + a8 * a8) + c4_9 * a6 * a6
             t_A2A2_0_0 = c2_3 * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + c8_9 * a6 * t_a6
             # gradients
             d_A2A2_0_0 = g0 * w6
+            t_d_A2A2_0_0 = t_g0 * w6
             d_A1A2_1_2 = g3 * w5
+            t_d_A1A2_1_2 = t_g3 * w5
             d_A1A2_1_1 = g2 * w5
+            t_d_A1A2_1_1 = t_g2 * w5
             d_A1A2_1_0 = g1 * w5
+            t_d_A1A2_1_0 = t_g1 * w5
             d_A1A1_0_0 = g0 * w4
+            t_d_A1A1_0_0 = t_g0 * w4
             d_A0A1_1_2 = g3 * w3
+            t_d_A0A1_1_2 = t_g3 * w3
             d_A0A1_1_1 = g2 * w3
+            t_d_A0A1_1_1 = t_g2 * w3
             d_A0A1_1_0 = g1 * w3
+            t_d_A0A1_1_0 = t_g1 * w3
             d_A0A0_0_0 = g0 * w2
-            t_d_a[n, 0, c] = c2 * d_A0A0_0_0 * t_a0 + d_A0A1_1_0 * t_a1 + d_A0A1_1_1 * t_a2 + d_A0A1_1_2 * t_a3
+            t_d_A0A0_0_0 = t_g0 * w2
+            t_d_a[n, 0, c] = (
+                c2 * (a0 * t_d_A0A0_0_0 + d_A0A0_0_0 * t_a0) + a1 * t_d_A0A1_1_0 + a2 * t_d_A0A1_1_1 +
+                a3 * t_d_A0A1_1_2 + d_A0A1_1_0 * t_a1 + d_A0A1_1_1 * t_a2 + d_A0A1_1_2 * t_a3 + t_g0 * w0
+            )
             t_d_a[n, 1, c] = (
-                d_A0A1_1_0 * t_a0 + c2 * d_A1A1_0_0 * t_a1 - c1_3 * d_A1A2_1_0 * t_a6 - c1_2 * (d_A1A2_1_0 * t_a8 -
-                d_A1A2_1_1 * t_a5 - d_A1A2_1_2 * t_a4)
+                a0 * t_d_A0A1_1_0 + d_A0A1_1_0 * t_a0 + t_g1 * w1 + c2 * (a1 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a1) +
+                c1_2 * (a4 * t_d_A1A2_1_2 + a5 * t_d_A1A2_1_1 - a8 * t_d_A1A2_1_0 - d_A1A2_1_0 * t_a8 +
+                d_A1A2_1_1 * t_a5 + d_A1A2_1_2 * t_a4) - c1_3 * (a6 * t_d_A1A2_1_0 + d_A1A2_1_0 * t_a6)
             )
             t_d_a[n, 2, c] = (
-                d_A0A1_1_1 * t_a0 + c2 * d_A1A1_0_0 * t_a2 + c1_2 * (d_A1A2_1_0 * t_a5 + d_A1A2_1_2 * t_a7) +
-                c2_3 * d_A1A2_1_1 * t_a6
+                a0 * t_d_A0A1_1_1 + d_A0A1_1_1 * t_a0 + t_g2 * w1 + c2 * (a2 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a2) +
+                c1_2 * (a5 * t_d_A1A2_1_0 + a7 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a5 + d_A1A2_1_2 * t_a7) +
+                c2_3 * (a6 * t_d_A1A2_1_1 + d_A1A2_1_1 * t_a6)
             )
             t_d_a[n, 3, c] = (
-                d_A0A1_1_2 * t_a0 + c2 * d_A1A1_0_0 * t_a3 + c1_2 * (d_A1A2_1_0 * t_a4 + d_A1A2_1_1 * t_a7 +
-                d_A1A2_1_2 * t_a8) - c1_3 * d_A1A2_1_2 * t_a6
+                a0 * t_d_A0A1_1_2 + d_A0A1_1_2 * t_a0 + t_g3 * w1 + c2 * (a3 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a3) +
+                c1_2 * (a4 * t_d_A1A2_1_0 + a7 * t_d_A1A2_1_1 + a8 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a4 +
+                d_A1A2_1_1 * t_a7 + d_A1A2_1_2 * t_a8) - c1_3 * (a6 * t_d_A1A2_1_2 + d_A1A2_1_2 * t_a6)
             )
-            t_d_a[n, 4, c] = c1_2 * (d_A1A2_1_0 * t_a3 + d_A1A2_1_2 * t_a1) + c2_3 * d_A2A2_0_0 * t_a4
-            t_d_a[n, 5, c] = c1_2 * (d_A1A2_1_0 * t_a2 + d_A1A2_1_1 * t_a1) + c2_3 * d_A2A2_0_0 * t_a5
+            t_d_a[n, 4, c] = (
+                c1_2 * (a1 * t_d_A1A2_1_2 + a3 * t_d_A1A2_1_0 + d_A1A2_1_0 * t_a3 + d_A1A2_1_2 * t_a1) +
+                c2_3 * (a4 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a4)
+            )
+            t_d_a[n, 5, c] = (
+                c1_2 * (a1 * t_d_A1A2_1_1 + a2 * t_d_A1A2_1_0 + d_A1A2_1_0 * t_a2 + d_A1A2_1_1 * t_a1) +
+                c2_3 * (a5 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a5)
+            )
             t_d_a[n, 6, c] = (
-                -c1_3 * (d_A1A2_1_0 * t_a1 + d_A1A2_1_2 * t_a3) + c2_3 * d_A1A2_1_1 * t_a2 + c8_9 * d_A2A2_0_0 * t_a6
+                -c1_3 * (a1 * t_d_A1A2_1_0 + a3 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a1 + d_A1A2_1_2 * t_a3) +
+                c2_3 * (a2 * t_d_A1A2_1_1 + d_A1A2_1_1 * t_a2) + c8_9 * (a6 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a6)
             )
-            t_d_a[n, 7, c] = c1_2 * (d_A1A2_1_1 * t_a3 + d_A1A2_1_2 * t_a2) + c2_3 * d_A2A2_0_0 * t_a7
-            t_d_a[n, 8, c] = -c1_2 * (d_A1A2_1_0 * t_a1 - d_A1A2_1_2 * t_a3) + c2_3 * d_A2A2_0_0 * t_a8
-            t_d_w[thread, z, 0, c] += g0 * t_a0
-            t_d_w[thread, z, 1, c] += g1 * t_a1 + g2 * t_a2 + g3 * t_a3
-            t_d_w[thread, z, 2, c] += g0 * t_A0A0_0_0
-            t_d_w[thread, z, 3, c] += g1 * t_A0A1_1_0 + g2 * t_A0A1_1_1 + g3 * t_A0A1_1_2
-            t_d_w[thread, z, 4, c] += g0 * t_A1A1_0_0
-            t_d_w[thread, z, 5, c] += g1 * t_A1A2_1_0 + g2 * t_A1A2_1_1 + g3 * t_A1A2_1_2
-            t_d_w[thread, z, 6, c] += g0 * t_A2A2_0_0
+            t_d_a[n, 7, c] = (
+                c1_2 * (a2 * t_d_A1A2_1_2 + a3 * t_d_A1A2_1_1 + d_A1A2_1_1 * t_a3 + d_A1A2_1_2 * t_a2) +
+                c2_3 * (a7 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a7)
+            )
+            t_d_a[n, 8, c] = (
+                -c1_2 * (a1 * t_d_A1A2_1_0 - a3 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a1 - d_A1A2_1_2 * t_a3) +
+                c2_3 * (a8 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a8)
+            )
+            t_d_w[thread, z, 0, c] += a0 * t_g0 + g0 * t_a0
+            t_d_w[thread, z, 1, c] += a1 * t_g1 + a2 * t_g2 + a3 * t_g3 + g1 * t_a1 + g2 * t_a2 + g3 * t_a3
+            t_d_w[thread, z, 2, c] += A0A0_0_0 * t_g0 + g0 * t_A0A0_0_0
+            t_d_w[thread, z, 3, c] += (
+                A0A1_1_0 * t_g1 + A0A1_1_1 * t_g2 + A0A1_1_2 * t_g3 + g1 * t_A0A1_1_0 + g2 * t_A0A1_1_1 +
+                g3 * t_A0A1_1_2
+            )
+            t_d_w[thread, z, 4, c] += A1A1_0_0 * t_g0 + g0 * t_A1A1_0_0
+            t_d_w[thread, z, 5, c] += (
+                A1A2_1_0 * t_g1 + A1A2_1_1 * t_g2 + A1A2_1_2 * t_g3 + g1 * t_A1A2_1_0 + g2 * t_A1A2_1_1 +
+                g3 * t_A1A2_1_2
+            )
+            t_d_w[thread, z, 6, c] += A2A2_0_0 * t_g0 + g0 * t_A2A2_0_0

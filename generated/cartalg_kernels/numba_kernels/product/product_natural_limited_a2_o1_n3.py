@@ -11,8 +11,8 @@
 # Layout:      a [atoms, 9, channels], 0e + 1o + 2e, w [species, 25, channels] -> out [atoms, 4, channels], 0e + 1o
 # Operations:  forward, per row and channel 293; forward_tangent, per row and channel 618; backward, per row and
 #              channel 634; backward_tangent, per row and channel 1008; backward_w, per row and channel 768;
-#              backward_tangent_w, per row and channel 1352
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 ff4e4f651623a390
+#              backward_tangent_w, per row and channel 1639
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 f9590bfaec0f52b4
 
 from numba import njit
 
@@ -908,7 +908,7 @@ def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_g, t_d_a, t_d_w):
     """Tangent of: Gradient to a, w of: Product basis to correlation 3."""
     real = a.dtype.type
     c1_4 = real(1 / 4); c1_3 = real(1 / 3); c4_9 = real(4 / 9); c1_2 = real(1 / 2); c2_3 = real(2 / 3)
@@ -918,14 +918,15 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
         for c in range(a.shape[2]):
             a0 = a[n, 0, c]; a1 = a[n, 1, c]; a2 = a[n, 2, c]; a3 = a[n, 3, c]; a4 = a[n, 4, c]; a5 = a[n, 5, c]
             a6 = a[n, 6, c]; a7 = a[n, 7, c]; a8 = a[n, 8, c]
-            w2 = w[z, 2, c]; w3 = w[z, 3, c]; w4 = w[z, 4, c]; w5 = w[z, 5, c]; w6 = w[z, 6, c]; w7 = w[z, 7, c]
-            w8 = w[z, 8, c]; w9 = w[z, 9, c]; w10 = w[z, 10, c]; w11 = w[z, 11, c]; w12 = w[z, 12, c]
-            w13 = w[z, 13, c]; w14 = w[z, 14, c]; w15 = w[z, 15, c]; w16 = w[z, 16, c]; w17 = w[z, 17, c]
-            w18 = w[z, 18, c]; w19 = w[z, 19, c]; w20 = w[z, 20, c]; w21 = w[z, 21, c]; w22 = w[z, 22, c]
-            w23 = w[z, 23, c]; w24 = w[z, 24, c]
+            w0 = w[z, 0, c]; w1 = w[z, 1, c]; w2 = w[z, 2, c]; w3 = w[z, 3, c]; w4 = w[z, 4, c]; w5 = w[z, 5, c]
+            w6 = w[z, 6, c]; w7 = w[z, 7, c]; w8 = w[z, 8, c]; w9 = w[z, 9, c]; w10 = w[z, 10, c]; w11 = w[z, 11, c]
+            w12 = w[z, 12, c]; w13 = w[z, 13, c]; w14 = w[z, 14, c]; w15 = w[z, 15, c]; w16 = w[z, 16, c]
+            w17 = w[z, 17, c]; w18 = w[z, 18, c]; w19 = w[z, 19, c]; w20 = w[z, 20, c]; w21 = w[z, 21, c]
+            w22 = w[z, 22, c]; w23 = w[z, 23, c]; w24 = w[z, 24, c]
             g0 = g[n, 0, c]; g1 = g[n, 1, c]; g2 = g[n, 2, c]; g3 = g[n, 3, c]
             t_a0 = t_a[n, 0, c]; t_a1 = t_a[n, 1, c]; t_a2 = t_a[n, 2, c]; t_a3 = t_a[n, 3, c]; t_a4 = t_a[n, 4, c]
             t_a5 = t_a[n, 5, c]; t_a6 = t_a[n, 6, c]; t_a7 = t_a[n, 7, c]; t_a8 = t_a[n, 8, c]
+            t_g0 = t_g[n, 0, c]; t_g1 = t_g[n, 1, c]; t_g2 = t_g[n, 2, c]; t_g3 = t_g[n, 3, c]
             # (A0e A0e)0e
             A0A0_0_0 = a0 * a0
             t_A0A0_0_0 = c2 * a0 * t_a0
@@ -989,76 +990,103 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
             A2A2_2_4 = -c1_2 * (a5 * a5 - a7 * a7) - c4_3 * a6 * a8
             t_A2A2_2_4 = -a5 * t_a5 + a7 * t_a7 - c4_3 * (a6 * t_a8 + a8 * t_a6)
             # weighted (A A)0e, for ((A A)0e A0e)0e
+            M_0A0_0_0 = A0A0_0_0 * w7 + A1A1_0_0 * w8 + A2A2_0_0 * w9
             t_M_0A0_0_0 = t_A0A0_0_0 * w7 + t_A1A1_0_0 * w8 + t_A2A2_0_0 * w9
             # weighted (A A)1o, for ((A A)1o A1o)0e
+            M_1A1_0_0 = A0A1_1_0 * w10 + A1A2_1_0 * w11
             t_M_1A1_0_0 = t_A0A1_1_0 * w10 + t_A1A2_1_0 * w11
+            M_1A1_0_1 = A0A1_1_1 * w10 + A1A2_1_1 * w11
             t_M_1A1_0_1 = t_A0A1_1_1 * w10 + t_A1A2_1_1 * w11
+            M_1A1_0_2 = A0A1_1_2 * w10 + A1A2_1_2 * w11
             t_M_1A1_0_2 = t_A0A1_1_2 * w10 + t_A1A2_1_2 * w11
             # weighted (A A)2e, for ((A A)2e A2e)0e
+            M_2A2_0_0 = A0A2_2_0 * w12 + A1A1_2_0 * w13 + A2A2_2_0 * w14
             t_M_2A2_0_0 = t_A0A2_2_0 * w12 + t_A1A1_2_0 * w13 + t_A2A2_2_0 * w14
+            M_2A2_0_1 = A0A2_2_1 * w12 + A1A1_2_1 * w13 + A2A2_2_1 * w14
             t_M_2A2_0_1 = t_A0A2_2_1 * w12 + t_A1A1_2_1 * w13 + t_A2A2_2_1 * w14
+            M_2A2_0_2 = A0A2_2_2 * w12 + A1A1_2_2 * w13 + A2A2_2_2 * w14
             t_M_2A2_0_2 = t_A0A2_2_2 * w12 + t_A1A1_2_2 * w13 + t_A2A2_2_2 * w14
+            M_2A2_0_3 = A0A2_2_3 * w12 + A1A1_2_3 * w13 + A2A2_2_3 * w14
             t_M_2A2_0_3 = t_A0A2_2_3 * w12 + t_A1A1_2_3 * w13 + t_A2A2_2_3 * w14
+            M_2A2_0_4 = A0A2_2_4 * w12 + A1A1_2_4 * w13 + A2A2_2_4 * w14
             t_M_2A2_0_4 = t_A0A2_2_4 * w12 + t_A1A1_2_4 * w13 + t_A2A2_2_4 * w14
             # weighted (A A)0e, for ((A A)0e A1o)1o
+            M_0A1_1_0 = A0A0_0_0 * w15 + A1A1_0_0 * w16 + A2A2_0_0 * w17
             t_M_0A1_1_0 = t_A0A0_0_0 * w15 + t_A1A1_0_0 * w16 + t_A2A2_0_0 * w17
             # weighted (A A)1o, for ((A A)1o A0e)1o
+            M_1A0_1_0 = A0A1_1_0 * w18 + A1A2_1_0 * w19
             t_M_1A0_1_0 = t_A0A1_1_0 * w18 + t_A1A2_1_0 * w19
+            M_1A0_1_1 = A0A1_1_1 * w18 + A1A2_1_1 * w19
             t_M_1A0_1_1 = t_A0A1_1_1 * w18 + t_A1A2_1_1 * w19
+            M_1A0_1_2 = A0A1_1_2 * w18 + A1A2_1_2 * w19
             t_M_1A0_1_2 = t_A0A1_1_2 * w18 + t_A1A2_1_2 * w19
             # weighted (A A)1o, for ((A A)1o A2e)1o
+            M_1A2_1_0 = A0A1_1_0 * w20 + A1A2_1_0 * w21
             t_M_1A2_1_0 = t_A0A1_1_0 * w20 + t_A1A2_1_0 * w21
+            M_1A2_1_1 = A0A1_1_1 * w20 + A1A2_1_1 * w21
             t_M_1A2_1_1 = t_A0A1_1_1 * w20 + t_A1A2_1_1 * w21
+            M_1A2_1_2 = A0A1_1_2 * w20 + A1A2_1_2 * w21
             t_M_1A2_1_2 = t_A0A1_1_2 * w20 + t_A1A2_1_2 * w21
             # weighted (A A)2e, for ((A A)2e A1o)1o
+            M_2A1_1_0 = A0A2_2_0 * w22 + A1A1_2_0 * w23 + A2A2_2_0 * w24
             t_M_2A1_1_0 = t_A0A2_2_0 * w22 + t_A1A1_2_0 * w23 + t_A2A2_2_0 * w24
+            M_2A1_1_1 = A0A2_2_1 * w22 + A1A1_2_1 * w23 + A2A2_2_1 * w24
             t_M_2A1_1_1 = t_A0A2_2_1 * w22 + t_A1A1_2_1 * w23 + t_A2A2_2_1 * w24
+            M_2A1_1_2 = A0A2_2_2 * w22 + A1A1_2_2 * w23 + A2A2_2_2 * w24
             t_M_2A1_1_2 = t_A0A2_2_2 * w22 + t_A1A1_2_2 * w23 + t_A2A2_2_2 * w24
+            M_2A1_1_3 = A0A2_2_3 * w22 + A1A1_2_3 * w23 + A2A2_2_3 * w24
             t_M_2A1_1_3 = t_A0A2_2_3 * w22 + t_A1A1_2_3 * w23 + t_A2A2_2_3 * w24
+            M_2A1_1_4 = A0A2_2_4 * w22 + A1A1_2_4 * w23 + A2A2_2_4 * w24
             t_M_2A1_1_4 = t_A0A2_2_4 * w22 + t_A1A1_2_4 * w23 + t_A2A2_2_4 * w24
             # gradients
             d_M_2A1_1_4 = -c1_2 * (a1 * g1 - a3 * g3)
-            t_d_M_2A1_1_4 = -c1_2 * (g1 * t_a1 - g3 * t_a3)
+            t_d_M_2A1_1_4 = -c1_2 * (a1 * t_g1 - a3 * t_g3 + g1 * t_a1 - g3 * t_a3)
             d_M_2A1_1_3 = c1_2 * (a2 * g3 + a3 * g2)
-            t_d_M_2A1_1_3 = c1_2 * (g2 * t_a3 + g3 * t_a2)
+            t_d_M_2A1_1_3 = c1_2 * (a2 * t_g3 + a3 * t_g2 + g2 * t_a3 + g3 * t_a2)
             d_M_2A1_1_2 = -c1_3 * (a1 * g1 + a3 * g3) + c2_3 * a2 * g2
-            t_d_M_2A1_1_2 = -c1_3 * (g1 * t_a1 + g3 * t_a3) + c2_3 * g2 * t_a2
+            t_d_M_2A1_1_2 = -c1_3 * (a1 * t_g1 + a3 * t_g3 + g1 * t_a1 + g3 * t_a3) + c2_3 * (a2 * t_g2 + g2 * t_a2)
             d_M_2A1_1_1 = c1_2 * (a1 * g2 + a2 * g1)
-            t_d_M_2A1_1_1 = c1_2 * (g1 * t_a2 + g2 * t_a1)
+            t_d_M_2A1_1_1 = c1_2 * (a1 * t_g2 + a2 * t_g1 + g1 * t_a2 + g2 * t_a1)
             d_M_2A1_1_0 = c1_2 * (a1 * g3 + a3 * g1)
-            t_d_M_2A1_1_0 = c1_2 * (g1 * t_a3 + g3 * t_a1)
+            t_d_M_2A1_1_0 = c1_2 * (a1 * t_g3 + a3 * t_g1 + g1 * t_a3 + g3 * t_a1)
             d_M_1A2_1_2 = c1_2 * (a4 * g1 + a7 * g2 + a8 * g3) - c1_3 * a6 * g3
-            t_d_M_1A2_1_2 = c1_2 * (g1 * t_a4 + g2 * t_a7 + g3 * t_a8) - c1_3 * g3 * t_a6
+            t_d_M_1A2_1_2 = (
+                c1_2 * (a4 * t_g1 + a7 * t_g2 + a8 * t_g3 + g1 * t_a4 + g2 * t_a7 + g3 * t_a8) - c1_3 * (a6 * t_g3 +
+                g3 * t_a6)
+            )
             d_M_1A2_1_1 = c1_2 * (a5 * g1 + a7 * g3) + c2_3 * a6 * g2
-            t_d_M_1A2_1_1 = c1_2 * (g1 * t_a5 + g3 * t_a7) + c2_3 * g2 * t_a6
+            t_d_M_1A2_1_1 = c1_2 * (a5 * t_g1 + a7 * t_g3 + g1 * t_a5 + g3 * t_a7) + c2_3 * (a6 * t_g2 + g2 * t_a6)
             d_M_1A2_1_0 = c1_2 * (a4 * g3 + a5 * g2 - a8 * g1) - c1_3 * a6 * g1
-            t_d_M_1A2_1_0 = -c1_3 * g1 * t_a6 - c1_2 * (g1 * t_a8 - g2 * t_a5 - g3 * t_a4)
+            t_d_M_1A2_1_0 = (
+                c1_2 * (a4 * t_g3 + a5 * t_g2 - a8 * t_g1 - g1 * t_a8 + g2 * t_a5 + g3 * t_a4) - c1_3 * (a6 * t_g1 +
+                g1 * t_a6)
+            )
             d_M_1A0_1_2 = a0 * g3
-            t_d_M_1A0_1_2 = g3 * t_a0
+            t_d_M_1A0_1_2 = a0 * t_g3 + g3 * t_a0
             d_M_1A0_1_1 = a0 * g2
-            t_d_M_1A0_1_1 = g2 * t_a0
+            t_d_M_1A0_1_1 = a0 * t_g2 + g2 * t_a0
             d_M_1A0_1_0 = a0 * g1
-            t_d_M_1A0_1_0 = g1 * t_a0
+            t_d_M_1A0_1_0 = a0 * t_g1 + g1 * t_a0
             d_M_0A1_1_0 = a1 * g1 + a2 * g2 + a3 * g3
-            t_d_M_0A1_1_0 = g1 * t_a1 + g2 * t_a2 + g3 * t_a3
+            t_d_M_0A1_1_0 = a1 * t_g1 + a2 * t_g2 + a3 * t_g3 + g1 * t_a1 + g2 * t_a2 + g3 * t_a3
             d_M_2A2_0_4 = c1_3 * a8 * g0
-            t_d_M_2A2_0_4 = c1_3 * g0 * t_a8
+            t_d_M_2A2_0_4 = c1_3 * (a8 * t_g0 + g0 * t_a8)
             d_M_2A2_0_3 = c1_3 * a7 * g0
-            t_d_M_2A2_0_3 = c1_3 * g0 * t_a7
+            t_d_M_2A2_0_3 = c1_3 * (a7 * t_g0 + g0 * t_a7)
             d_M_2A2_0_2 = c4_9 * a6 * g0
-            t_d_M_2A2_0_2 = c4_9 * g0 * t_a6
+            t_d_M_2A2_0_2 = c4_9 * (a6 * t_g0 + g0 * t_a6)
             d_M_2A2_0_1 = c1_3 * a5 * g0
-            t_d_M_2A2_0_1 = c1_3 * g0 * t_a5
+            t_d_M_2A2_0_1 = c1_3 * (a5 * t_g0 + g0 * t_a5)
             d_M_2A2_0_0 = c1_3 * a4 * g0
-            t_d_M_2A2_0_0 = c1_3 * g0 * t_a4
+            t_d_M_2A2_0_0 = c1_3 * (a4 * t_g0 + g0 * t_a4)
             d_M_1A1_0_2 = a3 * g0
-            t_d_M_1A1_0_2 = g0 * t_a3
+            t_d_M_1A1_0_2 = a3 * t_g0 + g0 * t_a3
             d_M_1A1_0_1 = a2 * g0
-            t_d_M_1A1_0_1 = g0 * t_a2
+            t_d_M_1A1_0_1 = a2 * t_g0 + g0 * t_a2
             d_M_1A1_0_0 = a1 * g0
-            t_d_M_1A1_0_0 = g0 * t_a1
+            t_d_M_1A1_0_0 = a1 * t_g0 + g0 * t_a1
             d_M_0A0_0_0 = a0 * g0
-            t_d_M_0A0_0_0 = g0 * t_a0
+            t_d_M_0A0_0_0 = a0 * t_g0 + g0 * t_a0
             d_A2A2_2_4 = d_M_2A1_1_4 * w24 + d_M_2A2_0_4 * w14
             t_d_A2A2_2_4 = t_d_M_2A1_1_4 * w24 + t_d_M_2A2_0_4 * w14
             d_A2A2_2_3 = d_M_2A1_1_3 * w24 + d_M_2A2_0_3 * w14
@@ -1070,13 +1098,13 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
             d_A2A2_2_0 = d_M_2A1_1_0 * w24 + d_M_2A2_0_0 * w14
             t_d_A2A2_2_0 = t_d_M_2A1_1_0 * w24 + t_d_M_2A2_0_0 * w14
             d_A2A2_0_0 = d_M_0A0_0_0 * w9 + d_M_0A1_1_0 * w17 + g0 * w6
-            t_d_A2A2_0_0 = t_d_M_0A0_0_0 * w9 + t_d_M_0A1_1_0 * w17
+            t_d_A2A2_0_0 = t_d_M_0A0_0_0 * w9 + t_d_M_0A1_1_0 * w17 + t_g0 * w6
             d_A1A2_1_2 = d_M_1A0_1_2 * w19 + d_M_1A1_0_2 * w11 + d_M_1A2_1_2 * w21 + g3 * w5
-            t_d_A1A2_1_2 = t_d_M_1A0_1_2 * w19 + t_d_M_1A1_0_2 * w11 + t_d_M_1A2_1_2 * w21
+            t_d_A1A2_1_2 = t_d_M_1A0_1_2 * w19 + t_d_M_1A1_0_2 * w11 + t_d_M_1A2_1_2 * w21 + t_g3 * w5
             d_A1A2_1_1 = d_M_1A0_1_1 * w19 + d_M_1A1_0_1 * w11 + d_M_1A2_1_1 * w21 + g2 * w5
-            t_d_A1A2_1_1 = t_d_M_1A0_1_1 * w19 + t_d_M_1A1_0_1 * w11 + t_d_M_1A2_1_1 * w21
+            t_d_A1A2_1_1 = t_d_M_1A0_1_1 * w19 + t_d_M_1A1_0_1 * w11 + t_d_M_1A2_1_1 * w21 + t_g2 * w5
             d_A1A2_1_0 = d_M_1A0_1_0 * w19 + d_M_1A1_0_0 * w11 + d_M_1A2_1_0 * w21 + g1 * w5
-            t_d_A1A2_1_0 = t_d_M_1A0_1_0 * w19 + t_d_M_1A1_0_0 * w11 + t_d_M_1A2_1_0 * w21
+            t_d_A1A2_1_0 = t_d_M_1A0_1_0 * w19 + t_d_M_1A1_0_0 * w11 + t_d_M_1A2_1_0 * w21 + t_g1 * w5
             d_A1A1_2_4 = d_M_2A1_1_4 * w23 + d_M_2A2_0_4 * w13
             t_d_A1A1_2_4 = t_d_M_2A1_1_4 * w23 + t_d_M_2A2_0_4 * w13
             d_A1A1_2_3 = d_M_2A1_1_3 * w23 + d_M_2A2_0_3 * w13
@@ -1088,7 +1116,7 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
             d_A1A1_2_0 = d_M_2A1_1_0 * w23 + d_M_2A2_0_0 * w13
             t_d_A1A1_2_0 = t_d_M_2A1_1_0 * w23 + t_d_M_2A2_0_0 * w13
             d_A1A1_0_0 = d_M_0A0_0_0 * w8 + d_M_0A1_1_0 * w16 + g0 * w4
-            t_d_A1A1_0_0 = t_d_M_0A0_0_0 * w8 + t_d_M_0A1_1_0 * w16
+            t_d_A1A1_0_0 = t_d_M_0A0_0_0 * w8 + t_d_M_0A1_1_0 * w16 + t_g0 * w4
             d_A0A2_2_4 = d_M_2A1_1_4 * w22 + d_M_2A2_0_4 * w12
             t_d_A0A2_2_4 = t_d_M_2A1_1_4 * w22 + t_d_M_2A2_0_4 * w12
             d_A0A2_2_3 = d_M_2A1_1_3 * w22 + d_M_2A2_0_3 * w12
@@ -1100,88 +1128,101 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
             d_A0A2_2_0 = d_M_2A1_1_0 * w22 + d_M_2A2_0_0 * w12
             t_d_A0A2_2_0 = t_d_M_2A1_1_0 * w22 + t_d_M_2A2_0_0 * w12
             d_A0A1_1_2 = d_M_1A0_1_2 * w18 + d_M_1A1_0_2 * w10 + d_M_1A2_1_2 * w20 + g3 * w3
-            t_d_A0A1_1_2 = t_d_M_1A0_1_2 * w18 + t_d_M_1A1_0_2 * w10 + t_d_M_1A2_1_2 * w20
+            t_d_A0A1_1_2 = t_d_M_1A0_1_2 * w18 + t_d_M_1A1_0_2 * w10 + t_d_M_1A2_1_2 * w20 + t_g3 * w3
             d_A0A1_1_1 = d_M_1A0_1_1 * w18 + d_M_1A1_0_1 * w10 + d_M_1A2_1_1 * w20 + g2 * w3
-            t_d_A0A1_1_1 = t_d_M_1A0_1_1 * w18 + t_d_M_1A1_0_1 * w10 + t_d_M_1A2_1_1 * w20
+            t_d_A0A1_1_1 = t_d_M_1A0_1_1 * w18 + t_d_M_1A1_0_1 * w10 + t_d_M_1A2_1_1 * w20 + t_g2 * w3
             d_A0A1_1_0 = d_M_1A0_1_0 * w18 + d_M_1A1_0_0 * w10 + d_M_1A2_1_0 * w20 + g1 * w3
-            t_d_A0A1_1_0 = t_d_M_1A0_1_0 * w18 + t_d_M_1A1_0_0 * w10 + t_d_M_1A2_1_0 * w20
+            t_d_A0A1_1_0 = t_d_M_1A0_1_0 * w18 + t_d_M_1A1_0_0 * w10 + t_d_M_1A2_1_0 * w20 + t_g1 * w3
             d_A0A0_0_0 = d_M_0A0_0_0 * w7 + d_M_0A1_1_0 * w15 + g0 * w2
-            t_d_A0A0_0_0 = t_d_M_0A0_0_0 * w7 + t_d_M_0A1_1_0 * w15
+            t_d_A0A0_0_0 = t_d_M_0A0_0_0 * w7 + t_d_M_0A1_1_0 * w15 + t_g0 * w2
             t_d_a[n, 0, c] = (
-                c2 * (a0 * t_d_A0A0_0_0 + d_A0A0_0_0 * t_a0) + a1 * t_d_A0A1_1_0 + a2 * t_d_A0A1_1_1 +
-                a3 * t_d_A0A1_1_2 + a4 * t_d_A0A2_2_0 + a5 * t_d_A0A2_2_1 + a6 * t_d_A0A2_2_2 + a7 * t_d_A0A2_2_3 +
-                a8 * t_d_A0A2_2_4 + d_A0A1_1_0 * t_a1 + d_A0A1_1_1 * t_a2 + d_A0A1_1_2 * t_a3 + d_A0A2_2_0 * t_a4 +
-                d_A0A2_2_1 * t_a5 + d_A0A2_2_2 * t_a6 + d_A0A2_2_3 * t_a7 + d_A0A2_2_4 * t_a8 + g0 * t_M_0A0_0_0 +
-                g1 * t_M_1A0_1_0 + g2 * t_M_1A0_1_1 + g3 * t_M_1A0_1_2
+                M_0A0_0_0 * t_g0 + M_1A0_1_0 * t_g1 + M_1A0_1_1 * t_g2 + M_1A0_1_2 * t_g3 + a1 * t_d_A0A1_1_0 +
+                a2 * t_d_A0A1_1_1 + a3 * t_d_A0A1_1_2 + a4 * t_d_A0A2_2_0 + a5 * t_d_A0A2_2_1 + a6 * t_d_A0A2_2_2 +
+                a7 * t_d_A0A2_2_3 + a8 * t_d_A0A2_2_4 + d_A0A1_1_0 * t_a1 + d_A0A1_1_1 * t_a2 + d_A0A1_1_2 * t_a3 +
+                d_A0A2_2_0 * t_a4 + d_A0A2_2_1 * t_a5 + d_A0A2_2_2 * t_a6 + d_A0A2_2_3 * t_a7 + d_A0A2_2_4 * t_a8 +
+                g0 * t_M_0A0_0_0 + g1 * t_M_1A0_1_0 + g2 * t_M_1A0_1_1 + g3 * t_M_1A0_1_2 + t_g0 * w0 +
+                c2 * (a0 * t_d_A0A0_0_0 + d_A0A0_0_0 * t_a0)
             )
             t_d_a[n, 1, c] = (
-                a0 * t_d_A0A1_1_0 + d_A0A1_1_0 * t_a0 + g0 * t_M_1A1_0_0 + g1 * t_M_0A1_1_0 + c2 * (a1 * t_d_A1A1_0_0
-                + d_A1A1_0_0 * t_a1) - c3_2 * (a1 * t_d_A1A1_2_2 + d_A1A1_2_2 * t_a1) - c3 * (a1 * t_d_A1A1_2_4 -
-                a2 * t_d_A1A1_2_1 - a3 * t_d_A1A1_2_0 - d_A1A1_2_0 * t_a3 - d_A1A1_2_1 * t_a2 + d_A1A1_2_4 * t_a1) +
-                c1_2 * (a4 * t_d_A1A2_1_2 + a5 * t_d_A1A2_1_1 - a8 * t_d_A1A2_1_0 - d_A1A2_1_0 * t_a8 +
-                d_A1A2_1_1 * t_a5 + d_A1A2_1_2 * t_a4 - g1 * t_M_2A1_1_4 + g2 * t_M_2A1_1_1 + g3 * t_M_2A1_1_0) -
-                c1_3 * (a6 * t_d_A1A2_1_0 + d_A1A2_1_0 * t_a6 + g1 * t_M_2A1_1_2)
+                M_0A1_1_0 * t_g1 + M_1A1_0_0 * t_g0 + a0 * t_d_A0A1_1_0 + d_A0A1_1_0 * t_a0 + g0 * t_M_1A1_0_0 +
+                g1 * t_M_0A1_1_0 + t_g1 * w1 + c1_2 * (M_2A1_1_0 * t_g3 + M_2A1_1_1 * t_g2 - M_2A1_1_4 * t_g1 +
+                a4 * t_d_A1A2_1_2 + a5 * t_d_A1A2_1_1 - a8 * t_d_A1A2_1_0 - d_A1A2_1_0 * t_a8 + d_A1A2_1_1 * t_a5 +
+                d_A1A2_1_2 * t_a4 - g1 * t_M_2A1_1_4 + g2 * t_M_2A1_1_1 + g3 * t_M_2A1_1_0) - c1_3 * (M_2A1_1_2 * t_g1
+                + a6 * t_d_A1A2_1_0 + d_A1A2_1_0 * t_a6 + g1 * t_M_2A1_1_2) + c2 * (a1 * t_d_A1A1_0_0 +
+                d_A1A1_0_0 * t_a1) - c3_2 * (a1 * t_d_A1A1_2_2 + d_A1A1_2_2 * t_a1) - c3 * (a1 * t_d_A1A1_2_4 -
+                a2 * t_d_A1A1_2_1 - a3 * t_d_A1A1_2_0 - d_A1A1_2_0 * t_a3 - d_A1A1_2_1 * t_a2 + d_A1A1_2_4 * t_a1)
             )
             t_d_a[n, 2, c] = (
-                a0 * t_d_A0A1_1_1 + d_A0A1_1_1 * t_a0 + g0 * t_M_1A1_0_1 + g2 * t_M_0A1_1_0 + c3 * (a1 * t_d_A1A1_2_1
-                + a2 * t_d_A1A1_2_2 + a3 * t_d_A1A1_2_3 + d_A1A1_2_1 * t_a1 + d_A1A1_2_2 * t_a2 + d_A1A1_2_3 * t_a3) +
-                c2 * (a2 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a2) + c1_2 * (a5 * t_d_A1A2_1_0 + a7 * t_d_A1A2_1_2 +
-                d_A1A2_1_0 * t_a5 + d_A1A2_1_2 * t_a7 + g1 * t_M_2A1_1_1 + g3 * t_M_2A1_1_3) +
-                c2_3 * (a6 * t_d_A1A2_1_1 + d_A1A2_1_1 * t_a6 + g2 * t_M_2A1_1_2)
+                M_0A1_1_0 * t_g2 + M_1A1_0_1 * t_g0 + a0 * t_d_A0A1_1_1 + d_A0A1_1_1 * t_a0 + g0 * t_M_1A1_0_1 +
+                g2 * t_M_0A1_1_0 + t_g2 * w1 + c1_2 * (M_2A1_1_1 * t_g1 + M_2A1_1_3 * t_g3 + a5 * t_d_A1A2_1_0 +
+                a7 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a5 + d_A1A2_1_2 * t_a7 + g1 * t_M_2A1_1_1 + g3 * t_M_2A1_1_3) +
+                c2_3 * (M_2A1_1_2 * t_g2 + a6 * t_d_A1A2_1_1 + d_A1A2_1_1 * t_a6 + g2 * t_M_2A1_1_2) +
+                c3 * (a1 * t_d_A1A1_2_1 + a2 * t_d_A1A1_2_2 + a3 * t_d_A1A1_2_3 + d_A1A1_2_1 * t_a1 +
+                d_A1A1_2_2 * t_a2 + d_A1A1_2_3 * t_a3) + c2 * (a2 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a2)
             )
             t_d_a[n, 3, c] = (
-                a0 * t_d_A0A1_1_2 + d_A0A1_1_2 * t_a0 + g0 * t_M_1A1_0_2 + g3 * t_M_0A1_1_0 + c3 * (a1 * t_d_A1A1_2_0
-                + a2 * t_d_A1A1_2_3 + a3 * t_d_A1A1_2_4 + d_A1A1_2_0 * t_a1 + d_A1A1_2_3 * t_a2 + d_A1A1_2_4 * t_a3) +
-                c2 * (a3 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a3) - c3_2 * (a3 * t_d_A1A1_2_2 + d_A1A1_2_2 * t_a3) +
-                c1_2 * (a4 * t_d_A1A2_1_0 + a7 * t_d_A1A2_1_1 + a8 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a4 +
-                d_A1A2_1_1 * t_a7 + d_A1A2_1_2 * t_a8 + g1 * t_M_2A1_1_0 + g2 * t_M_2A1_1_3 + g3 * t_M_2A1_1_4) -
-                c1_3 * (a6 * t_d_A1A2_1_2 + d_A1A2_1_2 * t_a6 + g3 * t_M_2A1_1_2)
+                M_0A1_1_0 * t_g3 + M_1A1_0_2 * t_g0 + a0 * t_d_A0A1_1_2 + d_A0A1_1_2 * t_a0 + g0 * t_M_1A1_0_2 +
+                g3 * t_M_0A1_1_0 + t_g3 * w1 + c1_2 * (M_2A1_1_0 * t_g1 + M_2A1_1_3 * t_g2 + M_2A1_1_4 * t_g3 +
+                a4 * t_d_A1A2_1_0 + a7 * t_d_A1A2_1_1 + a8 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a4 + d_A1A2_1_1 * t_a7 +
+                d_A1A2_1_2 * t_a8 + g1 * t_M_2A1_1_0 + g2 * t_M_2A1_1_3 + g3 * t_M_2A1_1_4) - c1_3 * (M_2A1_1_2 * t_g3
+                + a6 * t_d_A1A2_1_2 + d_A1A2_1_2 * t_a6 + g3 * t_M_2A1_1_2) + c3 * (a1 * t_d_A1A1_2_0 +
+                a2 * t_d_A1A1_2_3 + a3 * t_d_A1A1_2_4 + d_A1A1_2_0 * t_a1 + d_A1A1_2_3 * t_a2 + d_A1A1_2_4 * t_a3) +
+                c2 * (a3 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a3) - c3_2 * (a3 * t_d_A1A1_2_2 + d_A1A1_2_2 * t_a3)
             )
             t_d_a[n, 4, c] = (
-                a0 * t_d_A0A2_2_0 - a4 * t_d_A2A2_2_2 + a5 * t_d_A2A2_2_3 + a7 * t_d_A2A2_2_1 + d_A0A2_2_0 * t_a0 +
-                d_A2A2_2_1 * t_a7 - d_A2A2_2_2 * t_a4 + d_A2A2_2_3 * t_a5 + c1_2 * (a1 * t_d_A1A2_1_2 +
-                a3 * t_d_A1A2_1_0 + d_A1A2_1_0 * t_a3 + d_A1A2_1_2 * t_a1 + g1 * t_M_1A2_1_2 + g3 * t_M_1A2_1_0) +
-                c2_3 * (a4 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a4) - c4_3 * (a6 * t_d_A2A2_2_0 + d_A2A2_2_0 * t_a6) +
-                c1_3 * g0 * t_M_2A2_0_0
+                c1_2 * (M_1A2_1_0 * t_g3 + M_1A2_1_2 * t_g1 + a1 * t_d_A1A2_1_2 + a3 * t_d_A1A2_1_0 +
+                d_A1A2_1_0 * t_a3 + d_A1A2_1_2 * t_a1 + g1 * t_M_1A2_1_2 + g3 * t_M_1A2_1_0) +
+                c1_3 * (M_2A2_0_0 * t_g0 + g0 * t_M_2A2_0_0) + a0 * t_d_A0A2_2_0 - a4 * t_d_A2A2_2_2 +
+                a5 * t_d_A2A2_2_3 + a7 * t_d_A2A2_2_1 + d_A0A2_2_0 * t_a0 + d_A2A2_2_1 * t_a7 - d_A2A2_2_2 * t_a4 +
+                d_A2A2_2_3 * t_a5 + c2_3 * (a4 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a4) - c4_3 * (a6 * t_d_A2A2_2_0 +
+                d_A2A2_2_0 * t_a6)
             )
             t_d_a[n, 5, c] = (
-                a0 * t_d_A0A2_2_1 + a4 * t_d_A2A2_2_3 - a5 * t_d_A2A2_2_4 + a7 * t_d_A2A2_2_0 - a8 * t_d_A2A2_2_1 +
-                d_A0A2_2_1 * t_a0 + d_A2A2_2_0 * t_a7 - d_A2A2_2_1 * t_a8 + d_A2A2_2_3 * t_a4 - d_A2A2_2_4 * t_a5 +
-                c1_2 * (a1 * t_d_A1A2_1_1 + a2 * t_d_A1A2_1_0 + a5 * t_d_A2A2_2_2 + d_A1A2_1_0 * t_a2 +
-                d_A1A2_1_1 * t_a1 + d_A2A2_2_2 * t_a5 + g1 * t_M_1A2_1_1 + g2 * t_M_1A2_1_0) +
-                c2_3 * (a5 * t_d_A2A2_0_0 + a6 * t_d_A2A2_2_1 + d_A2A2_0_0 * t_a5 + d_A2A2_2_1 * t_a6) +
-                c1_3 * g0 * t_M_2A2_0_1
+                c1_2 * (M_1A2_1_0 * t_g2 + M_1A2_1_1 * t_g1 + a1 * t_d_A1A2_1_1 + a2 * t_d_A1A2_1_0 +
+                a5 * t_d_A2A2_2_2 + d_A1A2_1_0 * t_a2 + d_A1A2_1_1 * t_a1 + d_A2A2_2_2 * t_a5 + g1 * t_M_1A2_1_1 +
+                g2 * t_M_1A2_1_0) + c1_3 * (M_2A2_0_1 * t_g0 + g0 * t_M_2A2_0_1) + a0 * t_d_A0A2_2_1 +
+                a4 * t_d_A2A2_2_3 - a5 * t_d_A2A2_2_4 + a7 * t_d_A2A2_2_0 - a8 * t_d_A2A2_2_1 + d_A0A2_2_1 * t_a0 +
+                d_A2A2_2_0 * t_a7 - d_A2A2_2_1 * t_a8 + d_A2A2_2_3 * t_a4 - d_A2A2_2_4 * t_a5 +
+                c2_3 * (a5 * t_d_A2A2_0_0 + a6 * t_d_A2A2_2_1 + d_A2A2_0_0 * t_a5 + d_A2A2_2_1 * t_a6)
             )
             t_d_a[n, 6, c] = (
-                a0 * t_d_A0A2_2_2 + d_A0A2_2_2 * t_a0 - c1_3 * (a1 * t_d_A1A2_1_0 + a3 * t_d_A1A2_1_2 +
+                -c1_3 * (M_1A2_1_0 * t_g1 + M_1A2_1_2 * t_g3 + a1 * t_d_A1A2_1_0 + a3 * t_d_A1A2_1_2 +
                 d_A1A2_1_0 * t_a1 + d_A1A2_1_2 * t_a3 + g1 * t_M_1A2_1_0 + g3 * t_M_1A2_1_2) +
-                c2_3 * (a2 * t_d_A1A2_1_1 + a5 * t_d_A2A2_2_1 + a7 * t_d_A2A2_2_3 + d_A1A2_1_1 * t_a2 +
-                d_A2A2_2_1 * t_a5 + d_A2A2_2_3 * t_a7 + g2 * t_M_1A2_1_1) - c4_3 * (a4 * t_d_A2A2_2_0 -
-                a6 * t_d_A2A2_2_2 + a8 * t_d_A2A2_2_4 + d_A2A2_2_0 * t_a4 - d_A2A2_2_2 * t_a6 + d_A2A2_2_4 * t_a8) +
-                c8_9 * (a6 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a6) + c4_9 * g0 * t_M_2A2_0_2
+                c2_3 * (M_1A2_1_1 * t_g2 + a2 * t_d_A1A2_1_1 + a5 * t_d_A2A2_2_1 + a7 * t_d_A2A2_2_3 +
+                d_A1A2_1_1 * t_a2 + d_A2A2_2_1 * t_a5 + d_A2A2_2_3 * t_a7 + g2 * t_M_1A2_1_1) +
+                c4_9 * (M_2A2_0_2 * t_g0 + g0 * t_M_2A2_0_2) + a0 * t_d_A0A2_2_2 + d_A0A2_2_2 * t_a0 -
+                c4_3 * (a4 * t_d_A2A2_2_0 - a6 * t_d_A2A2_2_2 + a8 * t_d_A2A2_2_4 + d_A2A2_2_0 * t_a4 -
+                d_A2A2_2_2 * t_a6 + d_A2A2_2_4 * t_a8) + c8_9 * (a6 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a6)
             )
             t_d_a[n, 7, c] = (
-                a0 * t_d_A0A2_2_3 + a4 * t_d_A2A2_2_1 + a5 * t_d_A2A2_2_0 + a7 * t_d_A2A2_2_4 + a8 * t_d_A2A2_2_3 +
-                d_A0A2_2_3 * t_a0 + d_A2A2_2_0 * t_a5 + d_A2A2_2_1 * t_a4 + d_A2A2_2_3 * t_a8 + d_A2A2_2_4 * t_a7 +
-                c1_2 * (a2 * t_d_A1A2_1_2 + a3 * t_d_A1A2_1_1 + a7 * t_d_A2A2_2_2 + d_A1A2_1_1 * t_a3 +
-                d_A1A2_1_2 * t_a2 + d_A2A2_2_2 * t_a7 + g2 * t_M_1A2_1_2 + g3 * t_M_1A2_1_1) +
-                c2_3 * (a6 * t_d_A2A2_2_3 + a7 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a7 + d_A2A2_2_3 * t_a6) +
-                c1_3 * g0 * t_M_2A2_0_3
+                c1_2 * (M_1A2_1_1 * t_g3 + M_1A2_1_2 * t_g2 + a2 * t_d_A1A2_1_2 + a3 * t_d_A1A2_1_1 +
+                a7 * t_d_A2A2_2_2 + d_A1A2_1_1 * t_a3 + d_A1A2_1_2 * t_a2 + d_A2A2_2_2 * t_a7 + g2 * t_M_1A2_1_2 +
+                g3 * t_M_1A2_1_1) + c1_3 * (M_2A2_0_3 * t_g0 + g0 * t_M_2A2_0_3) + a0 * t_d_A0A2_2_3 +
+                a4 * t_d_A2A2_2_1 + a5 * t_d_A2A2_2_0 + a7 * t_d_A2A2_2_4 + a8 * t_d_A2A2_2_3 + d_A0A2_2_3 * t_a0 +
+                d_A2A2_2_0 * t_a5 + d_A2A2_2_1 * t_a4 + d_A2A2_2_3 * t_a8 + d_A2A2_2_4 * t_a7 +
+                c2_3 * (a6 * t_d_A2A2_2_3 + a7 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a7 + d_A2A2_2_3 * t_a6)
             )
             t_d_a[n, 8, c] = (
-                a0 * t_d_A0A2_2_4 - a5 * t_d_A2A2_2_1 + a7 * t_d_A2A2_2_3 - a8 * t_d_A2A2_2_2 + d_A0A2_2_4 * t_a0 -
-                d_A2A2_2_1 * t_a5 - d_A2A2_2_2 * t_a8 + d_A2A2_2_3 * t_a7 - c1_2 * (a1 * t_d_A1A2_1_0 -
-                a3 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a1 - d_A1A2_1_2 * t_a3 + g1 * t_M_1A2_1_0 - g3 * t_M_1A2_1_2) -
-                c4_3 * (a6 * t_d_A2A2_2_4 + d_A2A2_2_4 * t_a6) + c2_3 * (a8 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a8) +
-                c1_3 * g0 * t_M_2A2_0_4
+                -c1_2 * (M_1A2_1_0 * t_g1 - M_1A2_1_2 * t_g3 + a1 * t_d_A1A2_1_0 - a3 * t_d_A1A2_1_2 +
+                d_A1A2_1_0 * t_a1 - d_A1A2_1_2 * t_a3 + g1 * t_M_1A2_1_0 - g3 * t_M_1A2_1_2) +
+                c1_3 * (M_2A2_0_4 * t_g0 + g0 * t_M_2A2_0_4) + a0 * t_d_A0A2_2_4 - a5 * t_d_A2A2_2_1 +
+                a7 * t_d_A2A2_2_3 - a8 * t_d_A2A2_2_2 + d_A0A2_2_4 * t_a0 - d_A2A2_2_1 * t_a5 - d_A2A2_2_2 * t_a8 +
+                d_A2A2_2_3 * t_a7 - c4_3 * (a6 * t_d_A2A2_2_4 + d_A2A2_2_4 * t_a6) + c2_3 * (a8 * t_d_A2A2_0_0 +
+                d_A2A2_0_0 * t_a8)
             )
-            t_d_w[thread, z, 0, c] += g0 * t_a0
-            t_d_w[thread, z, 1, c] += g1 * t_a1 + g2 * t_a2 + g3 * t_a3
-            t_d_w[thread, z, 2, c] += g0 * t_A0A0_0_0
-            t_d_w[thread, z, 3, c] += g1 * t_A0A1_1_0 + g2 * t_A0A1_1_1 + g3 * t_A0A1_1_2
-            t_d_w[thread, z, 4, c] += g0 * t_A1A1_0_0
-            t_d_w[thread, z, 5, c] += g1 * t_A1A2_1_0 + g2 * t_A1A2_1_1 + g3 * t_A1A2_1_2
-            t_d_w[thread, z, 6, c] += g0 * t_A2A2_0_0
+            t_d_w[thread, z, 0, c] += a0 * t_g0 + g0 * t_a0
+            t_d_w[thread, z, 1, c] += a1 * t_g1 + a2 * t_g2 + a3 * t_g3 + g1 * t_a1 + g2 * t_a2 + g3 * t_a3
+            t_d_w[thread, z, 2, c] += A0A0_0_0 * t_g0 + g0 * t_A0A0_0_0
+            t_d_w[thread, z, 3, c] += (
+                A0A1_1_0 * t_g1 + A0A1_1_1 * t_g2 + A0A1_1_2 * t_g3 + g1 * t_A0A1_1_0 + g2 * t_A0A1_1_1 +
+                g3 * t_A0A1_1_2
+            )
+            t_d_w[thread, z, 4, c] += A1A1_0_0 * t_g0 + g0 * t_A1A1_0_0
+            t_d_w[thread, z, 5, c] += (
+                A1A2_1_0 * t_g1 + A1A2_1_1 * t_g2 + A1A2_1_2 * t_g3 + g1 * t_A1A2_1_0 + g2 * t_A1A2_1_1 +
+                g3 * t_A1A2_1_2
+            )
+            t_d_w[thread, z, 6, c] += A2A2_0_0 * t_g0 + g0 * t_A2A2_0_0
             t_d_w[thread, z, 7, c] += A0A0_0_0 * t_d_M_0A0_0_0 + d_M_0A0_0_0 * t_A0A0_0_0
             t_d_w[thread, z, 8, c] += A1A1_0_0 * t_d_M_0A0_0_0 + d_M_0A0_0_0 * t_A1A1_0_0
             t_d_w[thread, z, 9, c] += A2A2_0_0 * t_d_M_0A0_0_0 + d_M_0A0_0_0 * t_A2A2_0_0

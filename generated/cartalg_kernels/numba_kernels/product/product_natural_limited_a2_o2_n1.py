@@ -6,8 +6,8 @@
 # Layout:      a [atoms, 9, channels], 0e + 1o + 2e, w [species, 3, channels] -> out [atoms, 9, channels], 0e + 1o +
 #              2e
 # Operations:  forward, per row and channel 9; forward_tangent, per row and channel 9; backward, per row and channel
-#              9; backward_w, per row and channel 27; backward_tangent_w, per row and channel 18
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 2198b6e5805a09ec
+#              9; backward_w, per row and channel 27; backward_tangent_w, per row and channel 45
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 4ade734ee1c503a6
 
 from numba import njit
 
@@ -122,27 +122,33 @@ def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_g, t_d_a, t_d_w):
     """Tangent of: Gradient to a, w of: Product basis to correlation 1."""
-    real = a.dtype.type
-    c0 = real(0)
     for n in range(start, stop):
         z = species[n]
         for c in range(a.shape[2]):
+            a0 = a[n, 0, c]; a1 = a[n, 1, c]; a2 = a[n, 2, c]; a3 = a[n, 3, c]; a4 = a[n, 4, c]; a5 = a[n, 5, c]
+            a6 = a[n, 6, c]; a7 = a[n, 7, c]; a8 = a[n, 8, c]
+            w0 = w[z, 0, c]; w1 = w[z, 1, c]; w2 = w[z, 2, c]
             g0 = g[n, 0, c]; g1 = g[n, 1, c]; g2 = g[n, 2, c]; g3 = g[n, 3, c]; g4 = g[n, 4, c]; g5 = g[n, 5, c]
             g6 = g[n, 6, c]; g7 = g[n, 7, c]; g8 = g[n, 8, c]
             t_a0 = t_a[n, 0, c]; t_a1 = t_a[n, 1, c]; t_a2 = t_a[n, 2, c]; t_a3 = t_a[n, 3, c]; t_a4 = t_a[n, 4, c]
             t_a5 = t_a[n, 5, c]; t_a6 = t_a[n, 6, c]; t_a7 = t_a[n, 7, c]; t_a8 = t_a[n, 8, c]
+            t_g0 = t_g[n, 0, c]; t_g1 = t_g[n, 1, c]; t_g2 = t_g[n, 2, c]; t_g3 = t_g[n, 3, c]; t_g4 = t_g[n, 4, c]
+            t_g5 = t_g[n, 5, c]; t_g6 = t_g[n, 6, c]; t_g7 = t_g[n, 7, c]; t_g8 = t_g[n, 8, c]
             # gradients
-            t_d_a[n, 0, c] = c0
-            t_d_a[n, 1, c] = c0
-            t_d_a[n, 2, c] = c0
-            t_d_a[n, 3, c] = c0
-            t_d_a[n, 4, c] = c0
-            t_d_a[n, 5, c] = c0
-            t_d_a[n, 6, c] = c0
-            t_d_a[n, 7, c] = c0
-            t_d_a[n, 8, c] = c0
-            t_d_w[thread, z, 0, c] += g0 * t_a0
-            t_d_w[thread, z, 1, c] += g1 * t_a1 + g2 * t_a2 + g3 * t_a3
-            t_d_w[thread, z, 2, c] += g4 * t_a4 + g5 * t_a5 + g6 * t_a6 + g7 * t_a7 + g8 * t_a8
+            t_d_a[n, 0, c] = t_g0 * w0
+            t_d_a[n, 1, c] = t_g1 * w1
+            t_d_a[n, 2, c] = t_g2 * w1
+            t_d_a[n, 3, c] = t_g3 * w1
+            t_d_a[n, 4, c] = t_g4 * w2
+            t_d_a[n, 5, c] = t_g5 * w2
+            t_d_a[n, 6, c] = t_g6 * w2
+            t_d_a[n, 7, c] = t_g7 * w2
+            t_d_a[n, 8, c] = t_g8 * w2
+            t_d_w[thread, z, 0, c] += a0 * t_g0 + g0 * t_a0
+            t_d_w[thread, z, 1, c] += a1 * t_g1 + a2 * t_g2 + a3 * t_g3 + g1 * t_a1 + g2 * t_a2 + g3 * t_a3
+            t_d_w[thread, z, 2, c] += (
+                a4 * t_g4 + a5 * t_g5 + a6 * t_g6 + a7 * t_g7 + a8 * t_g8 + g4 * t_a4 + g5 * t_a5 + g6 * t_a6 +
+                g7 * t_a7 + g8 * t_a8
+            )

@@ -8,8 +8,8 @@
 #              2e
 # Operations:  forward, per row and channel 159; forward_tangent, per row and channel 221; backward, per row and
 #              channel 228; backward_tangent, per row and channel 210; backward_w, per row and channel 396;
-#              backward_tangent_w, per row and channel 440
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 77fff2179b370954
+#              backward_tangent_w, per row and channel 816
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 853b1ad60b71581e
 
 from numba import njit
 
@@ -429,140 +429,220 @@ def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_g, t_d_a, t_d_w):
     """Tangent of: Gradient to a, w of: Product basis to correlation 2."""
     real = a.dtype.type
-    c1_3 = real(1 / 3); c1_2 = real(1 / 2); c2_3 = real(2 / 3); c8_9 = real(8 / 9); c4_3 = real(4 / 3)
-    c3_2 = real(3 / 2); c2 = real(2); c3 = real(3)
+    c1_4 = real(1 / 4); c1_3 = real(1 / 3); c4_9 = real(4 / 9); c1_2 = real(1 / 2); c2_3 = real(2 / 3)
+    c3_4 = real(3 / 4); c8_9 = real(8 / 9); c4_3 = real(4 / 3); c3_2 = real(3 / 2); c2 = real(2); c3 = real(3)
     for n in range(start, stop):
         z = species[n]
         for c in range(a.shape[2]):
             a0 = a[n, 0, c]; a1 = a[n, 1, c]; a2 = a[n, 2, c]; a3 = a[n, 3, c]; a4 = a[n, 4, c]; a5 = a[n, 5, c]
             a6 = a[n, 6, c]; a7 = a[n, 7, c]; a8 = a[n, 8, c]
-            w3 = w[z, 3, c]; w4 = w[z, 4, c]; w5 = w[z, 5, c]; w6 = w[z, 6, c]; w7 = w[z, 7, c]; w8 = w[z, 8, c]
-            w9 = w[z, 9, c]; w10 = w[z, 10, c]
+            w0 = w[z, 0, c]; w1 = w[z, 1, c]; w2 = w[z, 2, c]; w3 = w[z, 3, c]; w4 = w[z, 4, c]; w5 = w[z, 5, c]
+            w6 = w[z, 6, c]; w7 = w[z, 7, c]; w8 = w[z, 8, c]; w9 = w[z, 9, c]; w10 = w[z, 10, c]
             g0 = g[n, 0, c]; g1 = g[n, 1, c]; g2 = g[n, 2, c]; g3 = g[n, 3, c]; g4 = g[n, 4, c]; g5 = g[n, 5, c]
             g6 = g[n, 6, c]; g7 = g[n, 7, c]; g8 = g[n, 8, c]
             t_a0 = t_a[n, 0, c]; t_a1 = t_a[n, 1, c]; t_a2 = t_a[n, 2, c]; t_a3 = t_a[n, 3, c]; t_a4 = t_a[n, 4, c]
             t_a5 = t_a[n, 5, c]; t_a6 = t_a[n, 6, c]; t_a7 = t_a[n, 7, c]; t_a8 = t_a[n, 8, c]
+            t_g0 = t_g[n, 0, c]; t_g1 = t_g[n, 1, c]; t_g2 = t_g[n, 2, c]; t_g3 = t_g[n, 3, c]; t_g4 = t_g[n, 4, c]
+            t_g5 = t_g[n, 5, c]; t_g6 = t_g[n, 6, c]; t_g7 = t_g[n, 7, c]; t_g8 = t_g[n, 8, c]
             # (A0e A0e)0e
+            A0A0_0_0 = a0 * a0
             t_A0A0_0_0 = c2 * a0 * t_a0
             # (A0e A1o)1o
+            A0A1_1_0 = a0 * a1
             t_A0A1_1_0 = a0 * t_a1 + a1 * t_a0
+            A0A1_1_1 = a0 * a2
             t_A0A1_1_1 = a0 * t_a2 + a2 * t_a0
+            A0A1_1_2 = a0 * a3
             t_A0A1_1_2 = a0 * t_a3 + a3 * t_a0
             # (A0e A2e)2e
+            A0A2_2_0 = a0 * a4
             t_A0A2_2_0 = a0 * t_a4 + a4 * t_a0
+            A0A2_2_1 = a0 * a5
             t_A0A2_2_1 = a0 * t_a5 + a5 * t_a0
+            A0A2_2_2 = a0 * a6
             t_A0A2_2_2 = a0 * t_a6 + a6 * t_a0
+            A0A2_2_3 = a0 * a7
             t_A0A2_2_3 = a0 * t_a7 + a7 * t_a0
+            A0A2_2_4 = a0 * a8
             t_A0A2_2_4 = a0 * t_a8 + a8 * t_a0
             # (A1o A1o)0e
+            A1A1_0_0 = a1 * a1 + a2 * a2 + a3 * a3
             t_A1A1_0_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
             # (A1o A1o)2e
+            A1A1_2_0 = c3 * a1 * a3
             t_A1A1_2_0 = c3 * (a1 * t_a3 + a3 * t_a1)
+            A1A1_2_1 = c3 * a1 * a2
             t_A1A1_2_1 = c3 * (a1 * t_a2 + a2 * t_a1)
+            A1A1_2_2 = -c3_4 * (a1 * a1 + a3 * a3) + c3_2 * a2 * a2
             t_A1A1_2_2 = -c3_2 * (a1 * t_a1 + a3 * t_a3) + c3 * a2 * t_a2
+            A1A1_2_3 = c3 * a2 * a3
             t_A1A1_2_3 = c3 * (a2 * t_a3 + a3 * t_a2)
+            A1A1_2_4 = -c3_2 * (a1 * a1 - a3 * a3)
             t_A1A1_2_4 = -c3 * (a1 * t_a1 - a3 * t_a3)
             # (A1o A2e)1o
+            A1A2_1_0 = -c1_3 * a1 * a6 - c1_2 * (a1 * a8 - a2 * a5 - a3 * a4)
             t_A1A2_1_0 = (
                 -c1_3 * (a1 * t_a6 + a6 * t_a1) - c1_2 * (a1 * t_a8 - a2 * t_a5 - a3 * t_a4 - a4 * t_a3 - a5 * t_a2 +
                 a8 * t_a1)
             )
+            A1A2_1_1 = c1_2 * (a1 * a5 + a3 * a7) + c2_3 * a2 * a6
             t_A1A2_1_1 = c1_2 * (a1 * t_a5 + a3 * t_a7 + a5 * t_a1 + a7 * t_a3) + c2_3 * (a2 * t_a6 + a6 * t_a2)
+            A1A2_1_2 = c1_2 * (a1 * a4 + a2 * a7 + a3 * a8) - c1_3 * a3 * a6
             t_A1A2_1_2 = (
                 c1_2 * (a1 * t_a4 + a2 * t_a7 + a3 * t_a8 + a4 * t_a1 + a7 * t_a2 + a8 * t_a3) - c1_3 * (a3 * t_a6 +
                 a6 * t_a3)
             )
             # (A2e A2e)0e
+            A2A2_0_0 = c1_3 * (a4 * a4 + a5 * a5 + a7 * a7 + a8 * a8) + c4_9 * a6 * a6
             t_A2A2_0_0 = c2_3 * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + c8_9 * a6 * t_a6
             # (A2e A2e)2e
+            A2A2_2_0 = -c4_3 * a4 * a6 + a5 * a7
             t_A2A2_2_0 = -c4_3 * (a4 * t_a6 + a6 * t_a4) + a5 * t_a7 + a7 * t_a5
+            A2A2_2_1 = a4 * a7 - a5 * a8 + c2_3 * a5 * a6
             t_A2A2_2_1 = a4 * t_a7 - a5 * t_a8 + a7 * t_a4 - a8 * t_a5 + c2_3 * (a5 * t_a6 + a6 * t_a5)
+            A2A2_2_2 = -c1_2 * (a4 * a4 + a8 * a8) + c1_4 * (a5 * a5 + a7 * a7) + c2_3 * a6 * a6
             t_A2A2_2_2 = -a4 * t_a4 - a8 * t_a8 + c1_2 * (a5 * t_a5 + a7 * t_a7) + c4_3 * a6 * t_a6
+            A2A2_2_3 = a4 * a5 + a7 * a8 + c2_3 * a6 * a7
             t_A2A2_2_3 = a4 * t_a5 + a5 * t_a4 + a7 * t_a8 + a8 * t_a7 + c2_3 * (a6 * t_a7 + a7 * t_a6)
+            A2A2_2_4 = -c1_2 * (a5 * a5 - a7 * a7) - c4_3 * a6 * a8
             t_A2A2_2_4 = -a5 * t_a5 + a7 * t_a7 - c4_3 * (a6 * t_a8 + a8 * t_a6)
             # gradients
             d_A2A2_2_4 = g8 * w10
+            t_d_A2A2_2_4 = t_g8 * w10
             d_A2A2_2_3 = g7 * w10
+            t_d_A2A2_2_3 = t_g7 * w10
             d_A2A2_2_2 = g6 * w10
+            t_d_A2A2_2_2 = t_g6 * w10
             d_A2A2_2_1 = g5 * w10
+            t_d_A2A2_2_1 = t_g5 * w10
             d_A2A2_2_0 = g4 * w10
+            t_d_A2A2_2_0 = t_g4 * w10
             d_A2A2_0_0 = g0 * w9
+            t_d_A2A2_0_0 = t_g0 * w9
             d_A1A2_1_2 = g3 * w8
+            t_d_A1A2_1_2 = t_g3 * w8
             d_A1A2_1_1 = g2 * w8
+            t_d_A1A2_1_1 = t_g2 * w8
             d_A1A2_1_0 = g1 * w8
+            t_d_A1A2_1_0 = t_g1 * w8
             d_A1A1_2_4 = g8 * w7
+            t_d_A1A1_2_4 = t_g8 * w7
             d_A1A1_2_3 = g7 * w7
+            t_d_A1A1_2_3 = t_g7 * w7
             d_A1A1_2_2 = g6 * w7
+            t_d_A1A1_2_2 = t_g6 * w7
             d_A1A1_2_1 = g5 * w7
+            t_d_A1A1_2_1 = t_g5 * w7
             d_A1A1_2_0 = g4 * w7
+            t_d_A1A1_2_0 = t_g4 * w7
             d_A1A1_0_0 = g0 * w6
+            t_d_A1A1_0_0 = t_g0 * w6
             d_A0A2_2_4 = g8 * w5
+            t_d_A0A2_2_4 = t_g8 * w5
             d_A0A2_2_3 = g7 * w5
+            t_d_A0A2_2_3 = t_g7 * w5
             d_A0A2_2_2 = g6 * w5
+            t_d_A0A2_2_2 = t_g6 * w5
             d_A0A2_2_1 = g5 * w5
+            t_d_A0A2_2_1 = t_g5 * w5
             d_A0A2_2_0 = g4 * w5
+            t_d_A0A2_2_0 = t_g4 * w5
             d_A0A1_1_2 = g3 * w4
+            t_d_A0A1_1_2 = t_g3 * w4
             d_A0A1_1_1 = g2 * w4
+            t_d_A0A1_1_1 = t_g2 * w4
             d_A0A1_1_0 = g1 * w4
+            t_d_A0A1_1_0 = t_g1 * w4
             d_A0A0_0_0 = g0 * w3
+            t_d_A0A0_0_0 = t_g0 * w3
             t_d_a[n, 0, c] = (
-                c2 * d_A0A0_0_0 * t_a0 + d_A0A1_1_0 * t_a1 + d_A0A1_1_1 * t_a2 + d_A0A1_1_2 * t_a3 + d_A0A2_2_0 * t_a4
-                + d_A0A2_2_1 * t_a5 + d_A0A2_2_2 * t_a6 + d_A0A2_2_3 * t_a7 + d_A0A2_2_4 * t_a8
+                c2 * (a0 * t_d_A0A0_0_0 + d_A0A0_0_0 * t_a0) + a1 * t_d_A0A1_1_0 + a2 * t_d_A0A1_1_1 +
+                a3 * t_d_A0A1_1_2 + a4 * t_d_A0A2_2_0 + a5 * t_d_A0A2_2_1 + a6 * t_d_A0A2_2_2 + a7 * t_d_A0A2_2_3 +
+                a8 * t_d_A0A2_2_4 + d_A0A1_1_0 * t_a1 + d_A0A1_1_1 * t_a2 + d_A0A1_1_2 * t_a3 + d_A0A2_2_0 * t_a4 +
+                d_A0A2_2_1 * t_a5 + d_A0A2_2_2 * t_a6 + d_A0A2_2_3 * t_a7 + d_A0A2_2_4 * t_a8 + t_g0 * w0
             )
             t_d_a[n, 1, c] = (
-                d_A0A1_1_0 * t_a0 + c2 * d_A1A1_0_0 * t_a1 + c3 * (d_A1A1_2_0 * t_a3 + d_A1A1_2_1 * t_a2 -
-                d_A1A1_2_4 * t_a1) - c3_2 * d_A1A1_2_2 * t_a1 - c1_3 * d_A1A2_1_0 * t_a6 - c1_2 * (d_A1A2_1_0 * t_a8 -
-                d_A1A2_1_1 * t_a5 - d_A1A2_1_2 * t_a4)
+                a0 * t_d_A0A1_1_0 + d_A0A1_1_0 * t_a0 + t_g1 * w1 + c2 * (a1 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a1) -
+                c3_2 * (a1 * t_d_A1A1_2_2 + d_A1A1_2_2 * t_a1) - c3 * (a1 * t_d_A1A1_2_4 - a2 * t_d_A1A1_2_1 -
+                a3 * t_d_A1A1_2_0 - d_A1A1_2_0 * t_a3 - d_A1A1_2_1 * t_a2 + d_A1A1_2_4 * t_a1) +
+                c1_2 * (a4 * t_d_A1A2_1_2 + a5 * t_d_A1A2_1_1 - a8 * t_d_A1A2_1_0 - d_A1A2_1_0 * t_a8 +
+                d_A1A2_1_1 * t_a5 + d_A1A2_1_2 * t_a4) - c1_3 * (a6 * t_d_A1A2_1_0 + d_A1A2_1_0 * t_a6)
             )
             t_d_a[n, 2, c] = (
-                d_A0A1_1_1 * t_a0 + c2 * d_A1A1_0_0 * t_a2 + c3 * (d_A1A1_2_1 * t_a1 + d_A1A1_2_2 * t_a2 +
-                d_A1A1_2_3 * t_a3) + c1_2 * (d_A1A2_1_0 * t_a5 + d_A1A2_1_2 * t_a7) + c2_3 * d_A1A2_1_1 * t_a6
+                a0 * t_d_A0A1_1_1 + d_A0A1_1_1 * t_a0 + t_g2 * w1 + c3 * (a1 * t_d_A1A1_2_1 + a2 * t_d_A1A1_2_2 +
+                a3 * t_d_A1A1_2_3 + d_A1A1_2_1 * t_a1 + d_A1A1_2_2 * t_a2 + d_A1A1_2_3 * t_a3) +
+                c2 * (a2 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a2) + c1_2 * (a5 * t_d_A1A2_1_0 + a7 * t_d_A1A2_1_2 +
+                d_A1A2_1_0 * t_a5 + d_A1A2_1_2 * t_a7) + c2_3 * (a6 * t_d_A1A2_1_1 + d_A1A2_1_1 * t_a6)
             )
             t_d_a[n, 3, c] = (
-                d_A0A1_1_2 * t_a0 + c2 * d_A1A1_0_0 * t_a3 + c3 * (d_A1A1_2_0 * t_a1 + d_A1A1_2_3 * t_a2 +
-                d_A1A1_2_4 * t_a3) - c3_2 * d_A1A1_2_2 * t_a3 + c1_2 * (d_A1A2_1_0 * t_a4 + d_A1A2_1_1 * t_a7 +
-                d_A1A2_1_2 * t_a8) - c1_3 * d_A1A2_1_2 * t_a6
+                a0 * t_d_A0A1_1_2 + d_A0A1_1_2 * t_a0 + t_g3 * w1 + c3 * (a1 * t_d_A1A1_2_0 + a2 * t_d_A1A1_2_3 +
+                a3 * t_d_A1A1_2_4 + d_A1A1_2_0 * t_a1 + d_A1A1_2_3 * t_a2 + d_A1A1_2_4 * t_a3) +
+                c2 * (a3 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a3) - c3_2 * (a3 * t_d_A1A1_2_2 + d_A1A1_2_2 * t_a3) +
+                c1_2 * (a4 * t_d_A1A2_1_0 + a7 * t_d_A1A2_1_1 + a8 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a4 +
+                d_A1A2_1_1 * t_a7 + d_A1A2_1_2 * t_a8) - c1_3 * (a6 * t_d_A1A2_1_2 + d_A1A2_1_2 * t_a6)
             )
             t_d_a[n, 4, c] = (
-                d_A0A2_2_0 * t_a0 + d_A2A2_2_1 * t_a7 - d_A2A2_2_2 * t_a4 + d_A2A2_2_3 * t_a5 +
-                c1_2 * (d_A1A2_1_0 * t_a3 + d_A1A2_1_2 * t_a1) + c2_3 * d_A2A2_0_0 * t_a4 - c4_3 * d_A2A2_2_0 * t_a6
+                a0 * t_d_A0A2_2_0 - a4 * t_d_A2A2_2_2 + a5 * t_d_A2A2_2_3 + a7 * t_d_A2A2_2_1 + d_A0A2_2_0 * t_a0 +
+                d_A2A2_2_1 * t_a7 - d_A2A2_2_2 * t_a4 + d_A2A2_2_3 * t_a5 + t_g4 * w2 + c1_2 * (a1 * t_d_A1A2_1_2 +
+                a3 * t_d_A1A2_1_0 + d_A1A2_1_0 * t_a3 + d_A1A2_1_2 * t_a1) + c2_3 * (a4 * t_d_A2A2_0_0 +
+                d_A2A2_0_0 * t_a4) - c4_3 * (a6 * t_d_A2A2_2_0 + d_A2A2_2_0 * t_a6)
             )
             t_d_a[n, 5, c] = (
+                a0 * t_d_A0A2_2_1 + a4 * t_d_A2A2_2_3 - a5 * t_d_A2A2_2_4 + a7 * t_d_A2A2_2_0 - a8 * t_d_A2A2_2_1 +
                 d_A0A2_2_1 * t_a0 + d_A2A2_2_0 * t_a7 - d_A2A2_2_1 * t_a8 + d_A2A2_2_3 * t_a4 - d_A2A2_2_4 * t_a5 +
-                c1_2 * (d_A1A2_1_0 * t_a2 + d_A1A2_1_1 * t_a1 + d_A2A2_2_2 * t_a5) + c2_3 * (d_A2A2_0_0 * t_a5 +
-                d_A2A2_2_1 * t_a6)
+                t_g5 * w2 + c1_2 * (a1 * t_d_A1A2_1_1 + a2 * t_d_A1A2_1_0 + a5 * t_d_A2A2_2_2 + d_A1A2_1_0 * t_a2 +
+                d_A1A2_1_1 * t_a1 + d_A2A2_2_2 * t_a5) + c2_3 * (a5 * t_d_A2A2_0_0 + a6 * t_d_A2A2_2_1 +
+                d_A2A2_0_0 * t_a5 + d_A2A2_2_1 * t_a6)
             )
             t_d_a[n, 6, c] = (
-                d_A0A2_2_2 * t_a0 - c1_3 * (d_A1A2_1_0 * t_a1 + d_A1A2_1_2 * t_a3) + c2_3 * (d_A1A2_1_1 * t_a2 +
-                d_A2A2_2_1 * t_a5 + d_A2A2_2_3 * t_a7) + c8_9 * d_A2A2_0_0 * t_a6 - c4_3 * (d_A2A2_2_0 * t_a4 -
-                d_A2A2_2_2 * t_a6 + d_A2A2_2_4 * t_a8)
+                a0 * t_d_A0A2_2_2 + d_A0A2_2_2 * t_a0 + t_g6 * w2 - c1_3 * (a1 * t_d_A1A2_1_0 + a3 * t_d_A1A2_1_2 +
+                d_A1A2_1_0 * t_a1 + d_A1A2_1_2 * t_a3) + c2_3 * (a2 * t_d_A1A2_1_1 + a5 * t_d_A2A2_2_1 +
+                a7 * t_d_A2A2_2_3 + d_A1A2_1_1 * t_a2 + d_A2A2_2_1 * t_a5 + d_A2A2_2_3 * t_a7) -
+                c4_3 * (a4 * t_d_A2A2_2_0 - a6 * t_d_A2A2_2_2 + a8 * t_d_A2A2_2_4 + d_A2A2_2_0 * t_a4 -
+                d_A2A2_2_2 * t_a6 + d_A2A2_2_4 * t_a8) + c8_9 * (a6 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a6)
             )
             t_d_a[n, 7, c] = (
+                a0 * t_d_A0A2_2_3 + a4 * t_d_A2A2_2_1 + a5 * t_d_A2A2_2_0 + a7 * t_d_A2A2_2_4 + a8 * t_d_A2A2_2_3 +
                 d_A0A2_2_3 * t_a0 + d_A2A2_2_0 * t_a5 + d_A2A2_2_1 * t_a4 + d_A2A2_2_3 * t_a8 + d_A2A2_2_4 * t_a7 +
-                c1_2 * (d_A1A2_1_1 * t_a3 + d_A1A2_1_2 * t_a2 + d_A2A2_2_2 * t_a7) + c2_3 * (d_A2A2_0_0 * t_a7 +
-                d_A2A2_2_3 * t_a6)
+                t_g7 * w2 + c1_2 * (a2 * t_d_A1A2_1_2 + a3 * t_d_A1A2_1_1 + a7 * t_d_A2A2_2_2 + d_A1A2_1_1 * t_a3 +
+                d_A1A2_1_2 * t_a2 + d_A2A2_2_2 * t_a7) + c2_3 * (a6 * t_d_A2A2_2_3 + a7 * t_d_A2A2_0_0 +
+                d_A2A2_0_0 * t_a7 + d_A2A2_2_3 * t_a6)
             )
             t_d_a[n, 8, c] = (
-                d_A0A2_2_4 * t_a0 - d_A2A2_2_1 * t_a5 - d_A2A2_2_2 * t_a8 + d_A2A2_2_3 * t_a7 -
-                c1_2 * (d_A1A2_1_0 * t_a1 - d_A1A2_1_2 * t_a3) + c2_3 * d_A2A2_0_0 * t_a8 - c4_3 * d_A2A2_2_4 * t_a6
+                a0 * t_d_A0A2_2_4 - a5 * t_d_A2A2_2_1 + a7 * t_d_A2A2_2_3 - a8 * t_d_A2A2_2_2 + d_A0A2_2_4 * t_a0 -
+                d_A2A2_2_1 * t_a5 - d_A2A2_2_2 * t_a8 + d_A2A2_2_3 * t_a7 + t_g8 * w2 - c1_2 * (a1 * t_d_A1A2_1_0 -
+                a3 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a1 - d_A1A2_1_2 * t_a3) - c4_3 * (a6 * t_d_A2A2_2_4 +
+                d_A2A2_2_4 * t_a6) + c2_3 * (a8 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a8)
             )
-            t_d_w[thread, z, 0, c] += g0 * t_a0
-            t_d_w[thread, z, 1, c] += g1 * t_a1 + g2 * t_a2 + g3 * t_a3
-            t_d_w[thread, z, 2, c] += g4 * t_a4 + g5 * t_a5 + g6 * t_a6 + g7 * t_a7 + g8 * t_a8
-            t_d_w[thread, z, 3, c] += g0 * t_A0A0_0_0
-            t_d_w[thread, z, 4, c] += g1 * t_A0A1_1_0 + g2 * t_A0A1_1_1 + g3 * t_A0A1_1_2
+            t_d_w[thread, z, 0, c] += a0 * t_g0 + g0 * t_a0
+            t_d_w[thread, z, 1, c] += a1 * t_g1 + a2 * t_g2 + a3 * t_g3 + g1 * t_a1 + g2 * t_a2 + g3 * t_a3
+            t_d_w[thread, z, 2, c] += (
+                a4 * t_g4 + a5 * t_g5 + a6 * t_g6 + a7 * t_g7 + a8 * t_g8 + g4 * t_a4 + g5 * t_a5 + g6 * t_a6 +
+                g7 * t_a7 + g8 * t_a8
+            )
+            t_d_w[thread, z, 3, c] += A0A0_0_0 * t_g0 + g0 * t_A0A0_0_0
+            t_d_w[thread, z, 4, c] += (
+                A0A1_1_0 * t_g1 + A0A1_1_1 * t_g2 + A0A1_1_2 * t_g3 + g1 * t_A0A1_1_0 + g2 * t_A0A1_1_1 +
+                g3 * t_A0A1_1_2
+            )
             t_d_w[thread, z, 5, c] += (
+                A0A2_2_0 * t_g4 + A0A2_2_1 * t_g5 + A0A2_2_2 * t_g6 + A0A2_2_3 * t_g7 + A0A2_2_4 * t_g8 +
                 g4 * t_A0A2_2_0 + g5 * t_A0A2_2_1 + g6 * t_A0A2_2_2 + g7 * t_A0A2_2_3 + g8 * t_A0A2_2_4
             )
-            t_d_w[thread, z, 6, c] += g0 * t_A1A1_0_0
+            t_d_w[thread, z, 6, c] += A1A1_0_0 * t_g0 + g0 * t_A1A1_0_0
             t_d_w[thread, z, 7, c] += (
+                A1A1_2_0 * t_g4 + A1A1_2_1 * t_g5 + A1A1_2_2 * t_g6 + A1A1_2_3 * t_g7 + A1A1_2_4 * t_g8 +
                 g4 * t_A1A1_2_0 + g5 * t_A1A1_2_1 + g6 * t_A1A1_2_2 + g7 * t_A1A1_2_3 + g8 * t_A1A1_2_4
             )
-            t_d_w[thread, z, 8, c] += g1 * t_A1A2_1_0 + g2 * t_A1A2_1_1 + g3 * t_A1A2_1_2
-            t_d_w[thread, z, 9, c] += g0 * t_A2A2_0_0
+            t_d_w[thread, z, 8, c] += (
+                A1A2_1_0 * t_g1 + A1A2_1_1 * t_g2 + A1A2_1_2 * t_g3 + g1 * t_A1A2_1_0 + g2 * t_A1A2_1_1 +
+                g3 * t_A1A2_1_2
+            )
+            t_d_w[thread, z, 9, c] += A2A2_0_0 * t_g0 + g0 * t_A2A2_0_0
             t_d_w[thread, z, 10, c] += (
+                A2A2_2_0 * t_g4 + A2A2_2_1 * t_g5 + A2A2_2_2 * t_g6 + A2A2_2_3 * t_g7 + A2A2_2_4 * t_g8 +
                 g4 * t_A2A2_2_0 + g5 * t_A2A2_2_1 + g6 * t_A2A2_2_2 + g7 * t_A2A2_2_3 + g8 * t_A2A2_2_4
             )

@@ -15,8 +15,8 @@
 #              2e
 # Operations:  forward, per row and channel 501; forward_tangent, per row and channel 982; backward, per row and
 #              channel 1008; backward_tangent, per row and channel 1545; backward_w, per row and channel 1260;
-#              backward_tangent_w, per row and channel 2085
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 eccf27f865b23b54
+#              backward_tangent_w, per row and channel 2700
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 3442814906454a34
 
 from numba import njit
 
@@ -1219,7 +1219,7 @@ def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_g, t_d_a, t_d_w):
     """Tangent of: Gradient to a, w of: Product basis to correlation 3."""
     real = a.dtype.type
     c1_4 = real(1 / 4); c1_3 = real(1 / 3); c4_9 = real(4 / 9); c1_2 = real(1 / 2); c2_3 = real(2 / 3)
@@ -1229,18 +1229,20 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
         for c in range(a.shape[2]):
             a0 = a[n, 0, c]; a1 = a[n, 1, c]; a2 = a[n, 2, c]; a3 = a[n, 3, c]; a4 = a[n, 4, c]; a5 = a[n, 5, c]
             a6 = a[n, 6, c]; a7 = a[n, 7, c]; a8 = a[n, 8, c]
-            w3 = w[z, 3, c]; w4 = w[z, 4, c]; w5 = w[z, 5, c]; w6 = w[z, 6, c]; w7 = w[z, 7, c]; w8 = w[z, 8, c]
-            w9 = w[z, 9, c]; w10 = w[z, 10, c]; w11 = w[z, 11, c]; w12 = w[z, 12, c]; w13 = w[z, 13, c]
-            w14 = w[z, 14, c]; w15 = w[z, 15, c]; w16 = w[z, 16, c]; w17 = w[z, 17, c]; w18 = w[z, 18, c]
-            w19 = w[z, 19, c]; w20 = w[z, 20, c]; w21 = w[z, 21, c]; w22 = w[z, 22, c]; w23 = w[z, 23, c]
-            w24 = w[z, 24, c]; w25 = w[z, 25, c]; w26 = w[z, 26, c]; w27 = w[z, 27, c]; w28 = w[z, 28, c]
-            w29 = w[z, 29, c]; w30 = w[z, 30, c]; w31 = w[z, 31, c]; w32 = w[z, 32, c]; w33 = w[z, 33, c]
-            w34 = w[z, 34, c]; w35 = w[z, 35, c]; w36 = w[z, 36, c]; w37 = w[z, 37, c]; w38 = w[z, 38, c]
-            w39 = w[z, 39, c]
+            w0 = w[z, 0, c]; w1 = w[z, 1, c]; w2 = w[z, 2, c]; w3 = w[z, 3, c]; w4 = w[z, 4, c]; w5 = w[z, 5, c]
+            w6 = w[z, 6, c]; w7 = w[z, 7, c]; w8 = w[z, 8, c]; w9 = w[z, 9, c]; w10 = w[z, 10, c]; w11 = w[z, 11, c]
+            w12 = w[z, 12, c]; w13 = w[z, 13, c]; w14 = w[z, 14, c]; w15 = w[z, 15, c]; w16 = w[z, 16, c]
+            w17 = w[z, 17, c]; w18 = w[z, 18, c]; w19 = w[z, 19, c]; w20 = w[z, 20, c]; w21 = w[z, 21, c]
+            w22 = w[z, 22, c]; w23 = w[z, 23, c]; w24 = w[z, 24, c]; w25 = w[z, 25, c]; w26 = w[z, 26, c]
+            w27 = w[z, 27, c]; w28 = w[z, 28, c]; w29 = w[z, 29, c]; w30 = w[z, 30, c]; w31 = w[z, 31, c]
+            w32 = w[z, 32, c]; w33 = w[z, 33, c]; w34 = w[z, 34, c]; w35 = w[z, 35, c]; w36 = w[z, 36, c]
+            w37 = w[z, 37, c]; w38 = w[z, 38, c]; w39 = w[z, 39, c]
             g0 = g[n, 0, c]; g1 = g[n, 1, c]; g2 = g[n, 2, c]; g3 = g[n, 3, c]; g4 = g[n, 4, c]; g5 = g[n, 5, c]
             g6 = g[n, 6, c]; g7 = g[n, 7, c]; g8 = g[n, 8, c]
             t_a0 = t_a[n, 0, c]; t_a1 = t_a[n, 1, c]; t_a2 = t_a[n, 2, c]; t_a3 = t_a[n, 3, c]; t_a4 = t_a[n, 4, c]
             t_a5 = t_a[n, 5, c]; t_a6 = t_a[n, 6, c]; t_a7 = t_a[n, 7, c]; t_a8 = t_a[n, 8, c]
+            t_g0 = t_g[n, 0, c]; t_g1 = t_g[n, 1, c]; t_g2 = t_g[n, 2, c]; t_g3 = t_g[n, 3, c]; t_g4 = t_g[n, 4, c]
+            t_g5 = t_g[n, 5, c]; t_g6 = t_g[n, 6, c]; t_g7 = t_g[n, 7, c]; t_g8 = t_g[n, 8, c]
             # (A0e A0e)0e
             A0A0_0_0 = a0 * a0
             t_A0A0_0_0 = c2 * a0 * t_a0
@@ -1304,266 +1306,397 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
             A2A2_2_4 = -c1_2 * (a5 * a5 - a7 * a7) - c4_3 * a6 * a8
             t_A2A2_2_4 = -a5 * t_a5 + a7 * t_a7 - c4_3 * (a6 * t_a8 + a8 * t_a6)
             # weighted (A A)0e, for ((A A)0e A0e)0e
+            M_0A0_0_0 = A0A0_0_0 * w11 + A1A1_0_0 * w12 + A2A2_0_0 * w13
             t_M_0A0_0_0 = t_A0A0_0_0 * w11 + t_A1A1_0_0 * w12 + t_A2A2_0_0 * w13
             # weighted (A A)1o, for ((A A)1o A1o)0e
+            M_1A1_0_0 = A0A1_1_0 * w14 + A1A2_1_0 * w15
             t_M_1A1_0_0 = t_A0A1_1_0 * w14 + t_A1A2_1_0 * w15
+            M_1A1_0_1 = A0A1_1_1 * w14 + A1A2_1_1 * w15
             t_M_1A1_0_1 = t_A0A1_1_1 * w14 + t_A1A2_1_1 * w15
+            M_1A1_0_2 = A0A1_1_2 * w14 + A1A2_1_2 * w15
             t_M_1A1_0_2 = t_A0A1_1_2 * w14 + t_A1A2_1_2 * w15
             # weighted (A A)2e, for ((A A)2e A2e)0e
+            M_2A2_0_0 = A0A2_2_0 * w16 + A1A1_2_0 * w17 + A2A2_2_0 * w18
             t_M_2A2_0_0 = t_A0A2_2_0 * w16 + t_A1A1_2_0 * w17 + t_A2A2_2_0 * w18
+            M_2A2_0_1 = A0A2_2_1 * w16 + A1A1_2_1 * w17 + A2A2_2_1 * w18
             t_M_2A2_0_1 = t_A0A2_2_1 * w16 + t_A1A1_2_1 * w17 + t_A2A2_2_1 * w18
+            M_2A2_0_2 = A0A2_2_2 * w16 + A1A1_2_2 * w17 + A2A2_2_2 * w18
             t_M_2A2_0_2 = t_A0A2_2_2 * w16 + t_A1A1_2_2 * w17 + t_A2A2_2_2 * w18
+            M_2A2_0_3 = A0A2_2_3 * w16 + A1A1_2_3 * w17 + A2A2_2_3 * w18
             t_M_2A2_0_3 = t_A0A2_2_3 * w16 + t_A1A1_2_3 * w17 + t_A2A2_2_3 * w18
+            M_2A2_0_4 = A0A2_2_4 * w16 + A1A1_2_4 * w17 + A2A2_2_4 * w18
             t_M_2A2_0_4 = t_A0A2_2_4 * w16 + t_A1A1_2_4 * w17 + t_A2A2_2_4 * w18
             # weighted (A A)0e, for ((A A)0e A1o)1o
+            M_0A1_1_0 = A0A0_0_0 * w19 + A1A1_0_0 * w20 + A2A2_0_0 * w21
             t_M_0A1_1_0 = t_A0A0_0_0 * w19 + t_A1A1_0_0 * w20 + t_A2A2_0_0 * w21
             # weighted (A A)1o, for ((A A)1o A0e)1o
+            M_1A0_1_0 = A0A1_1_0 * w22 + A1A2_1_0 * w23
             t_M_1A0_1_0 = t_A0A1_1_0 * w22 + t_A1A2_1_0 * w23
+            M_1A0_1_1 = A0A1_1_1 * w22 + A1A2_1_1 * w23
             t_M_1A0_1_1 = t_A0A1_1_1 * w22 + t_A1A2_1_1 * w23
+            M_1A0_1_2 = A0A1_1_2 * w22 + A1A2_1_2 * w23
             t_M_1A0_1_2 = t_A0A1_1_2 * w22 + t_A1A2_1_2 * w23
             # weighted (A A)1o, for ((A A)1o A2e)1o
+            M_1A2_1_0 = A0A1_1_0 * w24 + A1A2_1_0 * w25
             t_M_1A2_1_0 = t_A0A1_1_0 * w24 + t_A1A2_1_0 * w25
+            M_1A2_1_1 = A0A1_1_1 * w24 + A1A2_1_1 * w25
             t_M_1A2_1_1 = t_A0A1_1_1 * w24 + t_A1A2_1_1 * w25
+            M_1A2_1_2 = A0A1_1_2 * w24 + A1A2_1_2 * w25
             t_M_1A2_1_2 = t_A0A1_1_2 * w24 + t_A1A2_1_2 * w25
             # weighted (A A)2e, for ((A A)2e A1o)1o
+            M_2A1_1_0 = A0A2_2_0 * w26 + A1A1_2_0 * w27 + A2A2_2_0 * w28
             t_M_2A1_1_0 = t_A0A2_2_0 * w26 + t_A1A1_2_0 * w27 + t_A2A2_2_0 * w28
+            M_2A1_1_1 = A0A2_2_1 * w26 + A1A1_2_1 * w27 + A2A2_2_1 * w28
             t_M_2A1_1_1 = t_A0A2_2_1 * w26 + t_A1A1_2_1 * w27 + t_A2A2_2_1 * w28
+            M_2A1_1_2 = A0A2_2_2 * w26 + A1A1_2_2 * w27 + A2A2_2_2 * w28
             t_M_2A1_1_2 = t_A0A2_2_2 * w26 + t_A1A1_2_2 * w27 + t_A2A2_2_2 * w28
+            M_2A1_1_3 = A0A2_2_3 * w26 + A1A1_2_3 * w27 + A2A2_2_3 * w28
             t_M_2A1_1_3 = t_A0A2_2_3 * w26 + t_A1A1_2_3 * w27 + t_A2A2_2_3 * w28
+            M_2A1_1_4 = A0A2_2_4 * w26 + A1A1_2_4 * w27 + A2A2_2_4 * w28
             t_M_2A1_1_4 = t_A0A2_2_4 * w26 + t_A1A1_2_4 * w27 + t_A2A2_2_4 * w28
             # weighted (A A)0e, for ((A A)0e A2e)2e
+            M_0A2_2_0 = A0A0_0_0 * w29 + A1A1_0_0 * w30 + A2A2_0_0 * w31
             t_M_0A2_2_0 = t_A0A0_0_0 * w29 + t_A1A1_0_0 * w30 + t_A2A2_0_0 * w31
             # weighted (A A)1o, for ((A A)1o A1o)2e
+            M_1A1_2_0 = A0A1_1_0 * w32 + A1A2_1_0 * w33
             t_M_1A1_2_0 = t_A0A1_1_0 * w32 + t_A1A2_1_0 * w33
+            M_1A1_2_1 = A0A1_1_1 * w32 + A1A2_1_1 * w33
             t_M_1A1_2_1 = t_A0A1_1_1 * w32 + t_A1A2_1_1 * w33
+            M_1A1_2_2 = A0A1_1_2 * w32 + A1A2_1_2 * w33
             t_M_1A1_2_2 = t_A0A1_1_2 * w32 + t_A1A2_1_2 * w33
             # weighted (A A)2e, for ((A A)2e A0e)2e
+            M_2A0_2_0 = A0A2_2_0 * w34 + A1A1_2_0 * w35 + A2A2_2_0 * w36
             t_M_2A0_2_0 = t_A0A2_2_0 * w34 + t_A1A1_2_0 * w35 + t_A2A2_2_0 * w36
+            M_2A0_2_1 = A0A2_2_1 * w34 + A1A1_2_1 * w35 + A2A2_2_1 * w36
             t_M_2A0_2_1 = t_A0A2_2_1 * w34 + t_A1A1_2_1 * w35 + t_A2A2_2_1 * w36
+            M_2A0_2_2 = A0A2_2_2 * w34 + A1A1_2_2 * w35 + A2A2_2_2 * w36
             t_M_2A0_2_2 = t_A0A2_2_2 * w34 + t_A1A1_2_2 * w35 + t_A2A2_2_2 * w36
+            M_2A0_2_3 = A0A2_2_3 * w34 + A1A1_2_3 * w35 + A2A2_2_3 * w36
             t_M_2A0_2_3 = t_A0A2_2_3 * w34 + t_A1A1_2_3 * w35 + t_A2A2_2_3 * w36
+            M_2A0_2_4 = A0A2_2_4 * w34 + A1A1_2_4 * w35 + A2A2_2_4 * w36
             t_M_2A0_2_4 = t_A0A2_2_4 * w34 + t_A1A1_2_4 * w35 + t_A2A2_2_4 * w36
             # weighted (A A)2e, for ((A A)2e A2e)2e
+            M_2A2_2_0 = A0A2_2_0 * w37 + A1A1_2_0 * w38 + A2A2_2_0 * w39
             t_M_2A2_2_0 = t_A0A2_2_0 * w37 + t_A1A1_2_0 * w38 + t_A2A2_2_0 * w39
+            M_2A2_2_1 = A0A2_2_1 * w37 + A1A1_2_1 * w38 + A2A2_2_1 * w39
             t_M_2A2_2_1 = t_A0A2_2_1 * w37 + t_A1A1_2_1 * w38 + t_A2A2_2_1 * w39
+            M_2A2_2_2 = A0A2_2_2 * w37 + A1A1_2_2 * w38 + A2A2_2_2 * w39
             t_M_2A2_2_2 = t_A0A2_2_2 * w37 + t_A1A1_2_2 * w38 + t_A2A2_2_2 * w39
+            M_2A2_2_3 = A0A2_2_3 * w37 + A1A1_2_3 * w38 + A2A2_2_3 * w39
             t_M_2A2_2_3 = t_A0A2_2_3 * w37 + t_A1A1_2_3 * w38 + t_A2A2_2_3 * w39
+            M_2A2_2_4 = A0A2_2_4 * w37 + A1A1_2_4 * w38 + A2A2_2_4 * w39
             t_M_2A2_2_4 = t_A0A2_2_4 * w37 + t_A1A1_2_4 * w38 + t_A2A2_2_4 * w39
             # gradients
             d_M_2A2_2_4 = -c1_2 * (a5 * g5 - a7 * g7 + a8 * g6) - c2_3 * a6 * g8
-            t_d_M_2A2_2_4 = -c1_2 * (g5 * t_a5 + g6 * t_a8 - g7 * t_a7) - c2_3 * g8 * t_a6
+            t_d_M_2A2_2_4 = (
+                -c1_2 * (a5 * t_g5 - a7 * t_g7 + a8 * t_g6 + g5 * t_a5 + g6 * t_a8 - g7 * t_a7) - c2_3 * (a6 * t_g8 +
+                g8 * t_a6)
+            )
             d_M_2A2_2_3 = c1_2 * (a4 * g5 + a5 * g4 + a7 * g8 + a8 * g7) + c1_3 * a6 * g7 + c1_4 * a7 * g6
             t_d_M_2A2_2_3 = (
-                c1_2 * (g4 * t_a5 + g5 * t_a4 + g7 * t_a8 + g8 * t_a7) + c1_4 * g6 * t_a7 + c1_3 * g7 * t_a6
+                c1_2 * (a4 * t_g5 + a5 * t_g4 + a7 * t_g8 + a8 * t_g7 + g4 * t_a5 + g5 * t_a4 + g7 * t_a8 + g8 * t_a7)
+                + c1_3 * (a6 * t_g7 + g7 * t_a6) + c1_4 * (a7 * t_g6 + g6 * t_a7)
             )
             d_M_2A2_2_2 = -c2_3 * (a4 * g4 - a6 * g6 + a8 * g8) + c1_3 * (a5 * g5 + a7 * g7)
-            t_d_M_2A2_2_2 = -c2_3 * (g4 * t_a4 - g6 * t_a6 + g8 * t_a8) + c1_3 * (g5 * t_a5 + g7 * t_a7)
+            t_d_M_2A2_2_2 = (
+                -c2_3 * (a4 * t_g4 - a6 * t_g6 + a8 * t_g8 + g4 * t_a4 - g6 * t_a6 + g8 * t_a8) + c1_3 * (a5 * t_g5 +
+                a7 * t_g7 + g5 * t_a5 + g7 * t_a7)
+            )
             d_M_2A2_2_1 = c1_2 * (a4 * g7 - a5 * g8 + a7 * g4 - a8 * g5) + c1_4 * a5 * g6 + c1_3 * a6 * g5
             t_d_M_2A2_2_1 = (
-                c1_2 * (g4 * t_a7 - g5 * t_a8 + g7 * t_a4 - g8 * t_a5) + c1_3 * g5 * t_a6 + c1_4 * g6 * t_a5
+                c1_2 * (a4 * t_g7 - a5 * t_g8 + a7 * t_g4 - a8 * t_g5 + g4 * t_a7 - g5 * t_a8 + g7 * t_a4 - g8 * t_a5)
+                + c1_4 * (a5 * t_g6 + g6 * t_a5) + c1_3 * (a6 * t_g5 + g5 * t_a6)
             )
             d_M_2A2_2_0 = -c1_2 * (a4 * g6 - a5 * g7 - a7 * g5) - c2_3 * a6 * g4
-            t_d_M_2A2_2_0 = -c2_3 * g4 * t_a6 + c1_2 * (g5 * t_a7 - g6 * t_a4 + g7 * t_a5)
+            t_d_M_2A2_2_0 = (
+                -c1_2 * (a4 * t_g6 - a5 * t_g7 - a7 * t_g5 - g5 * t_a7 + g6 * t_a4 - g7 * t_a5) - c2_3 * (a6 * t_g4 +
+                g4 * t_a6)
+            )
             d_M_2A0_2_4 = a0 * g8
-            t_d_M_2A0_2_4 = g8 * t_a0
+            t_d_M_2A0_2_4 = a0 * t_g8 + g8 * t_a0
             d_M_2A0_2_3 = a0 * g7
-            t_d_M_2A0_2_3 = g7 * t_a0
+            t_d_M_2A0_2_3 = a0 * t_g7 + g7 * t_a0
             d_M_2A0_2_2 = a0 * g6
-            t_d_M_2A0_2_2 = g6 * t_a0
+            t_d_M_2A0_2_2 = a0 * t_g6 + g6 * t_a0
             d_M_2A0_2_1 = a0 * g5
-            t_d_M_2A0_2_1 = g5 * t_a0
+            t_d_M_2A0_2_1 = a0 * t_g5 + g5 * t_a0
             d_M_2A0_2_0 = a0 * g4
-            t_d_M_2A0_2_0 = g4 * t_a0
+            t_d_M_2A0_2_0 = a0 * t_g4 + g4 * t_a0
             d_M_1A1_2_2 = c3_2 * (a1 * g4 + a2 * g7 + a3 * g8) - c3_4 * a3 * g6
-            t_d_M_1A1_2_2 = c3_2 * (g4 * t_a1 + g7 * t_a2 + g8 * t_a3) - c3_4 * g6 * t_a3
+            t_d_M_1A1_2_2 = (
+                c3_2 * (a1 * t_g4 + a2 * t_g7 + a3 * t_g8 + g4 * t_a1 + g7 * t_a2 + g8 * t_a3) - c3_4 * (a3 * t_g6 +
+                g6 * t_a3)
+            )
             d_M_1A1_2_1 = c3_2 * (a1 * g5 + a2 * g6 + a3 * g7)
-            t_d_M_1A1_2_1 = c3_2 * (g5 * t_a1 + g6 * t_a2 + g7 * t_a3)
+            t_d_M_1A1_2_1 = c3_2 * (a1 * t_g5 + a2 * t_g6 + a3 * t_g7 + g5 * t_a1 + g6 * t_a2 + g7 * t_a3)
             d_M_1A1_2_0 = -c3_4 * a1 * g6 - c3_2 * (a1 * g8 - a2 * g5 - a3 * g4)
-            t_d_M_1A1_2_0 = c3_2 * (g4 * t_a3 + g5 * t_a2 - g8 * t_a1) - c3_4 * g6 * t_a1
+            t_d_M_1A1_2_0 = (
+                -c3_4 * (a1 * t_g6 + g6 * t_a1) - c3_2 * (a1 * t_g8 - a2 * t_g5 - a3 * t_g4 - g4 * t_a3 - g5 * t_a2 +
+                g8 * t_a1)
+            )
             d_M_0A2_2_0 = a4 * g4 + a5 * g5 + a6 * g6 + a7 * g7 + a8 * g8
-            t_d_M_0A2_2_0 = g4 * t_a4 + g5 * t_a5 + g6 * t_a6 + g7 * t_a7 + g8 * t_a8
+            t_d_M_0A2_2_0 = (
+                a4 * t_g4 + a5 * t_g5 + a6 * t_g6 + a7 * t_g7 + a8 * t_g8 + g4 * t_a4 + g5 * t_a5 + g6 * t_a6 +
+                g7 * t_a7 + g8 * t_a8
+            )
             d_M_2A1_1_4 = -c1_2 * (a1 * g1 - a3 * g3)
-            t_d_M_2A1_1_4 = -c1_2 * (g1 * t_a1 - g3 * t_a3)
+            t_d_M_2A1_1_4 = -c1_2 * (a1 * t_g1 - a3 * t_g3 + g1 * t_a1 - g3 * t_a3)
             d_M_2A1_1_3 = c1_2 * (a2 * g3 + a3 * g2)
-            t_d_M_2A1_1_3 = c1_2 * (g2 * t_a3 + g3 * t_a2)
+            t_d_M_2A1_1_3 = c1_2 * (a2 * t_g3 + a3 * t_g2 + g2 * t_a3 + g3 * t_a2)
             d_M_2A1_1_2 = -c1_3 * (a1 * g1 + a3 * g3) + c2_3 * a2 * g2
-            t_d_M_2A1_1_2 = -c1_3 * (g1 * t_a1 + g3 * t_a3) + c2_3 * g2 * t_a2
+            t_d_M_2A1_1_2 = -c1_3 * (a1 * t_g1 + a3 * t_g3 + g1 * t_a1 + g3 * t_a3) + c2_3 * (a2 * t_g2 + g2 * t_a2)
             d_M_2A1_1_1 = c1_2 * (a1 * g2 + a2 * g1)
-            t_d_M_2A1_1_1 = c1_2 * (g1 * t_a2 + g2 * t_a1)
+            t_d_M_2A1_1_1 = c1_2 * (a1 * t_g2 + a2 * t_g1 + g1 * t_a2 + g2 * t_a1)
             d_M_2A1_1_0 = c1_2 * (a1 * g3 + a3 * g1)
-            t_d_M_2A1_1_0 = c1_2 * (g1 * t_a3 + g3 * t_a1)
+            t_d_M_2A1_1_0 = c1_2 * (a1 * t_g3 + a3 * t_g1 + g1 * t_a3 + g3 * t_a1)
             d_M_1A2_1_2 = c1_2 * (a4 * g1 + a7 * g2 + a8 * g3) - c1_3 * a6 * g3
-            t_d_M_1A2_1_2 = c1_2 * (g1 * t_a4 + g2 * t_a7 + g3 * t_a8) - c1_3 * g3 * t_a6
+            t_d_M_1A2_1_2 = (
+                c1_2 * (a4 * t_g1 + a7 * t_g2 + a8 * t_g3 + g1 * t_a4 + g2 * t_a7 + g3 * t_a8) - c1_3 * (a6 * t_g3 +
+                g3 * t_a6)
+            )
             d_M_1A2_1_1 = c1_2 * (a5 * g1 + a7 * g3) + c2_3 * a6 * g2
-            t_d_M_1A2_1_1 = c1_2 * (g1 * t_a5 + g3 * t_a7) + c2_3 * g2 * t_a6
+            t_d_M_1A2_1_1 = c1_2 * (a5 * t_g1 + a7 * t_g3 + g1 * t_a5 + g3 * t_a7) + c2_3 * (a6 * t_g2 + g2 * t_a6)
             d_M_1A2_1_0 = c1_2 * (a4 * g3 + a5 * g2 - a8 * g1) - c1_3 * a6 * g1
-            t_d_M_1A2_1_0 = -c1_3 * g1 * t_a6 - c1_2 * (g1 * t_a8 - g2 * t_a5 - g3 * t_a4)
+            t_d_M_1A2_1_0 = (
+                c1_2 * (a4 * t_g3 + a5 * t_g2 - a8 * t_g1 - g1 * t_a8 + g2 * t_a5 + g3 * t_a4) - c1_3 * (a6 * t_g1 +
+                g1 * t_a6)
+            )
             d_M_1A0_1_2 = a0 * g3
-            t_d_M_1A0_1_2 = g3 * t_a0
+            t_d_M_1A0_1_2 = a0 * t_g3 + g3 * t_a0
             d_M_1A0_1_1 = a0 * g2
-            t_d_M_1A0_1_1 = g2 * t_a0
+            t_d_M_1A0_1_1 = a0 * t_g2 + g2 * t_a0
             d_M_1A0_1_0 = a0 * g1
-            t_d_M_1A0_1_0 = g1 * t_a0
+            t_d_M_1A0_1_0 = a0 * t_g1 + g1 * t_a0
             d_M_0A1_1_0 = a1 * g1 + a2 * g2 + a3 * g3
-            t_d_M_0A1_1_0 = g1 * t_a1 + g2 * t_a2 + g3 * t_a3
+            t_d_M_0A1_1_0 = a1 * t_g1 + a2 * t_g2 + a3 * t_g3 + g1 * t_a1 + g2 * t_a2 + g3 * t_a3
             d_M_2A2_0_4 = c1_3 * a8 * g0
-            t_d_M_2A2_0_4 = c1_3 * g0 * t_a8
+            t_d_M_2A2_0_4 = c1_3 * (a8 * t_g0 + g0 * t_a8)
             d_M_2A2_0_3 = c1_3 * a7 * g0
-            t_d_M_2A2_0_3 = c1_3 * g0 * t_a7
+            t_d_M_2A2_0_3 = c1_3 * (a7 * t_g0 + g0 * t_a7)
             d_M_2A2_0_2 = c4_9 * a6 * g0
-            t_d_M_2A2_0_2 = c4_9 * g0 * t_a6
+            t_d_M_2A2_0_2 = c4_9 * (a6 * t_g0 + g0 * t_a6)
             d_M_2A2_0_1 = c1_3 * a5 * g0
-            t_d_M_2A2_0_1 = c1_3 * g0 * t_a5
+            t_d_M_2A2_0_1 = c1_3 * (a5 * t_g0 + g0 * t_a5)
             d_M_2A2_0_0 = c1_3 * a4 * g0
-            t_d_M_2A2_0_0 = c1_3 * g0 * t_a4
+            t_d_M_2A2_0_0 = c1_3 * (a4 * t_g0 + g0 * t_a4)
             d_M_1A1_0_2 = a3 * g0
-            t_d_M_1A1_0_2 = g0 * t_a3
+            t_d_M_1A1_0_2 = a3 * t_g0 + g0 * t_a3
             d_M_1A1_0_1 = a2 * g0
-            t_d_M_1A1_0_1 = g0 * t_a2
+            t_d_M_1A1_0_1 = a2 * t_g0 + g0 * t_a2
             d_M_1A1_0_0 = a1 * g0
-            t_d_M_1A1_0_0 = g0 * t_a1
+            t_d_M_1A1_0_0 = a1 * t_g0 + g0 * t_a1
             d_M_0A0_0_0 = a0 * g0
-            t_d_M_0A0_0_0 = g0 * t_a0
+            t_d_M_0A0_0_0 = a0 * t_g0 + g0 * t_a0
             d_A2A2_2_4 = d_M_2A0_2_4 * w36 + d_M_2A1_1_4 * w28 + d_M_2A2_0_4 * w18 + d_M_2A2_2_4 * w39 + g8 * w10
-            t_d_A2A2_2_4 = t_d_M_2A0_2_4 * w36 + t_d_M_2A1_1_4 * w28 + t_d_M_2A2_0_4 * w18 + t_d_M_2A2_2_4 * w39
+            t_d_A2A2_2_4 = (
+                t_d_M_2A0_2_4 * w36 + t_d_M_2A1_1_4 * w28 + t_d_M_2A2_0_4 * w18 + t_d_M_2A2_2_4 * w39 + t_g8 * w10
+            )
             d_A2A2_2_3 = d_M_2A0_2_3 * w36 + d_M_2A1_1_3 * w28 + d_M_2A2_0_3 * w18 + d_M_2A2_2_3 * w39 + g7 * w10
-            t_d_A2A2_2_3 = t_d_M_2A0_2_3 * w36 + t_d_M_2A1_1_3 * w28 + t_d_M_2A2_0_3 * w18 + t_d_M_2A2_2_3 * w39
+            t_d_A2A2_2_3 = (
+                t_d_M_2A0_2_3 * w36 + t_d_M_2A1_1_3 * w28 + t_d_M_2A2_0_3 * w18 + t_d_M_2A2_2_3 * w39 + t_g7 * w10
+            )
             d_A2A2_2_2 = d_M_2A0_2_2 * w36 + d_M_2A1_1_2 * w28 + d_M_2A2_0_2 * w18 + d_M_2A2_2_2 * w39 + g6 * w10
-            t_d_A2A2_2_2 = t_d_M_2A0_2_2 * w36 + t_d_M_2A1_1_2 * w28 + t_d_M_2A2_0_2 * w18 + t_d_M_2A2_2_2 * w39
+            t_d_A2A2_2_2 = (
+                t_d_M_2A0_2_2 * w36 + t_d_M_2A1_1_2 * w28 + t_d_M_2A2_0_2 * w18 + t_d_M_2A2_2_2 * w39 + t_g6 * w10
+            )
             d_A2A2_2_1 = d_M_2A0_2_1 * w36 + d_M_2A1_1_1 * w28 + d_M_2A2_0_1 * w18 + d_M_2A2_2_1 * w39 + g5 * w10
-            t_d_A2A2_2_1 = t_d_M_2A0_2_1 * w36 + t_d_M_2A1_1_1 * w28 + t_d_M_2A2_0_1 * w18 + t_d_M_2A2_2_1 * w39
+            t_d_A2A2_2_1 = (
+                t_d_M_2A0_2_1 * w36 + t_d_M_2A1_1_1 * w28 + t_d_M_2A2_0_1 * w18 + t_d_M_2A2_2_1 * w39 + t_g5 * w10
+            )
             d_A2A2_2_0 = d_M_2A0_2_0 * w36 + d_M_2A1_1_0 * w28 + d_M_2A2_0_0 * w18 + d_M_2A2_2_0 * w39 + g4 * w10
-            t_d_A2A2_2_0 = t_d_M_2A0_2_0 * w36 + t_d_M_2A1_1_0 * w28 + t_d_M_2A2_0_0 * w18 + t_d_M_2A2_2_0 * w39
+            t_d_A2A2_2_0 = (
+                t_d_M_2A0_2_0 * w36 + t_d_M_2A1_1_0 * w28 + t_d_M_2A2_0_0 * w18 + t_d_M_2A2_2_0 * w39 + t_g4 * w10
+            )
             d_A2A2_0_0 = d_M_0A0_0_0 * w13 + d_M_0A1_1_0 * w21 + d_M_0A2_2_0 * w31 + g0 * w9
-            t_d_A2A2_0_0 = t_d_M_0A0_0_0 * w13 + t_d_M_0A1_1_0 * w21 + t_d_M_0A2_2_0 * w31
+            t_d_A2A2_0_0 = t_d_M_0A0_0_0 * w13 + t_d_M_0A1_1_0 * w21 + t_d_M_0A2_2_0 * w31 + t_g0 * w9
             d_A1A2_1_2 = d_M_1A0_1_2 * w23 + d_M_1A1_0_2 * w15 + d_M_1A1_2_2 * w33 + d_M_1A2_1_2 * w25 + g3 * w8
-            t_d_A1A2_1_2 = t_d_M_1A0_1_2 * w23 + t_d_M_1A1_0_2 * w15 + t_d_M_1A1_2_2 * w33 + t_d_M_1A2_1_2 * w25
+            t_d_A1A2_1_2 = (
+                t_d_M_1A0_1_2 * w23 + t_d_M_1A1_0_2 * w15 + t_d_M_1A1_2_2 * w33 + t_d_M_1A2_1_2 * w25 + t_g3 * w8
+            )
             d_A1A2_1_1 = d_M_1A0_1_1 * w23 + d_M_1A1_0_1 * w15 + d_M_1A1_2_1 * w33 + d_M_1A2_1_1 * w25 + g2 * w8
-            t_d_A1A2_1_1 = t_d_M_1A0_1_1 * w23 + t_d_M_1A1_0_1 * w15 + t_d_M_1A1_2_1 * w33 + t_d_M_1A2_1_1 * w25
+            t_d_A1A2_1_1 = (
+                t_d_M_1A0_1_1 * w23 + t_d_M_1A1_0_1 * w15 + t_d_M_1A1_2_1 * w33 + t_d_M_1A2_1_1 * w25 + t_g2 * w8
+            )
             d_A1A2_1_0 = d_M_1A0_1_0 * w23 + d_M_1A1_0_0 * w15 + d_M_1A1_2_0 * w33 + d_M_1A2_1_0 * w25 + g1 * w8
-            t_d_A1A2_1_0 = t_d_M_1A0_1_0 * w23 + t_d_M_1A1_0_0 * w15 + t_d_M_1A1_2_0 * w33 + t_d_M_1A2_1_0 * w25
+            t_d_A1A2_1_0 = (
+                t_d_M_1A0_1_0 * w23 + t_d_M_1A1_0_0 * w15 + t_d_M_1A1_2_0 * w33 + t_d_M_1A2_1_0 * w25 + t_g1 * w8
+            )
             d_A1A1_2_4 = d_M_2A0_2_4 * w35 + d_M_2A1_1_4 * w27 + d_M_2A2_0_4 * w17 + d_M_2A2_2_4 * w38 + g8 * w7
-            t_d_A1A1_2_4 = t_d_M_2A0_2_4 * w35 + t_d_M_2A1_1_4 * w27 + t_d_M_2A2_0_4 * w17 + t_d_M_2A2_2_4 * w38
+            t_d_A1A1_2_4 = (
+                t_d_M_2A0_2_4 * w35 + t_d_M_2A1_1_4 * w27 + t_d_M_2A2_0_4 * w17 + t_d_M_2A2_2_4 * w38 + t_g8 * w7
+            )
             d_A1A1_2_3 = d_M_2A0_2_3 * w35 + d_M_2A1_1_3 * w27 + d_M_2A2_0_3 * w17 + d_M_2A2_2_3 * w38 + g7 * w7
-            t_d_A1A1_2_3 = t_d_M_2A0_2_3 * w35 + t_d_M_2A1_1_3 * w27 + t_d_M_2A2_0_3 * w17 + t_d_M_2A2_2_3 * w38
+            t_d_A1A1_2_3 = (
+                t_d_M_2A0_2_3 * w35 + t_d_M_2A1_1_3 * w27 + t_d_M_2A2_0_3 * w17 + t_d_M_2A2_2_3 * w38 + t_g7 * w7
+            )
             d_A1A1_2_2 = d_M_2A0_2_2 * w35 + d_M_2A1_1_2 * w27 + d_M_2A2_0_2 * w17 + d_M_2A2_2_2 * w38 + g6 * w7
-            t_d_A1A1_2_2 = t_d_M_2A0_2_2 * w35 + t_d_M_2A1_1_2 * w27 + t_d_M_2A2_0_2 * w17 + t_d_M_2A2_2_2 * w38
+            t_d_A1A1_2_2 = (
+                t_d_M_2A0_2_2 * w35 + t_d_M_2A1_1_2 * w27 + t_d_M_2A2_0_2 * w17 + t_d_M_2A2_2_2 * w38 + t_g6 * w7
+            )
             d_A1A1_2_1 = d_M_2A0_2_1 * w35 + d_M_2A1_1_1 * w27 + d_M_2A2_0_1 * w17 + d_M_2A2_2_1 * w38 + g5 * w7
-            t_d_A1A1_2_1 = t_d_M_2A0_2_1 * w35 + t_d_M_2A1_1_1 * w27 + t_d_M_2A2_0_1 * w17 + t_d_M_2A2_2_1 * w38
+            t_d_A1A1_2_1 = (
+                t_d_M_2A0_2_1 * w35 + t_d_M_2A1_1_1 * w27 + t_d_M_2A2_0_1 * w17 + t_d_M_2A2_2_1 * w38 + t_g5 * w7
+            )
             d_A1A1_2_0 = d_M_2A0_2_0 * w35 + d_M_2A1_1_0 * w27 + d_M_2A2_0_0 * w17 + d_M_2A2_2_0 * w38 + g4 * w7
-            t_d_A1A1_2_0 = t_d_M_2A0_2_0 * w35 + t_d_M_2A1_1_0 * w27 + t_d_M_2A2_0_0 * w17 + t_d_M_2A2_2_0 * w38
+            t_d_A1A1_2_0 = (
+                t_d_M_2A0_2_0 * w35 + t_d_M_2A1_1_0 * w27 + t_d_M_2A2_0_0 * w17 + t_d_M_2A2_2_0 * w38 + t_g4 * w7
+            )
             d_A1A1_0_0 = d_M_0A0_0_0 * w12 + d_M_0A1_1_0 * w20 + d_M_0A2_2_0 * w30 + g0 * w6
-            t_d_A1A1_0_0 = t_d_M_0A0_0_0 * w12 + t_d_M_0A1_1_0 * w20 + t_d_M_0A2_2_0 * w30
+            t_d_A1A1_0_0 = t_d_M_0A0_0_0 * w12 + t_d_M_0A1_1_0 * w20 + t_d_M_0A2_2_0 * w30 + t_g0 * w6
             d_A0A2_2_4 = d_M_2A0_2_4 * w34 + d_M_2A1_1_4 * w26 + d_M_2A2_0_4 * w16 + d_M_2A2_2_4 * w37 + g8 * w5
-            t_d_A0A2_2_4 = t_d_M_2A0_2_4 * w34 + t_d_M_2A1_1_4 * w26 + t_d_M_2A2_0_4 * w16 + t_d_M_2A2_2_4 * w37
+            t_d_A0A2_2_4 = (
+                t_d_M_2A0_2_4 * w34 + t_d_M_2A1_1_4 * w26 + t_d_M_2A2_0_4 * w16 + t_d_M_2A2_2_4 * w37 + t_g8 * w5
+            )
             d_A0A2_2_3 = d_M_2A0_2_3 * w34 + d_M_2A1_1_3 * w26 + d_M_2A2_0_3 * w16 + d_M_2A2_2_3 * w37 + g7 * w5
-            t_d_A0A2_2_3 = t_d_M_2A0_2_3 * w34 + t_d_M_2A1_1_3 * w26 + t_d_M_2A2_0_3 * w16 + t_d_M_2A2_2_3 * w37
+            t_d_A0A2_2_3 = (
+                t_d_M_2A0_2_3 * w34 + t_d_M_2A1_1_3 * w26 + t_d_M_2A2_0_3 * w16 + t_d_M_2A2_2_3 * w37 + t_g7 * w5
+            )
             d_A0A2_2_2 = d_M_2A0_2_2 * w34 + d_M_2A1_1_2 * w26 + d_M_2A2_0_2 * w16 + d_M_2A2_2_2 * w37 + g6 * w5
-            t_d_A0A2_2_2 = t_d_M_2A0_2_2 * w34 + t_d_M_2A1_1_2 * w26 + t_d_M_2A2_0_2 * w16 + t_d_M_2A2_2_2 * w37
+            t_d_A0A2_2_2 = (
+                t_d_M_2A0_2_2 * w34 + t_d_M_2A1_1_2 * w26 + t_d_M_2A2_0_2 * w16 + t_d_M_2A2_2_2 * w37 + t_g6 * w5
+            )
             d_A0A2_2_1 = d_M_2A0_2_1 * w34 + d_M_2A1_1_1 * w26 + d_M_2A2_0_1 * w16 + d_M_2A2_2_1 * w37 + g5 * w5
-            t_d_A0A2_2_1 = t_d_M_2A0_2_1 * w34 + t_d_M_2A1_1_1 * w26 + t_d_M_2A2_0_1 * w16 + t_d_M_2A2_2_1 * w37
+            t_d_A0A2_2_1 = (
+                t_d_M_2A0_2_1 * w34 + t_d_M_2A1_1_1 * w26 + t_d_M_2A2_0_1 * w16 + t_d_M_2A2_2_1 * w37 + t_g5 * w5
+            )
             d_A0A2_2_0 = d_M_2A0_2_0 * w34 + d_M_2A1_1_0 * w26 + d_M_2A2_0_0 * w16 + d_M_2A2_2_0 * w37 + g4 * w5
-            t_d_A0A2_2_0 = t_d_M_2A0_2_0 * w34 + t_d_M_2A1_1_0 * w26 + t_d_M_2A2_0_0 * w16 + t_d_M_2A2_2_0 * w37
+            t_d_A0A2_2_0 = (
+                t_d_M_2A0_2_0 * w34 + t_d_M_2A1_1_0 * w26 + t_d_M_2A2_0_0 * w16 + t_d_M_2A2_2_0 * w37 + t_g4 * w5
+            )
             d_A0A1_1_2 = d_M_1A0_1_2 * w22 + d_M_1A1_0_2 * w14 + d_M_1A1_2_2 * w32 + d_M_1A2_1_2 * w24 + g3 * w4
-            t_d_A0A1_1_2 = t_d_M_1A0_1_2 * w22 + t_d_M_1A1_0_2 * w14 + t_d_M_1A1_2_2 * w32 + t_d_M_1A2_1_2 * w24
+            t_d_A0A1_1_2 = (
+                t_d_M_1A0_1_2 * w22 + t_d_M_1A1_0_2 * w14 + t_d_M_1A1_2_2 * w32 + t_d_M_1A2_1_2 * w24 + t_g3 * w4
+            )
             d_A0A1_1_1 = d_M_1A0_1_1 * w22 + d_M_1A1_0_1 * w14 + d_M_1A1_2_1 * w32 + d_M_1A2_1_1 * w24 + g2 * w4
-            t_d_A0A1_1_1 = t_d_M_1A0_1_1 * w22 + t_d_M_1A1_0_1 * w14 + t_d_M_1A1_2_1 * w32 + t_d_M_1A2_1_1 * w24
+            t_d_A0A1_1_1 = (
+                t_d_M_1A0_1_1 * w22 + t_d_M_1A1_0_1 * w14 + t_d_M_1A1_2_1 * w32 + t_d_M_1A2_1_1 * w24 + t_g2 * w4
+            )
             d_A0A1_1_0 = d_M_1A0_1_0 * w22 + d_M_1A1_0_0 * w14 + d_M_1A1_2_0 * w32 + d_M_1A2_1_0 * w24 + g1 * w4
-            t_d_A0A1_1_0 = t_d_M_1A0_1_0 * w22 + t_d_M_1A1_0_0 * w14 + t_d_M_1A1_2_0 * w32 + t_d_M_1A2_1_0 * w24
+            t_d_A0A1_1_0 = (
+                t_d_M_1A0_1_0 * w22 + t_d_M_1A1_0_0 * w14 + t_d_M_1A1_2_0 * w32 + t_d_M_1A2_1_0 * w24 + t_g1 * w4
+            )
             d_A0A0_0_0 = d_M_0A0_0_0 * w11 + d_M_0A1_1_0 * w19 + d_M_0A2_2_0 * w29 + g0 * w3
-            t_d_A0A0_0_0 = t_d_M_0A0_0_0 * w11 + t_d_M_0A1_1_0 * w19 + t_d_M_0A2_2_0 * w29
+            t_d_A0A0_0_0 = t_d_M_0A0_0_0 * w11 + t_d_M_0A1_1_0 * w19 + t_d_M_0A2_2_0 * w29 + t_g0 * w3
             t_d_a[n, 0, c] = (
-                c2 * (a0 * t_d_A0A0_0_0 + d_A0A0_0_0 * t_a0) + a1 * t_d_A0A1_1_0 + a2 * t_d_A0A1_1_1 +
-                a3 * t_d_A0A1_1_2 + a4 * t_d_A0A2_2_0 + a5 * t_d_A0A2_2_1 + a6 * t_d_A0A2_2_2 + a7 * t_d_A0A2_2_3 +
-                a8 * t_d_A0A2_2_4 + d_A0A1_1_0 * t_a1 + d_A0A1_1_1 * t_a2 + d_A0A1_1_2 * t_a3 + d_A0A2_2_0 * t_a4 +
-                d_A0A2_2_1 * t_a5 + d_A0A2_2_2 * t_a6 + d_A0A2_2_3 * t_a7 + d_A0A2_2_4 * t_a8 + g0 * t_M_0A0_0_0 +
-                g1 * t_M_1A0_1_0 + g2 * t_M_1A0_1_1 + g3 * t_M_1A0_1_2 + g4 * t_M_2A0_2_0 + g5 * t_M_2A0_2_1 +
-                g6 * t_M_2A0_2_2 + g7 * t_M_2A0_2_3 + g8 * t_M_2A0_2_4
+                M_0A0_0_0 * t_g0 + M_1A0_1_0 * t_g1 + M_1A0_1_1 * t_g2 + M_1A0_1_2 * t_g3 + M_2A0_2_0 * t_g4 +
+                M_2A0_2_1 * t_g5 + M_2A0_2_2 * t_g6 + M_2A0_2_3 * t_g7 + M_2A0_2_4 * t_g8 + a1 * t_d_A0A1_1_0 +
+                a2 * t_d_A0A1_1_1 + a3 * t_d_A0A1_1_2 + a4 * t_d_A0A2_2_0 + a5 * t_d_A0A2_2_1 + a6 * t_d_A0A2_2_2 +
+                a7 * t_d_A0A2_2_3 + a8 * t_d_A0A2_2_4 + d_A0A1_1_0 * t_a1 + d_A0A1_1_1 * t_a2 + d_A0A1_1_2 * t_a3 +
+                d_A0A2_2_0 * t_a4 + d_A0A2_2_1 * t_a5 + d_A0A2_2_2 * t_a6 + d_A0A2_2_3 * t_a7 + d_A0A2_2_4 * t_a8 +
+                g0 * t_M_0A0_0_0 + g1 * t_M_1A0_1_0 + g2 * t_M_1A0_1_1 + g3 * t_M_1A0_1_2 + g4 * t_M_2A0_2_0 +
+                g5 * t_M_2A0_2_1 + g6 * t_M_2A0_2_2 + g7 * t_M_2A0_2_3 + g8 * t_M_2A0_2_4 + t_g0 * w0 +
+                c2 * (a0 * t_d_A0A0_0_0 + d_A0A0_0_0 * t_a0)
             )
             t_d_a[n, 1, c] = (
-                a0 * t_d_A0A1_1_0 + d_A0A1_1_0 * t_a0 + g0 * t_M_1A1_0_0 + g1 * t_M_0A1_1_0 + c2 * (a1 * t_d_A1A1_0_0
-                + d_A1A1_0_0 * t_a1) - c3_2 * (a1 * t_d_A1A1_2_2 + d_A1A1_2_2 * t_a1 - g4 * t_M_1A1_2_2 -
-                g5 * t_M_1A1_2_1 + g8 * t_M_1A1_2_0) - c3 * (a1 * t_d_A1A1_2_4 - a2 * t_d_A1A1_2_1 - a3 * t_d_A1A1_2_0
-                - d_A1A1_2_0 * t_a3 - d_A1A1_2_1 * t_a2 + d_A1A1_2_4 * t_a1) + c1_2 * (a4 * t_d_A1A2_1_2 +
-                a5 * t_d_A1A2_1_1 - a8 * t_d_A1A2_1_0 - d_A1A2_1_0 * t_a8 + d_A1A2_1_1 * t_a5 + d_A1A2_1_2 * t_a4 -
-                g1 * t_M_2A1_1_4 + g2 * t_M_2A1_1_1 + g3 * t_M_2A1_1_0) - c1_3 * (a6 * t_d_A1A2_1_0 +
-                d_A1A2_1_0 * t_a6 + g1 * t_M_2A1_1_2) - c3_4 * g6 * t_M_1A1_2_0
+                M_0A1_1_0 * t_g1 + M_1A1_0_0 * t_g0 + a0 * t_d_A0A1_1_0 + d_A0A1_1_0 * t_a0 + g0 * t_M_1A1_0_0 +
+                g1 * t_M_0A1_1_0 + t_g1 * w1 - c3_4 * (M_1A1_2_0 * t_g6 + g6 * t_M_1A1_2_0) - c3_2 * (M_1A1_2_0 * t_g8
+                - M_1A1_2_1 * t_g5 - M_1A1_2_2 * t_g4 + a1 * t_d_A1A1_2_2 + d_A1A1_2_2 * t_a1 - g4 * t_M_1A1_2_2 -
+                g5 * t_M_1A1_2_1 + g8 * t_M_1A1_2_0) + c1_2 * (M_2A1_1_0 * t_g3 + M_2A1_1_1 * t_g2 - M_2A1_1_4 * t_g1
+                + a4 * t_d_A1A2_1_2 + a5 * t_d_A1A2_1_1 - a8 * t_d_A1A2_1_0 - d_A1A2_1_0 * t_a8 + d_A1A2_1_1 * t_a5 +
+                d_A1A2_1_2 * t_a4 - g1 * t_M_2A1_1_4 + g2 * t_M_2A1_1_1 + g3 * t_M_2A1_1_0) - c1_3 * (M_2A1_1_2 * t_g1
+                + a6 * t_d_A1A2_1_0 + d_A1A2_1_0 * t_a6 + g1 * t_M_2A1_1_2) + c2 * (a1 * t_d_A1A1_0_0 +
+                d_A1A1_0_0 * t_a1) - c3 * (a1 * t_d_A1A1_2_4 - a2 * t_d_A1A1_2_1 - a3 * t_d_A1A1_2_0 -
+                d_A1A1_2_0 * t_a3 - d_A1A1_2_1 * t_a2 + d_A1A1_2_4 * t_a1)
             )
             t_d_a[n, 2, c] = (
-                a0 * t_d_A0A1_1_1 + d_A0A1_1_1 * t_a0 + g0 * t_M_1A1_0_1 + g2 * t_M_0A1_1_0 + c3 * (a1 * t_d_A1A1_2_1
-                + a2 * t_d_A1A1_2_2 + a3 * t_d_A1A1_2_3 + d_A1A1_2_1 * t_a1 + d_A1A1_2_2 * t_a2 + d_A1A1_2_3 * t_a3) +
-                c2 * (a2 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a2) + c1_2 * (a5 * t_d_A1A2_1_0 + a7 * t_d_A1A2_1_2 +
-                d_A1A2_1_0 * t_a5 + d_A1A2_1_2 * t_a7 + g1 * t_M_2A1_1_1 + g3 * t_M_2A1_1_3) +
-                c2_3 * (a6 * t_d_A1A2_1_1 + d_A1A2_1_1 * t_a6 + g2 * t_M_2A1_1_2) + c3_2 * (g5 * t_M_1A1_2_0 +
-                g6 * t_M_1A1_2_1 + g7 * t_M_1A1_2_2)
+                M_0A1_1_0 * t_g2 + M_1A1_0_1 * t_g0 + a0 * t_d_A0A1_1_1 + d_A0A1_1_1 * t_a0 + g0 * t_M_1A1_0_1 +
+                g2 * t_M_0A1_1_0 + t_g2 * w1 + c3_2 * (M_1A1_2_0 * t_g5 + M_1A1_2_1 * t_g6 + M_1A1_2_2 * t_g7 +
+                g5 * t_M_1A1_2_0 + g6 * t_M_1A1_2_1 + g7 * t_M_1A1_2_2) + c1_2 * (M_2A1_1_1 * t_g1 + M_2A1_1_3 * t_g3
+                + a5 * t_d_A1A2_1_0 + a7 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a5 + d_A1A2_1_2 * t_a7 + g1 * t_M_2A1_1_1 +
+                g3 * t_M_2A1_1_3) + c2_3 * (M_2A1_1_2 * t_g2 + a6 * t_d_A1A2_1_1 + d_A1A2_1_1 * t_a6 +
+                g2 * t_M_2A1_1_2) + c3 * (a1 * t_d_A1A1_2_1 + a2 * t_d_A1A1_2_2 + a3 * t_d_A1A1_2_3 +
+                d_A1A1_2_1 * t_a1 + d_A1A1_2_2 * t_a2 + d_A1A1_2_3 * t_a3) + c2 * (a2 * t_d_A1A1_0_0 +
+                d_A1A1_0_0 * t_a2)
             )
             t_d_a[n, 3, c] = (
-                a0 * t_d_A0A1_1_2 + d_A0A1_1_2 * t_a0 + g0 * t_M_1A1_0_2 + g3 * t_M_0A1_1_0 + c3 * (a1 * t_d_A1A1_2_0
-                + a2 * t_d_A1A1_2_3 + a3 * t_d_A1A1_2_4 + d_A1A1_2_0 * t_a1 + d_A1A1_2_3 * t_a2 + d_A1A1_2_4 * t_a3) +
-                c2 * (a3 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a3) - c3_2 * (a3 * t_d_A1A1_2_2 + d_A1A1_2_2 * t_a3 -
-                g4 * t_M_1A1_2_0 - g7 * t_M_1A1_2_1 - g8 * t_M_1A1_2_2) + c1_2 * (a4 * t_d_A1A2_1_0 +
-                a7 * t_d_A1A2_1_1 + a8 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a4 + d_A1A2_1_1 * t_a7 + d_A1A2_1_2 * t_a8 +
-                g1 * t_M_2A1_1_0 + g2 * t_M_2A1_1_3 + g3 * t_M_2A1_1_4) - c1_3 * (a6 * t_d_A1A2_1_2 +
-                d_A1A2_1_2 * t_a6 + g3 * t_M_2A1_1_2) - c3_4 * g6 * t_M_1A1_2_2
+                M_0A1_1_0 * t_g3 + M_1A1_0_2 * t_g0 + a0 * t_d_A0A1_1_2 + d_A0A1_1_2 * t_a0 + g0 * t_M_1A1_0_2 +
+                g3 * t_M_0A1_1_0 + t_g3 * w1 + c3_2 * (M_1A1_2_0 * t_g4 + M_1A1_2_1 * t_g7 + M_1A1_2_2 * t_g8 -
+                a3 * t_d_A1A1_2_2 - d_A1A1_2_2 * t_a3 + g4 * t_M_1A1_2_0 + g7 * t_M_1A1_2_1 + g8 * t_M_1A1_2_2) -
+                c3_4 * (M_1A1_2_2 * t_g6 + g6 * t_M_1A1_2_2) + c1_2 * (M_2A1_1_0 * t_g1 + M_2A1_1_3 * t_g2 +
+                M_2A1_1_4 * t_g3 + a4 * t_d_A1A2_1_0 + a7 * t_d_A1A2_1_1 + a8 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a4 +
+                d_A1A2_1_1 * t_a7 + d_A1A2_1_2 * t_a8 + g1 * t_M_2A1_1_0 + g2 * t_M_2A1_1_3 + g3 * t_M_2A1_1_4) -
+                c1_3 * (M_2A1_1_2 * t_g3 + a6 * t_d_A1A2_1_2 + d_A1A2_1_2 * t_a6 + g3 * t_M_2A1_1_2) +
+                c3 * (a1 * t_d_A1A1_2_0 + a2 * t_d_A1A1_2_3 + a3 * t_d_A1A1_2_4 + d_A1A1_2_0 * t_a1 +
+                d_A1A1_2_3 * t_a2 + d_A1A1_2_4 * t_a3) + c2 * (a3 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a3)
             )
             t_d_a[n, 4, c] = (
-                a0 * t_d_A0A2_2_0 - a4 * t_d_A2A2_2_2 + a5 * t_d_A2A2_2_3 + a7 * t_d_A2A2_2_1 + d_A0A2_2_0 * t_a0 +
-                d_A2A2_2_1 * t_a7 - d_A2A2_2_2 * t_a4 + d_A2A2_2_3 * t_a5 + g4 * t_M_0A2_2_0 +
-                c1_2 * (a1 * t_d_A1A2_1_2 + a3 * t_d_A1A2_1_0 + d_A1A2_1_0 * t_a3 + d_A1A2_1_2 * t_a1 +
+                M_0A2_2_0 * t_g4 + a0 * t_d_A0A2_2_0 - a4 * t_d_A2A2_2_2 + a5 * t_d_A2A2_2_3 + a7 * t_d_A2A2_2_1 +
+                d_A0A2_2_0 * t_a0 + d_A2A2_2_1 * t_a7 - d_A2A2_2_2 * t_a4 + d_A2A2_2_3 * t_a5 + g4 * t_M_0A2_2_0 +
+                t_g4 * w2 + c1_2 * (M_1A2_1_0 * t_g3 + M_1A2_1_2 * t_g1 - M_2A2_2_0 * t_g6 + M_2A2_2_1 * t_g7 +
+                M_2A2_2_3 * t_g5 + a1 * t_d_A1A2_1_2 + a3 * t_d_A1A2_1_0 + d_A1A2_1_0 * t_a3 + d_A1A2_1_2 * t_a1 +
                 g1 * t_M_1A2_1_2 + g3 * t_M_1A2_1_0 + g5 * t_M_2A2_2_3 - g6 * t_M_2A2_2_0 + g7 * t_M_2A2_2_1) +
-                c2_3 * (a4 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a4 - g4 * t_M_2A2_2_2) - c4_3 * (a6 * t_d_A2A2_2_0 +
-                d_A2A2_2_0 * t_a6) + c1_3 * g0 * t_M_2A2_0_0
+                c1_3 * (M_2A2_0_0 * t_g0 + g0 * t_M_2A2_0_0) - c2_3 * (M_2A2_2_2 * t_g4 - a4 * t_d_A2A2_0_0 -
+                d_A2A2_0_0 * t_a4 + g4 * t_M_2A2_2_2) - c4_3 * (a6 * t_d_A2A2_2_0 + d_A2A2_2_0 * t_a6)
             )
             t_d_a[n, 5, c] = (
-                a0 * t_d_A0A2_2_1 + a4 * t_d_A2A2_2_3 - a5 * t_d_A2A2_2_4 + a7 * t_d_A2A2_2_0 - a8 * t_d_A2A2_2_1 +
-                d_A0A2_2_1 * t_a0 + d_A2A2_2_0 * t_a7 - d_A2A2_2_1 * t_a8 + d_A2A2_2_3 * t_a4 - d_A2A2_2_4 * t_a5 +
-                g5 * t_M_0A2_2_0 + c1_2 * (a1 * t_d_A1A2_1_1 + a2 * t_d_A1A2_1_0 + a5 * t_d_A2A2_2_2 +
-                d_A1A2_1_0 * t_a2 + d_A1A2_1_1 * t_a1 + d_A2A2_2_2 * t_a5 + g1 * t_M_1A2_1_1 + g2 * t_M_1A2_1_0 +
-                g4 * t_M_2A2_2_3 - g5 * t_M_2A2_2_4 + g7 * t_M_2A2_2_0 - g8 * t_M_2A2_2_1) + c2_3 * (a5 * t_d_A2A2_0_0
-                + a6 * t_d_A2A2_2_1 + d_A2A2_0_0 * t_a5 + d_A2A2_2_1 * t_a6) + c1_3 * (g0 * t_M_2A2_0_1 +
-                g5 * t_M_2A2_2_2) + c1_4 * g6 * t_M_2A2_2_1
+                M_0A2_2_0 * t_g5 + a0 * t_d_A0A2_2_1 + a4 * t_d_A2A2_2_3 - a5 * t_d_A2A2_2_4 + a7 * t_d_A2A2_2_0 -
+                a8 * t_d_A2A2_2_1 + d_A0A2_2_1 * t_a0 + d_A2A2_2_0 * t_a7 - d_A2A2_2_1 * t_a8 + d_A2A2_2_3 * t_a4 -
+                d_A2A2_2_4 * t_a5 + g5 * t_M_0A2_2_0 + t_g5 * w2 + c1_2 * (M_1A2_1_0 * t_g2 + M_1A2_1_1 * t_g1 +
+                M_2A2_2_0 * t_g7 - M_2A2_2_1 * t_g8 + M_2A2_2_3 * t_g4 - M_2A2_2_4 * t_g5 + a1 * t_d_A1A2_1_1 +
+                a2 * t_d_A1A2_1_0 + a5 * t_d_A2A2_2_2 + d_A1A2_1_0 * t_a2 + d_A1A2_1_1 * t_a1 + d_A2A2_2_2 * t_a5 +
+                g1 * t_M_1A2_1_1 + g2 * t_M_1A2_1_0 + g4 * t_M_2A2_2_3 - g5 * t_M_2A2_2_4 + g7 * t_M_2A2_2_0 -
+                g8 * t_M_2A2_2_1) + c1_3 * (M_2A2_0_1 * t_g0 + M_2A2_2_2 * t_g5 + g0 * t_M_2A2_0_1 + g5 * t_M_2A2_2_2)
+                + c1_4 * (M_2A2_2_1 * t_g6 + g6 * t_M_2A2_2_1) + c2_3 * (a5 * t_d_A2A2_0_0 + a6 * t_d_A2A2_2_1 +
+                d_A2A2_0_0 * t_a5 + d_A2A2_2_1 * t_a6)
             )
             t_d_a[n, 6, c] = (
-                a0 * t_d_A0A2_2_2 + d_A0A2_2_2 * t_a0 + g6 * t_M_0A2_2_0 - c1_3 * (a1 * t_d_A1A2_1_0 +
-                a3 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a1 + d_A1A2_1_2 * t_a3 + g1 * t_M_1A2_1_0 + g3 * t_M_1A2_1_2 -
-                g5 * t_M_2A2_2_1 - g7 * t_M_2A2_2_3) + c2_3 * (a2 * t_d_A1A2_1_1 + a5 * t_d_A2A2_2_1 +
-                a7 * t_d_A2A2_2_3 + d_A1A2_1_1 * t_a2 + d_A2A2_2_1 * t_a5 + d_A2A2_2_3 * t_a7 + g2 * t_M_1A2_1_1 -
-                g4 * t_M_2A2_2_0 + g6 * t_M_2A2_2_2 - g8 * t_M_2A2_2_4) - c4_3 * (a4 * t_d_A2A2_2_0 -
+                M_0A2_2_0 * t_g6 + a0 * t_d_A0A2_2_2 + d_A0A2_2_2 * t_a0 + g6 * t_M_0A2_2_0 + t_g6 * w2 -
+                c1_3 * (M_1A2_1_0 * t_g1 + M_1A2_1_2 * t_g3 - M_2A2_2_1 * t_g5 - M_2A2_2_3 * t_g7 + a1 * t_d_A1A2_1_0
+                + a3 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a1 + d_A1A2_1_2 * t_a3 + g1 * t_M_1A2_1_0 + g3 * t_M_1A2_1_2 -
+                g5 * t_M_2A2_2_1 - g7 * t_M_2A2_2_3) + c2_3 * (M_1A2_1_1 * t_g2 - M_2A2_2_0 * t_g4 + M_2A2_2_2 * t_g6
+                - M_2A2_2_4 * t_g8 + a2 * t_d_A1A2_1_1 + a5 * t_d_A2A2_2_1 + a7 * t_d_A2A2_2_3 + d_A1A2_1_1 * t_a2 +
+                d_A2A2_2_1 * t_a5 + d_A2A2_2_3 * t_a7 + g2 * t_M_1A2_1_1 - g4 * t_M_2A2_2_0 + g6 * t_M_2A2_2_2 -
+                g8 * t_M_2A2_2_4) + c4_9 * (M_2A2_0_2 * t_g0 + g0 * t_M_2A2_0_2) - c4_3 * (a4 * t_d_A2A2_2_0 -
                 a6 * t_d_A2A2_2_2 + a8 * t_d_A2A2_2_4 + d_A2A2_2_0 * t_a4 - d_A2A2_2_2 * t_a6 + d_A2A2_2_4 * t_a8) +
-                c8_9 * (a6 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a6) + c4_9 * g0 * t_M_2A2_0_2
+                c8_9 * (a6 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a6)
             )
             t_d_a[n, 7, c] = (
-                a0 * t_d_A0A2_2_3 + a4 * t_d_A2A2_2_1 + a5 * t_d_A2A2_2_0 + a7 * t_d_A2A2_2_4 + a8 * t_d_A2A2_2_3 +
-                d_A0A2_2_3 * t_a0 + d_A2A2_2_0 * t_a5 + d_A2A2_2_1 * t_a4 + d_A2A2_2_3 * t_a8 + d_A2A2_2_4 * t_a7 +
-                g7 * t_M_0A2_2_0 + c1_2 * (a2 * t_d_A1A2_1_2 + a3 * t_d_A1A2_1_1 + a7 * t_d_A2A2_2_2 +
-                d_A1A2_1_1 * t_a3 + d_A1A2_1_2 * t_a2 + d_A2A2_2_2 * t_a7 + g2 * t_M_1A2_1_2 + g3 * t_M_1A2_1_1 +
-                g4 * t_M_2A2_2_1 + g5 * t_M_2A2_2_0 + g7 * t_M_2A2_2_4 + g8 * t_M_2A2_2_3) + c2_3 * (a6 * t_d_A2A2_2_3
-                + a7 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a7 + d_A2A2_2_3 * t_a6) + c1_3 * (g0 * t_M_2A2_0_3 +
-                g7 * t_M_2A2_2_2) + c1_4 * g6 * t_M_2A2_2_3
+                M_0A2_2_0 * t_g7 + a0 * t_d_A0A2_2_3 + a4 * t_d_A2A2_2_1 + a5 * t_d_A2A2_2_0 + a7 * t_d_A2A2_2_4 +
+                a8 * t_d_A2A2_2_3 + d_A0A2_2_3 * t_a0 + d_A2A2_2_0 * t_a5 + d_A2A2_2_1 * t_a4 + d_A2A2_2_3 * t_a8 +
+                d_A2A2_2_4 * t_a7 + g7 * t_M_0A2_2_0 + t_g7 * w2 + c1_2 * (M_1A2_1_1 * t_g3 + M_1A2_1_2 * t_g2 +
+                M_2A2_2_0 * t_g5 + M_2A2_2_1 * t_g4 + M_2A2_2_3 * t_g8 + M_2A2_2_4 * t_g7 + a2 * t_d_A1A2_1_2 +
+                a3 * t_d_A1A2_1_1 + a7 * t_d_A2A2_2_2 + d_A1A2_1_1 * t_a3 + d_A1A2_1_2 * t_a2 + d_A2A2_2_2 * t_a7 +
+                g2 * t_M_1A2_1_2 + g3 * t_M_1A2_1_1 + g4 * t_M_2A2_2_1 + g5 * t_M_2A2_2_0 + g7 * t_M_2A2_2_4 +
+                g8 * t_M_2A2_2_3) + c1_3 * (M_2A2_0_3 * t_g0 + M_2A2_2_2 * t_g7 + g0 * t_M_2A2_0_3 + g7 * t_M_2A2_2_2)
+                + c1_4 * (M_2A2_2_3 * t_g6 + g6 * t_M_2A2_2_3) + c2_3 * (a6 * t_d_A2A2_2_3 + a7 * t_d_A2A2_0_0 +
+                d_A2A2_0_0 * t_a7 + d_A2A2_2_3 * t_a6)
             )
             t_d_a[n, 8, c] = (
-                a0 * t_d_A0A2_2_4 - a5 * t_d_A2A2_2_1 + a7 * t_d_A2A2_2_3 - a8 * t_d_A2A2_2_2 + d_A0A2_2_4 * t_a0 -
-                d_A2A2_2_1 * t_a5 - d_A2A2_2_2 * t_a8 + d_A2A2_2_3 * t_a7 + g8 * t_M_0A2_2_0 -
-                c1_2 * (a1 * t_d_A1A2_1_0 - a3 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a1 - d_A1A2_1_2 * t_a3 +
-                g1 * t_M_1A2_1_0 - g3 * t_M_1A2_1_2 + g5 * t_M_2A2_2_1 + g6 * t_M_2A2_2_4 - g7 * t_M_2A2_2_3) -
-                c4_3 * (a6 * t_d_A2A2_2_4 + d_A2A2_2_4 * t_a6) + c2_3 * (a8 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a8 -
-                g8 * t_M_2A2_2_2) + c1_3 * g0 * t_M_2A2_0_4
+                M_0A2_2_0 * t_g8 + a0 * t_d_A0A2_2_4 - a5 * t_d_A2A2_2_1 + a7 * t_d_A2A2_2_3 - a8 * t_d_A2A2_2_2 +
+                d_A0A2_2_4 * t_a0 - d_A2A2_2_1 * t_a5 - d_A2A2_2_2 * t_a8 + d_A2A2_2_3 * t_a7 + g8 * t_M_0A2_2_0 +
+                t_g8 * w2 - c1_2 * (M_1A2_1_0 * t_g1 - M_1A2_1_2 * t_g3 + M_2A2_2_1 * t_g5 - M_2A2_2_3 * t_g7 +
+                M_2A2_2_4 * t_g6 + a1 * t_d_A1A2_1_0 - a3 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a1 - d_A1A2_1_2 * t_a3 +
+                g1 * t_M_1A2_1_0 - g3 * t_M_1A2_1_2 + g5 * t_M_2A2_2_1 + g6 * t_M_2A2_2_4 - g7 * t_M_2A2_2_3) +
+                c1_3 * (M_2A2_0_4 * t_g0 + g0 * t_M_2A2_0_4) - c2_3 * (M_2A2_2_2 * t_g8 - a8 * t_d_A2A2_0_0 -
+                d_A2A2_0_0 * t_a8 + g8 * t_M_2A2_2_2) - c4_3 * (a6 * t_d_A2A2_2_4 + d_A2A2_2_4 * t_a6)
             )
-            t_d_w[thread, z, 0, c] += g0 * t_a0
-            t_d_w[thread, z, 1, c] += g1 * t_a1 + g2 * t_a2 + g3 * t_a3
-            t_d_w[thread, z, 2, c] += g4 * t_a4 + g5 * t_a5 + g6 * t_a6 + g7 * t_a7 + g8 * t_a8
-            t_d_w[thread, z, 3, c] += g0 * t_A0A0_0_0
-            t_d_w[thread, z, 4, c] += g1 * t_A0A1_1_0 + g2 * t_A0A1_1_1 + g3 * t_A0A1_1_2
+            t_d_w[thread, z, 0, c] += a0 * t_g0 + g0 * t_a0
+            t_d_w[thread, z, 1, c] += a1 * t_g1 + a2 * t_g2 + a3 * t_g3 + g1 * t_a1 + g2 * t_a2 + g3 * t_a3
+            t_d_w[thread, z, 2, c] += (
+                a4 * t_g4 + a5 * t_g5 + a6 * t_g6 + a7 * t_g7 + a8 * t_g8 + g4 * t_a4 + g5 * t_a5 + g6 * t_a6 +
+                g7 * t_a7 + g8 * t_a8
+            )
+            t_d_w[thread, z, 3, c] += A0A0_0_0 * t_g0 + g0 * t_A0A0_0_0
+            t_d_w[thread, z, 4, c] += (
+                A0A1_1_0 * t_g1 + A0A1_1_1 * t_g2 + A0A1_1_2 * t_g3 + g1 * t_A0A1_1_0 + g2 * t_A0A1_1_1 +
+                g3 * t_A0A1_1_2
+            )
             t_d_w[thread, z, 5, c] += (
+                A0A2_2_0 * t_g4 + A0A2_2_1 * t_g5 + A0A2_2_2 * t_g6 + A0A2_2_3 * t_g7 + A0A2_2_4 * t_g8 +
                 g4 * t_A0A2_2_0 + g5 * t_A0A2_2_1 + g6 * t_A0A2_2_2 + g7 * t_A0A2_2_3 + g8 * t_A0A2_2_4
             )
-            t_d_w[thread, z, 6, c] += g0 * t_A1A1_0_0
+            t_d_w[thread, z, 6, c] += A1A1_0_0 * t_g0 + g0 * t_A1A1_0_0
             t_d_w[thread, z, 7, c] += (
+                A1A1_2_0 * t_g4 + A1A1_2_1 * t_g5 + A1A1_2_2 * t_g6 + A1A1_2_3 * t_g7 + A1A1_2_4 * t_g8 +
                 g4 * t_A1A1_2_0 + g5 * t_A1A1_2_1 + g6 * t_A1A1_2_2 + g7 * t_A1A1_2_3 + g8 * t_A1A1_2_4
             )
-            t_d_w[thread, z, 8, c] += g1 * t_A1A2_1_0 + g2 * t_A1A2_1_1 + g3 * t_A1A2_1_2
-            t_d_w[thread, z, 9, c] += g0 * t_A2A2_0_0
+            t_d_w[thread, z, 8, c] += (
+                A1A2_1_0 * t_g1 + A1A2_1_1 * t_g2 + A1A2_1_2 * t_g3 + g1 * t_A1A2_1_0 + g2 * t_A1A2_1_1 +
+                g3 * t_A1A2_1_2
+            )
+            t_d_w[thread, z, 9, c] += A2A2_0_0 * t_g0 + g0 * t_A2A2_0_0
             t_d_w[thread, z, 10, c] += (
+                A2A2_2_0 * t_g4 + A2A2_2_1 * t_g5 + A2A2_2_2 * t_g6 + A2A2_2_3 * t_g7 + A2A2_2_4 * t_g8 +
                 g4 * t_A2A2_2_0 + g5 * t_A2A2_2_1 + g6 * t_A2A2_2_2 + g7 * t_A2A2_2_3 + g8 * t_A2A2_2_4
             )
             t_d_w[thread, z, 11, c] += A0A0_0_0 * t_d_M_0A0_0_0 + d_M_0A0_0_0 * t_A0A0_0_0

@@ -6,8 +6,8 @@
 # Layout:      a [atoms, 16, channels], 0e + 1o + 2e + 3o, w [species, 5, channels] -> out [atoms, 1, channels], 0e
 # Operations:  forward, per row and channel 43; forward_tangent, per row and channel 45; backward, per row and channel
 #              38; backward_tangent, per row and channel 36; backward_w, per row and channel 82; backward_tangent_w,
-#              per row and channel 82
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 0ce0048be4e2be44
+#              per row and channel 164
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 2d6e9de37962a24f
 
 from numba import njit
 
@@ -202,57 +202,70 @@ def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_g, t_d_a, t_d_w):
     """Tangent of: Gradient to a, w of: Product basis to correlation 2."""
     real = a.dtype.type
-    c8_15 = real(8 / 15); c2_3 = real(2 / 3); c4_5 = real(4 / 5); c64_75 = real(64 / 75); c8_9 = real(8 / 9)
-    c32_25 = real(32 / 25); c2 = real(2)
+    c4_15 = real(4 / 15); c1_3 = real(1 / 3); c2_5 = real(2 / 5); c32_75 = real(32 / 75); c4_9 = real(4 / 9)
+    c8_15 = real(8 / 15); c16_25 = real(16 / 25); c2_3 = real(2 / 3); c4_5 = real(4 / 5); c64_75 = real(64 / 75)
+    c8_9 = real(8 / 9); c32_25 = real(32 / 25); c2 = real(2)
     for n in range(start, stop):
         z = species[n]
         for c in range(a.shape[2]):
             a0 = a[n, 0, c]; a1 = a[n, 1, c]; a2 = a[n, 2, c]; a3 = a[n, 3, c]; a4 = a[n, 4, c]; a5 = a[n, 5, c]
             a6 = a[n, 6, c]; a7 = a[n, 7, c]; a8 = a[n, 8, c]; a9 = a[n, 9, c]; a10 = a[n, 10, c]; a11 = a[n, 11, c]
             a12 = a[n, 12, c]; a13 = a[n, 13, c]; a14 = a[n, 14, c]; a15 = a[n, 15, c]
-            w1 = w[z, 1, c]; w2 = w[z, 2, c]; w3 = w[z, 3, c]; w4 = w[z, 4, c]
+            w0 = w[z, 0, c]; w1 = w[z, 1, c]; w2 = w[z, 2, c]; w3 = w[z, 3, c]; w4 = w[z, 4, c]
             g0 = g[n, 0, c]
             t_a0 = t_a[n, 0, c]; t_a1 = t_a[n, 1, c]; t_a2 = t_a[n, 2, c]; t_a3 = t_a[n, 3, c]; t_a4 = t_a[n, 4, c]
             t_a5 = t_a[n, 5, c]; t_a6 = t_a[n, 6, c]; t_a7 = t_a[n, 7, c]; t_a8 = t_a[n, 8, c]; t_a9 = t_a[n, 9, c]
             t_a10 = t_a[n, 10, c]; t_a11 = t_a[n, 11, c]; t_a12 = t_a[n, 12, c]; t_a13 = t_a[n, 13, c]
             t_a14 = t_a[n, 14, c]; t_a15 = t_a[n, 15, c]
+            t_g0 = t_g[n, 0, c]
             # (A0e A0e)0e
+            A0A0_0_0 = a0 * a0
             t_A0A0_0_0 = c2 * a0 * t_a0
             # (A1o A1o)0e
+            A1A1_0_0 = a1 * a1 + a2 * a2 + a3 * a3
             t_A1A1_0_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
             # (A2e A2e)0e
+            A2A2_0_0 = c1_3 * (a4 * a4 + a5 * a5 + a7 * a7 + a8 * a8) + c4_9 * a6 * a6
             t_A2A2_0_0 = c2_3 * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + c8_9 * a6 * t_a6
             # (A3o A3o)0e
+            A3A3_0_0 = (
+                c2_5 * (a9 * a9 + a15 * a15) + c4_15 * (a10 * a10 + a14 * a14) + c32_75 * (a11 * a11 + a13 * a13) +
+                c16_25 * a12 * a12
+            )
             t_A3A3_0_0 = (
                 c4_5 * (a9 * t_a9 + a15 * t_a15) + c8_15 * (a10 * t_a10 + a14 * t_a14) + c64_75 * (a11 * t_a11 +
                 a13 * t_a13) + c32_25 * a12 * t_a12
             )
             # gradients
             d_A3A3_0_0 = g0 * w4
+            t_d_A3A3_0_0 = t_g0 * w4
             d_A2A2_0_0 = g0 * w3
+            t_d_A2A2_0_0 = t_g0 * w3
             d_A1A1_0_0 = g0 * w2
+            t_d_A1A1_0_0 = t_g0 * w2
             d_A0A0_0_0 = g0 * w1
-            t_d_a[n, 0, c] = c2 * d_A0A0_0_0 * t_a0
-            t_d_a[n, 1, c] = c2 * d_A1A1_0_0 * t_a1
-            t_d_a[n, 2, c] = c2 * d_A1A1_0_0 * t_a2
-            t_d_a[n, 3, c] = c2 * d_A1A1_0_0 * t_a3
-            t_d_a[n, 4, c] = c2_3 * d_A2A2_0_0 * t_a4
-            t_d_a[n, 5, c] = c2_3 * d_A2A2_0_0 * t_a5
-            t_d_a[n, 6, c] = c8_9 * d_A2A2_0_0 * t_a6
-            t_d_a[n, 7, c] = c2_3 * d_A2A2_0_0 * t_a7
-            t_d_a[n, 8, c] = c2_3 * d_A2A2_0_0 * t_a8
-            t_d_a[n, 9, c] = c4_5 * d_A3A3_0_0 * t_a9
-            t_d_a[n, 10, c] = c8_15 * d_A3A3_0_0 * t_a10
-            t_d_a[n, 11, c] = c64_75 * d_A3A3_0_0 * t_a11
-            t_d_a[n, 12, c] = c32_25 * d_A3A3_0_0 * t_a12
-            t_d_a[n, 13, c] = c64_75 * d_A3A3_0_0 * t_a13
-            t_d_a[n, 14, c] = c8_15 * d_A3A3_0_0 * t_a14
-            t_d_a[n, 15, c] = c4_5 * d_A3A3_0_0 * t_a15
-            t_d_w[thread, z, 0, c] += g0 * t_a0
-            t_d_w[thread, z, 1, c] += g0 * t_A0A0_0_0
-            t_d_w[thread, z, 2, c] += g0 * t_A1A1_0_0
-            t_d_w[thread, z, 3, c] += g0 * t_A2A2_0_0
-            t_d_w[thread, z, 4, c] += g0 * t_A3A3_0_0
+            t_d_A0A0_0_0 = t_g0 * w1
+            t_d_a[n, 0, c] = c2 * (a0 * t_d_A0A0_0_0 + d_A0A0_0_0 * t_a0) + t_g0 * w0
+            t_d_a[n, 1, c] = c2 * (a1 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a1)
+            t_d_a[n, 2, c] = c2 * (a2 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a2)
+            t_d_a[n, 3, c] = c2 * (a3 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a3)
+            t_d_a[n, 4, c] = c2_3 * (a4 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a4)
+            t_d_a[n, 5, c] = c2_3 * (a5 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a5)
+            t_d_a[n, 6, c] = c8_9 * (a6 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a6)
+            t_d_a[n, 7, c] = c2_3 * (a7 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a7)
+            t_d_a[n, 8, c] = c2_3 * (a8 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a8)
+            t_d_a[n, 9, c] = c4_5 * (a9 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a9)
+            t_d_a[n, 10, c] = c8_15 * (a10 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a10)
+            t_d_a[n, 11, c] = c64_75 * (a11 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a11)
+            t_d_a[n, 12, c] = c32_25 * (a12 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a12)
+            t_d_a[n, 13, c] = c64_75 * (a13 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a13)
+            t_d_a[n, 14, c] = c8_15 * (a14 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a14)
+            t_d_a[n, 15, c] = c4_5 * (a15 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a15)
+            t_d_w[thread, z, 0, c] += a0 * t_g0 + g0 * t_a0
+            t_d_w[thread, z, 1, c] += A0A0_0_0 * t_g0 + g0 * t_A0A0_0_0
+            t_d_w[thread, z, 2, c] += A1A1_0_0 * t_g0 + g0 * t_A1A1_0_0
+            t_d_w[thread, z, 3, c] += A2A2_0_0 * t_g0 + g0 * t_A2A2_0_0
+            t_d_w[thread, z, 4, c] += A3A3_0_0 * t_g0 + g0 * t_A3A3_0_0

@@ -10,8 +10,8 @@
 # Layout:      a [atoms, 16, channels], 0e + 1o + 2e + 3o, w [species, 20, channels] -> out [atoms, 1, channels], 0e
 # Operations:  forward, per row and channel 571; forward_tangent, per row and channel 1445; backward, per row and
 #              channel 1492; backward_tangent, per row and channel 2601; backward_w, per row and channel 1620;
-#              backward_tangent_w, per row and channel 3269
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 5193513a1131b0a4
+#              backward_tangent_w, per row and channel 3455
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 a22409e94300a269
 
 from ..product.product_natural_limited_a3_o0_n3__forward import forward
 from ..product.product_natural_limited_a3_o0_n3__forward_tangent import forward_tangent

@@ -4,13 +4,13 @@
 # Part:        backward_tangent_w
 # Rule:        out = sum over orders 1..3 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 40]
 # Layout:      a [atoms, 16, channels], 0e + 1o + 2e + 3o, w [species, 20, channels] -> out [atoms, 1, channels], 0e
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 5193513a1131b0a4
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 a22409e94300a269
 
 from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_g, t_d_a, t_d_w):
     """Tangent of: Gradient to a, w of: Product basis to correlation 3."""
     real = a.dtype.type
     c4_45 = real(4 / 45); c1_6 = real(1 / 6); c5_24 = real(5 / 24); c2_9 = real(2 / 9); c1_4 = real(1 / 4)
@@ -26,15 +26,16 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
             a0 = a[n, 0, c]; a1 = a[n, 1, c]; a2 = a[n, 2, c]; a3 = a[n, 3, c]; a4 = a[n, 4, c]; a5 = a[n, 5, c]
             a6 = a[n, 6, c]; a7 = a[n, 7, c]; a8 = a[n, 8, c]; a9 = a[n, 9, c]; a10 = a[n, 10, c]; a11 = a[n, 11, c]
             a12 = a[n, 12, c]; a13 = a[n, 13, c]; a14 = a[n, 14, c]; a15 = a[n, 15, c]
-            w1 = w[z, 1, c]; w2 = w[z, 2, c]; w3 = w[z, 3, c]; w4 = w[z, 4, c]; w5 = w[z, 5, c]; w6 = w[z, 6, c]
-            w7 = w[z, 7, c]; w8 = w[z, 8, c]; w9 = w[z, 9, c]; w10 = w[z, 10, c]; w11 = w[z, 11, c]; w12 = w[z, 12, c]
-            w13 = w[z, 13, c]; w14 = w[z, 14, c]; w15 = w[z, 15, c]; w16 = w[z, 16, c]; w17 = w[z, 17, c]
-            w18 = w[z, 18, c]; w19 = w[z, 19, c]
+            w0 = w[z, 0, c]; w1 = w[z, 1, c]; w2 = w[z, 2, c]; w3 = w[z, 3, c]; w4 = w[z, 4, c]; w5 = w[z, 5, c]
+            w6 = w[z, 6, c]; w7 = w[z, 7, c]; w8 = w[z, 8, c]; w9 = w[z, 9, c]; w10 = w[z, 10, c]; w11 = w[z, 11, c]
+            w12 = w[z, 12, c]; w13 = w[z, 13, c]; w14 = w[z, 14, c]; w15 = w[z, 15, c]; w16 = w[z, 16, c]
+            w17 = w[z, 17, c]; w18 = w[z, 18, c]; w19 = w[z, 19, c]
             g0 = g[n, 0, c]
             t_a0 = t_a[n, 0, c]; t_a1 = t_a[n, 1, c]; t_a2 = t_a[n, 2, c]; t_a3 = t_a[n, 3, c]; t_a4 = t_a[n, 4, c]
             t_a5 = t_a[n, 5, c]; t_a6 = t_a[n, 6, c]; t_a7 = t_a[n, 7, c]; t_a8 = t_a[n, 8, c]; t_a9 = t_a[n, 9, c]
             t_a10 = t_a[n, 10, c]; t_a11 = t_a[n, 11, c]; t_a12 = t_a[n, 12, c]; t_a13 = t_a[n, 13, c]
             t_a14 = t_a[n, 14, c]; t_a15 = t_a[n, 15, c]
+            t_g0 = t_g[n, 0, c]
             # (A0e A0e)0e
             A0A0_0_0 = a0 * a0
             t_A0A0_0_0 = c2 * a0 * t_a0
@@ -259,58 +260,74 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
                 c8_5 * (a12 * t_a14 + a14 * t_a12)
             )
             # weighted (A A)0e, for ((A A)0e A0e)0e
+            M_0A0_0_0 = A0A0_0_0 * w5 + A1A1_0_0 * w6 + A2A2_0_0 * w7 + A3A3_0_0 * w8
             t_M_0A0_0_0 = t_A0A0_0_0 * w5 + t_A1A1_0_0 * w6 + t_A2A2_0_0 * w7 + t_A3A3_0_0 * w8
             # weighted (A A)1o, for ((A A)1o A1o)0e
+            M_1A1_0_0 = A0A1_1_0 * w9 + A1A2_1_0 * w10 + A2A3_1_0 * w11
             t_M_1A1_0_0 = t_A0A1_1_0 * w9 + t_A1A2_1_0 * w10 + t_A2A3_1_0 * w11
+            M_1A1_0_1 = A0A1_1_1 * w9 + A1A2_1_1 * w10 + A2A3_1_1 * w11
             t_M_1A1_0_1 = t_A0A1_1_1 * w9 + t_A1A2_1_1 * w10 + t_A2A3_1_1 * w11
+            M_1A1_0_2 = A0A1_1_2 * w9 + A1A2_1_2 * w10 + A2A3_1_2 * w11
             t_M_1A1_0_2 = t_A0A1_1_2 * w9 + t_A1A2_1_2 * w10 + t_A2A3_1_2 * w11
             # weighted (A A)2e, for ((A A)2e A2e)0e
+            M_2A2_0_0 = A0A2_2_0 * w12 + A1A1_2_0 * w13 + A1A3_2_0 * w14 + A2A2_2_0 * w15 + A3A3_2_0 * w16
             t_M_2A2_0_0 = t_A0A2_2_0 * w12 + t_A1A1_2_0 * w13 + t_A1A3_2_0 * w14 + t_A2A2_2_0 * w15 + t_A3A3_2_0 * w16
+            M_2A2_0_1 = A0A2_2_1 * w12 + A1A1_2_1 * w13 + A1A3_2_1 * w14 + A2A2_2_1 * w15 + A3A3_2_1 * w16
             t_M_2A2_0_1 = t_A0A2_2_1 * w12 + t_A1A1_2_1 * w13 + t_A1A3_2_1 * w14 + t_A2A2_2_1 * w15 + t_A3A3_2_1 * w16
+            M_2A2_0_2 = A0A2_2_2 * w12 + A1A1_2_2 * w13 + A1A3_2_2 * w14 + A2A2_2_2 * w15 + A3A3_2_2 * w16
             t_M_2A2_0_2 = t_A0A2_2_2 * w12 + t_A1A1_2_2 * w13 + t_A1A3_2_2 * w14 + t_A2A2_2_2 * w15 + t_A3A3_2_2 * w16
+            M_2A2_0_3 = A0A2_2_3 * w12 + A1A1_2_3 * w13 + A1A3_2_3 * w14 + A2A2_2_3 * w15 + A3A3_2_3 * w16
             t_M_2A2_0_3 = t_A0A2_2_3 * w12 + t_A1A1_2_3 * w13 + t_A1A3_2_3 * w14 + t_A2A2_2_3 * w15 + t_A3A3_2_3 * w16
+            M_2A2_0_4 = A0A2_2_4 * w12 + A1A1_2_4 * w13 + A1A3_2_4 * w14 + A2A2_2_4 * w15 + A3A3_2_4 * w16
             t_M_2A2_0_4 = t_A0A2_2_4 * w12 + t_A1A1_2_4 * w13 + t_A1A3_2_4 * w14 + t_A2A2_2_4 * w15 + t_A3A3_2_4 * w16
             # weighted (A A)3o, for ((A A)3o A3o)0e
+            M_3A3_0_0 = A0A3_3_0 * w17 + A1A2_3_0 * w18 + A2A3_3_0 * w19
             t_M_3A3_0_0 = t_A0A3_3_0 * w17 + t_A1A2_3_0 * w18 + t_A2A3_3_0 * w19
+            M_3A3_0_1 = A0A3_3_1 * w17 + A1A2_3_1 * w18 + A2A3_3_1 * w19
             t_M_3A3_0_1 = t_A0A3_3_1 * w17 + t_A1A2_3_1 * w18 + t_A2A3_3_1 * w19
+            M_3A3_0_2 = A0A3_3_2 * w17 + A1A2_3_2 * w18 + A2A3_3_2 * w19
             t_M_3A3_0_2 = t_A0A3_3_2 * w17 + t_A1A2_3_2 * w18 + t_A2A3_3_2 * w19
+            M_3A3_0_3 = A0A3_3_3 * w17 + A1A2_3_3 * w18 + A2A3_3_3 * w19
             t_M_3A3_0_3 = t_A0A3_3_3 * w17 + t_A1A2_3_3 * w18 + t_A2A3_3_3 * w19
+            M_3A3_0_4 = A0A3_3_4 * w17 + A1A2_3_4 * w18 + A2A3_3_4 * w19
             t_M_3A3_0_4 = t_A0A3_3_4 * w17 + t_A1A2_3_4 * w18 + t_A2A3_3_4 * w19
+            M_3A3_0_5 = A0A3_3_5 * w17 + A1A2_3_5 * w18 + A2A3_3_5 * w19
             t_M_3A3_0_5 = t_A0A3_3_5 * w17 + t_A1A2_3_5 * w18 + t_A2A3_3_5 * w19
+            M_3A3_0_6 = A0A3_3_6 * w17 + A1A2_3_6 * w18 + A2A3_3_6 * w19
             t_M_3A3_0_6 = t_A0A3_3_6 * w17 + t_A1A2_3_6 * w18 + t_A2A3_3_6 * w19
             # gradients
             d_M_3A3_0_6 = c2_5 * a15 * g0
-            t_d_M_3A3_0_6 = c2_5 * g0 * t_a15
+            t_d_M_3A3_0_6 = c2_5 * (a15 * t_g0 + g0 * t_a15)
             d_M_3A3_0_5 = c4_15 * a14 * g0
-            t_d_M_3A3_0_5 = c4_15 * g0 * t_a14
+            t_d_M_3A3_0_5 = c4_15 * (a14 * t_g0 + g0 * t_a14)
             d_M_3A3_0_4 = c32_75 * a13 * g0
-            t_d_M_3A3_0_4 = c32_75 * g0 * t_a13
+            t_d_M_3A3_0_4 = c32_75 * (a13 * t_g0 + g0 * t_a13)
             d_M_3A3_0_3 = c16_25 * a12 * g0
-            t_d_M_3A3_0_3 = c16_25 * g0 * t_a12
+            t_d_M_3A3_0_3 = c16_25 * (a12 * t_g0 + g0 * t_a12)
             d_M_3A3_0_2 = c32_75 * a11 * g0
-            t_d_M_3A3_0_2 = c32_75 * g0 * t_a11
+            t_d_M_3A3_0_2 = c32_75 * (a11 * t_g0 + g0 * t_a11)
             d_M_3A3_0_1 = c4_15 * a10 * g0
-            t_d_M_3A3_0_1 = c4_15 * g0 * t_a10
+            t_d_M_3A3_0_1 = c4_15 * (a10 * t_g0 + g0 * t_a10)
             d_M_3A3_0_0 = c2_5 * a9 * g0
-            t_d_M_3A3_0_0 = c2_5 * g0 * t_a9
+            t_d_M_3A3_0_0 = c2_5 * (a9 * t_g0 + g0 * t_a9)
             d_M_2A2_0_4 = c1_3 * a8 * g0
-            t_d_M_2A2_0_4 = c1_3 * g0 * t_a8
+            t_d_M_2A2_0_4 = c1_3 * (a8 * t_g0 + g0 * t_a8)
             d_M_2A2_0_3 = c1_3 * a7 * g0
-            t_d_M_2A2_0_3 = c1_3 * g0 * t_a7
+            t_d_M_2A2_0_3 = c1_3 * (a7 * t_g0 + g0 * t_a7)
             d_M_2A2_0_2 = c4_9 * a6 * g0
-            t_d_M_2A2_0_2 = c4_9 * g0 * t_a6
+            t_d_M_2A2_0_2 = c4_9 * (a6 * t_g0 + g0 * t_a6)
             d_M_2A2_0_1 = c1_3 * a5 * g0
-            t_d_M_2A2_0_1 = c1_3 * g0 * t_a5
+            t_d_M_2A2_0_1 = c1_3 * (a5 * t_g0 + g0 * t_a5)
             d_M_2A2_0_0 = c1_3 * a4 * g0
-            t_d_M_2A2_0_0 = c1_3 * g0 * t_a4
+            t_d_M_2A2_0_0 = c1_3 * (a4 * t_g0 + g0 * t_a4)
             d_M_1A1_0_2 = a3 * g0
-            t_d_M_1A1_0_2 = g0 * t_a3
+            t_d_M_1A1_0_2 = a3 * t_g0 + g0 * t_a3
             d_M_1A1_0_1 = a2 * g0
-            t_d_M_1A1_0_1 = g0 * t_a2
+            t_d_M_1A1_0_1 = a2 * t_g0 + g0 * t_a2
             d_M_1A1_0_0 = a1 * g0
-            t_d_M_1A1_0_0 = g0 * t_a1
+            t_d_M_1A1_0_0 = a1 * t_g0 + g0 * t_a1
             d_M_0A0_0_0 = a0 * g0
-            t_d_M_0A0_0_0 = g0 * t_a0
+            t_d_M_0A0_0_0 = a0 * t_g0 + g0 * t_a0
             d_A3A3_2_4 = d_M_2A2_0_4 * w16
             t_d_A3A3_2_4 = t_d_M_2A2_0_4 * w16
             d_A3A3_2_3 = d_M_2A2_0_3 * w16
@@ -322,7 +339,7 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
             d_A3A3_2_0 = d_M_2A2_0_0 * w16
             t_d_A3A3_2_0 = t_d_M_2A2_0_0 * w16
             d_A3A3_0_0 = d_M_0A0_0_0 * w8 + g0 * w4
-            t_d_A3A3_0_0 = t_d_M_0A0_0_0 * w8
+            t_d_A3A3_0_0 = t_d_M_0A0_0_0 * w8 + t_g0 * w4
             d_A2A3_3_6 = d_M_3A3_0_6 * w19
             t_d_A2A3_3_6 = t_d_M_3A3_0_6 * w19
             d_A2A3_3_5 = d_M_3A3_0_5 * w19
@@ -354,7 +371,7 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
             d_A2A2_2_0 = d_M_2A2_0_0 * w15
             t_d_A2A2_2_0 = t_d_M_2A2_0_0 * w15
             d_A2A2_0_0 = d_M_0A0_0_0 * w7 + g0 * w3
-            t_d_A2A2_0_0 = t_d_M_0A0_0_0 * w7
+            t_d_A2A2_0_0 = t_d_M_0A0_0_0 * w7 + t_g0 * w3
             d_A1A3_2_4 = d_M_2A2_0_4 * w14
             t_d_A1A3_2_4 = t_d_M_2A2_0_4 * w14
             d_A1A3_2_3 = d_M_2A2_0_3 * w14
@@ -396,7 +413,7 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
             d_A1A1_2_0 = d_M_2A2_0_0 * w13
             t_d_A1A1_2_0 = t_d_M_2A2_0_0 * w13
             d_A1A1_0_0 = d_M_0A0_0_0 * w6 + g0 * w2
-            t_d_A1A1_0_0 = t_d_M_0A0_0_0 * w6
+            t_d_A1A1_0_0 = t_d_M_0A0_0_0 * w6 + t_g0 * w2
             d_A0A3_3_6 = d_M_3A3_0_6 * w17
             t_d_A0A3_3_6 = t_d_M_3A3_0_6 * w17
             d_A0A3_3_5 = d_M_3A3_0_5 * w17
@@ -428,21 +445,21 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
             d_A0A1_1_0 = d_M_1A1_0_0 * w9
             t_d_A0A1_1_0 = t_d_M_1A1_0_0 * w9
             d_A0A0_0_0 = d_M_0A0_0_0 * w5 + g0 * w1
-            t_d_A0A0_0_0 = t_d_M_0A0_0_0 * w5
+            t_d_A0A0_0_0 = t_d_M_0A0_0_0 * w5 + t_g0 * w1
             t_d_a[n, 0, c] = (
-                c2 * (a0 * t_d_A0A0_0_0 + d_A0A0_0_0 * t_a0) + a1 * t_d_A0A1_1_0 + a2 * t_d_A0A1_1_1 +
-                a3 * t_d_A0A1_1_2 + a4 * t_d_A0A2_2_0 + a5 * t_d_A0A2_2_1 + a6 * t_d_A0A2_2_2 + a7 * t_d_A0A2_2_3 +
-                a8 * t_d_A0A2_2_4 + a9 * t_d_A0A3_3_0 + a10 * t_d_A0A3_3_1 + a11 * t_d_A0A3_3_2 + a12 * t_d_A0A3_3_3 +
-                a13 * t_d_A0A3_3_4 + a14 * t_d_A0A3_3_5 + a15 * t_d_A0A3_3_6 + d_A0A1_1_0 * t_a1 + d_A0A1_1_1 * t_a2 +
-                d_A0A1_1_2 * t_a3 + d_A0A2_2_0 * t_a4 + d_A0A2_2_1 * t_a5 + d_A0A2_2_2 * t_a6 + d_A0A2_2_3 * t_a7 +
-                d_A0A2_2_4 * t_a8 + d_A0A3_3_0 * t_a9 + d_A0A3_3_1 * t_a10 + d_A0A3_3_2 * t_a11 + d_A0A3_3_3 * t_a12 +
-                d_A0A3_3_4 * t_a13 + d_A0A3_3_5 * t_a14 + d_A0A3_3_6 * t_a15 + g0 * t_M_0A0_0_0
+                M_0A0_0_0 * t_g0 + a1 * t_d_A0A1_1_0 + a2 * t_d_A0A1_1_1 + a3 * t_d_A0A1_1_2 + a4 * t_d_A0A2_2_0 +
+                a5 * t_d_A0A2_2_1 + a6 * t_d_A0A2_2_2 + a7 * t_d_A0A2_2_3 + a8 * t_d_A0A2_2_4 + a9 * t_d_A0A3_3_0 +
+                a10 * t_d_A0A3_3_1 + a11 * t_d_A0A3_3_2 + a12 * t_d_A0A3_3_3 + a13 * t_d_A0A3_3_4 + a14 * t_d_A0A3_3_5
+                + a15 * t_d_A0A3_3_6 + d_A0A1_1_0 * t_a1 + d_A0A1_1_1 * t_a2 + d_A0A1_1_2 * t_a3 + d_A0A2_2_0 * t_a4 +
+                d_A0A2_2_1 * t_a5 + d_A0A2_2_2 * t_a6 + d_A0A2_2_3 * t_a7 + d_A0A2_2_4 * t_a8 + d_A0A3_3_0 * t_a9 +
+                d_A0A3_3_1 * t_a10 + d_A0A3_3_2 * t_a11 + d_A0A3_3_3 * t_a12 + d_A0A3_3_4 * t_a13 + d_A0A3_3_5 * t_a14
+                + d_A0A3_3_6 * t_a15 + g0 * t_M_0A0_0_0 + t_g0 * w0 + c2 * (a0 * t_d_A0A0_0_0 + d_A0A0_0_0 * t_a0)
             )
             t_d_a[n, 1, c] = (
-                a0 * t_d_A0A1_1_0 + a9 * t_d_A1A3_2_4 - a15 * t_d_A1A3_2_0 + d_A0A1_1_0 * t_a0 - d_A1A3_2_0 * t_a15 +
-                d_A1A3_2_4 * t_a9 + g0 * t_M_1A1_0_0 + c2 * (a1 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a1) -
-                c3_2 * (a1 * t_d_A1A1_2_2 + d_A1A1_2_2 * t_a1) - c3 * (a1 * t_d_A1A1_2_4 - a2 * t_d_A1A1_2_1 -
-                a3 * t_d_A1A1_2_0 - d_A1A1_2_0 * t_a3 - d_A1A1_2_1 * t_a2 + d_A1A1_2_4 * t_a1) +
+                M_1A1_0_0 * t_g0 + a0 * t_d_A0A1_1_0 + a9 * t_d_A1A3_2_4 - a15 * t_d_A1A3_2_0 + d_A0A1_1_0 * t_a0 -
+                d_A1A3_2_0 * t_a15 + d_A1A3_2_4 * t_a9 + g0 * t_M_1A1_0_0 + c2 * (a1 * t_d_A1A1_0_0 +
+                d_A1A1_0_0 * t_a1) - c3_2 * (a1 * t_d_A1A1_2_2 + d_A1A1_2_2 * t_a1) - c3 * (a1 * t_d_A1A1_2_4 -
+                a2 * t_d_A1A1_2_1 - a3 * t_d_A1A1_2_0 - d_A1A1_2_0 * t_a3 - d_A1A1_2_1 * t_a2 + d_A1A1_2_4 * t_a1) +
                 c1_2 * (a4 * t_d_A1A2_1_2 + a5 * t_d_A1A2_1_1 - a8 * t_d_A1A2_1_0 - d_A1A2_1_0 * t_a8 +
                 d_A1A2_1_1 * t_a5 + d_A1A2_1_2 * t_a4) - c5_24 * (a4 * t_d_A1A2_3_4 - a8 * t_d_A1A2_3_2 -
                 d_A1A2_3_2 * t_a8 + d_A1A2_3_4 * t_a4) - c5_6 * (a4 * t_d_A1A2_3_6 + a5 * t_d_A1A2_3_5 -
@@ -454,8 +471,8 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
                 a13 * t_d_A1A3_2_0 - d_A1A3_2_0 * t_a13 + d_A1A3_2_4 * t_a11)
             )
             t_d_a[n, 2, c] = (
-                a0 * t_d_A0A1_1_1 + d_A0A1_1_1 * t_a0 + g0 * t_M_1A1_0_1 + c3 * (a1 * t_d_A1A1_2_1 + a2 * t_d_A1A1_2_2
-                + a3 * t_d_A1A1_2_3 + d_A1A1_2_1 * t_a1 + d_A1A1_2_2 * t_a2 + d_A1A1_2_3 * t_a3) +
+                M_1A1_0_1 * t_g0 + a0 * t_d_A0A1_1_1 + d_A0A1_1_1 * t_a0 + g0 * t_M_1A1_0_1 + c3 * (a1 * t_d_A1A1_2_1
+                + a2 * t_d_A1A1_2_2 + a3 * t_d_A1A1_2_3 + d_A1A1_2_1 * t_a1 + d_A1A1_2_2 * t_a2 + d_A1A1_2_3 * t_a3) +
                 c2 * (a2 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a2) + c5_6 * (a4 * t_d_A1A2_3_1 + a5 * t_d_A1A2_3_2 +
                 a6 * t_d_A1A2_3_3 + a7 * t_d_A1A2_3_4 + a8 * t_d_A1A2_3_5 + d_A1A2_3_1 * t_a4 + d_A1A2_3_2 * t_a5 +
                 d_A1A2_3_3 * t_a6 + d_A1A2_3_4 * t_a7 + d_A1A2_3_5 * t_a8) + c1_2 * (a5 * t_d_A1A2_1_0 +
@@ -465,9 +482,9 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
                 c6_5 * (a12 * t_d_A1A3_2_2 + d_A1A3_2_2 * t_a12)
             )
             t_d_a[n, 3, c] = (
-                a0 * t_d_A0A1_1_2 + a9 * t_d_A1A3_2_0 + a15 * t_d_A1A3_2_4 + d_A0A1_1_2 * t_a0 + d_A1A3_2_0 * t_a9 +
-                d_A1A3_2_4 * t_a15 + g0 * t_M_1A1_0_2 + c3 * (a1 * t_d_A1A1_2_0 + a2 * t_d_A1A1_2_3 +
-                a3 * t_d_A1A1_2_4 + d_A1A1_2_0 * t_a1 + d_A1A1_2_3 * t_a2 + d_A1A1_2_4 * t_a3) +
+                M_1A1_0_2 * t_g0 + a0 * t_d_A0A1_1_2 + a9 * t_d_A1A3_2_0 + a15 * t_d_A1A3_2_4 + d_A0A1_1_2 * t_a0 +
+                d_A1A3_2_0 * t_a9 + d_A1A3_2_4 * t_a15 + g0 * t_M_1A1_0_2 + c3 * (a1 * t_d_A1A1_2_0 +
+                a2 * t_d_A1A1_2_3 + a3 * t_d_A1A1_2_4 + d_A1A1_2_0 * t_a1 + d_A1A1_2_3 * t_a2 + d_A1A1_2_4 * t_a3) +
                 c2 * (a3 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a3) - c3_2 * (a3 * t_d_A1A1_2_2 + d_A1A1_2_2 * t_a3) +
                 c1_2 * (a4 * t_d_A1A2_1_0 + a7 * t_d_A1A2_1_1 + a8 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a4 +
                 d_A1A2_1_1 * t_a7 + d_A1A2_1_2 * t_a8) + c5_6 * (a4 * t_d_A1A2_3_0 + a5 * t_d_A1A2_3_1 +
@@ -480,169 +497,174 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
                 a13 * t_d_A1A3_2_2 - d_A1A3_2_2 * t_a13 + d_A1A3_2_3 * t_a12)
             )
             t_d_a[n, 4, c] = (
-                a0 * t_d_A0A2_2_0 - a4 * t_d_A2A2_2_2 + a5 * t_d_A2A2_2_3 + a7 * t_d_A2A2_2_1 - a12 * t_d_A2A3_3_1 +
-                d_A0A2_2_0 * t_a0 + d_A2A2_2_1 * t_a7 - d_A2A2_2_2 * t_a4 + d_A2A2_2_3 * t_a5 - d_A2A3_3_1 * t_a12 +
-                c1_2 * (a1 * t_d_A1A2_1_2 + a3 * t_d_A1A2_1_0 + a11 * t_d_A2A3_3_4 + a13 * t_d_A2A3_3_2 +
-                d_A1A2_1_0 * t_a3 + d_A1A2_1_2 * t_a1 + d_A2A3_3_2 * t_a13 + d_A2A3_3_4 * t_a11) -
-                c5_24 * (a1 * t_d_A1A2_3_4 + a3 * t_d_A1A2_3_2 + d_A1A2_3_2 * t_a3 + d_A1A2_3_4 * t_a1) -
+                c1_3 * (M_2A2_0_0 * t_g0 + a9 * t_d_A2A3_1_2 + a11 * t_d_A2A3_3_6 - a13 * t_d_A2A3_3_0 -
+                a15 * t_d_A2A3_1_0 - d_A2A3_1_0 * t_a15 + d_A2A3_1_2 * t_a9 - d_A2A3_3_0 * t_a13 + d_A2A3_3_6 * t_a11
+                + g0 * t_M_2A2_0_0) + a0 * t_d_A0A2_2_0 - a4 * t_d_A2A2_2_2 + a5 * t_d_A2A2_2_3 + a7 * t_d_A2A2_2_1 -
+                a12 * t_d_A2A3_3_1 + d_A0A2_2_0 * t_a0 + d_A2A2_2_1 * t_a7 - d_A2A2_2_2 * t_a4 + d_A2A2_2_3 * t_a5 -
+                d_A2A3_3_1 * t_a12 + c1_2 * (a1 * t_d_A1A2_1_2 + a3 * t_d_A1A2_1_0 + a11 * t_d_A2A3_3_4 +
+                a13 * t_d_A2A3_3_2 + d_A1A2_1_0 * t_a3 + d_A1A2_1_2 * t_a1 + d_A2A3_3_2 * t_a13 + d_A2A3_3_4 * t_a11)
+                - c5_24 * (a1 * t_d_A1A2_3_4 + a3 * t_d_A1A2_3_2 + d_A1A2_3_2 * t_a3 + d_A1A2_3_4 * t_a1) -
                 c5_6 * (a1 * t_d_A1A2_3_6 - a2 * t_d_A1A2_3_1 - a3 * t_d_A1A2_3_0 - d_A1A2_3_0 * t_a3 -
                 d_A1A2_3_1 * t_a2 + d_A1A2_3_6 * t_a1) + c2_3 * (a4 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a4) -
-                c4_3 * (a6 * t_d_A2A2_2_0 + d_A2A2_2_0 * t_a6) + c1_3 * (a9 * t_d_A2A3_1_2 + a11 * t_d_A2A3_3_6 -
-                a13 * t_d_A2A3_3_0 - a15 * t_d_A2A3_1_0 - d_A2A3_1_0 * t_a15 + d_A2A3_1_2 * t_a9 - d_A2A3_3_0 * t_a13
-                + d_A2A3_3_6 * t_a11 + g0 * t_M_2A2_0_0) - c5_16 * (a9 * t_d_A2A3_3_4 - a15 * t_d_A2A3_3_2 -
+                c4_3 * (a6 * t_d_A2A2_2_0 + d_A2A2_2_0 * t_a6) - c5_16 * (a9 * t_d_A2A3_3_4 - a15 * t_d_A2A3_3_2 -
                 d_A2A3_3_2 * t_a15 + d_A2A3_3_4 * t_a9) + c2_9 * (a10 * t_d_A2A3_1_1 + d_A2A3_1_1 * t_a10) -
                 c5_12 * (a10 * t_d_A2A3_3_3 + d_A2A3_3_3 * t_a10) - c4_45 * (a11 * t_d_A2A3_1_2 + a13 * t_d_A2A3_1_0 +
                 d_A2A3_1_0 * t_a13 + d_A2A3_1_2 * t_a11)
             )
             t_d_a[n, 5, c] = (
-                a0 * t_d_A0A2_2_1 + a4 * t_d_A2A2_2_3 - a5 * t_d_A2A2_2_4 + a7 * t_d_A2A2_2_0 - a8 * t_d_A2A2_2_1 +
-                d_A0A2_2_1 * t_a0 + d_A2A2_2_0 * t_a7 - d_A2A2_2_1 * t_a8 + d_A2A2_2_3 * t_a4 - d_A2A2_2_4 * t_a5 +
-                c1_2 * (a1 * t_d_A1A2_1_1 + a2 * t_d_A1A2_1_0 + a5 * t_d_A2A2_2_2 - a11 * t_d_A2A3_3_5 +
-                a13 * t_d_A2A3_3_1 + d_A1A2_1_0 * t_a2 + d_A1A2_1_1 * t_a1 + d_A2A2_2_2 * t_a5 + d_A2A3_3_1 * t_a13 -
-                d_A2A3_3_5 * t_a11) - c5_12 * (a1 * t_d_A1A2_3_3 + a10 * t_d_A2A3_3_6 - a14 * t_d_A2A3_3_0 +
-                d_A1A2_3_3 * t_a1 - d_A2A3_3_0 * t_a14 + d_A2A3_3_6 * t_a10) - c5_6 * (a1 * t_d_A1A2_3_5 -
-                a2 * t_d_A1A2_3_2 - a3 * t_d_A1A2_3_1 - d_A1A2_3_1 * t_a3 - d_A1A2_3_2 * t_a2 + d_A1A2_3_5 * t_a1) +
+                c1_3 * (M_2A2_0_1 * t_g0 + g0 * t_M_2A2_0_1) + a0 * t_d_A0A2_2_1 + a4 * t_d_A2A2_2_3 -
+                a5 * t_d_A2A2_2_4 + a7 * t_d_A2A2_2_0 - a8 * t_d_A2A2_2_1 + d_A0A2_2_1 * t_a0 + d_A2A2_2_0 * t_a7 -
+                d_A2A2_2_1 * t_a8 + d_A2A2_2_3 * t_a4 - d_A2A2_2_4 * t_a5 + c1_2 * (a1 * t_d_A1A2_1_1 +
+                a2 * t_d_A1A2_1_0 + a5 * t_d_A2A2_2_2 - a11 * t_d_A2A3_3_5 + a13 * t_d_A2A3_3_1 + d_A1A2_1_0 * t_a2 +
+                d_A1A2_1_1 * t_a1 + d_A2A2_2_2 * t_a5 + d_A2A3_3_1 * t_a13 - d_A2A3_3_5 * t_a11) -
+                c5_12 * (a1 * t_d_A1A2_3_3 + a10 * t_d_A2A3_3_6 - a14 * t_d_A2A3_3_0 + d_A1A2_3_3 * t_a1 -
+                d_A2A3_3_0 * t_a14 + d_A2A3_3_6 * t_a10) - c5_6 * (a1 * t_d_A1A2_3_5 - a2 * t_d_A1A2_3_2 -
+                a3 * t_d_A1A2_3_1 - d_A1A2_3_1 * t_a3 - d_A1A2_3_2 * t_a2 + d_A1A2_3_5 * t_a1) +
                 c2_3 * (a5 * t_d_A2A2_0_0 + a6 * t_d_A2A2_2_1 + d_A2A2_0_0 * t_a5 + d_A2A2_2_1 * t_a6) +
                 c5_8 * (a9 * t_d_A2A3_3_5 - a15 * t_d_A2A3_3_1 - d_A2A3_3_1 * t_a15 + d_A2A3_3_5 * t_a9) +
                 c2_9 * (a10 * t_d_A2A3_1_2 - a14 * t_d_A2A3_1_0 - d_A2A3_1_0 * t_a14 + d_A2A3_1_2 * t_a10) +
                 c5_16 * (a10 * t_d_A2A3_3_4 - a14 * t_d_A2A3_3_2 - d_A2A3_3_2 * t_a14 + d_A2A3_3_4 * t_a10) +
                 c16_45 * (a11 * t_d_A2A3_1_1 + d_A2A3_1_1 * t_a11) + c1_6 * (a11 * t_d_A2A3_3_3 + d_A2A3_3_3 * t_a11)
                 - c4_15 * (a12 * t_d_A2A3_1_0 + d_A2A3_1_0 * t_a12) + c1_4 * (a12 * t_d_A2A3_3_2 + d_A2A3_3_2 * t_a12)
-                + c1_3 * g0 * t_M_2A2_0_1
             )
             t_d_a[n, 6, c] = (
-                a0 * t_d_A0A2_2_2 + d_A0A2_2_2 * t_a0 - c1_3 * (a1 * t_d_A1A2_1_0 + a3 * t_d_A1A2_1_2 +
-                d_A1A2_1_0 * t_a1 + d_A1A2_1_2 * t_a3) + c5_6 * (a1 * t_d_A1A2_3_2 + a2 * t_d_A1A2_3_3 +
-                a3 * t_d_A1A2_3_4 - a9 * t_d_A2A3_3_0 - a15 * t_d_A2A3_3_6 + d_A1A2_3_2 * t_a1 + d_A1A2_3_3 * t_a2 +
-                d_A1A2_3_4 * t_a3 - d_A2A3_3_0 * t_a9 - d_A2A3_3_6 * t_a15) + c2_3 * (a2 * t_d_A1A2_1_1 +
-                a5 * t_d_A2A2_2_1 + a7 * t_d_A2A2_2_3 + a12 * t_d_A2A3_3_3 + d_A1A2_1_1 * t_a2 + d_A2A2_2_1 * t_a5 +
-                d_A2A2_2_3 * t_a7 + d_A2A3_3_3 * t_a12) - c4_3 * (a4 * t_d_A2A2_2_0 - a6 * t_d_A2A2_2_2 +
-                a8 * t_d_A2A2_2_4 + d_A2A2_2_0 * t_a4 - d_A2A2_2_2 * t_a6 + d_A2A2_2_4 * t_a8) +
-                c8_9 * (a6 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a6) + c16_45 * (a11 * t_d_A2A3_1_0 + a13 * t_d_A2A3_1_2 +
-                d_A2A3_1_0 * t_a11 + d_A2A3_1_2 * t_a13) + c1_2 * (a11 * t_d_A2A3_3_2 + a13 * t_d_A2A3_3_4 +
-                d_A2A3_3_2 * t_a11 + d_A2A3_3_4 * t_a13) + c8_15 * (a12 * t_d_A2A3_1_1 + d_A2A3_1_1 * t_a12) +
-                c4_9 * g0 * t_M_2A2_0_2
+                c4_9 * (M_2A2_0_2 * t_g0 + g0 * t_M_2A2_0_2) + a0 * t_d_A0A2_2_2 + d_A0A2_2_2 * t_a0 -
+                c1_3 * (a1 * t_d_A1A2_1_0 + a3 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a1 + d_A1A2_1_2 * t_a3) +
+                c5_6 * (a1 * t_d_A1A2_3_2 + a2 * t_d_A1A2_3_3 + a3 * t_d_A1A2_3_4 - a9 * t_d_A2A3_3_0 -
+                a15 * t_d_A2A3_3_6 + d_A1A2_3_2 * t_a1 + d_A1A2_3_3 * t_a2 + d_A1A2_3_4 * t_a3 - d_A2A3_3_0 * t_a9 -
+                d_A2A3_3_6 * t_a15) + c2_3 * (a2 * t_d_A1A2_1_1 + a5 * t_d_A2A2_2_1 + a7 * t_d_A2A2_2_3 +
+                a12 * t_d_A2A3_3_3 + d_A1A2_1_1 * t_a2 + d_A2A2_2_1 * t_a5 + d_A2A2_2_3 * t_a7 + d_A2A3_3_3 * t_a12) -
+                c4_3 * (a4 * t_d_A2A2_2_0 - a6 * t_d_A2A2_2_2 + a8 * t_d_A2A2_2_4 + d_A2A2_2_0 * t_a4 -
+                d_A2A2_2_2 * t_a6 + d_A2A2_2_4 * t_a8) + c8_9 * (a6 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a6) +
+                c16_45 * (a11 * t_d_A2A3_1_0 + a13 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a11 + d_A2A3_1_2 * t_a13) +
+                c1_2 * (a11 * t_d_A2A3_3_2 + a13 * t_d_A2A3_3_4 + d_A2A3_3_2 * t_a11 + d_A2A3_3_4 * t_a13) +
+                c8_15 * (a12 * t_d_A2A3_1_1 + d_A2A3_1_1 * t_a12)
             )
             t_d_a[n, 7, c] = (
-                a0 * t_d_A0A2_2_3 + a4 * t_d_A2A2_2_1 + a5 * t_d_A2A2_2_0 + a7 * t_d_A2A2_2_4 + a8 * t_d_A2A2_2_3 +
-                d_A0A2_2_3 * t_a0 + d_A2A2_2_0 * t_a5 + d_A2A2_2_1 * t_a4 + d_A2A2_2_3 * t_a8 + d_A2A2_2_4 * t_a7 +
-                c5_6 * (a1 * t_d_A1A2_3_1 + a2 * t_d_A1A2_3_4 + a3 * t_d_A1A2_3_5 + d_A1A2_3_1 * t_a1 +
-                d_A1A2_3_4 * t_a2 + d_A1A2_3_5 * t_a3) + c1_2 * (a2 * t_d_A1A2_1_2 + a3 * t_d_A1A2_1_1 +
-                a7 * t_d_A2A2_2_2 + a11 * t_d_A2A3_3_1 + a13 * t_d_A2A3_3_5 + d_A1A2_1_1 * t_a3 + d_A1A2_1_2 * t_a2 +
-                d_A2A2_2_2 * t_a7 + d_A2A3_3_1 * t_a11 + d_A2A3_3_5 * t_a13) - c5_12 * (a3 * t_d_A1A2_3_3 -
-                a10 * t_d_A2A3_3_0 - a14 * t_d_A2A3_3_6 + d_A1A2_3_3 * t_a3 - d_A2A3_3_0 * t_a10 - d_A2A3_3_6 * t_a14)
-                + c2_3 * (a6 * t_d_A2A2_2_3 + a7 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a7 + d_A2A2_2_3 * t_a6) +
-                c5_8 * (a9 * t_d_A2A3_3_1 + a15 * t_d_A2A3_3_5 + d_A2A3_3_1 * t_a9 + d_A2A3_3_5 * t_a15) +
-                c2_9 * (a10 * t_d_A2A3_1_0 + a14 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a10 + d_A2A3_1_2 * t_a14) +
-                c5_16 * (a10 * t_d_A2A3_3_2 + a14 * t_d_A2A3_3_4 + d_A2A3_3_2 * t_a10 + d_A2A3_3_4 * t_a14) -
-                c4_15 * (a12 * t_d_A2A3_1_2 + d_A2A3_1_2 * t_a12) + c1_4 * (a12 * t_d_A2A3_3_4 + d_A2A3_3_4 * t_a12) +
-                c16_45 * (a13 * t_d_A2A3_1_1 + d_A2A3_1_1 * t_a13) + c1_6 * (a13 * t_d_A2A3_3_3 + d_A2A3_3_3 * t_a13)
-                + c1_3 * g0 * t_M_2A2_0_3
+                c1_3 * (M_2A2_0_3 * t_g0 + g0 * t_M_2A2_0_3) + a0 * t_d_A0A2_2_3 + a4 * t_d_A2A2_2_1 +
+                a5 * t_d_A2A2_2_0 + a7 * t_d_A2A2_2_4 + a8 * t_d_A2A2_2_3 + d_A0A2_2_3 * t_a0 + d_A2A2_2_0 * t_a5 +
+                d_A2A2_2_1 * t_a4 + d_A2A2_2_3 * t_a8 + d_A2A2_2_4 * t_a7 + c5_6 * (a1 * t_d_A1A2_3_1 +
+                a2 * t_d_A1A2_3_4 + a3 * t_d_A1A2_3_5 + d_A1A2_3_1 * t_a1 + d_A1A2_3_4 * t_a2 + d_A1A2_3_5 * t_a3) +
+                c1_2 * (a2 * t_d_A1A2_1_2 + a3 * t_d_A1A2_1_1 + a7 * t_d_A2A2_2_2 + a11 * t_d_A2A3_3_1 +
+                a13 * t_d_A2A3_3_5 + d_A1A2_1_1 * t_a3 + d_A1A2_1_2 * t_a2 + d_A2A2_2_2 * t_a7 + d_A2A3_3_1 * t_a11 +
+                d_A2A3_3_5 * t_a13) - c5_12 * (a3 * t_d_A1A2_3_3 - a10 * t_d_A2A3_3_0 - a14 * t_d_A2A3_3_6 +
+                d_A1A2_3_3 * t_a3 - d_A2A3_3_0 * t_a10 - d_A2A3_3_6 * t_a14) + c2_3 * (a6 * t_d_A2A2_2_3 +
+                a7 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a7 + d_A2A2_2_3 * t_a6) + c5_8 * (a9 * t_d_A2A3_3_1 +
+                a15 * t_d_A2A3_3_5 + d_A2A3_3_1 * t_a9 + d_A2A3_3_5 * t_a15) + c2_9 * (a10 * t_d_A2A3_1_0 +
+                a14 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a10 + d_A2A3_1_2 * t_a14) + c5_16 * (a10 * t_d_A2A3_3_2 +
+                a14 * t_d_A2A3_3_4 + d_A2A3_3_2 * t_a10 + d_A2A3_3_4 * t_a14) - c4_15 * (a12 * t_d_A2A3_1_2 +
+                d_A2A3_1_2 * t_a12) + c1_4 * (a12 * t_d_A2A3_3_4 + d_A2A3_3_4 * t_a12) + c16_45 * (a13 * t_d_A2A3_1_1
+                + d_A2A3_1_1 * t_a13) + c1_6 * (a13 * t_d_A2A3_3_3 + d_A2A3_3_3 * t_a13)
             )
             t_d_a[n, 8, c] = (
-                a0 * t_d_A0A2_2_4 - a5 * t_d_A2A2_2_1 + a7 * t_d_A2A2_2_3 - a8 * t_d_A2A2_2_2 - a12 * t_d_A2A3_3_5 +
-                d_A0A2_2_4 * t_a0 - d_A2A2_2_1 * t_a5 - d_A2A2_2_2 * t_a8 + d_A2A2_2_3 * t_a7 - d_A2A3_3_5 * t_a12 -
-                c1_2 * (a1 * t_d_A1A2_1_0 - a3 * t_d_A1A2_1_2 + a11 * t_d_A2A3_3_2 - a13 * t_d_A2A3_3_4 +
-                d_A1A2_1_0 * t_a1 - d_A1A2_1_2 * t_a3 + d_A2A3_3_2 * t_a11 - d_A2A3_3_4 * t_a13) +
-                c5_6 * (a1 * t_d_A1A2_3_0 + a2 * t_d_A1A2_3_5 + a3 * t_d_A1A2_3_6 + d_A1A2_3_0 * t_a1 +
+                c1_3 * (M_2A2_0_4 * t_g0 + a9 * t_d_A2A3_1_0 - a11 * t_d_A2A3_3_0 - a13 * t_d_A2A3_3_6 +
+                a15 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a9 + d_A2A3_1_2 * t_a15 - d_A2A3_3_0 * t_a11 - d_A2A3_3_6 * t_a13
+                + g0 * t_M_2A2_0_4) + a0 * t_d_A0A2_2_4 - a5 * t_d_A2A2_2_1 + a7 * t_d_A2A2_2_3 - a8 * t_d_A2A2_2_2 -
+                a12 * t_d_A2A3_3_5 + d_A0A2_2_4 * t_a0 - d_A2A2_2_1 * t_a5 - d_A2A2_2_2 * t_a8 + d_A2A2_2_3 * t_a7 -
+                d_A2A3_3_5 * t_a12 - c1_2 * (a1 * t_d_A1A2_1_0 - a3 * t_d_A1A2_1_2 + a11 * t_d_A2A3_3_2 -
+                a13 * t_d_A2A3_3_4 + d_A1A2_1_0 * t_a1 - d_A1A2_1_2 * t_a3 + d_A2A3_3_2 * t_a11 - d_A2A3_3_4 * t_a13)
+                + c5_6 * (a1 * t_d_A1A2_3_0 + a2 * t_d_A1A2_3_5 + a3 * t_d_A1A2_3_6 + d_A1A2_3_0 * t_a1 +
                 d_A1A2_3_5 * t_a2 + d_A1A2_3_6 * t_a3) + c5_24 * (a1 * t_d_A1A2_3_2 - a3 * t_d_A1A2_3_4 +
                 d_A1A2_3_2 * t_a1 - d_A1A2_3_4 * t_a3) - c4_3 * (a6 * t_d_A2A2_2_4 + d_A2A2_2_4 * t_a6) +
-                c2_3 * (a8 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a8) + c1_3 * (a9 * t_d_A2A3_1_0 - a11 * t_d_A2A3_3_0 -
-                a13 * t_d_A2A3_3_6 + a15 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a9 + d_A2A3_1_2 * t_a15 - d_A2A3_3_0 * t_a11
-                - d_A2A3_3_6 * t_a13 + g0 * t_M_2A2_0_4) - c5_16 * (a9 * t_d_A2A3_3_2 + a15 * t_d_A2A3_3_4 +
+                c2_3 * (a8 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a8) - c5_16 * (a9 * t_d_A2A3_3_2 + a15 * t_d_A2A3_3_4 +
                 d_A2A3_3_2 * t_a9 + d_A2A3_3_4 * t_a15) + c4_45 * (a11 * t_d_A2A3_1_0 - a13 * t_d_A2A3_1_2 +
                 d_A2A3_1_0 * t_a11 - d_A2A3_1_2 * t_a13) + c2_9 * (a14 * t_d_A2A3_1_1 + d_A2A3_1_1 * t_a14) -
                 c5_12 * (a14 * t_d_A2A3_3_3 + d_A2A3_3_3 * t_a14)
             )
             t_d_a[n, 9, c] = (
-                a0 * t_d_A0A3_3_0 + a1 * t_d_A1A3_2_4 + a3 * t_d_A1A3_2_0 + a10 * t_d_A3A3_2_3 + a14 * t_d_A3A3_2_1 +
-                d_A0A3_3_0 * t_a0 + d_A1A3_2_0 * t_a3 + d_A1A3_2_4 * t_a1 + d_A3A3_2_1 * t_a14 + d_A3A3_2_3 * t_a10 +
-                c1_3 * (a4 * t_d_A2A3_1_2 + a8 * t_d_A2A3_1_0 + d_A2A3_1_0 * t_a8 + d_A2A3_1_2 * t_a4) -
-                c5_16 * (a4 * t_d_A2A3_3_4 + a8 * t_d_A2A3_3_2 + d_A2A3_3_2 * t_a8 + d_A2A3_3_4 * t_a4) +
-                c5_8 * (a5 * t_d_A2A3_3_5 + a7 * t_d_A2A3_3_1 + d_A2A3_3_1 * t_a7 + d_A2A3_3_5 * t_a5) -
-                c5_6 * (a6 * t_d_A2A3_3_0 + d_A2A3_3_0 * t_a6) + c4_5 * (a9 * t_d_A3A3_0_0 - a11 * t_d_A3A3_2_4 -
-                a13 * t_d_A3A3_2_0 + d_A3A3_0_0 * t_a9 - d_A3A3_2_0 * t_a13 - d_A3A3_2_4 * t_a11) -
-                c3_2 * (a9 * t_d_A3A3_2_2 + d_A3A3_2_2 * t_a9) + c2_5 * g0 * t_M_3A3_0_0
+                c2_5 * (M_3A3_0_0 * t_g0 + g0 * t_M_3A3_0_0) + a0 * t_d_A0A3_3_0 + a1 * t_d_A1A3_2_4 +
+                a3 * t_d_A1A3_2_0 + a10 * t_d_A3A3_2_3 + a14 * t_d_A3A3_2_1 + d_A0A3_3_0 * t_a0 + d_A1A3_2_0 * t_a3 +
+                d_A1A3_2_4 * t_a1 + d_A3A3_2_1 * t_a14 + d_A3A3_2_3 * t_a10 + c1_3 * (a4 * t_d_A2A3_1_2 +
+                a8 * t_d_A2A3_1_0 + d_A2A3_1_0 * t_a8 + d_A2A3_1_2 * t_a4) - c5_16 * (a4 * t_d_A2A3_3_4 +
+                a8 * t_d_A2A3_3_2 + d_A2A3_3_2 * t_a8 + d_A2A3_3_4 * t_a4) + c5_8 * (a5 * t_d_A2A3_3_5 +
+                a7 * t_d_A2A3_3_1 + d_A2A3_3_1 * t_a7 + d_A2A3_3_5 * t_a5) - c5_6 * (a6 * t_d_A2A3_3_0 +
+                d_A2A3_3_0 * t_a6) + c4_5 * (a9 * t_d_A3A3_0_0 - a11 * t_d_A3A3_2_4 - a13 * t_d_A3A3_2_0 +
+                d_A3A3_0_0 * t_a9 - d_A3A3_2_0 * t_a13 - d_A3A3_2_4 * t_a11) - c3_2 * (a9 * t_d_A3A3_2_2 +
+                d_A3A3_2_2 * t_a9)
             )
             t_d_a[n, 10, c] = (
-                a0 * t_d_A0A3_3_1 + a9 * t_d_A3A3_2_3 - a15 * t_d_A3A3_2_1 + d_A0A3_3_1 * t_a0 - d_A3A3_2_1 * t_a15 +
-                d_A3A3_2_3 * t_a9 + c2_3 * (a1 * t_d_A1A3_2_3 + a2 * t_d_A1A3_2_0 + a3 * t_d_A1A3_2_1 +
-                d_A1A3_2_0 * t_a2 + d_A1A3_2_1 * t_a3 + d_A1A3_2_3 * t_a1) + c2_9 * (a4 * t_d_A2A3_1_1 +
-                a5 * t_d_A2A3_1_2 + a7 * t_d_A2A3_1_0 + d_A2A3_1_0 * t_a7 + d_A2A3_1_1 * t_a4 + d_A2A3_1_2 * t_a5) -
+                c4_15 * (M_3A3_0_1 * t_g0 + g0 * t_M_3A3_0_1) + a0 * t_d_A0A3_3_1 + a9 * t_d_A3A3_2_3 -
+                a15 * t_d_A3A3_2_1 + d_A0A3_3_1 * t_a0 - d_A3A3_2_1 * t_a15 + d_A3A3_2_3 * t_a9 +
+                c2_3 * (a1 * t_d_A1A3_2_3 + a2 * t_d_A1A3_2_0 + a3 * t_d_A1A3_2_1 + d_A1A3_2_0 * t_a2 +
+                d_A1A3_2_1 * t_a3 + d_A1A3_2_3 * t_a1) + c2_9 * (a4 * t_d_A2A3_1_1 + a5 * t_d_A2A3_1_2 +
+                a7 * t_d_A2A3_1_0 + d_A2A3_1_0 * t_a7 + d_A2A3_1_1 * t_a4 + d_A2A3_1_2 * t_a5) -
                 c5_12 * (a4 * t_d_A2A3_3_3 + a5 * t_d_A2A3_3_6 - a7 * t_d_A2A3_3_0 - d_A2A3_3_0 * t_a7 +
                 d_A2A3_3_3 * t_a4 + d_A2A3_3_6 * t_a5) + c5_16 * (a5 * t_d_A2A3_3_4 + a7 * t_d_A2A3_3_2 +
                 d_A2A3_3_2 * t_a7 + d_A2A3_3_4 * t_a5) + c8_15 * (a10 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a10) +
                 c4_5 * (a11 * t_d_A3A3_2_3 + a13 * t_d_A3A3_2_1 + d_A3A3_2_1 * t_a13 + d_A3A3_2_3 * t_a11) -
-                c8_5 * (a12 * t_d_A3A3_2_0 + d_A3A3_2_0 * t_a12) + c4_15 * g0 * t_M_3A3_0_1
+                c8_5 * (a12 * t_d_A3A3_2_0 + d_A3A3_2_0 * t_a12)
             )
             t_d_a[n, 11, c] = (
-                a0 * t_d_A0A3_3_2 + d_A0A3_3_2 * t_a0 + c4_5 * (a1 * t_d_A1A3_2_2 - a9 * t_d_A3A3_2_4 +
-                a10 * t_d_A3A3_2_3 - a14 * t_d_A3A3_2_1 + a15 * t_d_A3A3_2_0 + d_A1A3_2_2 * t_a1 + d_A3A3_2_0 * t_a15
-                - d_A3A3_2_1 * t_a14 + d_A3A3_2_3 * t_a10 - d_A3A3_2_4 * t_a9) + c4_15 * (a1 * t_d_A1A3_2_4 -
-                a3 * t_d_A1A3_2_0 - d_A1A3_2_0 * t_a3 + d_A1A3_2_4 * t_a1) + c16_15 * (a2 * t_d_A1A3_2_1 +
-                d_A1A3_2_1 * t_a2) - c4_45 * (a4 * t_d_A2A3_1_2 - a8 * t_d_A2A3_1_0 - d_A2A3_1_0 * t_a8 +
-                d_A2A3_1_2 * t_a4) + c1_2 * (a4 * t_d_A2A3_3_4 - a5 * t_d_A2A3_3_5 + a6 * t_d_A2A3_3_2 +
-                a7 * t_d_A2A3_3_1 - a8 * t_d_A2A3_3_2 + d_A2A3_3_1 * t_a7 + d_A2A3_3_2 * t_a6 - d_A2A3_3_2 * t_a8 +
-                d_A2A3_3_4 * t_a4 - d_A2A3_3_5 * t_a5) + c1_3 * (a4 * t_d_A2A3_3_6 - a8 * t_d_A2A3_3_0 -
-                d_A2A3_3_0 * t_a8 + d_A2A3_3_6 * t_a4) + c16_45 * (a5 * t_d_A2A3_1_1 + a6 * t_d_A2A3_1_0 +
-                d_A2A3_1_0 * t_a6 + d_A2A3_1_1 * t_a5) + c1_6 * (a5 * t_d_A2A3_3_3 + d_A2A3_3_3 * t_a5) +
-                c64_75 * (a11 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a11) + c24_25 * (a11 * t_d_A3A3_2_2 +
-                d_A3A3_2_2 * t_a11) - c32_25 * (a11 * t_d_A3A3_2_4 - a13 * t_d_A3A3_2_0 - d_A3A3_2_0 * t_a13 +
-                d_A3A3_2_4 * t_a11) + c16_25 * (a12 * t_d_A3A3_2_1 + d_A3A3_2_1 * t_a12) + c32_75 * g0 * t_M_3A3_0_2
+                c32_75 * (M_3A3_0_2 * t_g0 + g0 * t_M_3A3_0_2) + a0 * t_d_A0A3_3_2 + d_A0A3_3_2 * t_a0 +
+                c4_5 * (a1 * t_d_A1A3_2_2 - a9 * t_d_A3A3_2_4 + a10 * t_d_A3A3_2_3 - a14 * t_d_A3A3_2_1 +
+                a15 * t_d_A3A3_2_0 + d_A1A3_2_2 * t_a1 + d_A3A3_2_0 * t_a15 - d_A3A3_2_1 * t_a14 + d_A3A3_2_3 * t_a10
+                - d_A3A3_2_4 * t_a9) + c4_15 * (a1 * t_d_A1A3_2_4 - a3 * t_d_A1A3_2_0 - d_A1A3_2_0 * t_a3 +
+                d_A1A3_2_4 * t_a1) + c16_15 * (a2 * t_d_A1A3_2_1 + d_A1A3_2_1 * t_a2) - c4_45 * (a4 * t_d_A2A3_1_2 -
+                a8 * t_d_A2A3_1_0 - d_A2A3_1_0 * t_a8 + d_A2A3_1_2 * t_a4) + c1_2 * (a4 * t_d_A2A3_3_4 -
+                a5 * t_d_A2A3_3_5 + a6 * t_d_A2A3_3_2 + a7 * t_d_A2A3_3_1 - a8 * t_d_A2A3_3_2 + d_A2A3_3_1 * t_a7 +
+                d_A2A3_3_2 * t_a6 - d_A2A3_3_2 * t_a8 + d_A2A3_3_4 * t_a4 - d_A2A3_3_5 * t_a5) +
+                c1_3 * (a4 * t_d_A2A3_3_6 - a8 * t_d_A2A3_3_0 - d_A2A3_3_0 * t_a8 + d_A2A3_3_6 * t_a4) +
+                c16_45 * (a5 * t_d_A2A3_1_1 + a6 * t_d_A2A3_1_0 + d_A2A3_1_0 * t_a6 + d_A2A3_1_1 * t_a5) +
+                c1_6 * (a5 * t_d_A2A3_3_3 + d_A2A3_3_3 * t_a5) + c64_75 * (a11 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a11) +
+                c24_25 * (a11 * t_d_A3A3_2_2 + d_A3A3_2_2 * t_a11) - c32_25 * (a11 * t_d_A3A3_2_4 - a13 * t_d_A3A3_2_0
+                - d_A3A3_2_0 * t_a13 + d_A3A3_2_4 * t_a11) + c16_25 * (a12 * t_d_A3A3_2_1 + d_A3A3_2_1 * t_a12)
             )
             t_d_a[n, 12, c] = (
-                a0 * t_d_A0A3_3_3 - a4 * t_d_A2A3_3_1 - a8 * t_d_A2A3_3_5 + d_A0A3_3_3 * t_a0 - d_A2A3_3_1 * t_a4 -
-                d_A2A3_3_5 * t_a8 - c4_5 * (a1 * t_d_A1A3_2_1 + a3 * t_d_A1A3_2_3 + d_A1A3_2_1 * t_a1 +
-                d_A1A3_2_3 * t_a3) + c6_5 * (a2 * t_d_A1A3_2_2 + d_A1A3_2_2 * t_a2) - c4_15 * (a5 * t_d_A2A3_1_0 +
-                a7 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a5 + d_A2A3_1_2 * t_a7) + c1_4 * (a5 * t_d_A2A3_3_2 +
-                a7 * t_d_A2A3_3_4 + d_A2A3_3_2 * t_a5 + d_A2A3_3_4 * t_a7) + c8_15 * (a6 * t_d_A2A3_1_1 +
-                d_A2A3_1_1 * t_a6) + c2_3 * (a6 * t_d_A2A3_3_3 + d_A2A3_3_3 * t_a6) - c8_5 * (a10 * t_d_A3A3_2_0 +
-                a14 * t_d_A3A3_2_4 + d_A3A3_2_0 * t_a10 + d_A3A3_2_4 * t_a14) + c16_25 * (a11 * t_d_A3A3_2_1 +
-                a13 * t_d_A3A3_2_3 + d_A3A3_2_1 * t_a11 + d_A3A3_2_3 * t_a13 + g0 * t_M_3A3_0_3) +
-                c32_25 * (a12 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a12) + c48_25 * (a12 * t_d_A3A3_2_2 +
-                d_A3A3_2_2 * t_a12)
+                c16_25 * (M_3A3_0_3 * t_g0 + a11 * t_d_A3A3_2_1 + a13 * t_d_A3A3_2_3 + d_A3A3_2_1 * t_a11 +
+                d_A3A3_2_3 * t_a13 + g0 * t_M_3A3_0_3) + a0 * t_d_A0A3_3_3 - a4 * t_d_A2A3_3_1 - a8 * t_d_A2A3_3_5 +
+                d_A0A3_3_3 * t_a0 - d_A2A3_3_1 * t_a4 - d_A2A3_3_5 * t_a8 - c4_5 * (a1 * t_d_A1A3_2_1 +
+                a3 * t_d_A1A3_2_3 + d_A1A3_2_1 * t_a1 + d_A1A3_2_3 * t_a3) + c6_5 * (a2 * t_d_A1A3_2_2 +
+                d_A1A3_2_2 * t_a2) - c4_15 * (a5 * t_d_A2A3_1_0 + a7 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a5 +
+                d_A2A3_1_2 * t_a7) + c1_4 * (a5 * t_d_A2A3_3_2 + a7 * t_d_A2A3_3_4 + d_A2A3_3_2 * t_a5 +
+                d_A2A3_3_4 * t_a7) + c8_15 * (a6 * t_d_A2A3_1_1 + d_A2A3_1_1 * t_a6) + c2_3 * (a6 * t_d_A2A3_3_3 +
+                d_A2A3_3_3 * t_a6) - c8_5 * (a10 * t_d_A3A3_2_0 + a14 * t_d_A3A3_2_4 + d_A3A3_2_0 * t_a10 +
+                d_A3A3_2_4 * t_a14) + c32_25 * (a12 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a12) +
+                c48_25 * (a12 * t_d_A3A3_2_2 + d_A3A3_2_2 * t_a12)
             )
             t_d_a[n, 13, c] = (
-                a0 * t_d_A0A3_3_4 + d_A0A3_3_4 * t_a0 - c4_15 * (a1 * t_d_A1A3_2_0 + a3 * t_d_A1A3_2_4 +
-                d_A1A3_2_0 * t_a1 + d_A1A3_2_4 * t_a3) + c16_15 * (a2 * t_d_A1A3_2_3 + d_A1A3_2_3 * t_a2) +
-                c4_5 * (a3 * t_d_A1A3_2_2 - a9 * t_d_A3A3_2_0 + a10 * t_d_A3A3_2_1 + a14 * t_d_A3A3_2_3 -
-                a15 * t_d_A3A3_2_4 + d_A1A3_2_2 * t_a3 - d_A3A3_2_0 * t_a9 + d_A3A3_2_1 * t_a10 + d_A3A3_2_3 * t_a14 -
-                d_A3A3_2_4 * t_a15) - c4_45 * (a4 * t_d_A2A3_1_0 + a8 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a4 +
-                d_A2A3_1_2 * t_a8) - c1_3 * (a4 * t_d_A2A3_3_0 + a8 * t_d_A2A3_3_6 + d_A2A3_3_0 * t_a4 +
-                d_A2A3_3_6 * t_a8) + c1_2 * (a4 * t_d_A2A3_3_2 + a5 * t_d_A2A3_3_1 + a6 * t_d_A2A3_3_4 +
-                a7 * t_d_A2A3_3_5 + a8 * t_d_A2A3_3_4 + d_A2A3_3_1 * t_a5 + d_A2A3_3_2 * t_a4 + d_A2A3_3_4 * t_a6 +
-                d_A2A3_3_4 * t_a8 + d_A2A3_3_5 * t_a7) + c16_45 * (a6 * t_d_A2A3_1_2 + a7 * t_d_A2A3_1_1 +
-                d_A2A3_1_1 * t_a7 + d_A2A3_1_2 * t_a6) + c1_6 * (a7 * t_d_A2A3_3_3 + d_A2A3_3_3 * t_a7) +
-                c32_25 * (a11 * t_d_A3A3_2_0 + a13 * t_d_A3A3_2_4 + d_A3A3_2_0 * t_a11 + d_A3A3_2_4 * t_a13) +
-                c16_25 * (a12 * t_d_A3A3_2_3 + d_A3A3_2_3 * t_a12) + c64_75 * (a13 * t_d_A3A3_0_0 +
-                d_A3A3_0_0 * t_a13) + c24_25 * (a13 * t_d_A3A3_2_2 + d_A3A3_2_2 * t_a13) + c32_75 * g0 * t_M_3A3_0_4
+                c32_75 * (M_3A3_0_4 * t_g0 + g0 * t_M_3A3_0_4) + a0 * t_d_A0A3_3_4 + d_A0A3_3_4 * t_a0 -
+                c4_15 * (a1 * t_d_A1A3_2_0 + a3 * t_d_A1A3_2_4 + d_A1A3_2_0 * t_a1 + d_A1A3_2_4 * t_a3) +
+                c16_15 * (a2 * t_d_A1A3_2_3 + d_A1A3_2_3 * t_a2) + c4_5 * (a3 * t_d_A1A3_2_2 - a9 * t_d_A3A3_2_0 +
+                a10 * t_d_A3A3_2_1 + a14 * t_d_A3A3_2_3 - a15 * t_d_A3A3_2_4 + d_A1A3_2_2 * t_a3 - d_A3A3_2_0 * t_a9 +
+                d_A3A3_2_1 * t_a10 + d_A3A3_2_3 * t_a14 - d_A3A3_2_4 * t_a15) - c4_45 * (a4 * t_d_A2A3_1_0 +
+                a8 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a4 + d_A2A3_1_2 * t_a8) - c1_3 * (a4 * t_d_A2A3_3_0 +
+                a8 * t_d_A2A3_3_6 + d_A2A3_3_0 * t_a4 + d_A2A3_3_6 * t_a8) + c1_2 * (a4 * t_d_A2A3_3_2 +
+                a5 * t_d_A2A3_3_1 + a6 * t_d_A2A3_3_4 + a7 * t_d_A2A3_3_5 + a8 * t_d_A2A3_3_4 + d_A2A3_3_1 * t_a5 +
+                d_A2A3_3_2 * t_a4 + d_A2A3_3_4 * t_a6 + d_A2A3_3_4 * t_a8 + d_A2A3_3_5 * t_a7) +
+                c16_45 * (a6 * t_d_A2A3_1_2 + a7 * t_d_A2A3_1_1 + d_A2A3_1_1 * t_a7 + d_A2A3_1_2 * t_a6) +
+                c1_6 * (a7 * t_d_A2A3_3_3 + d_A2A3_3_3 * t_a7) + c32_25 * (a11 * t_d_A3A3_2_0 + a13 * t_d_A3A3_2_4 +
+                d_A3A3_2_0 * t_a11 + d_A3A3_2_4 * t_a13) + c16_25 * (a12 * t_d_A3A3_2_3 + d_A3A3_2_3 * t_a12) +
+                c64_75 * (a13 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a13) + c24_25 * (a13 * t_d_A3A3_2_2 +
+                d_A3A3_2_2 * t_a13)
             )
             t_d_a[n, 14, c] = (
-                a0 * t_d_A0A3_3_5 + a9 * t_d_A3A3_2_1 + a15 * t_d_A3A3_2_3 + d_A0A3_3_5 * t_a0 + d_A3A3_2_1 * t_a9 +
-                d_A3A3_2_3 * t_a15 - c2_3 * (a1 * t_d_A1A3_2_1 - a2 * t_d_A1A3_2_4 - a3 * t_d_A1A3_2_3 +
-                d_A1A3_2_1 * t_a1 - d_A1A3_2_3 * t_a3 - d_A1A3_2_4 * t_a2) - c2_9 * (a5 * t_d_A2A3_1_0 -
-                a7 * t_d_A2A3_1_2 - a8 * t_d_A2A3_1_1 + d_A2A3_1_0 * t_a5 - d_A2A3_1_1 * t_a8 - d_A2A3_1_2 * t_a7) +
+                c4_15 * (M_3A3_0_5 * t_g0 + g0 * t_M_3A3_0_5) + a0 * t_d_A0A3_3_5 + a9 * t_d_A3A3_2_1 +
+                a15 * t_d_A3A3_2_3 + d_A0A3_3_5 * t_a0 + d_A3A3_2_1 * t_a9 + d_A3A3_2_3 * t_a15 -
+                c2_3 * (a1 * t_d_A1A3_2_1 - a2 * t_d_A1A3_2_4 - a3 * t_d_A1A3_2_3 + d_A1A3_2_1 * t_a1 -
+                d_A1A3_2_3 * t_a3 - d_A1A3_2_4 * t_a2) - c2_9 * (a5 * t_d_A2A3_1_0 - a7 * t_d_A2A3_1_2 -
+                a8 * t_d_A2A3_1_1 + d_A2A3_1_0 * t_a5 - d_A2A3_1_1 * t_a8 - d_A2A3_1_2 * t_a7) +
                 c5_12 * (a5 * t_d_A2A3_3_0 + a7 * t_d_A2A3_3_6 - a8 * t_d_A2A3_3_3 + d_A2A3_3_0 * t_a5 -
                 d_A2A3_3_3 * t_a8 + d_A2A3_3_6 * t_a7) - c5_16 * (a5 * t_d_A2A3_3_2 - a7 * t_d_A2A3_3_4 +
                 d_A2A3_3_2 * t_a5 - d_A2A3_3_4 * t_a7) - c4_5 * (a11 * t_d_A3A3_2_1 - a13 * t_d_A3A3_2_3 +
                 d_A3A3_2_1 * t_a11 - d_A3A3_2_3 * t_a13) - c8_5 * (a12 * t_d_A3A3_2_4 + d_A3A3_2_4 * t_a12) +
-                c8_15 * (a14 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a14) + c4_15 * g0 * t_M_3A3_0_5
+                c8_15 * (a14 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a14)
             )
             t_d_a[n, 15, c] = (
-                a0 * t_d_A0A3_3_6 - a1 * t_d_A1A3_2_0 + a3 * t_d_A1A3_2_4 - a10 * t_d_A3A3_2_1 + a14 * t_d_A3A3_2_3 +
-                d_A0A3_3_6 * t_a0 - d_A1A3_2_0 * t_a1 + d_A1A3_2_4 * t_a3 - d_A3A3_2_1 * t_a10 + d_A3A3_2_3 * t_a14 -
-                c1_3 * (a4 * t_d_A2A3_1_0 - a8 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a4 - d_A2A3_1_2 * t_a8) +
-                c5_16 * (a4 * t_d_A2A3_3_2 - a8 * t_d_A2A3_3_4 + d_A2A3_3_2 * t_a4 - d_A2A3_3_4 * t_a8) -
-                c5_8 * (a5 * t_d_A2A3_3_1 - a7 * t_d_A2A3_3_5 + d_A2A3_3_1 * t_a5 - d_A2A3_3_5 * t_a7) -
-                c5_6 * (a6 * t_d_A2A3_3_6 + d_A2A3_3_6 * t_a6) + c4_5 * (a11 * t_d_A3A3_2_0 - a13 * t_d_A3A3_2_4 +
-                a15 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a15 + d_A3A3_2_0 * t_a11 - d_A3A3_2_4 * t_a13) -
-                c3_2 * (a15 * t_d_A3A3_2_2 + d_A3A3_2_2 * t_a15) + c2_5 * g0 * t_M_3A3_0_6
+                c2_5 * (M_3A3_0_6 * t_g0 + g0 * t_M_3A3_0_6) + a0 * t_d_A0A3_3_6 - a1 * t_d_A1A3_2_0 +
+                a3 * t_d_A1A3_2_4 - a10 * t_d_A3A3_2_1 + a14 * t_d_A3A3_2_3 + d_A0A3_3_6 * t_a0 - d_A1A3_2_0 * t_a1 +
+                d_A1A3_2_4 * t_a3 - d_A3A3_2_1 * t_a10 + d_A3A3_2_3 * t_a14 - c1_3 * (a4 * t_d_A2A3_1_0 -
+                a8 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a4 - d_A2A3_1_2 * t_a8) + c5_16 * (a4 * t_d_A2A3_3_2 -
+                a8 * t_d_A2A3_3_4 + d_A2A3_3_2 * t_a4 - d_A2A3_3_4 * t_a8) - c5_8 * (a5 * t_d_A2A3_3_1 -
+                a7 * t_d_A2A3_3_5 + d_A2A3_3_1 * t_a5 - d_A2A3_3_5 * t_a7) - c5_6 * (a6 * t_d_A2A3_3_6 +
+                d_A2A3_3_6 * t_a6) + c4_5 * (a11 * t_d_A3A3_2_0 - a13 * t_d_A3A3_2_4 + a15 * t_d_A3A3_0_0 +
+                d_A3A3_0_0 * t_a15 + d_A3A3_2_0 * t_a11 - d_A3A3_2_4 * t_a13) - c3_2 * (a15 * t_d_A3A3_2_2 +
+                d_A3A3_2_2 * t_a15)
             )
-            t_d_w[thread, z, 0, c] += g0 * t_a0
-            t_d_w[thread, z, 1, c] += g0 * t_A0A0_0_0
-            t_d_w[thread, z, 2, c] += g0 * t_A1A1_0_0
-            t_d_w[thread, z, 3, c] += g0 * t_A2A2_0_0
-            t_d_w[thread, z, 4, c] += g0 * t_A3A3_0_0
+            t_d_w[thread, z, 0, c] += a0 * t_g0 + g0 * t_a0
+            t_d_w[thread, z, 1, c] += A0A0_0_0 * t_g0 + g0 * t_A0A0_0_0
+            t_d_w[thread, z, 2, c] += A1A1_0_0 * t_g0 + g0 * t_A1A1_0_0
+            t_d_w[thread, z, 3, c] += A2A2_0_0 * t_g0 + g0 * t_A2A2_0_0
+            t_d_w[thread, z, 4, c] += A3A3_0_0 * t_g0 + g0 * t_A3A3_0_0
             t_d_w[thread, z, 5, c] += A0A0_0_0 * t_d_M_0A0_0_0 + d_M_0A0_0_0 * t_A0A0_0_0
             t_d_w[thread, z, 6, c] += A1A1_0_0 * t_d_M_0A0_0_0 + d_M_0A0_0_0 * t_A1A1_0_0
             t_d_w[thread, z, 7, c] += A2A2_0_0 * t_d_M_0A0_0_0 + d_M_0A0_0_0 * t_A2A2_0_0

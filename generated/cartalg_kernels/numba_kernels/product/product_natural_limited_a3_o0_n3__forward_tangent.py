@@ -4,7 +4,7 @@
 # Part:        forward_tangent
 # Rule:        out = sum over orders 1..3 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 40]
 # Layout:      a [atoms, 16, channels], 0e + 1o + 2e + 3o, w [species, 20, channels] -> out [atoms, 1, channels], 0e
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 5193513a1131b0a4
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 a22409e94300a269
 
 from numba import njit
 

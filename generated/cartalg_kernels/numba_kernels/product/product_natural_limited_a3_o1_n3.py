@@ -17,8 +17,8 @@
 #              1o
 # Operations:  forward, per row and channel 911; forward_tangent, per row and channel 2087; backward, per row and
 #              channel 2156; backward_tangent, per row and channel 3597; backward_w, per row and channel 2494;
-#              backward_tangent_w, per row and channel 4661
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 b6066cff04b04f4e
+#              backward_tangent_w, per row and channel 5337
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 dabb44fc5f94317d
 
 from ..product.product_natural_limited_a3_o1_n3__forward import forward
 from ..product.product_natural_limited_a3_o1_n3__forward_tangent import forward_tangent

@@ -5,13 +5,13 @@
 # Rule:        out = sum over orders 1..3 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 40]
 # Layout:      a [atoms, 16, channels], 0e + 1o + 2e + 3o, w [species, 47, channels] -> out [atoms, 4, channels], 0e +
 #              1o
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 b6066cff04b04f4e
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 dabb44fc5f94317d
 
 from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_g, t_d_a, t_d_w):
     """Tangent of: Gradient to a, w of: Product basis to correlation 3."""
     real = a.dtype.type
     c4_45 = real(4 / 45); c1_6 = real(1 / 6); c5_24 = real(5 / 24); c2_9 = real(2 / 9); c1_4 = real(1 / 4)
@@ -27,20 +27,21 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
             a0 = a[n, 0, c]; a1 = a[n, 1, c]; a2 = a[n, 2, c]; a3 = a[n, 3, c]; a4 = a[n, 4, c]; a5 = a[n, 5, c]
             a6 = a[n, 6, c]; a7 = a[n, 7, c]; a8 = a[n, 8, c]; a9 = a[n, 9, c]; a10 = a[n, 10, c]; a11 = a[n, 11, c]
             a12 = a[n, 12, c]; a13 = a[n, 13, c]; a14 = a[n, 14, c]; a15 = a[n, 15, c]
-            w2 = w[z, 2, c]; w3 = w[z, 3, c]; w4 = w[z, 4, c]; w5 = w[z, 5, c]; w6 = w[z, 6, c]; w7 = w[z, 7, c]
-            w8 = w[z, 8, c]; w9 = w[z, 9, c]; w10 = w[z, 10, c]; w11 = w[z, 11, c]; w12 = w[z, 12, c]
-            w13 = w[z, 13, c]; w14 = w[z, 14, c]; w15 = w[z, 15, c]; w16 = w[z, 16, c]; w17 = w[z, 17, c]
-            w18 = w[z, 18, c]; w19 = w[z, 19, c]; w20 = w[z, 20, c]; w21 = w[z, 21, c]; w22 = w[z, 22, c]
-            w23 = w[z, 23, c]; w24 = w[z, 24, c]; w25 = w[z, 25, c]; w26 = w[z, 26, c]; w27 = w[z, 27, c]
-            w28 = w[z, 28, c]; w29 = w[z, 29, c]; w30 = w[z, 30, c]; w31 = w[z, 31, c]; w32 = w[z, 32, c]
-            w33 = w[z, 33, c]; w34 = w[z, 34, c]; w35 = w[z, 35, c]; w36 = w[z, 36, c]; w37 = w[z, 37, c]
-            w38 = w[z, 38, c]; w39 = w[z, 39, c]; w40 = w[z, 40, c]; w41 = w[z, 41, c]; w42 = w[z, 42, c]
-            w43 = w[z, 43, c]; w44 = w[z, 44, c]; w45 = w[z, 45, c]; w46 = w[z, 46, c]
+            w0 = w[z, 0, c]; w1 = w[z, 1, c]; w2 = w[z, 2, c]; w3 = w[z, 3, c]; w4 = w[z, 4, c]; w5 = w[z, 5, c]
+            w6 = w[z, 6, c]; w7 = w[z, 7, c]; w8 = w[z, 8, c]; w9 = w[z, 9, c]; w10 = w[z, 10, c]; w11 = w[z, 11, c]
+            w12 = w[z, 12, c]; w13 = w[z, 13, c]; w14 = w[z, 14, c]; w15 = w[z, 15, c]; w16 = w[z, 16, c]
+            w17 = w[z, 17, c]; w18 = w[z, 18, c]; w19 = w[z, 19, c]; w20 = w[z, 20, c]; w21 = w[z, 21, c]
+            w22 = w[z, 22, c]; w23 = w[z, 23, c]; w24 = w[z, 24, c]; w25 = w[z, 25, c]; w26 = w[z, 26, c]
+            w27 = w[z, 27, c]; w28 = w[z, 28, c]; w29 = w[z, 29, c]; w30 = w[z, 30, c]; w31 = w[z, 31, c]
+            w32 = w[z, 32, c]; w33 = w[z, 33, c]; w34 = w[z, 34, c]; w35 = w[z, 35, c]; w36 = w[z, 36, c]
+            w37 = w[z, 37, c]; w38 = w[z, 38, c]; w39 = w[z, 39, c]; w40 = w[z, 40, c]; w41 = w[z, 41, c]
+            w42 = w[z, 42, c]; w43 = w[z, 43, c]; w44 = w[z, 44, c]; w45 = w[z, 45, c]; w46 = w[z, 46, c]
             g0 = g[n, 0, c]; g1 = g[n, 1, c]; g2 = g[n, 2, c]; g3 = g[n, 3, c]
             t_a0 = t_a[n, 0, c]; t_a1 = t_a[n, 1, c]; t_a2 = t_a[n, 2, c]; t_a3 = t_a[n, 3, c]; t_a4 = t_a[n, 4, c]
             t_a5 = t_a[n, 5, c]; t_a6 = t_a[n, 6, c]; t_a7 = t_a[n, 7, c]; t_a8 = t_a[n, 8, c]; t_a9 = t_a[n, 9, c]
             t_a10 = t_a[n, 10, c]; t_a11 = t_a[n, 11, c]; t_a12 = t_a[n, 12, c]; t_a13 = t_a[n, 13, c]
             t_a14 = t_a[n, 14, c]; t_a15 = t_a[n, 15, c]
+            t_g0 = t_g[n, 0, c]; t_g1 = t_g[n, 1, c]; t_g2 = t_g[n, 2, c]; t_g3 = t_g[n, 3, c]
             # (A0e A0e)0e
             A0A0_0_0 = a0 * a0
             t_A0A0_0_0 = c2 * a0 * t_a0
@@ -265,136 +266,202 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
                 c8_5 * (a12 * t_a14 + a14 * t_a12)
             )
             # weighted (A A)0e, for ((A A)0e A0e)0e
+            M_0A0_0_0 = A0A0_0_0 * w9 + A1A1_0_0 * w10 + A2A2_0_0 * w11 + A3A3_0_0 * w12
             t_M_0A0_0_0 = t_A0A0_0_0 * w9 + t_A1A1_0_0 * w10 + t_A2A2_0_0 * w11 + t_A3A3_0_0 * w12
             # weighted (A A)1o, for ((A A)1o A1o)0e
+            M_1A1_0_0 = A0A1_1_0 * w13 + A1A2_1_0 * w14 + A2A3_1_0 * w15
             t_M_1A1_0_0 = t_A0A1_1_0 * w13 + t_A1A2_1_0 * w14 + t_A2A3_1_0 * w15
+            M_1A1_0_1 = A0A1_1_1 * w13 + A1A2_1_1 * w14 + A2A3_1_1 * w15
             t_M_1A1_0_1 = t_A0A1_1_1 * w13 + t_A1A2_1_1 * w14 + t_A2A3_1_1 * w15
+            M_1A1_0_2 = A0A1_1_2 * w13 + A1A2_1_2 * w14 + A2A3_1_2 * w15
             t_M_1A1_0_2 = t_A0A1_1_2 * w13 + t_A1A2_1_2 * w14 + t_A2A3_1_2 * w15
             # weighted (A A)2e, for ((A A)2e A2e)0e
+            M_2A2_0_0 = A0A2_2_0 * w16 + A1A1_2_0 * w17 + A1A3_2_0 * w18 + A2A2_2_0 * w19 + A3A3_2_0 * w20
             t_M_2A2_0_0 = t_A0A2_2_0 * w16 + t_A1A1_2_0 * w17 + t_A1A3_2_0 * w18 + t_A2A2_2_0 * w19 + t_A3A3_2_0 * w20
+            M_2A2_0_1 = A0A2_2_1 * w16 + A1A1_2_1 * w17 + A1A3_2_1 * w18 + A2A2_2_1 * w19 + A3A3_2_1 * w20
             t_M_2A2_0_1 = t_A0A2_2_1 * w16 + t_A1A1_2_1 * w17 + t_A1A3_2_1 * w18 + t_A2A2_2_1 * w19 + t_A3A3_2_1 * w20
+            M_2A2_0_2 = A0A2_2_2 * w16 + A1A1_2_2 * w17 + A1A3_2_2 * w18 + A2A2_2_2 * w19 + A3A3_2_2 * w20
             t_M_2A2_0_2 = t_A0A2_2_2 * w16 + t_A1A1_2_2 * w17 + t_A1A3_2_2 * w18 + t_A2A2_2_2 * w19 + t_A3A3_2_2 * w20
+            M_2A2_0_3 = A0A2_2_3 * w16 + A1A1_2_3 * w17 + A1A3_2_3 * w18 + A2A2_2_3 * w19 + A3A3_2_3 * w20
             t_M_2A2_0_3 = t_A0A2_2_3 * w16 + t_A1A1_2_3 * w17 + t_A1A3_2_3 * w18 + t_A2A2_2_3 * w19 + t_A3A3_2_3 * w20
+            M_2A2_0_4 = A0A2_2_4 * w16 + A1A1_2_4 * w17 + A1A3_2_4 * w18 + A2A2_2_4 * w19 + A3A3_2_4 * w20
             t_M_2A2_0_4 = t_A0A2_2_4 * w16 + t_A1A1_2_4 * w17 + t_A1A3_2_4 * w18 + t_A2A2_2_4 * w19 + t_A3A3_2_4 * w20
             # weighted (A A)3o, for ((A A)3o A3o)0e
+            M_3A3_0_0 = A0A3_3_0 * w21 + A1A2_3_0 * w22 + A2A3_3_0 * w23
             t_M_3A3_0_0 = t_A0A3_3_0 * w21 + t_A1A2_3_0 * w22 + t_A2A3_3_0 * w23
+            M_3A3_0_1 = A0A3_3_1 * w21 + A1A2_3_1 * w22 + A2A3_3_1 * w23
             t_M_3A3_0_1 = t_A0A3_3_1 * w21 + t_A1A2_3_1 * w22 + t_A2A3_3_1 * w23
+            M_3A3_0_2 = A0A3_3_2 * w21 + A1A2_3_2 * w22 + A2A3_3_2 * w23
             t_M_3A3_0_2 = t_A0A3_3_2 * w21 + t_A1A2_3_2 * w22 + t_A2A3_3_2 * w23
+            M_3A3_0_3 = A0A3_3_3 * w21 + A1A2_3_3 * w22 + A2A3_3_3 * w23
             t_M_3A3_0_3 = t_A0A3_3_3 * w21 + t_A1A2_3_3 * w22 + t_A2A3_3_3 * w23
+            M_3A3_0_4 = A0A3_3_4 * w21 + A1A2_3_4 * w22 + A2A3_3_4 * w23
             t_M_3A3_0_4 = t_A0A3_3_4 * w21 + t_A1A2_3_4 * w22 + t_A2A3_3_4 * w23
+            M_3A3_0_5 = A0A3_3_5 * w21 + A1A2_3_5 * w22 + A2A3_3_5 * w23
             t_M_3A3_0_5 = t_A0A3_3_5 * w21 + t_A1A2_3_5 * w22 + t_A2A3_3_5 * w23
+            M_3A3_0_6 = A0A3_3_6 * w21 + A1A2_3_6 * w22 + A2A3_3_6 * w23
             t_M_3A3_0_6 = t_A0A3_3_6 * w21 + t_A1A2_3_6 * w22 + t_A2A3_3_6 * w23
             # weighted (A A)0e, for ((A A)0e A1o)1o
+            M_0A1_1_0 = A0A0_0_0 * w24 + A1A1_0_0 * w25 + A2A2_0_0 * w26 + A3A3_0_0 * w27
             t_M_0A1_1_0 = t_A0A0_0_0 * w24 + t_A1A1_0_0 * w25 + t_A2A2_0_0 * w26 + t_A3A3_0_0 * w27
             # weighted (A A)1o, for ((A A)1o A0e)1o
+            M_1A0_1_0 = A0A1_1_0 * w28 + A1A2_1_0 * w29 + A2A3_1_0 * w30
             t_M_1A0_1_0 = t_A0A1_1_0 * w28 + t_A1A2_1_0 * w29 + t_A2A3_1_0 * w30
+            M_1A0_1_1 = A0A1_1_1 * w28 + A1A2_1_1 * w29 + A2A3_1_1 * w30
             t_M_1A0_1_1 = t_A0A1_1_1 * w28 + t_A1A2_1_1 * w29 + t_A2A3_1_1 * w30
+            M_1A0_1_2 = A0A1_1_2 * w28 + A1A2_1_2 * w29 + A2A3_1_2 * w30
             t_M_1A0_1_2 = t_A0A1_1_2 * w28 + t_A1A2_1_2 * w29 + t_A2A3_1_2 * w30
             # weighted (A A)1o, for ((A A)1o A2e)1o
+            M_1A2_1_0 = A0A1_1_0 * w31 + A1A2_1_0 * w32 + A2A3_1_0 * w33
             t_M_1A2_1_0 = t_A0A1_1_0 * w31 + t_A1A2_1_0 * w32 + t_A2A3_1_0 * w33
+            M_1A2_1_1 = A0A1_1_1 * w31 + A1A2_1_1 * w32 + A2A3_1_1 * w33
             t_M_1A2_1_1 = t_A0A1_1_1 * w31 + t_A1A2_1_1 * w32 + t_A2A3_1_1 * w33
+            M_1A2_1_2 = A0A1_1_2 * w31 + A1A2_1_2 * w32 + A2A3_1_2 * w33
             t_M_1A2_1_2 = t_A0A1_1_2 * w31 + t_A1A2_1_2 * w32 + t_A2A3_1_2 * w33
             # weighted (A A)2e, for ((A A)2e A1o)1o
+            M_2A1_1_0 = A0A2_2_0 * w34 + A1A1_2_0 * w35 + A1A3_2_0 * w36 + A2A2_2_0 * w37 + A3A3_2_0 * w38
             t_M_2A1_1_0 = t_A0A2_2_0 * w34 + t_A1A1_2_0 * w35 + t_A1A3_2_0 * w36 + t_A2A2_2_0 * w37 + t_A3A3_2_0 * w38
+            M_2A1_1_1 = A0A2_2_1 * w34 + A1A1_2_1 * w35 + A1A3_2_1 * w36 + A2A2_2_1 * w37 + A3A3_2_1 * w38
             t_M_2A1_1_1 = t_A0A2_2_1 * w34 + t_A1A1_2_1 * w35 + t_A1A3_2_1 * w36 + t_A2A2_2_1 * w37 + t_A3A3_2_1 * w38
+            M_2A1_1_2 = A0A2_2_2 * w34 + A1A1_2_2 * w35 + A1A3_2_2 * w36 + A2A2_2_2 * w37 + A3A3_2_2 * w38
             t_M_2A1_1_2 = t_A0A2_2_2 * w34 + t_A1A1_2_2 * w35 + t_A1A3_2_2 * w36 + t_A2A2_2_2 * w37 + t_A3A3_2_2 * w38
+            M_2A1_1_3 = A0A2_2_3 * w34 + A1A1_2_3 * w35 + A1A3_2_3 * w36 + A2A2_2_3 * w37 + A3A3_2_3 * w38
             t_M_2A1_1_3 = t_A0A2_2_3 * w34 + t_A1A1_2_3 * w35 + t_A1A3_2_3 * w36 + t_A2A2_2_3 * w37 + t_A3A3_2_3 * w38
+            M_2A1_1_4 = A0A2_2_4 * w34 + A1A1_2_4 * w35 + A1A3_2_4 * w36 + A2A2_2_4 * w37 + A3A3_2_4 * w38
             t_M_2A1_1_4 = t_A0A2_2_4 * w34 + t_A1A1_2_4 * w35 + t_A1A3_2_4 * w36 + t_A2A2_2_4 * w37 + t_A3A3_2_4 * w38
             # weighted (A A)2e, for ((A A)2e A3o)1o
+            M_2A3_1_0 = A0A2_2_0 * w39 + A1A1_2_0 * w40 + A1A3_2_0 * w41 + A2A2_2_0 * w42 + A3A3_2_0 * w43
             t_M_2A3_1_0 = t_A0A2_2_0 * w39 + t_A1A1_2_0 * w40 + t_A1A3_2_0 * w41 + t_A2A2_2_0 * w42 + t_A3A3_2_0 * w43
+            M_2A3_1_1 = A0A2_2_1 * w39 + A1A1_2_1 * w40 + A1A3_2_1 * w41 + A2A2_2_1 * w42 + A3A3_2_1 * w43
             t_M_2A3_1_1 = t_A0A2_2_1 * w39 + t_A1A1_2_1 * w40 + t_A1A3_2_1 * w41 + t_A2A2_2_1 * w42 + t_A3A3_2_1 * w43
+            M_2A3_1_2 = A0A2_2_2 * w39 + A1A1_2_2 * w40 + A1A3_2_2 * w41 + A2A2_2_2 * w42 + A3A3_2_2 * w43
             t_M_2A3_1_2 = t_A0A2_2_2 * w39 + t_A1A1_2_2 * w40 + t_A1A3_2_2 * w41 + t_A2A2_2_2 * w42 + t_A3A3_2_2 * w43
+            M_2A3_1_3 = A0A2_2_3 * w39 + A1A1_2_3 * w40 + A1A3_2_3 * w41 + A2A2_2_3 * w42 + A3A3_2_3 * w43
             t_M_2A3_1_3 = t_A0A2_2_3 * w39 + t_A1A1_2_3 * w40 + t_A1A3_2_3 * w41 + t_A2A2_2_3 * w42 + t_A3A3_2_3 * w43
+            M_2A3_1_4 = A0A2_2_4 * w39 + A1A1_2_4 * w40 + A1A3_2_4 * w41 + A2A2_2_4 * w42 + A3A3_2_4 * w43
             t_M_2A3_1_4 = t_A0A2_2_4 * w39 + t_A1A1_2_4 * w40 + t_A1A3_2_4 * w41 + t_A2A2_2_4 * w42 + t_A3A3_2_4 * w43
             # weighted (A A)3o, for ((A A)3o A2e)1o
+            M_3A2_1_0 = A0A3_3_0 * w44 + A1A2_3_0 * w45 + A2A3_3_0 * w46
             t_M_3A2_1_0 = t_A0A3_3_0 * w44 + t_A1A2_3_0 * w45 + t_A2A3_3_0 * w46
+            M_3A2_1_1 = A0A3_3_1 * w44 + A1A2_3_1 * w45 + A2A3_3_1 * w46
             t_M_3A2_1_1 = t_A0A3_3_1 * w44 + t_A1A2_3_1 * w45 + t_A2A3_3_1 * w46
+            M_3A2_1_2 = A0A3_3_2 * w44 + A1A2_3_2 * w45 + A2A3_3_2 * w46
             t_M_3A2_1_2 = t_A0A3_3_2 * w44 + t_A1A2_3_2 * w45 + t_A2A3_3_2 * w46
+            M_3A2_1_3 = A0A3_3_3 * w44 + A1A2_3_3 * w45 + A2A3_3_3 * w46
             t_M_3A2_1_3 = t_A0A3_3_3 * w44 + t_A1A2_3_3 * w45 + t_A2A3_3_3 * w46
+            M_3A2_1_4 = A0A3_3_4 * w44 + A1A2_3_4 * w45 + A2A3_3_4 * w46
             t_M_3A2_1_4 = t_A0A3_3_4 * w44 + t_A1A2_3_4 * w45 + t_A2A3_3_4 * w46
+            M_3A2_1_5 = A0A3_3_5 * w44 + A1A2_3_5 * w45 + A2A3_3_5 * w46
             t_M_3A2_1_5 = t_A0A3_3_5 * w44 + t_A1A2_3_5 * w45 + t_A2A3_3_5 * w46
+            M_3A2_1_6 = A0A3_3_6 * w44 + A1A2_3_6 * w45 + A2A3_3_6 * w46
             t_M_3A2_1_6 = t_A0A3_3_6 * w44 + t_A1A2_3_6 * w45 + t_A2A3_3_6 * w46
             # gradients
             d_M_3A2_1_6 = -c1_3 * (a4 * g1 - a8 * g3)
-            t_d_M_3A2_1_6 = -c1_3 * (g1 * t_a4 - g3 * t_a8)
+            t_d_M_3A2_1_6 = -c1_3 * (a4 * t_g1 - a8 * t_g3 + g1 * t_a4 - g3 * t_a8)
             d_M_3A2_1_5 = -c2_9 * (a5 * g1 - a7 * g3 - a8 * g2)
-            t_d_M_3A2_1_5 = -c2_9 * (g1 * t_a5 - g2 * t_a8 - g3 * t_a7)
+            t_d_M_3A2_1_5 = -c2_9 * (a5 * t_g1 - a7 * t_g3 - a8 * t_g2 + g1 * t_a5 - g2 * t_a8 - g3 * t_a7)
             d_M_3A2_1_4 = -c4_45 * (a4 * g1 + a8 * g3) + c16_45 * (a6 * g3 + a7 * g2)
-            t_d_M_3A2_1_4 = -c4_45 * (g1 * t_a4 + g3 * t_a8) + c16_45 * (g2 * t_a7 + g3 * t_a6)
+            t_d_M_3A2_1_4 = (
+                -c4_45 * (a4 * t_g1 + a8 * t_g3 + g1 * t_a4 + g3 * t_a8) + c16_45 * (a6 * t_g3 + a7 * t_g2 + g2 * t_a7
+                + g3 * t_a6)
+            )
             d_M_3A2_1_3 = -c4_15 * (a5 * g1 + a7 * g3) + c8_15 * a6 * g2
-            t_d_M_3A2_1_3 = -c4_15 * (g1 * t_a5 + g3 * t_a7) + c8_15 * g2 * t_a6
+            t_d_M_3A2_1_3 = -c4_15 * (a5 * t_g1 + a7 * t_g3 + g1 * t_a5 + g3 * t_a7) + c8_15 * (a6 * t_g2 + g2 * t_a6)
             d_M_3A2_1_2 = -c4_45 * (a4 * g3 - a8 * g1) + c16_45 * (a5 * g2 + a6 * g1)
-            t_d_M_3A2_1_2 = c16_45 * (g1 * t_a6 + g2 * t_a5) + c4_45 * (g1 * t_a8 - g3 * t_a4)
+            t_d_M_3A2_1_2 = (
+                -c4_45 * (a4 * t_g3 - a8 * t_g1 - g1 * t_a8 + g3 * t_a4) + c16_45 * (a5 * t_g2 + a6 * t_g1 + g1 * t_a6
+                + g2 * t_a5)
+            )
             d_M_3A2_1_1 = c2_9 * (a4 * g2 + a5 * g3 + a7 * g1)
-            t_d_M_3A2_1_1 = c2_9 * (g1 * t_a7 + g2 * t_a4 + g3 * t_a5)
+            t_d_M_3A2_1_1 = c2_9 * (a4 * t_g2 + a5 * t_g3 + a7 * t_g1 + g1 * t_a7 + g2 * t_a4 + g3 * t_a5)
             d_M_3A2_1_0 = c1_3 * (a4 * g3 + a8 * g1)
-            t_d_M_3A2_1_0 = c1_3 * (g1 * t_a8 + g3 * t_a4)
+            t_d_M_3A2_1_0 = c1_3 * (a4 * t_g3 + a8 * t_g1 + g1 * t_a8 + g3 * t_a4)
             d_M_2A3_1_4 = c1_3 * (a9 * g1 + a15 * g3) + c4_45 * (a11 * g1 - a13 * g3) + c2_9 * a14 * g2
-            t_d_M_2A3_1_4 = c1_3 * (g1 * t_a9 + g3 * t_a15) + c4_45 * (g1 * t_a11 - g3 * t_a13) + c2_9 * g2 * t_a14
+            t_d_M_2A3_1_4 = (
+                c1_3 * (a9 * t_g1 + a15 * t_g3 + g1 * t_a9 + g3 * t_a15) + c4_45 * (a11 * t_g1 - a13 * t_g3 +
+                g1 * t_a11 - g3 * t_a13) + c2_9 * (a14 * t_g2 + g2 * t_a14)
+            )
             d_M_2A3_1_3 = c2_9 * (a10 * g1 + a14 * g3) - c4_15 * a12 * g3 + c16_45 * a13 * g2
-            t_d_M_2A3_1_3 = c2_9 * (g1 * t_a10 + g3 * t_a14) + c16_45 * g2 * t_a13 - c4_15 * g3 * t_a12
+            t_d_M_2A3_1_3 = (
+                c2_9 * (a10 * t_g1 + a14 * t_g3 + g1 * t_a10 + g3 * t_a14) - c4_15 * (a12 * t_g3 + g3 * t_a12) +
+                c16_45 * (a13 * t_g2 + g2 * t_a13)
+            )
             d_M_2A3_1_2 = c16_45 * (a11 * g1 + a13 * g3) + c8_15 * a12 * g2
-            t_d_M_2A3_1_2 = c16_45 * (g1 * t_a11 + g3 * t_a13) + c8_15 * g2 * t_a12
+            t_d_M_2A3_1_2 = (
+                c16_45 * (a11 * t_g1 + a13 * t_g3 + g1 * t_a11 + g3 * t_a13) + c8_15 * (a12 * t_g2 + g2 * t_a12)
+            )
             d_M_2A3_1_1 = c2_9 * (a10 * g3 - a14 * g1) + c16_45 * a11 * g2 - c4_15 * a12 * g1
-            t_d_M_2A3_1_1 = -c4_15 * g1 * t_a12 - c2_9 * (g1 * t_a14 - g3 * t_a10) + c16_45 * g2 * t_a11
+            t_d_M_2A3_1_1 = (
+                c2_9 * (a10 * t_g3 - a14 * t_g1 - g1 * t_a14 + g3 * t_a10) + c16_45 * (a11 * t_g2 + g2 * t_a11) -
+                c4_15 * (a12 * t_g1 + g1 * t_a12)
+            )
             d_M_2A3_1_0 = c1_3 * (a9 * g3 - a15 * g1) + c2_9 * a10 * g2 - c4_45 * (a11 * g3 + a13 * g1)
-            t_d_M_2A3_1_0 = -c4_45 * (g1 * t_a13 + g3 * t_a11) - c1_3 * (g1 * t_a15 - g3 * t_a9) + c2_9 * g2 * t_a10
+            t_d_M_2A3_1_0 = (
+                c1_3 * (a9 * t_g3 - a15 * t_g1 - g1 * t_a15 + g3 * t_a9) + c2_9 * (a10 * t_g2 + g2 * t_a10) -
+                c4_45 * (a11 * t_g3 + a13 * t_g1 + g1 * t_a13 + g3 * t_a11)
+            )
             d_M_2A1_1_4 = -c1_2 * (a1 * g1 - a3 * g3)
-            t_d_M_2A1_1_4 = -c1_2 * (g1 * t_a1 - g3 * t_a3)
+            t_d_M_2A1_1_4 = -c1_2 * (a1 * t_g1 - a3 * t_g3 + g1 * t_a1 - g3 * t_a3)
             d_M_2A1_1_3 = c1_2 * (a2 * g3 + a3 * g2)
-            t_d_M_2A1_1_3 = c1_2 * (g2 * t_a3 + g3 * t_a2)
+            t_d_M_2A1_1_3 = c1_2 * (a2 * t_g3 + a3 * t_g2 + g2 * t_a3 + g3 * t_a2)
             d_M_2A1_1_2 = -c1_3 * (a1 * g1 + a3 * g3) + c2_3 * a2 * g2
-            t_d_M_2A1_1_2 = -c1_3 * (g1 * t_a1 + g3 * t_a3) + c2_3 * g2 * t_a2
+            t_d_M_2A1_1_2 = -c1_3 * (a1 * t_g1 + a3 * t_g3 + g1 * t_a1 + g3 * t_a3) + c2_3 * (a2 * t_g2 + g2 * t_a2)
             d_M_2A1_1_1 = c1_2 * (a1 * g2 + a2 * g1)
-            t_d_M_2A1_1_1 = c1_2 * (g1 * t_a2 + g2 * t_a1)
+            t_d_M_2A1_1_1 = c1_2 * (a1 * t_g2 + a2 * t_g1 + g1 * t_a2 + g2 * t_a1)
             d_M_2A1_1_0 = c1_2 * (a1 * g3 + a3 * g1)
-            t_d_M_2A1_1_0 = c1_2 * (g1 * t_a3 + g3 * t_a1)
+            t_d_M_2A1_1_0 = c1_2 * (a1 * t_g3 + a3 * t_g1 + g1 * t_a3 + g3 * t_a1)
             d_M_1A2_1_2 = c1_2 * (a4 * g1 + a7 * g2 + a8 * g3) - c1_3 * a6 * g3
-            t_d_M_1A2_1_2 = c1_2 * (g1 * t_a4 + g2 * t_a7 + g3 * t_a8) - c1_3 * g3 * t_a6
+            t_d_M_1A2_1_2 = (
+                c1_2 * (a4 * t_g1 + a7 * t_g2 + a8 * t_g3 + g1 * t_a4 + g2 * t_a7 + g3 * t_a8) - c1_3 * (a6 * t_g3 +
+                g3 * t_a6)
+            )
             d_M_1A2_1_1 = c1_2 * (a5 * g1 + a7 * g3) + c2_3 * a6 * g2
-            t_d_M_1A2_1_1 = c1_2 * (g1 * t_a5 + g3 * t_a7) + c2_3 * g2 * t_a6
+            t_d_M_1A2_1_1 = c1_2 * (a5 * t_g1 + a7 * t_g3 + g1 * t_a5 + g3 * t_a7) + c2_3 * (a6 * t_g2 + g2 * t_a6)
             d_M_1A2_1_0 = c1_2 * (a4 * g3 + a5 * g2 - a8 * g1) - c1_3 * a6 * g1
-            t_d_M_1A2_1_0 = -c1_3 * g1 * t_a6 - c1_2 * (g1 * t_a8 - g2 * t_a5 - g3 * t_a4)
+            t_d_M_1A2_1_0 = (
+                c1_2 * (a4 * t_g3 + a5 * t_g2 - a8 * t_g1 - g1 * t_a8 + g2 * t_a5 + g3 * t_a4) - c1_3 * (a6 * t_g1 +
+                g1 * t_a6)
+            )
             d_M_1A0_1_2 = a0 * g3
-            t_d_M_1A0_1_2 = g3 * t_a0
+            t_d_M_1A0_1_2 = a0 * t_g3 + g3 * t_a0
             d_M_1A0_1_1 = a0 * g2
-            t_d_M_1A0_1_1 = g2 * t_a0
+            t_d_M_1A0_1_1 = a0 * t_g2 + g2 * t_a0
             d_M_1A0_1_0 = a0 * g1
-            t_d_M_1A0_1_0 = g1 * t_a0
+            t_d_M_1A0_1_0 = a0 * t_g1 + g1 * t_a0
             d_M_0A1_1_0 = a1 * g1 + a2 * g2 + a3 * g3
-            t_d_M_0A1_1_0 = g1 * t_a1 + g2 * t_a2 + g3 * t_a3
+            t_d_M_0A1_1_0 = a1 * t_g1 + a2 * t_g2 + a3 * t_g3 + g1 * t_a1 + g2 * t_a2 + g3 * t_a3
             d_M_3A3_0_6 = c2_5 * a15 * g0
-            t_d_M_3A3_0_6 = c2_5 * g0 * t_a15
+            t_d_M_3A3_0_6 = c2_5 * (a15 * t_g0 + g0 * t_a15)
             d_M_3A3_0_5 = c4_15 * a14 * g0
-            t_d_M_3A3_0_5 = c4_15 * g0 * t_a14
+            t_d_M_3A3_0_5 = c4_15 * (a14 * t_g0 + g0 * t_a14)
             d_M_3A3_0_4 = c32_75 * a13 * g0
-            t_d_M_3A3_0_4 = c32_75 * g0 * t_a13
+            t_d_M_3A3_0_4 = c32_75 * (a13 * t_g0 + g0 * t_a13)
             d_M_3A3_0_3 = c16_25 * a12 * g0
-            t_d_M_3A3_0_3 = c16_25 * g0 * t_a12
+            t_d_M_3A3_0_3 = c16_25 * (a12 * t_g0 + g0 * t_a12)
             d_M_3A3_0_2 = c32_75 * a11 * g0
-            t_d_M_3A3_0_2 = c32_75 * g0 * t_a11
+            t_d_M_3A3_0_2 = c32_75 * (a11 * t_g0 + g0 * t_a11)
             d_M_3A3_0_1 = c4_15 * a10 * g0
-            t_d_M_3A3_0_1 = c4_15 * g0 * t_a10
+            t_d_M_3A3_0_1 = c4_15 * (a10 * t_g0 + g0 * t_a10)
             d_M_3A3_0_0 = c2_5 * a9 * g0
-            t_d_M_3A3_0_0 = c2_5 * g0 * t_a9
+            t_d_M_3A3_0_0 = c2_5 * (a9 * t_g0 + g0 * t_a9)
             d_M_2A2_0_4 = c1_3 * a8 * g0
-            t_d_M_2A2_0_4 = c1_3 * g0 * t_a8
+            t_d_M_2A2_0_4 = c1_3 * (a8 * t_g0 + g0 * t_a8)
             d_M_2A2_0_3 = c1_3 * a7 * g0
-            t_d_M_2A2_0_3 = c1_3 * g0 * t_a7
+            t_d_M_2A2_0_3 = c1_3 * (a7 * t_g0 + g0 * t_a7)
             d_M_2A2_0_2 = c4_9 * a6 * g0
-            t_d_M_2A2_0_2 = c4_9 * g0 * t_a6
+            t_d_M_2A2_0_2 = c4_9 * (a6 * t_g0 + g0 * t_a6)
             d_M_2A2_0_1 = c1_3 * a5 * g0
-            t_d_M_2A2_0_1 = c1_3 * g0 * t_a5
+            t_d_M_2A2_0_1 = c1_3 * (a5 * t_g0 + g0 * t_a5)
             d_M_2A2_0_0 = c1_3 * a4 * g0
-            t_d_M_2A2_0_0 = c1_3 * g0 * t_a4
+            t_d_M_2A2_0_0 = c1_3 * (a4 * t_g0 + g0 * t_a4)
             d_M_1A1_0_2 = a3 * g0
-            t_d_M_1A1_0_2 = g0 * t_a3
+            t_d_M_1A1_0_2 = a3 * t_g0 + g0 * t_a3
             d_M_1A1_0_1 = a2 * g0
-            t_d_M_1A1_0_1 = g0 * t_a2
+            t_d_M_1A1_0_1 = a2 * t_g0 + g0 * t_a2
             d_M_1A1_0_0 = a1 * g0
-            t_d_M_1A1_0_0 = g0 * t_a1
+            t_d_M_1A1_0_0 = a1 * t_g0 + g0 * t_a1
             d_M_0A0_0_0 = a0 * g0
-            t_d_M_0A0_0_0 = g0 * t_a0
+            t_d_M_0A0_0_0 = a0 * t_g0 + g0 * t_a0
             d_A3A3_2_4 = d_M_2A1_1_4 * w38 + d_M_2A2_0_4 * w20 + d_M_2A3_1_4 * w43
             t_d_A3A3_2_4 = t_d_M_2A1_1_4 * w38 + t_d_M_2A2_0_4 * w20 + t_d_M_2A3_1_4 * w43
             d_A3A3_2_3 = d_M_2A1_1_3 * w38 + d_M_2A2_0_3 * w20 + d_M_2A3_1_3 * w43
@@ -406,7 +473,7 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
             d_A3A3_2_0 = d_M_2A1_1_0 * w38 + d_M_2A2_0_0 * w20 + d_M_2A3_1_0 * w43
             t_d_A3A3_2_0 = t_d_M_2A1_1_0 * w38 + t_d_M_2A2_0_0 * w20 + t_d_M_2A3_1_0 * w43
             d_A3A3_0_0 = d_M_0A0_0_0 * w12 + d_M_0A1_1_0 * w27 + g0 * w8
-            t_d_A3A3_0_0 = t_d_M_0A0_0_0 * w12 + t_d_M_0A1_1_0 * w27
+            t_d_A3A3_0_0 = t_d_M_0A0_0_0 * w12 + t_d_M_0A1_1_0 * w27 + t_g0 * w8
             d_A2A3_3_6 = d_M_3A2_1_6 * w46 + d_M_3A3_0_6 * w23
             t_d_A2A3_3_6 = t_d_M_3A2_1_6 * w46 + t_d_M_3A3_0_6 * w23
             d_A2A3_3_5 = d_M_3A2_1_5 * w46 + d_M_3A3_0_5 * w23
@@ -422,11 +489,11 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
             d_A2A3_3_0 = d_M_3A2_1_0 * w46 + d_M_3A3_0_0 * w23
             t_d_A2A3_3_0 = t_d_M_3A2_1_0 * w46 + t_d_M_3A3_0_0 * w23
             d_A2A3_1_2 = d_M_1A0_1_2 * w30 + d_M_1A1_0_2 * w15 + d_M_1A2_1_2 * w33 + g3 * w7
-            t_d_A2A3_1_2 = t_d_M_1A0_1_2 * w30 + t_d_M_1A1_0_2 * w15 + t_d_M_1A2_1_2 * w33
+            t_d_A2A3_1_2 = t_d_M_1A0_1_2 * w30 + t_d_M_1A1_0_2 * w15 + t_d_M_1A2_1_2 * w33 + t_g3 * w7
             d_A2A3_1_1 = d_M_1A0_1_1 * w30 + d_M_1A1_0_1 * w15 + d_M_1A2_1_1 * w33 + g2 * w7
-            t_d_A2A3_1_1 = t_d_M_1A0_1_1 * w30 + t_d_M_1A1_0_1 * w15 + t_d_M_1A2_1_1 * w33
+            t_d_A2A3_1_1 = t_d_M_1A0_1_1 * w30 + t_d_M_1A1_0_1 * w15 + t_d_M_1A2_1_1 * w33 + t_g2 * w7
             d_A2A3_1_0 = d_M_1A0_1_0 * w30 + d_M_1A1_0_0 * w15 + d_M_1A2_1_0 * w33 + g1 * w7
-            t_d_A2A3_1_0 = t_d_M_1A0_1_0 * w30 + t_d_M_1A1_0_0 * w15 + t_d_M_1A2_1_0 * w33
+            t_d_A2A3_1_0 = t_d_M_1A0_1_0 * w30 + t_d_M_1A1_0_0 * w15 + t_d_M_1A2_1_0 * w33 + t_g1 * w7
             d_A2A2_2_4 = d_M_2A1_1_4 * w37 + d_M_2A2_0_4 * w19 + d_M_2A3_1_4 * w42
             t_d_A2A2_2_4 = t_d_M_2A1_1_4 * w37 + t_d_M_2A2_0_4 * w19 + t_d_M_2A3_1_4 * w42
             d_A2A2_2_3 = d_M_2A1_1_3 * w37 + d_M_2A2_0_3 * w19 + d_M_2A3_1_3 * w42
@@ -438,7 +505,7 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
             d_A2A2_2_0 = d_M_2A1_1_0 * w37 + d_M_2A2_0_0 * w19 + d_M_2A3_1_0 * w42
             t_d_A2A2_2_0 = t_d_M_2A1_1_0 * w37 + t_d_M_2A2_0_0 * w19 + t_d_M_2A3_1_0 * w42
             d_A2A2_0_0 = d_M_0A0_0_0 * w11 + d_M_0A1_1_0 * w26 + g0 * w6
-            t_d_A2A2_0_0 = t_d_M_0A0_0_0 * w11 + t_d_M_0A1_1_0 * w26
+            t_d_A2A2_0_0 = t_d_M_0A0_0_0 * w11 + t_d_M_0A1_1_0 * w26 + t_g0 * w6
             d_A1A3_2_4 = d_M_2A1_1_4 * w36 + d_M_2A2_0_4 * w18 + d_M_2A3_1_4 * w41
             t_d_A1A3_2_4 = t_d_M_2A1_1_4 * w36 + t_d_M_2A2_0_4 * w18 + t_d_M_2A3_1_4 * w41
             d_A1A3_2_3 = d_M_2A1_1_3 * w36 + d_M_2A2_0_3 * w18 + d_M_2A3_1_3 * w41
@@ -464,11 +531,11 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
             d_A1A2_3_0 = d_M_3A2_1_0 * w45 + d_M_3A3_0_0 * w22
             t_d_A1A2_3_0 = t_d_M_3A2_1_0 * w45 + t_d_M_3A3_0_0 * w22
             d_A1A2_1_2 = d_M_1A0_1_2 * w29 + d_M_1A1_0_2 * w14 + d_M_1A2_1_2 * w32 + g3 * w5
-            t_d_A1A2_1_2 = t_d_M_1A0_1_2 * w29 + t_d_M_1A1_0_2 * w14 + t_d_M_1A2_1_2 * w32
+            t_d_A1A2_1_2 = t_d_M_1A0_1_2 * w29 + t_d_M_1A1_0_2 * w14 + t_d_M_1A2_1_2 * w32 + t_g3 * w5
             d_A1A2_1_1 = d_M_1A0_1_1 * w29 + d_M_1A1_0_1 * w14 + d_M_1A2_1_1 * w32 + g2 * w5
-            t_d_A1A2_1_1 = t_d_M_1A0_1_1 * w29 + t_d_M_1A1_0_1 * w14 + t_d_M_1A2_1_1 * w32
+            t_d_A1A2_1_1 = t_d_M_1A0_1_1 * w29 + t_d_M_1A1_0_1 * w14 + t_d_M_1A2_1_1 * w32 + t_g2 * w5
             d_A1A2_1_0 = d_M_1A0_1_0 * w29 + d_M_1A1_0_0 * w14 + d_M_1A2_1_0 * w32 + g1 * w5
-            t_d_A1A2_1_0 = t_d_M_1A0_1_0 * w29 + t_d_M_1A1_0_0 * w14 + t_d_M_1A2_1_0 * w32
+            t_d_A1A2_1_0 = t_d_M_1A0_1_0 * w29 + t_d_M_1A1_0_0 * w14 + t_d_M_1A2_1_0 * w32 + t_g1 * w5
             d_A1A1_2_4 = d_M_2A1_1_4 * w35 + d_M_2A2_0_4 * w17 + d_M_2A3_1_4 * w40
             t_d_A1A1_2_4 = t_d_M_2A1_1_4 * w35 + t_d_M_2A2_0_4 * w17 + t_d_M_2A3_1_4 * w40
             d_A1A1_2_3 = d_M_2A1_1_3 * w35 + d_M_2A2_0_3 * w17 + d_M_2A3_1_3 * w40
@@ -480,7 +547,7 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
             d_A1A1_2_0 = d_M_2A1_1_0 * w35 + d_M_2A2_0_0 * w17 + d_M_2A3_1_0 * w40
             t_d_A1A1_2_0 = t_d_M_2A1_1_0 * w35 + t_d_M_2A2_0_0 * w17 + t_d_M_2A3_1_0 * w40
             d_A1A1_0_0 = d_M_0A0_0_0 * w10 + d_M_0A1_1_0 * w25 + g0 * w4
-            t_d_A1A1_0_0 = t_d_M_0A0_0_0 * w10 + t_d_M_0A1_1_0 * w25
+            t_d_A1A1_0_0 = t_d_M_0A0_0_0 * w10 + t_d_M_0A1_1_0 * w25 + t_g0 * w4
             d_A0A3_3_6 = d_M_3A2_1_6 * w44 + d_M_3A3_0_6 * w21
             t_d_A0A3_3_6 = t_d_M_3A2_1_6 * w44 + t_d_M_3A3_0_6 * w21
             d_A0A3_3_5 = d_M_3A2_1_5 * w44 + d_M_3A3_0_5 * w21
@@ -506,246 +573,274 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
             d_A0A2_2_0 = d_M_2A1_1_0 * w34 + d_M_2A2_0_0 * w16 + d_M_2A3_1_0 * w39
             t_d_A0A2_2_0 = t_d_M_2A1_1_0 * w34 + t_d_M_2A2_0_0 * w16 + t_d_M_2A3_1_0 * w39
             d_A0A1_1_2 = d_M_1A0_1_2 * w28 + d_M_1A1_0_2 * w13 + d_M_1A2_1_2 * w31 + g3 * w3
-            t_d_A0A1_1_2 = t_d_M_1A0_1_2 * w28 + t_d_M_1A1_0_2 * w13 + t_d_M_1A2_1_2 * w31
+            t_d_A0A1_1_2 = t_d_M_1A0_1_2 * w28 + t_d_M_1A1_0_2 * w13 + t_d_M_1A2_1_2 * w31 + t_g3 * w3
             d_A0A1_1_1 = d_M_1A0_1_1 * w28 + d_M_1A1_0_1 * w13 + d_M_1A2_1_1 * w31 + g2 * w3
-            t_d_A0A1_1_1 = t_d_M_1A0_1_1 * w28 + t_d_M_1A1_0_1 * w13 + t_d_M_1A2_1_1 * w31
+            t_d_A0A1_1_1 = t_d_M_1A0_1_1 * w28 + t_d_M_1A1_0_1 * w13 + t_d_M_1A2_1_1 * w31 + t_g2 * w3
             d_A0A1_1_0 = d_M_1A0_1_0 * w28 + d_M_1A1_0_0 * w13 + d_M_1A2_1_0 * w31 + g1 * w3
-            t_d_A0A1_1_0 = t_d_M_1A0_1_0 * w28 + t_d_M_1A1_0_0 * w13 + t_d_M_1A2_1_0 * w31
+            t_d_A0A1_1_0 = t_d_M_1A0_1_0 * w28 + t_d_M_1A1_0_0 * w13 + t_d_M_1A2_1_0 * w31 + t_g1 * w3
             d_A0A0_0_0 = d_M_0A0_0_0 * w9 + d_M_0A1_1_0 * w24 + g0 * w2
-            t_d_A0A0_0_0 = t_d_M_0A0_0_0 * w9 + t_d_M_0A1_1_0 * w24
+            t_d_A0A0_0_0 = t_d_M_0A0_0_0 * w9 + t_d_M_0A1_1_0 * w24 + t_g0 * w2
             t_d_a[n, 0, c] = (
-                c2 * (a0 * t_d_A0A0_0_0 + d_A0A0_0_0 * t_a0) + a1 * t_d_A0A1_1_0 + a2 * t_d_A0A1_1_1 +
-                a3 * t_d_A0A1_1_2 + a4 * t_d_A0A2_2_0 + a5 * t_d_A0A2_2_1 + a6 * t_d_A0A2_2_2 + a7 * t_d_A0A2_2_3 +
-                a8 * t_d_A0A2_2_4 + a9 * t_d_A0A3_3_0 + a10 * t_d_A0A3_3_1 + a11 * t_d_A0A3_3_2 + a12 * t_d_A0A3_3_3 +
-                a13 * t_d_A0A3_3_4 + a14 * t_d_A0A3_3_5 + a15 * t_d_A0A3_3_6 + d_A0A1_1_0 * t_a1 + d_A0A1_1_1 * t_a2 +
-                d_A0A1_1_2 * t_a3 + d_A0A2_2_0 * t_a4 + d_A0A2_2_1 * t_a5 + d_A0A2_2_2 * t_a6 + d_A0A2_2_3 * t_a7 +
-                d_A0A2_2_4 * t_a8 + d_A0A3_3_0 * t_a9 + d_A0A3_3_1 * t_a10 + d_A0A3_3_2 * t_a11 + d_A0A3_3_3 * t_a12 +
-                d_A0A3_3_4 * t_a13 + d_A0A3_3_5 * t_a14 + d_A0A3_3_6 * t_a15 + g0 * t_M_0A0_0_0 + g1 * t_M_1A0_1_0 +
-                g2 * t_M_1A0_1_1 + g3 * t_M_1A0_1_2
+                M_0A0_0_0 * t_g0 + M_1A0_1_0 * t_g1 + M_1A0_1_1 * t_g2 + M_1A0_1_2 * t_g3 + a1 * t_d_A0A1_1_0 +
+                a2 * t_d_A0A1_1_1 + a3 * t_d_A0A1_1_2 + a4 * t_d_A0A2_2_0 + a5 * t_d_A0A2_2_1 + a6 * t_d_A0A2_2_2 +
+                a7 * t_d_A0A2_2_3 + a8 * t_d_A0A2_2_4 + a9 * t_d_A0A3_3_0 + a10 * t_d_A0A3_3_1 + a11 * t_d_A0A3_3_2 +
+                a12 * t_d_A0A3_3_3 + a13 * t_d_A0A3_3_4 + a14 * t_d_A0A3_3_5 + a15 * t_d_A0A3_3_6 + d_A0A1_1_0 * t_a1
+                + d_A0A1_1_1 * t_a2 + d_A0A1_1_2 * t_a3 + d_A0A2_2_0 * t_a4 + d_A0A2_2_1 * t_a5 + d_A0A2_2_2 * t_a6 +
+                d_A0A2_2_3 * t_a7 + d_A0A2_2_4 * t_a8 + d_A0A3_3_0 * t_a9 + d_A0A3_3_1 * t_a10 + d_A0A3_3_2 * t_a11 +
+                d_A0A3_3_3 * t_a12 + d_A0A3_3_4 * t_a13 + d_A0A3_3_5 * t_a14 + d_A0A3_3_6 * t_a15 + g0 * t_M_0A0_0_0 +
+                g1 * t_M_1A0_1_0 + g2 * t_M_1A0_1_1 + g3 * t_M_1A0_1_2 + t_g0 * w0 + c2 * (a0 * t_d_A0A0_0_0 +
+                d_A0A0_0_0 * t_a0)
             )
             t_d_a[n, 1, c] = (
-                a0 * t_d_A0A1_1_0 + a9 * t_d_A1A3_2_4 - a15 * t_d_A1A3_2_0 + d_A0A1_1_0 * t_a0 - d_A1A3_2_0 * t_a15 +
-                d_A1A3_2_4 * t_a9 + g0 * t_M_1A1_0_0 + g1 * t_M_0A1_1_0 + c2 * (a1 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a1)
-                - c3_2 * (a1 * t_d_A1A1_2_2 + d_A1A1_2_2 * t_a1) - c3 * (a1 * t_d_A1A1_2_4 - a2 * t_d_A1A1_2_1 -
-                a3 * t_d_A1A1_2_0 - d_A1A1_2_0 * t_a3 - d_A1A1_2_1 * t_a2 + d_A1A1_2_4 * t_a1) +
-                c1_2 * (a4 * t_d_A1A2_1_2 + a5 * t_d_A1A2_1_1 - a8 * t_d_A1A2_1_0 - d_A1A2_1_0 * t_a8 +
-                d_A1A2_1_1 * t_a5 + d_A1A2_1_2 * t_a4 - g1 * t_M_2A1_1_4 + g2 * t_M_2A1_1_1 + g3 * t_M_2A1_1_0) -
+                M_0A1_1_0 * t_g1 + M_1A1_0_0 * t_g0 + a0 * t_d_A0A1_1_0 + a9 * t_d_A1A3_2_4 - a15 * t_d_A1A3_2_0 +
+                d_A0A1_1_0 * t_a0 - d_A1A3_2_0 * t_a15 + d_A1A3_2_4 * t_a9 + g0 * t_M_1A1_0_0 + g1 * t_M_0A1_1_0 +
+                t_g1 * w1 + c1_2 * (M_2A1_1_0 * t_g3 + M_2A1_1_1 * t_g2 - M_2A1_1_4 * t_g1 + a4 * t_d_A1A2_1_2 +
+                a5 * t_d_A1A2_1_1 - a8 * t_d_A1A2_1_0 - d_A1A2_1_0 * t_a8 + d_A1A2_1_1 * t_a5 + d_A1A2_1_2 * t_a4 -
+                g1 * t_M_2A1_1_4 + g2 * t_M_2A1_1_1 + g3 * t_M_2A1_1_0) - c1_3 * (M_2A1_1_2 * t_g1 + a6 * t_d_A1A2_1_0
+                + d_A1A2_1_0 * t_a6 + g1 * t_M_2A1_1_2) + c2 * (a1 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a1) -
+                c3_2 * (a1 * t_d_A1A1_2_2 + d_A1A1_2_2 * t_a1) - c3 * (a1 * t_d_A1A1_2_4 - a2 * t_d_A1A1_2_1 -
+                a3 * t_d_A1A1_2_0 - d_A1A1_2_0 * t_a3 - d_A1A1_2_1 * t_a2 + d_A1A1_2_4 * t_a1) -
                 c5_24 * (a4 * t_d_A1A2_3_4 - a8 * t_d_A1A2_3_2 - d_A1A2_3_2 * t_a8 + d_A1A2_3_4 * t_a4) -
                 c5_6 * (a4 * t_d_A1A2_3_6 + a5 * t_d_A1A2_3_5 - a6 * t_d_A1A2_3_2 - a7 * t_d_A1A2_3_1 -
                 a8 * t_d_A1A2_3_0 - d_A1A2_3_0 * t_a8 - d_A1A2_3_1 * t_a7 - d_A1A2_3_2 * t_a6 + d_A1A2_3_5 * t_a5 +
-                d_A1A2_3_6 * t_a4) - c5_12 * (a5 * t_d_A1A2_3_3 + d_A1A2_3_3 * t_a5) - c1_3 * (a6 * t_d_A1A2_1_0 +
-                d_A1A2_1_0 * t_a6 + g1 * t_M_2A1_1_2) + c2_3 * (a10 * t_d_A1A3_2_3 - a14 * t_d_A1A3_2_1 -
-                d_A1A3_2_1 * t_a14 + d_A1A3_2_3 * t_a10) + c4_5 * (a11 * t_d_A1A3_2_2 - a12 * t_d_A1A3_2_1 -
-                d_A1A3_2_1 * t_a12 + d_A1A3_2_2 * t_a11) + c4_15 * (a11 * t_d_A1A3_2_4 - a13 * t_d_A1A3_2_0 -
-                d_A1A3_2_0 * t_a13 + d_A1A3_2_4 * t_a11)
+                d_A1A2_3_6 * t_a4) - c5_12 * (a5 * t_d_A1A2_3_3 + d_A1A2_3_3 * t_a5) + c2_3 * (a10 * t_d_A1A3_2_3 -
+                a14 * t_d_A1A3_2_1 - d_A1A3_2_1 * t_a14 + d_A1A3_2_3 * t_a10) + c4_5 * (a11 * t_d_A1A3_2_2 -
+                a12 * t_d_A1A3_2_1 - d_A1A3_2_1 * t_a12 + d_A1A3_2_2 * t_a11) + c4_15 * (a11 * t_d_A1A3_2_4 -
+                a13 * t_d_A1A3_2_0 - d_A1A3_2_0 * t_a13 + d_A1A3_2_4 * t_a11)
             )
             t_d_a[n, 2, c] = (
-                a0 * t_d_A0A1_1_1 + d_A0A1_1_1 * t_a0 + g0 * t_M_1A1_0_1 + g2 * t_M_0A1_1_0 + c3 * (a1 * t_d_A1A1_2_1
-                + a2 * t_d_A1A1_2_2 + a3 * t_d_A1A1_2_3 + d_A1A1_2_1 * t_a1 + d_A1A1_2_2 * t_a2 + d_A1A1_2_3 * t_a3) +
-                c2 * (a2 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a2) + c5_6 * (a4 * t_d_A1A2_3_1 + a5 * t_d_A1A2_3_2 +
-                a6 * t_d_A1A2_3_3 + a7 * t_d_A1A2_3_4 + a8 * t_d_A1A2_3_5 + d_A1A2_3_1 * t_a4 + d_A1A2_3_2 * t_a5 +
-                d_A1A2_3_3 * t_a6 + d_A1A2_3_4 * t_a7 + d_A1A2_3_5 * t_a8) + c1_2 * (a5 * t_d_A1A2_1_0 +
+                M_0A1_1_0 * t_g2 + M_1A1_0_1 * t_g0 + a0 * t_d_A0A1_1_1 + d_A0A1_1_1 * t_a0 + g0 * t_M_1A1_0_1 +
+                g2 * t_M_0A1_1_0 + t_g2 * w1 + c1_2 * (M_2A1_1_1 * t_g1 + M_2A1_1_3 * t_g3 + a5 * t_d_A1A2_1_0 +
                 a7 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a5 + d_A1A2_1_2 * t_a7 + g1 * t_M_2A1_1_1 + g3 * t_M_2A1_1_3) +
-                c2_3 * (a6 * t_d_A1A2_1_1 + a10 * t_d_A1A3_2_0 + a14 * t_d_A1A3_2_4 + d_A1A2_1_1 * t_a6 +
-                d_A1A3_2_0 * t_a10 + d_A1A3_2_4 * t_a14 + g2 * t_M_2A1_1_2) + c16_15 * (a11 * t_d_A1A3_2_1 +
-                a13 * t_d_A1A3_2_3 + d_A1A3_2_1 * t_a11 + d_A1A3_2_3 * t_a13) + c6_5 * (a12 * t_d_A1A3_2_2 +
-                d_A1A3_2_2 * t_a12)
+                c2_3 * (M_2A1_1_2 * t_g2 + a6 * t_d_A1A2_1_1 + a10 * t_d_A1A3_2_0 + a14 * t_d_A1A3_2_4 +
+                d_A1A2_1_1 * t_a6 + d_A1A3_2_0 * t_a10 + d_A1A3_2_4 * t_a14 + g2 * t_M_2A1_1_2) +
+                c3 * (a1 * t_d_A1A1_2_1 + a2 * t_d_A1A1_2_2 + a3 * t_d_A1A1_2_3 + d_A1A1_2_1 * t_a1 +
+                d_A1A1_2_2 * t_a2 + d_A1A1_2_3 * t_a3) + c2 * (a2 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a2) +
+                c5_6 * (a4 * t_d_A1A2_3_1 + a5 * t_d_A1A2_3_2 + a6 * t_d_A1A2_3_3 + a7 * t_d_A1A2_3_4 +
+                a8 * t_d_A1A2_3_5 + d_A1A2_3_1 * t_a4 + d_A1A2_3_2 * t_a5 + d_A1A2_3_3 * t_a6 + d_A1A2_3_4 * t_a7 +
+                d_A1A2_3_5 * t_a8) + c16_15 * (a11 * t_d_A1A3_2_1 + a13 * t_d_A1A3_2_3 + d_A1A3_2_1 * t_a11 +
+                d_A1A3_2_3 * t_a13) + c6_5 * (a12 * t_d_A1A3_2_2 + d_A1A3_2_2 * t_a12)
             )
             t_d_a[n, 3, c] = (
-                a0 * t_d_A0A1_1_2 + a9 * t_d_A1A3_2_0 + a15 * t_d_A1A3_2_4 + d_A0A1_1_2 * t_a0 + d_A1A3_2_0 * t_a9 +
-                d_A1A3_2_4 * t_a15 + g0 * t_M_1A1_0_2 + g3 * t_M_0A1_1_0 + c3 * (a1 * t_d_A1A1_2_0 + a2 * t_d_A1A1_2_3
-                + a3 * t_d_A1A1_2_4 + d_A1A1_2_0 * t_a1 + d_A1A1_2_3 * t_a2 + d_A1A1_2_4 * t_a3) +
+                M_0A1_1_0 * t_g3 + M_1A1_0_2 * t_g0 + a0 * t_d_A0A1_1_2 + a9 * t_d_A1A3_2_0 + a15 * t_d_A1A3_2_4 +
+                d_A0A1_1_2 * t_a0 + d_A1A3_2_0 * t_a9 + d_A1A3_2_4 * t_a15 + g0 * t_M_1A1_0_2 + g3 * t_M_0A1_1_0 +
+                t_g3 * w1 + c1_2 * (M_2A1_1_0 * t_g1 + M_2A1_1_3 * t_g2 + M_2A1_1_4 * t_g3 + a4 * t_d_A1A2_1_0 +
+                a7 * t_d_A1A2_1_1 + a8 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a4 + d_A1A2_1_1 * t_a7 + d_A1A2_1_2 * t_a8 +
+                g1 * t_M_2A1_1_0 + g2 * t_M_2A1_1_3 + g3 * t_M_2A1_1_4) - c1_3 * (M_2A1_1_2 * t_g3 + a6 * t_d_A1A2_1_2
+                + d_A1A2_1_2 * t_a6 + g3 * t_M_2A1_1_2) + c3 * (a1 * t_d_A1A1_2_0 + a2 * t_d_A1A1_2_3 +
+                a3 * t_d_A1A1_2_4 + d_A1A1_2_0 * t_a1 + d_A1A1_2_3 * t_a2 + d_A1A1_2_4 * t_a3) +
                 c2 * (a3 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a3) - c3_2 * (a3 * t_d_A1A1_2_2 + d_A1A1_2_2 * t_a3) +
-                c1_2 * (a4 * t_d_A1A2_1_0 + a7 * t_d_A1A2_1_1 + a8 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a4 +
-                d_A1A2_1_1 * t_a7 + d_A1A2_1_2 * t_a8 + g1 * t_M_2A1_1_0 + g2 * t_M_2A1_1_3 + g3 * t_M_2A1_1_4) +
                 c5_6 * (a4 * t_d_A1A2_3_0 + a5 * t_d_A1A2_3_1 + a6 * t_d_A1A2_3_4 + a7 * t_d_A1A2_3_5 +
                 a8 * t_d_A1A2_3_6 + d_A1A2_3_0 * t_a4 + d_A1A2_3_1 * t_a5 + d_A1A2_3_4 * t_a6 + d_A1A2_3_5 * t_a7 +
                 d_A1A2_3_6 * t_a8) - c5_24 * (a4 * t_d_A1A2_3_2 + a8 * t_d_A1A2_3_4 + d_A1A2_3_2 * t_a4 +
-                d_A1A2_3_4 * t_a8) - c1_3 * (a6 * t_d_A1A2_1_2 + d_A1A2_1_2 * t_a6 + g3 * t_M_2A1_1_2) -
-                c5_12 * (a7 * t_d_A1A2_3_3 + d_A1A2_3_3 * t_a7) + c2_3 * (a10 * t_d_A1A3_2_1 + a14 * t_d_A1A3_2_3 +
-                d_A1A3_2_1 * t_a10 + d_A1A3_2_3 * t_a14) - c4_15 * (a11 * t_d_A1A3_2_0 + a13 * t_d_A1A3_2_4 +
-                d_A1A3_2_0 * t_a11 + d_A1A3_2_4 * t_a13) - c4_5 * (a12 * t_d_A1A3_2_3 - a13 * t_d_A1A3_2_2 -
-                d_A1A3_2_2 * t_a13 + d_A1A3_2_3 * t_a12)
+                d_A1A2_3_4 * t_a8) - c5_12 * (a7 * t_d_A1A2_3_3 + d_A1A2_3_3 * t_a7) + c2_3 * (a10 * t_d_A1A3_2_1 +
+                a14 * t_d_A1A3_2_3 + d_A1A3_2_1 * t_a10 + d_A1A3_2_3 * t_a14) - c4_15 * (a11 * t_d_A1A3_2_0 +
+                a13 * t_d_A1A3_2_4 + d_A1A3_2_0 * t_a11 + d_A1A3_2_4 * t_a13) - c4_5 * (a12 * t_d_A1A3_2_3 -
+                a13 * t_d_A1A3_2_2 - d_A1A3_2_2 * t_a13 + d_A1A3_2_3 * t_a12)
             )
             t_d_a[n, 4, c] = (
-                a0 * t_d_A0A2_2_0 - a4 * t_d_A2A2_2_2 + a5 * t_d_A2A2_2_3 + a7 * t_d_A2A2_2_1 - a12 * t_d_A2A3_3_1 +
-                d_A0A2_2_0 * t_a0 + d_A2A2_2_1 * t_a7 - d_A2A2_2_2 * t_a4 + d_A2A2_2_3 * t_a5 - d_A2A3_3_1 * t_a12 +
-                c1_2 * (a1 * t_d_A1A2_1_2 + a3 * t_d_A1A2_1_0 + a11 * t_d_A2A3_3_4 + a13 * t_d_A2A3_3_2 +
-                d_A1A2_1_0 * t_a3 + d_A1A2_1_2 * t_a1 + d_A2A3_3_2 * t_a13 + d_A2A3_3_4 * t_a11 + g1 * t_M_1A2_1_2 +
-                g3 * t_M_1A2_1_0) - c5_24 * (a1 * t_d_A1A2_3_4 + a3 * t_d_A1A2_3_2 + d_A1A2_3_2 * t_a3 +
-                d_A1A2_3_4 * t_a1) - c5_6 * (a1 * t_d_A1A2_3_6 - a2 * t_d_A1A2_3_1 - a3 * t_d_A1A2_3_0 -
-                d_A1A2_3_0 * t_a3 - d_A1A2_3_1 * t_a2 + d_A1A2_3_6 * t_a1) + c2_3 * (a4 * t_d_A2A2_0_0 +
-                d_A2A2_0_0 * t_a4) - c4_3 * (a6 * t_d_A2A2_2_0 + d_A2A2_2_0 * t_a6) + c1_3 * (a9 * t_d_A2A3_1_2 +
-                a11 * t_d_A2A3_3_6 - a13 * t_d_A2A3_3_0 - a15 * t_d_A2A3_1_0 - d_A2A3_1_0 * t_a15 + d_A2A3_1_2 * t_a9
-                - d_A2A3_3_0 * t_a13 + d_A2A3_3_6 * t_a11 + g0 * t_M_2A2_0_0 - g1 * t_M_3A2_1_6 + g3 * t_M_3A2_1_0) -
-                c5_16 * (a9 * t_d_A2A3_3_4 - a15 * t_d_A2A3_3_2 - d_A2A3_3_2 * t_a15 + d_A2A3_3_4 * t_a9) +
-                c2_9 * (a10 * t_d_A2A3_1_1 + d_A2A3_1_1 * t_a10 + g2 * t_M_3A2_1_1) - c5_12 * (a10 * t_d_A2A3_3_3 +
-                d_A2A3_3_3 * t_a10) - c4_45 * (a11 * t_d_A2A3_1_2 + a13 * t_d_A2A3_1_0 + d_A2A3_1_0 * t_a13 +
-                d_A2A3_1_2 * t_a11 + g1 * t_M_3A2_1_4 + g3 * t_M_3A2_1_2)
+                c1_2 * (M_1A2_1_0 * t_g3 + M_1A2_1_2 * t_g1 + a1 * t_d_A1A2_1_2 + a3 * t_d_A1A2_1_0 +
+                a11 * t_d_A2A3_3_4 + a13 * t_d_A2A3_3_2 + d_A1A2_1_0 * t_a3 + d_A1A2_1_2 * t_a1 + d_A2A3_3_2 * t_a13 +
+                d_A2A3_3_4 * t_a11 + g1 * t_M_1A2_1_2 + g3 * t_M_1A2_1_0) + c1_3 * (M_2A2_0_0 * t_g0 +
+                M_3A2_1_0 * t_g3 - M_3A2_1_6 * t_g1 + a9 * t_d_A2A3_1_2 + a11 * t_d_A2A3_3_6 - a13 * t_d_A2A3_3_0 -
+                a15 * t_d_A2A3_1_0 - d_A2A3_1_0 * t_a15 + d_A2A3_1_2 * t_a9 - d_A2A3_3_0 * t_a13 + d_A2A3_3_6 * t_a11
+                + g0 * t_M_2A2_0_0 - g1 * t_M_3A2_1_6 + g3 * t_M_3A2_1_0) + c2_9 * (M_3A2_1_1 * t_g2 +
+                a10 * t_d_A2A3_1_1 + d_A2A3_1_1 * t_a10 + g2 * t_M_3A2_1_1) - c4_45 * (M_3A2_1_2 * t_g3 +
+                M_3A2_1_4 * t_g1 + a11 * t_d_A2A3_1_2 + a13 * t_d_A2A3_1_0 + d_A2A3_1_0 * t_a13 + d_A2A3_1_2 * t_a11 +
+                g1 * t_M_3A2_1_4 + g3 * t_M_3A2_1_2) + a0 * t_d_A0A2_2_0 - a4 * t_d_A2A2_2_2 + a5 * t_d_A2A2_2_3 +
+                a7 * t_d_A2A2_2_1 - a12 * t_d_A2A3_3_1 + d_A0A2_2_0 * t_a0 + d_A2A2_2_1 * t_a7 - d_A2A2_2_2 * t_a4 +
+                d_A2A2_2_3 * t_a5 - d_A2A3_3_1 * t_a12 - c5_24 * (a1 * t_d_A1A2_3_4 + a3 * t_d_A1A2_3_2 +
+                d_A1A2_3_2 * t_a3 + d_A1A2_3_4 * t_a1) - c5_6 * (a1 * t_d_A1A2_3_6 - a2 * t_d_A1A2_3_1 -
+                a3 * t_d_A1A2_3_0 - d_A1A2_3_0 * t_a3 - d_A1A2_3_1 * t_a2 + d_A1A2_3_6 * t_a1) +
+                c2_3 * (a4 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a4) - c4_3 * (a6 * t_d_A2A2_2_0 + d_A2A2_2_0 * t_a6) -
+                c5_16 * (a9 * t_d_A2A3_3_4 - a15 * t_d_A2A3_3_2 - d_A2A3_3_2 * t_a15 + d_A2A3_3_4 * t_a9) -
+                c5_12 * (a10 * t_d_A2A3_3_3 + d_A2A3_3_3 * t_a10)
             )
             t_d_a[n, 5, c] = (
-                a0 * t_d_A0A2_2_1 + a4 * t_d_A2A2_2_3 - a5 * t_d_A2A2_2_4 + a7 * t_d_A2A2_2_0 - a8 * t_d_A2A2_2_1 +
-                d_A0A2_2_1 * t_a0 + d_A2A2_2_0 * t_a7 - d_A2A2_2_1 * t_a8 + d_A2A2_2_3 * t_a4 - d_A2A2_2_4 * t_a5 +
-                c1_2 * (a1 * t_d_A1A2_1_1 + a2 * t_d_A1A2_1_0 + a5 * t_d_A2A2_2_2 - a11 * t_d_A2A3_3_5 +
-                a13 * t_d_A2A3_3_1 + d_A1A2_1_0 * t_a2 + d_A1A2_1_1 * t_a1 + d_A2A2_2_2 * t_a5 + d_A2A3_3_1 * t_a13 -
-                d_A2A3_3_5 * t_a11 + g1 * t_M_1A2_1_1 + g2 * t_M_1A2_1_0) - c5_12 * (a1 * t_d_A1A2_3_3 +
-                a10 * t_d_A2A3_3_6 - a14 * t_d_A2A3_3_0 + d_A1A2_3_3 * t_a1 - d_A2A3_3_0 * t_a14 + d_A2A3_3_6 * t_a10)
-                - c5_6 * (a1 * t_d_A1A2_3_5 - a2 * t_d_A1A2_3_2 - a3 * t_d_A1A2_3_1 - d_A1A2_3_1 * t_a3 -
-                d_A1A2_3_2 * t_a2 + d_A1A2_3_5 * t_a1) + c2_3 * (a5 * t_d_A2A2_0_0 + a6 * t_d_A2A2_2_1 +
-                d_A2A2_0_0 * t_a5 + d_A2A2_2_1 * t_a6) + c5_8 * (a9 * t_d_A2A3_3_5 - a15 * t_d_A2A3_3_1 -
-                d_A2A3_3_1 * t_a15 + d_A2A3_3_5 * t_a9) + c2_9 * (a10 * t_d_A2A3_1_2 - a14 * t_d_A2A3_1_0 -
-                d_A2A3_1_0 * t_a14 + d_A2A3_1_2 * t_a10 - g1 * t_M_3A2_1_5 + g3 * t_M_3A2_1_1) +
+                c1_2 * (M_1A2_1_0 * t_g2 + M_1A2_1_1 * t_g1 + a1 * t_d_A1A2_1_1 + a2 * t_d_A1A2_1_0 +
+                a5 * t_d_A2A2_2_2 - a11 * t_d_A2A3_3_5 + a13 * t_d_A2A3_3_1 + d_A1A2_1_0 * t_a2 + d_A1A2_1_1 * t_a1 +
+                d_A2A2_2_2 * t_a5 + d_A2A3_3_1 * t_a13 - d_A2A3_3_5 * t_a11 + g1 * t_M_1A2_1_1 + g2 * t_M_1A2_1_0) +
+                c1_3 * (M_2A2_0_1 * t_g0 + g0 * t_M_2A2_0_1) + c2_9 * (M_3A2_1_1 * t_g3 - M_3A2_1_5 * t_g1 +
+                a10 * t_d_A2A3_1_2 - a14 * t_d_A2A3_1_0 - d_A2A3_1_0 * t_a14 + d_A2A3_1_2 * t_a10 - g1 * t_M_3A2_1_5 +
+                g3 * t_M_3A2_1_1) + c16_45 * (M_3A2_1_2 * t_g2 + a11 * t_d_A2A3_1_1 + d_A2A3_1_1 * t_a11 +
+                g2 * t_M_3A2_1_2) - c4_15 * (M_3A2_1_3 * t_g1 + a12 * t_d_A2A3_1_0 + d_A2A3_1_0 * t_a12 +
+                g1 * t_M_3A2_1_3) + a0 * t_d_A0A2_2_1 + a4 * t_d_A2A2_2_3 - a5 * t_d_A2A2_2_4 + a7 * t_d_A2A2_2_0 -
+                a8 * t_d_A2A2_2_1 + d_A0A2_2_1 * t_a0 + d_A2A2_2_0 * t_a7 - d_A2A2_2_1 * t_a8 + d_A2A2_2_3 * t_a4 -
+                d_A2A2_2_4 * t_a5 - c5_12 * (a1 * t_d_A1A2_3_3 + a10 * t_d_A2A3_3_6 - a14 * t_d_A2A3_3_0 +
+                d_A1A2_3_3 * t_a1 - d_A2A3_3_0 * t_a14 + d_A2A3_3_6 * t_a10) - c5_6 * (a1 * t_d_A1A2_3_5 -
+                a2 * t_d_A1A2_3_2 - a3 * t_d_A1A2_3_1 - d_A1A2_3_1 * t_a3 - d_A1A2_3_2 * t_a2 + d_A1A2_3_5 * t_a1) +
+                c2_3 * (a5 * t_d_A2A2_0_0 + a6 * t_d_A2A2_2_1 + d_A2A2_0_0 * t_a5 + d_A2A2_2_1 * t_a6) +
+                c5_8 * (a9 * t_d_A2A3_3_5 - a15 * t_d_A2A3_3_1 - d_A2A3_3_1 * t_a15 + d_A2A3_3_5 * t_a9) +
                 c5_16 * (a10 * t_d_A2A3_3_4 - a14 * t_d_A2A3_3_2 - d_A2A3_3_2 * t_a14 + d_A2A3_3_4 * t_a10) +
-                c16_45 * (a11 * t_d_A2A3_1_1 + d_A2A3_1_1 * t_a11 + g2 * t_M_3A2_1_2) + c1_6 * (a11 * t_d_A2A3_3_3 +
-                d_A2A3_3_3 * t_a11) - c4_15 * (a12 * t_d_A2A3_1_0 + d_A2A3_1_0 * t_a12 + g1 * t_M_3A2_1_3) +
-                c1_4 * (a12 * t_d_A2A3_3_2 + d_A2A3_3_2 * t_a12) + c1_3 * g0 * t_M_2A2_0_1
+                c1_6 * (a11 * t_d_A2A3_3_3 + d_A2A3_3_3 * t_a11) + c1_4 * (a12 * t_d_A2A3_3_2 + d_A2A3_3_2 * t_a12)
             )
             t_d_a[n, 6, c] = (
-                a0 * t_d_A0A2_2_2 + d_A0A2_2_2 * t_a0 - c1_3 * (a1 * t_d_A1A2_1_0 + a3 * t_d_A1A2_1_2 +
+                -c1_3 * (M_1A2_1_0 * t_g1 + M_1A2_1_2 * t_g3 + a1 * t_d_A1A2_1_0 + a3 * t_d_A1A2_1_2 +
                 d_A1A2_1_0 * t_a1 + d_A1A2_1_2 * t_a3 + g1 * t_M_1A2_1_0 + g3 * t_M_1A2_1_2) +
+                c2_3 * (M_1A2_1_1 * t_g2 + a2 * t_d_A1A2_1_1 + a5 * t_d_A2A2_2_1 + a7 * t_d_A2A2_2_3 +
+                a12 * t_d_A2A3_3_3 + d_A1A2_1_1 * t_a2 + d_A2A2_2_1 * t_a5 + d_A2A2_2_3 * t_a7 + d_A2A3_3_3 * t_a12 +
+                g2 * t_M_1A2_1_1) + c4_9 * (M_2A2_0_2 * t_g0 + g0 * t_M_2A2_0_2) + c16_45 * (M_3A2_1_2 * t_g1 +
+                M_3A2_1_4 * t_g3 + a11 * t_d_A2A3_1_0 + a13 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a11 + d_A2A3_1_2 * t_a13 +
+                g1 * t_M_3A2_1_2 + g3 * t_M_3A2_1_4) + c8_15 * (M_3A2_1_3 * t_g2 + a12 * t_d_A2A3_1_1 +
+                d_A2A3_1_1 * t_a12 + g2 * t_M_3A2_1_3) + a0 * t_d_A0A2_2_2 + d_A0A2_2_2 * t_a0 +
                 c5_6 * (a1 * t_d_A1A2_3_2 + a2 * t_d_A1A2_3_3 + a3 * t_d_A1A2_3_4 - a9 * t_d_A2A3_3_0 -
                 a15 * t_d_A2A3_3_6 + d_A1A2_3_2 * t_a1 + d_A1A2_3_3 * t_a2 + d_A1A2_3_4 * t_a3 - d_A2A3_3_0 * t_a9 -
-                d_A2A3_3_6 * t_a15) + c2_3 * (a2 * t_d_A1A2_1_1 + a5 * t_d_A2A2_2_1 + a7 * t_d_A2A2_2_3 +
-                a12 * t_d_A2A3_3_3 + d_A1A2_1_1 * t_a2 + d_A2A2_2_1 * t_a5 + d_A2A2_2_3 * t_a7 + d_A2A3_3_3 * t_a12 +
-                g2 * t_M_1A2_1_1) - c4_3 * (a4 * t_d_A2A2_2_0 - a6 * t_d_A2A2_2_2 + a8 * t_d_A2A2_2_4 +
+                d_A2A3_3_6 * t_a15) - c4_3 * (a4 * t_d_A2A2_2_0 - a6 * t_d_A2A2_2_2 + a8 * t_d_A2A2_2_4 +
                 d_A2A2_2_0 * t_a4 - d_A2A2_2_2 * t_a6 + d_A2A2_2_4 * t_a8) + c8_9 * (a6 * t_d_A2A2_0_0 +
-                d_A2A2_0_0 * t_a6) + c16_45 * (a11 * t_d_A2A3_1_0 + a13 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a11 +
-                d_A2A3_1_2 * t_a13 + g1 * t_M_3A2_1_2 + g3 * t_M_3A2_1_4) + c1_2 * (a11 * t_d_A2A3_3_2 +
-                a13 * t_d_A2A3_3_4 + d_A2A3_3_2 * t_a11 + d_A2A3_3_4 * t_a13) + c8_15 * (a12 * t_d_A2A3_1_1 +
-                d_A2A3_1_1 * t_a12 + g2 * t_M_3A2_1_3) + c4_9 * g0 * t_M_2A2_0_2
+                d_A2A2_0_0 * t_a6) + c1_2 * (a11 * t_d_A2A3_3_2 + a13 * t_d_A2A3_3_4 + d_A2A3_3_2 * t_a11 +
+                d_A2A3_3_4 * t_a13)
             )
             t_d_a[n, 7, c] = (
-                a0 * t_d_A0A2_2_3 + a4 * t_d_A2A2_2_1 + a5 * t_d_A2A2_2_0 + a7 * t_d_A2A2_2_4 + a8 * t_d_A2A2_2_3 +
-                d_A0A2_2_3 * t_a0 + d_A2A2_2_0 * t_a5 + d_A2A2_2_1 * t_a4 + d_A2A2_2_3 * t_a8 + d_A2A2_2_4 * t_a7 +
-                c5_6 * (a1 * t_d_A1A2_3_1 + a2 * t_d_A1A2_3_4 + a3 * t_d_A1A2_3_5 + d_A1A2_3_1 * t_a1 +
-                d_A1A2_3_4 * t_a2 + d_A1A2_3_5 * t_a3) + c1_2 * (a2 * t_d_A1A2_1_2 + a3 * t_d_A1A2_1_1 +
+                c1_2 * (M_1A2_1_1 * t_g3 + M_1A2_1_2 * t_g2 + a2 * t_d_A1A2_1_2 + a3 * t_d_A1A2_1_1 +
                 a7 * t_d_A2A2_2_2 + a11 * t_d_A2A3_3_1 + a13 * t_d_A2A3_3_5 + d_A1A2_1_1 * t_a3 + d_A1A2_1_2 * t_a2 +
-                d_A2A2_2_2 * t_a7 + d_A2A3_3_1 * t_a11 + d_A2A3_3_5 * t_a13 + g2 * t_M_1A2_1_2 + g3 * t_M_1A2_1_1) -
-                c5_12 * (a3 * t_d_A1A2_3_3 - a10 * t_d_A2A3_3_0 - a14 * t_d_A2A3_3_6 + d_A1A2_3_3 * t_a3 -
-                d_A2A3_3_0 * t_a10 - d_A2A3_3_6 * t_a14) + c2_3 * (a6 * t_d_A2A2_2_3 + a7 * t_d_A2A2_0_0 +
-                d_A2A2_0_0 * t_a7 + d_A2A2_2_3 * t_a6) + c5_8 * (a9 * t_d_A2A3_3_1 + a15 * t_d_A2A3_3_5 +
-                d_A2A3_3_1 * t_a9 + d_A2A3_3_5 * t_a15) + c2_9 * (a10 * t_d_A2A3_1_0 + a14 * t_d_A2A3_1_2 +
-                d_A2A3_1_0 * t_a10 + d_A2A3_1_2 * t_a14 + g1 * t_M_3A2_1_1 + g3 * t_M_3A2_1_5) +
-                c5_16 * (a10 * t_d_A2A3_3_2 + a14 * t_d_A2A3_3_4 + d_A2A3_3_2 * t_a10 + d_A2A3_3_4 * t_a14) -
-                c4_15 * (a12 * t_d_A2A3_1_2 + d_A2A3_1_2 * t_a12 + g3 * t_M_3A2_1_3) + c1_4 * (a12 * t_d_A2A3_3_4 +
-                d_A2A3_3_4 * t_a12) + c16_45 * (a13 * t_d_A2A3_1_1 + d_A2A3_1_1 * t_a13 + g2 * t_M_3A2_1_4) +
-                c1_6 * (a13 * t_d_A2A3_3_3 + d_A2A3_3_3 * t_a13) + c1_3 * g0 * t_M_2A2_0_3
+                d_A2A2_2_2 * t_a7 + d_A2A3_3_1 * t_a11 + d_A2A3_3_5 * t_a13 + g2 * t_M_1A2_1_2 + g3 * t_M_1A2_1_1) +
+                c1_3 * (M_2A2_0_3 * t_g0 + g0 * t_M_2A2_0_3) + c2_9 * (M_3A2_1_1 * t_g1 + M_3A2_1_5 * t_g3 +
+                a10 * t_d_A2A3_1_0 + a14 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a10 + d_A2A3_1_2 * t_a14 + g1 * t_M_3A2_1_1 +
+                g3 * t_M_3A2_1_5) - c4_15 * (M_3A2_1_3 * t_g3 + a12 * t_d_A2A3_1_2 + d_A2A3_1_2 * t_a12 +
+                g3 * t_M_3A2_1_3) + c16_45 * (M_3A2_1_4 * t_g2 + a13 * t_d_A2A3_1_1 + d_A2A3_1_1 * t_a13 +
+                g2 * t_M_3A2_1_4) + a0 * t_d_A0A2_2_3 + a4 * t_d_A2A2_2_1 + a5 * t_d_A2A2_2_0 + a7 * t_d_A2A2_2_4 +
+                a8 * t_d_A2A2_2_3 + d_A0A2_2_3 * t_a0 + d_A2A2_2_0 * t_a5 + d_A2A2_2_1 * t_a4 + d_A2A2_2_3 * t_a8 +
+                d_A2A2_2_4 * t_a7 + c5_6 * (a1 * t_d_A1A2_3_1 + a2 * t_d_A1A2_3_4 + a3 * t_d_A1A2_3_5 +
+                d_A1A2_3_1 * t_a1 + d_A1A2_3_4 * t_a2 + d_A1A2_3_5 * t_a3) - c5_12 * (a3 * t_d_A1A2_3_3 -
+                a10 * t_d_A2A3_3_0 - a14 * t_d_A2A3_3_6 + d_A1A2_3_3 * t_a3 - d_A2A3_3_0 * t_a10 - d_A2A3_3_6 * t_a14)
+                + c2_3 * (a6 * t_d_A2A2_2_3 + a7 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a7 + d_A2A2_2_3 * t_a6) +
+                c5_8 * (a9 * t_d_A2A3_3_1 + a15 * t_d_A2A3_3_5 + d_A2A3_3_1 * t_a9 + d_A2A3_3_5 * t_a15) +
+                c5_16 * (a10 * t_d_A2A3_3_2 + a14 * t_d_A2A3_3_4 + d_A2A3_3_2 * t_a10 + d_A2A3_3_4 * t_a14) +
+                c1_4 * (a12 * t_d_A2A3_3_4 + d_A2A3_3_4 * t_a12) + c1_6 * (a13 * t_d_A2A3_3_3 + d_A2A3_3_3 * t_a13)
             )
             t_d_a[n, 8, c] = (
-                a0 * t_d_A0A2_2_4 - a5 * t_d_A2A2_2_1 + a7 * t_d_A2A2_2_3 - a8 * t_d_A2A2_2_2 - a12 * t_d_A2A3_3_5 +
-                d_A0A2_2_4 * t_a0 - d_A2A2_2_1 * t_a5 - d_A2A2_2_2 * t_a8 + d_A2A2_2_3 * t_a7 - d_A2A3_3_5 * t_a12 -
-                c1_2 * (a1 * t_d_A1A2_1_0 - a3 * t_d_A1A2_1_2 + a11 * t_d_A2A3_3_2 - a13 * t_d_A2A3_3_4 +
-                d_A1A2_1_0 * t_a1 - d_A1A2_1_2 * t_a3 + d_A2A3_3_2 * t_a11 - d_A2A3_3_4 * t_a13 + g1 * t_M_1A2_1_0 -
-                g3 * t_M_1A2_1_2) + c5_6 * (a1 * t_d_A1A2_3_0 + a2 * t_d_A1A2_3_5 + a3 * t_d_A1A2_3_6 +
-                d_A1A2_3_0 * t_a1 + d_A1A2_3_5 * t_a2 + d_A1A2_3_6 * t_a3) + c5_24 * (a1 * t_d_A1A2_3_2 -
-                a3 * t_d_A1A2_3_4 + d_A1A2_3_2 * t_a1 - d_A1A2_3_4 * t_a3) - c4_3 * (a6 * t_d_A2A2_2_4 +
-                d_A2A2_2_4 * t_a6) + c2_3 * (a8 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a8) + c1_3 * (a9 * t_d_A2A3_1_0 -
-                a11 * t_d_A2A3_3_0 - a13 * t_d_A2A3_3_6 + a15 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a9 + d_A2A3_1_2 * t_a15
-                - d_A2A3_3_0 * t_a11 - d_A2A3_3_6 * t_a13 + g0 * t_M_2A2_0_4 + g1 * t_M_3A2_1_0 + g3 * t_M_3A2_1_6) -
-                c5_16 * (a9 * t_d_A2A3_3_2 + a15 * t_d_A2A3_3_4 + d_A2A3_3_2 * t_a9 + d_A2A3_3_4 * t_a15) +
-                c4_45 * (a11 * t_d_A2A3_1_0 - a13 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a11 - d_A2A3_1_2 * t_a13 +
-                g1 * t_M_3A2_1_2 - g3 * t_M_3A2_1_4) + c2_9 * (a14 * t_d_A2A3_1_1 + d_A2A3_1_1 * t_a14 +
-                g2 * t_M_3A2_1_5) - c5_12 * (a14 * t_d_A2A3_3_3 + d_A2A3_3_3 * t_a14)
+                -c1_2 * (M_1A2_1_0 * t_g1 - M_1A2_1_2 * t_g3 + a1 * t_d_A1A2_1_0 - a3 * t_d_A1A2_1_2 +
+                a11 * t_d_A2A3_3_2 - a13 * t_d_A2A3_3_4 + d_A1A2_1_0 * t_a1 - d_A1A2_1_2 * t_a3 + d_A2A3_3_2 * t_a11 -
+                d_A2A3_3_4 * t_a13 + g1 * t_M_1A2_1_0 - g3 * t_M_1A2_1_2) + c1_3 * (M_2A2_0_4 * t_g0 +
+                M_3A2_1_0 * t_g1 + M_3A2_1_6 * t_g3 + a9 * t_d_A2A3_1_0 - a11 * t_d_A2A3_3_0 - a13 * t_d_A2A3_3_6 +
+                a15 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a9 + d_A2A3_1_2 * t_a15 - d_A2A3_3_0 * t_a11 - d_A2A3_3_6 * t_a13
+                + g0 * t_M_2A2_0_4 + g1 * t_M_3A2_1_0 + g3 * t_M_3A2_1_6) + c4_45 * (M_3A2_1_2 * t_g1 -
+                M_3A2_1_4 * t_g3 + a11 * t_d_A2A3_1_0 - a13 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a11 - d_A2A3_1_2 * t_a13 +
+                g1 * t_M_3A2_1_2 - g3 * t_M_3A2_1_4) + c2_9 * (M_3A2_1_5 * t_g2 + a14 * t_d_A2A3_1_1 +
+                d_A2A3_1_1 * t_a14 + g2 * t_M_3A2_1_5) + a0 * t_d_A0A2_2_4 - a5 * t_d_A2A2_2_1 + a7 * t_d_A2A2_2_3 -
+                a8 * t_d_A2A2_2_2 - a12 * t_d_A2A3_3_5 + d_A0A2_2_4 * t_a0 - d_A2A2_2_1 * t_a5 - d_A2A2_2_2 * t_a8 +
+                d_A2A2_2_3 * t_a7 - d_A2A3_3_5 * t_a12 + c5_6 * (a1 * t_d_A1A2_3_0 + a2 * t_d_A1A2_3_5 +
+                a3 * t_d_A1A2_3_6 + d_A1A2_3_0 * t_a1 + d_A1A2_3_5 * t_a2 + d_A1A2_3_6 * t_a3) +
+                c5_24 * (a1 * t_d_A1A2_3_2 - a3 * t_d_A1A2_3_4 + d_A1A2_3_2 * t_a1 - d_A1A2_3_4 * t_a3) -
+                c4_3 * (a6 * t_d_A2A2_2_4 + d_A2A2_2_4 * t_a6) + c2_3 * (a8 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a8) -
+                c5_16 * (a9 * t_d_A2A3_3_2 + a15 * t_d_A2A3_3_4 + d_A2A3_3_2 * t_a9 + d_A2A3_3_4 * t_a15) -
+                c5_12 * (a14 * t_d_A2A3_3_3 + d_A2A3_3_3 * t_a14)
             )
             t_d_a[n, 9, c] = (
-                a0 * t_d_A0A3_3_0 + a1 * t_d_A1A3_2_4 + a3 * t_d_A1A3_2_0 + a10 * t_d_A3A3_2_3 + a14 * t_d_A3A3_2_1 +
-                d_A0A3_3_0 * t_a0 + d_A1A3_2_0 * t_a3 + d_A1A3_2_4 * t_a1 + d_A3A3_2_1 * t_a14 + d_A3A3_2_3 * t_a10 +
-                c1_3 * (a4 * t_d_A2A3_1_2 + a8 * t_d_A2A3_1_0 + d_A2A3_1_0 * t_a8 + d_A2A3_1_2 * t_a4 +
-                g1 * t_M_2A3_1_4 + g3 * t_M_2A3_1_0) - c5_16 * (a4 * t_d_A2A3_3_4 + a8 * t_d_A2A3_3_2 +
-                d_A2A3_3_2 * t_a8 + d_A2A3_3_4 * t_a4) + c5_8 * (a5 * t_d_A2A3_3_5 + a7 * t_d_A2A3_3_1 +
-                d_A2A3_3_1 * t_a7 + d_A2A3_3_5 * t_a5) - c5_6 * (a6 * t_d_A2A3_3_0 + d_A2A3_3_0 * t_a6) +
-                c4_5 * (a9 * t_d_A3A3_0_0 - a11 * t_d_A3A3_2_4 - a13 * t_d_A3A3_2_0 + d_A3A3_0_0 * t_a9 -
-                d_A3A3_2_0 * t_a13 - d_A3A3_2_4 * t_a11) - c3_2 * (a9 * t_d_A3A3_2_2 + d_A3A3_2_2 * t_a9) +
-                c2_5 * g0 * t_M_3A3_0_0
+                c1_3 * (M_2A3_1_0 * t_g3 + M_2A3_1_4 * t_g1 + a4 * t_d_A2A3_1_2 + a8 * t_d_A2A3_1_0 +
+                d_A2A3_1_0 * t_a8 + d_A2A3_1_2 * t_a4 + g1 * t_M_2A3_1_4 + g3 * t_M_2A3_1_0) +
+                c2_5 * (M_3A3_0_0 * t_g0 + g0 * t_M_3A3_0_0) + a0 * t_d_A0A3_3_0 + a1 * t_d_A1A3_2_4 +
+                a3 * t_d_A1A3_2_0 + a10 * t_d_A3A3_2_3 + a14 * t_d_A3A3_2_1 + d_A0A3_3_0 * t_a0 + d_A1A3_2_0 * t_a3 +
+                d_A1A3_2_4 * t_a1 + d_A3A3_2_1 * t_a14 + d_A3A3_2_3 * t_a10 - c5_16 * (a4 * t_d_A2A3_3_4 +
+                a8 * t_d_A2A3_3_2 + d_A2A3_3_2 * t_a8 + d_A2A3_3_4 * t_a4) + c5_8 * (a5 * t_d_A2A3_3_5 +
+                a7 * t_d_A2A3_3_1 + d_A2A3_3_1 * t_a7 + d_A2A3_3_5 * t_a5) - c5_6 * (a6 * t_d_A2A3_3_0 +
+                d_A2A3_3_0 * t_a6) + c4_5 * (a9 * t_d_A3A3_0_0 - a11 * t_d_A3A3_2_4 - a13 * t_d_A3A3_2_0 +
+                d_A3A3_0_0 * t_a9 - d_A3A3_2_0 * t_a13 - d_A3A3_2_4 * t_a11) - c3_2 * (a9 * t_d_A3A3_2_2 +
+                d_A3A3_2_2 * t_a9)
             )
             t_d_a[n, 10, c] = (
+                c2_9 * (M_2A3_1_0 * t_g2 + M_2A3_1_1 * t_g3 + M_2A3_1_3 * t_g1 + a4 * t_d_A2A3_1_1 + a5 * t_d_A2A3_1_2
+                + a7 * t_d_A2A3_1_0 + d_A2A3_1_0 * t_a7 + d_A2A3_1_1 * t_a4 + d_A2A3_1_2 * t_a5 + g1 * t_M_2A3_1_3 +
+                g2 * t_M_2A3_1_0 + g3 * t_M_2A3_1_1) + c4_15 * (M_3A3_0_1 * t_g0 + g0 * t_M_3A3_0_1) +
                 a0 * t_d_A0A3_3_1 + a9 * t_d_A3A3_2_3 - a15 * t_d_A3A3_2_1 + d_A0A3_3_1 * t_a0 - d_A3A3_2_1 * t_a15 +
                 d_A3A3_2_3 * t_a9 + c2_3 * (a1 * t_d_A1A3_2_3 + a2 * t_d_A1A3_2_0 + a3 * t_d_A1A3_2_1 +
-                d_A1A3_2_0 * t_a2 + d_A1A3_2_1 * t_a3 + d_A1A3_2_3 * t_a1) + c2_9 * (a4 * t_d_A2A3_1_1 +
-                a5 * t_d_A2A3_1_2 + a7 * t_d_A2A3_1_0 + d_A2A3_1_0 * t_a7 + d_A2A3_1_1 * t_a4 + d_A2A3_1_2 * t_a5 +
-                g1 * t_M_2A3_1_3 + g2 * t_M_2A3_1_0 + g3 * t_M_2A3_1_1) - c5_12 * (a4 * t_d_A2A3_3_3 +
+                d_A1A3_2_0 * t_a2 + d_A1A3_2_1 * t_a3 + d_A1A3_2_3 * t_a1) - c5_12 * (a4 * t_d_A2A3_3_3 +
                 a5 * t_d_A2A3_3_6 - a7 * t_d_A2A3_3_0 - d_A2A3_3_0 * t_a7 + d_A2A3_3_3 * t_a4 + d_A2A3_3_6 * t_a5) +
                 c5_16 * (a5 * t_d_A2A3_3_4 + a7 * t_d_A2A3_3_2 + d_A2A3_3_2 * t_a7 + d_A2A3_3_4 * t_a5) +
                 c8_15 * (a10 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a10) + c4_5 * (a11 * t_d_A3A3_2_3 + a13 * t_d_A3A3_2_1 +
-                d_A3A3_2_1 * t_a13 + d_A3A3_2_3 * t_a11) - c8_5 * (a12 * t_d_A3A3_2_0 + d_A3A3_2_0 * t_a12) +
-                c4_15 * g0 * t_M_3A3_0_1
+                d_A3A3_2_1 * t_a13 + d_A3A3_2_3 * t_a11) - c8_5 * (a12 * t_d_A3A3_2_0 + d_A3A3_2_0 * t_a12)
             )
             t_d_a[n, 11, c] = (
-                a0 * t_d_A0A3_3_2 + d_A0A3_3_2 * t_a0 + c4_5 * (a1 * t_d_A1A3_2_2 - a9 * t_d_A3A3_2_4 +
-                a10 * t_d_A3A3_2_3 - a14 * t_d_A3A3_2_1 + a15 * t_d_A3A3_2_0 + d_A1A3_2_2 * t_a1 + d_A3A3_2_0 * t_a15
-                - d_A3A3_2_1 * t_a14 + d_A3A3_2_3 * t_a10 - d_A3A3_2_4 * t_a9) + c4_15 * (a1 * t_d_A1A3_2_4 -
-                a3 * t_d_A1A3_2_0 - d_A1A3_2_0 * t_a3 + d_A1A3_2_4 * t_a1) + c16_15 * (a2 * t_d_A1A3_2_1 +
-                d_A1A3_2_1 * t_a2) - c4_45 * (a4 * t_d_A2A3_1_2 - a8 * t_d_A2A3_1_0 - d_A2A3_1_0 * t_a8 +
-                d_A2A3_1_2 * t_a4 - g1 * t_M_2A3_1_4 + g3 * t_M_2A3_1_0) + c1_2 * (a4 * t_d_A2A3_3_4 -
+                -c4_45 * (M_2A3_1_0 * t_g3 - M_2A3_1_4 * t_g1 + a4 * t_d_A2A3_1_2 - a8 * t_d_A2A3_1_0 -
+                d_A2A3_1_0 * t_a8 + d_A2A3_1_2 * t_a4 - g1 * t_M_2A3_1_4 + g3 * t_M_2A3_1_0) +
+                c16_45 * (M_2A3_1_1 * t_g2 + M_2A3_1_2 * t_g1 + a5 * t_d_A2A3_1_1 + a6 * t_d_A2A3_1_0 +
+                d_A2A3_1_0 * t_a6 + d_A2A3_1_1 * t_a5 + g1 * t_M_2A3_1_2 + g2 * t_M_2A3_1_1) +
+                c32_75 * (M_3A3_0_2 * t_g0 + g0 * t_M_3A3_0_2) + a0 * t_d_A0A3_3_2 + d_A0A3_3_2 * t_a0 +
+                c4_5 * (a1 * t_d_A1A3_2_2 - a9 * t_d_A3A3_2_4 + a10 * t_d_A3A3_2_3 - a14 * t_d_A3A3_2_1 +
+                a15 * t_d_A3A3_2_0 + d_A1A3_2_2 * t_a1 + d_A3A3_2_0 * t_a15 - d_A3A3_2_1 * t_a14 + d_A3A3_2_3 * t_a10
+                - d_A3A3_2_4 * t_a9) + c4_15 * (a1 * t_d_A1A3_2_4 - a3 * t_d_A1A3_2_0 - d_A1A3_2_0 * t_a3 +
+                d_A1A3_2_4 * t_a1) + c16_15 * (a2 * t_d_A1A3_2_1 + d_A1A3_2_1 * t_a2) + c1_2 * (a4 * t_d_A2A3_3_4 -
                 a5 * t_d_A2A3_3_5 + a6 * t_d_A2A3_3_2 + a7 * t_d_A2A3_3_1 - a8 * t_d_A2A3_3_2 + d_A2A3_3_1 * t_a7 +
                 d_A2A3_3_2 * t_a6 - d_A2A3_3_2 * t_a8 + d_A2A3_3_4 * t_a4 - d_A2A3_3_5 * t_a5) +
                 c1_3 * (a4 * t_d_A2A3_3_6 - a8 * t_d_A2A3_3_0 - d_A2A3_3_0 * t_a8 + d_A2A3_3_6 * t_a4) +
-                c16_45 * (a5 * t_d_A2A3_1_1 + a6 * t_d_A2A3_1_0 + d_A2A3_1_0 * t_a6 + d_A2A3_1_1 * t_a5 +
-                g1 * t_M_2A3_1_2 + g2 * t_M_2A3_1_1) + c1_6 * (a5 * t_d_A2A3_3_3 + d_A2A3_3_3 * t_a5) +
-                c64_75 * (a11 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a11) + c24_25 * (a11 * t_d_A3A3_2_2 +
-                d_A3A3_2_2 * t_a11) - c32_25 * (a11 * t_d_A3A3_2_4 - a13 * t_d_A3A3_2_0 - d_A3A3_2_0 * t_a13 +
-                d_A3A3_2_4 * t_a11) + c16_25 * (a12 * t_d_A3A3_2_1 + d_A3A3_2_1 * t_a12) + c32_75 * g0 * t_M_3A3_0_2
+                c1_6 * (a5 * t_d_A2A3_3_3 + d_A2A3_3_3 * t_a5) + c64_75 * (a11 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a11) +
+                c24_25 * (a11 * t_d_A3A3_2_2 + d_A3A3_2_2 * t_a11) - c32_25 * (a11 * t_d_A3A3_2_4 - a13 * t_d_A3A3_2_0
+                - d_A3A3_2_0 * t_a13 + d_A3A3_2_4 * t_a11) + c16_25 * (a12 * t_d_A3A3_2_1 + d_A3A3_2_1 * t_a12)
             )
             t_d_a[n, 12, c] = (
-                a0 * t_d_A0A3_3_3 - a4 * t_d_A2A3_3_1 - a8 * t_d_A2A3_3_5 + d_A0A3_3_3 * t_a0 - d_A2A3_3_1 * t_a4 -
-                d_A2A3_3_5 * t_a8 - c4_5 * (a1 * t_d_A1A3_2_1 + a3 * t_d_A1A3_2_3 + d_A1A3_2_1 * t_a1 +
-                d_A1A3_2_3 * t_a3) + c6_5 * (a2 * t_d_A1A3_2_2 + d_A1A3_2_2 * t_a2) - c4_15 * (a5 * t_d_A2A3_1_0 +
-                a7 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a5 + d_A2A3_1_2 * t_a7 + g1 * t_M_2A3_1_1 + g3 * t_M_2A3_1_3) +
-                c1_4 * (a5 * t_d_A2A3_3_2 + a7 * t_d_A2A3_3_4 + d_A2A3_3_2 * t_a5 + d_A2A3_3_4 * t_a7) +
-                c8_15 * (a6 * t_d_A2A3_1_1 + d_A2A3_1_1 * t_a6 + g2 * t_M_2A3_1_2) + c2_3 * (a6 * t_d_A2A3_3_3 +
-                d_A2A3_3_3 * t_a6) - c8_5 * (a10 * t_d_A3A3_2_0 + a14 * t_d_A3A3_2_4 + d_A3A3_2_0 * t_a10 +
-                d_A3A3_2_4 * t_a14) + c16_25 * (a11 * t_d_A3A3_2_1 + a13 * t_d_A3A3_2_3 + d_A3A3_2_1 * t_a11 +
-                d_A3A3_2_3 * t_a13 + g0 * t_M_3A3_0_3) + c32_25 * (a12 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a12) +
-                c48_25 * (a12 * t_d_A3A3_2_2 + d_A3A3_2_2 * t_a12)
+                -c4_15 * (M_2A3_1_1 * t_g1 + M_2A3_1_3 * t_g3 + a5 * t_d_A2A3_1_0 + a7 * t_d_A2A3_1_2 +
+                d_A2A3_1_0 * t_a5 + d_A2A3_1_2 * t_a7 + g1 * t_M_2A3_1_1 + g3 * t_M_2A3_1_3) +
+                c8_15 * (M_2A3_1_2 * t_g2 + a6 * t_d_A2A3_1_1 + d_A2A3_1_1 * t_a6 + g2 * t_M_2A3_1_2) +
+                c16_25 * (M_3A3_0_3 * t_g0 + a11 * t_d_A3A3_2_1 + a13 * t_d_A3A3_2_3 + d_A3A3_2_1 * t_a11 +
+                d_A3A3_2_3 * t_a13 + g0 * t_M_3A3_0_3) + a0 * t_d_A0A3_3_3 - a4 * t_d_A2A3_3_1 - a8 * t_d_A2A3_3_5 +
+                d_A0A3_3_3 * t_a0 - d_A2A3_3_1 * t_a4 - d_A2A3_3_5 * t_a8 - c4_5 * (a1 * t_d_A1A3_2_1 +
+                a3 * t_d_A1A3_2_3 + d_A1A3_2_1 * t_a1 + d_A1A3_2_3 * t_a3) + c6_5 * (a2 * t_d_A1A3_2_2 +
+                d_A1A3_2_2 * t_a2) + c1_4 * (a5 * t_d_A2A3_3_2 + a7 * t_d_A2A3_3_4 + d_A2A3_3_2 * t_a5 +
+                d_A2A3_3_4 * t_a7) + c2_3 * (a6 * t_d_A2A3_3_3 + d_A2A3_3_3 * t_a6) - c8_5 * (a10 * t_d_A3A3_2_0 +
+                a14 * t_d_A3A3_2_4 + d_A3A3_2_0 * t_a10 + d_A3A3_2_4 * t_a14) + c32_25 * (a12 * t_d_A3A3_0_0 +
+                d_A3A3_0_0 * t_a12) + c48_25 * (a12 * t_d_A3A3_2_2 + d_A3A3_2_2 * t_a12)
             )
             t_d_a[n, 13, c] = (
-                a0 * t_d_A0A3_3_4 + d_A0A3_3_4 * t_a0 - c4_15 * (a1 * t_d_A1A3_2_0 + a3 * t_d_A1A3_2_4 +
-                d_A1A3_2_0 * t_a1 + d_A1A3_2_4 * t_a3) + c16_15 * (a2 * t_d_A1A3_2_3 + d_A1A3_2_3 * t_a2) +
-                c4_5 * (a3 * t_d_A1A3_2_2 - a9 * t_d_A3A3_2_0 + a10 * t_d_A3A3_2_1 + a14 * t_d_A3A3_2_3 -
-                a15 * t_d_A3A3_2_4 + d_A1A3_2_2 * t_a3 - d_A3A3_2_0 * t_a9 + d_A3A3_2_1 * t_a10 + d_A3A3_2_3 * t_a14 -
-                d_A3A3_2_4 * t_a15) - c4_45 * (a4 * t_d_A2A3_1_0 + a8 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a4 +
-                d_A2A3_1_2 * t_a8 + g1 * t_M_2A3_1_0 + g3 * t_M_2A3_1_4) - c1_3 * (a4 * t_d_A2A3_3_0 +
+                -c4_45 * (M_2A3_1_0 * t_g1 + M_2A3_1_4 * t_g3 + a4 * t_d_A2A3_1_0 + a8 * t_d_A2A3_1_2 +
+                d_A2A3_1_0 * t_a4 + d_A2A3_1_2 * t_a8 + g1 * t_M_2A3_1_0 + g3 * t_M_2A3_1_4) +
+                c16_45 * (M_2A3_1_2 * t_g3 + M_2A3_1_3 * t_g2 + a6 * t_d_A2A3_1_2 + a7 * t_d_A2A3_1_1 +
+                d_A2A3_1_1 * t_a7 + d_A2A3_1_2 * t_a6 + g2 * t_M_2A3_1_3 + g3 * t_M_2A3_1_2) +
+                c32_75 * (M_3A3_0_4 * t_g0 + g0 * t_M_3A3_0_4) + a0 * t_d_A0A3_3_4 + d_A0A3_3_4 * t_a0 -
+                c4_15 * (a1 * t_d_A1A3_2_0 + a3 * t_d_A1A3_2_4 + d_A1A3_2_0 * t_a1 + d_A1A3_2_4 * t_a3) +
+                c16_15 * (a2 * t_d_A1A3_2_3 + d_A1A3_2_3 * t_a2) + c4_5 * (a3 * t_d_A1A3_2_2 - a9 * t_d_A3A3_2_0 +
+                a10 * t_d_A3A3_2_1 + a14 * t_d_A3A3_2_3 - a15 * t_d_A3A3_2_4 + d_A1A3_2_2 * t_a3 - d_A3A3_2_0 * t_a9 +
+                d_A3A3_2_1 * t_a10 + d_A3A3_2_3 * t_a14 - d_A3A3_2_4 * t_a15) - c1_3 * (a4 * t_d_A2A3_3_0 +
                 a8 * t_d_A2A3_3_6 + d_A2A3_3_0 * t_a4 + d_A2A3_3_6 * t_a8) + c1_2 * (a4 * t_d_A2A3_3_2 +
                 a5 * t_d_A2A3_3_1 + a6 * t_d_A2A3_3_4 + a7 * t_d_A2A3_3_5 + a8 * t_d_A2A3_3_4 + d_A2A3_3_1 * t_a5 +
                 d_A2A3_3_2 * t_a4 + d_A2A3_3_4 * t_a6 + d_A2A3_3_4 * t_a8 + d_A2A3_3_5 * t_a7) +
-                c16_45 * (a6 * t_d_A2A3_1_2 + a7 * t_d_A2A3_1_1 + d_A2A3_1_1 * t_a7 + d_A2A3_1_2 * t_a6 +
-                g2 * t_M_2A3_1_3 + g3 * t_M_2A3_1_2) + c1_6 * (a7 * t_d_A2A3_3_3 + d_A2A3_3_3 * t_a7) +
-                c32_25 * (a11 * t_d_A3A3_2_0 + a13 * t_d_A3A3_2_4 + d_A3A3_2_0 * t_a11 + d_A3A3_2_4 * t_a13) +
-                c16_25 * (a12 * t_d_A3A3_2_3 + d_A3A3_2_3 * t_a12) + c64_75 * (a13 * t_d_A3A3_0_0 +
-                d_A3A3_0_0 * t_a13) + c24_25 * (a13 * t_d_A3A3_2_2 + d_A3A3_2_2 * t_a13) + c32_75 * g0 * t_M_3A3_0_4
+                c1_6 * (a7 * t_d_A2A3_3_3 + d_A2A3_3_3 * t_a7) + c32_25 * (a11 * t_d_A3A3_2_0 + a13 * t_d_A3A3_2_4 +
+                d_A3A3_2_0 * t_a11 + d_A3A3_2_4 * t_a13) + c16_25 * (a12 * t_d_A3A3_2_3 + d_A3A3_2_3 * t_a12) +
+                c64_75 * (a13 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a13) + c24_25 * (a13 * t_d_A3A3_2_2 +
+                d_A3A3_2_2 * t_a13)
             )
             t_d_a[n, 14, c] = (
-                a0 * t_d_A0A3_3_5 + a9 * t_d_A3A3_2_1 + a15 * t_d_A3A3_2_3 + d_A0A3_3_5 * t_a0 + d_A3A3_2_1 * t_a9 +
-                d_A3A3_2_3 * t_a15 - c2_3 * (a1 * t_d_A1A3_2_1 - a2 * t_d_A1A3_2_4 - a3 * t_d_A1A3_2_3 +
-                d_A1A3_2_1 * t_a1 - d_A1A3_2_3 * t_a3 - d_A1A3_2_4 * t_a2) - c2_9 * (a5 * t_d_A2A3_1_0 -
+                -c2_9 * (M_2A3_1_1 * t_g1 - M_2A3_1_3 * t_g3 - M_2A3_1_4 * t_g2 + a5 * t_d_A2A3_1_0 -
                 a7 * t_d_A2A3_1_2 - a8 * t_d_A2A3_1_1 + d_A2A3_1_0 * t_a5 - d_A2A3_1_1 * t_a8 - d_A2A3_1_2 * t_a7 +
-                g1 * t_M_2A3_1_1 - g2 * t_M_2A3_1_4 - g3 * t_M_2A3_1_3) + c5_12 * (a5 * t_d_A2A3_3_0 +
-                a7 * t_d_A2A3_3_6 - a8 * t_d_A2A3_3_3 + d_A2A3_3_0 * t_a5 - d_A2A3_3_3 * t_a8 + d_A2A3_3_6 * t_a7) -
-                c5_16 * (a5 * t_d_A2A3_3_2 - a7 * t_d_A2A3_3_4 + d_A2A3_3_2 * t_a5 - d_A2A3_3_4 * t_a7) -
-                c4_5 * (a11 * t_d_A3A3_2_1 - a13 * t_d_A3A3_2_3 + d_A3A3_2_1 * t_a11 - d_A3A3_2_3 * t_a13) -
-                c8_5 * (a12 * t_d_A3A3_2_4 + d_A3A3_2_4 * t_a12) + c8_15 * (a14 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a14) +
-                c4_15 * g0 * t_M_3A3_0_5
+                g1 * t_M_2A3_1_1 - g2 * t_M_2A3_1_4 - g3 * t_M_2A3_1_3) + c4_15 * (M_3A3_0_5 * t_g0 +
+                g0 * t_M_3A3_0_5) + a0 * t_d_A0A3_3_5 + a9 * t_d_A3A3_2_1 + a15 * t_d_A3A3_2_3 + d_A0A3_3_5 * t_a0 +
+                d_A3A3_2_1 * t_a9 + d_A3A3_2_3 * t_a15 - c2_3 * (a1 * t_d_A1A3_2_1 - a2 * t_d_A1A3_2_4 -
+                a3 * t_d_A1A3_2_3 + d_A1A3_2_1 * t_a1 - d_A1A3_2_3 * t_a3 - d_A1A3_2_4 * t_a2) +
+                c5_12 * (a5 * t_d_A2A3_3_0 + a7 * t_d_A2A3_3_6 - a8 * t_d_A2A3_3_3 + d_A2A3_3_0 * t_a5 -
+                d_A2A3_3_3 * t_a8 + d_A2A3_3_6 * t_a7) - c5_16 * (a5 * t_d_A2A3_3_2 - a7 * t_d_A2A3_3_4 +
+                d_A2A3_3_2 * t_a5 - d_A2A3_3_4 * t_a7) - c4_5 * (a11 * t_d_A3A3_2_1 - a13 * t_d_A3A3_2_3 +
+                d_A3A3_2_1 * t_a11 - d_A3A3_2_3 * t_a13) - c8_5 * (a12 * t_d_A3A3_2_4 + d_A3A3_2_4 * t_a12) +
+                c8_15 * (a14 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a14)
             )
             t_d_a[n, 15, c] = (
-                a0 * t_d_A0A3_3_6 - a1 * t_d_A1A3_2_0 + a3 * t_d_A1A3_2_4 - a10 * t_d_A3A3_2_1 + a14 * t_d_A3A3_2_3 +
-                d_A0A3_3_6 * t_a0 - d_A1A3_2_0 * t_a1 + d_A1A3_2_4 * t_a3 - d_A3A3_2_1 * t_a10 + d_A3A3_2_3 * t_a14 -
-                c1_3 * (a4 * t_d_A2A3_1_0 - a8 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a4 - d_A2A3_1_2 * t_a8 +
-                g1 * t_M_2A3_1_0 - g3 * t_M_2A3_1_4) + c5_16 * (a4 * t_d_A2A3_3_2 - a8 * t_d_A2A3_3_4 +
-                d_A2A3_3_2 * t_a4 - d_A2A3_3_4 * t_a8) - c5_8 * (a5 * t_d_A2A3_3_1 - a7 * t_d_A2A3_3_5 +
-                d_A2A3_3_1 * t_a5 - d_A2A3_3_5 * t_a7) - c5_6 * (a6 * t_d_A2A3_3_6 + d_A2A3_3_6 * t_a6) +
-                c4_5 * (a11 * t_d_A3A3_2_0 - a13 * t_d_A3A3_2_4 + a15 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a15 +
-                d_A3A3_2_0 * t_a11 - d_A3A3_2_4 * t_a13) - c3_2 * (a15 * t_d_A3A3_2_2 + d_A3A3_2_2 * t_a15) +
-                c2_5 * g0 * t_M_3A3_0_6
+                -c1_3 * (M_2A3_1_0 * t_g1 - M_2A3_1_4 * t_g3 + a4 * t_d_A2A3_1_0 - a8 * t_d_A2A3_1_2 +
+                d_A2A3_1_0 * t_a4 - d_A2A3_1_2 * t_a8 + g1 * t_M_2A3_1_0 - g3 * t_M_2A3_1_4) +
+                c2_5 * (M_3A3_0_6 * t_g0 + g0 * t_M_3A3_0_6) + a0 * t_d_A0A3_3_6 - a1 * t_d_A1A3_2_0 +
+                a3 * t_d_A1A3_2_4 - a10 * t_d_A3A3_2_1 + a14 * t_d_A3A3_2_3 + d_A0A3_3_6 * t_a0 - d_A1A3_2_0 * t_a1 +
+                d_A1A3_2_4 * t_a3 - d_A3A3_2_1 * t_a10 + d_A3A3_2_3 * t_a14 + c5_16 * (a4 * t_d_A2A3_3_2 -
+                a8 * t_d_A2A3_3_4 + d_A2A3_3_2 * t_a4 - d_A2A3_3_4 * t_a8) - c5_8 * (a5 * t_d_A2A3_3_1 -
+                a7 * t_d_A2A3_3_5 + d_A2A3_3_1 * t_a5 - d_A2A3_3_5 * t_a7) - c5_6 * (a6 * t_d_A2A3_3_6 +
+                d_A2A3_3_6 * t_a6) + c4_5 * (a11 * t_d_A3A3_2_0 - a13 * t_d_A3A3_2_4 + a15 * t_d_A3A3_0_0 +
+                d_A3A3_0_0 * t_a15 + d_A3A3_2_0 * t_a11 - d_A3A3_2_4 * t_a13) - c3_2 * (a15 * t_d_A3A3_2_2 +
+                d_A3A3_2_2 * t_a15)
             )
-            t_d_w[thread, z, 0, c] += g0 * t_a0
-            t_d_w[thread, z, 1, c] += g1 * t_a1 + g2 * t_a2 + g3 * t_a3
-            t_d_w[thread, z, 2, c] += g0 * t_A0A0_0_0
-            t_d_w[thread, z, 3, c] += g1 * t_A0A1_1_0 + g2 * t_A0A1_1_1 + g3 * t_A0A1_1_2
-            t_d_w[thread, z, 4, c] += g0 * t_A1A1_0_0
-            t_d_w[thread, z, 5, c] += g1 * t_A1A2_1_0 + g2 * t_A1A2_1_1 + g3 * t_A1A2_1_2
-            t_d_w[thread, z, 6, c] += g0 * t_A2A2_0_0
-            t_d_w[thread, z, 7, c] += g1 * t_A2A3_1_0 + g2 * t_A2A3_1_1 + g3 * t_A2A3_1_2
-            t_d_w[thread, z, 8, c] += g0 * t_A3A3_0_0
+            t_d_w[thread, z, 0, c] += a0 * t_g0 + g0 * t_a0
+            t_d_w[thread, z, 1, c] += a1 * t_g1 + a2 * t_g2 + a3 * t_g3 + g1 * t_a1 + g2 * t_a2 + g3 * t_a3
+            t_d_w[thread, z, 2, c] += A0A0_0_0 * t_g0 + g0 * t_A0A0_0_0
+            t_d_w[thread, z, 3, c] += (
+                A0A1_1_0 * t_g1 + A0A1_1_1 * t_g2 + A0A1_1_2 * t_g3 + g1 * t_A0A1_1_0 + g2 * t_A0A1_1_1 +
+                g3 * t_A0A1_1_2
+            )
+            t_d_w[thread, z, 4, c] += A1A1_0_0 * t_g0 + g0 * t_A1A1_0_0
+            t_d_w[thread, z, 5, c] += (
+                A1A2_1_0 * t_g1 + A1A2_1_1 * t_g2 + A1A2_1_2 * t_g3 + g1 * t_A1A2_1_0 + g2 * t_A1A2_1_1 +
+                g3 * t_A1A2_1_2
+            )
+            t_d_w[thread, z, 6, c] += A2A2_0_0 * t_g0 + g0 * t_A2A2_0_0
+            t_d_w[thread, z, 7, c] += (
+                A2A3_1_0 * t_g1 + A2A3_1_1 * t_g2 + A2A3_1_2 * t_g3 + g1 * t_A2A3_1_0 + g2 * t_A2A3_1_1 +
+                g3 * t_A2A3_1_2
+            )
+            t_d_w[thread, z, 8, c] += A3A3_0_0 * t_g0 + g0 * t_A3A3_0_0
             t_d_w[thread, z, 9, c] += A0A0_0_0 * t_d_M_0A0_0_0 + d_M_0A0_0_0 * t_A0A0_0_0
             t_d_w[thread, z, 10, c] += A1A1_0_0 * t_d_M_0A0_0_0 + d_M_0A0_0_0 * t_A1A1_0_0
             t_d_w[thread, z, 11, c] += A2A2_0_0 * t_d_M_0A0_0_0 + d_M_0A0_0_0 * t_A2A2_0_0

@@ -5,7 +5,7 @@
 # Rule:        out = sum over orders 1..3 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 40]
 # Layout:      a [atoms, 16, channels], 0e + 1o + 2e + 3o, w [species, 47, channels] -> out [atoms, 4, channels], 0e +
 #              1o
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 b6066cff04b04f4e
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 dabb44fc5f94317d
 
 from numba import njit
 

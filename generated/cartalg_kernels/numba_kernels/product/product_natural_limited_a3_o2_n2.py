@@ -9,8 +9,8 @@
 #              1o + 2e
 # Operations:  forward, per row and channel 361; forward_tangent, per row and channel 541; backward, per row and
 #              channel 563; backward_tangent, per row and channel 545; backward_w, per row and channel 933;
-#              backward_tangent_w, per row and channel 1095
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 c4a4c317f5c42414
+#              backward_tangent_w, per row and channel 1951
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 1e52296d898ebc3f
 
 from numba import njit
 
@@ -778,94 +778,135 @@ def backward_w(start, stop, thread, species, a, w, g, d_a, d_w):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w):
+def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_g, t_d_a, t_d_w):
     """Tangent of: Gradient to a, w of: Product basis to correlation 2."""
     real = a.dtype.type
-    c4_45 = real(4 / 45); c2_9 = real(2 / 9); c4_15 = real(4 / 15); c1_3 = real(1 / 3); c16_45 = real(16 / 45)
-    c1_2 = real(1 / 2); c8_15 = real(8 / 15); c16_25 = real(16 / 25); c2_3 = real(2 / 3); c4_5 = real(4 / 5)
-    c64_75 = real(64 / 75); c8_9 = real(8 / 9); c24_25 = real(24 / 25); c16_15 = real(16 / 15); c6_5 = real(6 / 5)
-    c32_25 = real(32 / 25); c4_3 = real(4 / 3); c3_2 = real(3 / 2); c8_5 = real(8 / 5); c48_25 = real(48 / 25)
-    c2 = real(2); c3 = real(3)
+    c4_45 = real(4 / 45); c2_9 = real(2 / 9); c1_4 = real(1 / 4); c4_15 = real(4 / 15); c1_3 = real(1 / 3)
+    c16_45 = real(16 / 45); c2_5 = real(2 / 5); c32_75 = real(32 / 75); c4_9 = real(4 / 9); c12_25 = real(12 / 25)
+    c1_2 = real(1 / 2); c8_15 = real(8 / 15); c16_25 = real(16 / 25); c2_3 = real(2 / 3); c3_4 = real(3 / 4)
+    c4_5 = real(4 / 5); c64_75 = real(64 / 75); c8_9 = real(8 / 9); c24_25 = real(24 / 25); c16_15 = real(16 / 15)
+    c6_5 = real(6 / 5); c32_25 = real(32 / 25); c4_3 = real(4 / 3); c3_2 = real(3 / 2); c8_5 = real(8 / 5)
+    c48_25 = real(48 / 25); c2 = real(2); c3 = real(3)
     for n in range(start, stop):
         z = species[n]
         for c in range(a.shape[2]):
             a0 = a[n, 0, c]; a1 = a[n, 1, c]; a2 = a[n, 2, c]; a3 = a[n, 3, c]; a4 = a[n, 4, c]; a5 = a[n, 5, c]
             a6 = a[n, 6, c]; a7 = a[n, 7, c]; a8 = a[n, 8, c]; a9 = a[n, 9, c]; a10 = a[n, 10, c]; a11 = a[n, 11, c]
             a12 = a[n, 12, c]; a13 = a[n, 13, c]; a14 = a[n, 14, c]; a15 = a[n, 15, c]
-            w3 = w[z, 3, c]; w4 = w[z, 4, c]; w5 = w[z, 5, c]; w6 = w[z, 6, c]; w7 = w[z, 7, c]; w8 = w[z, 8, c]
-            w9 = w[z, 9, c]; w10 = w[z, 10, c]; w11 = w[z, 11, c]; w12 = w[z, 12, c]; w13 = w[z, 13, c]
-            w14 = w[z, 14, c]
+            w0 = w[z, 0, c]; w1 = w[z, 1, c]; w2 = w[z, 2, c]; w3 = w[z, 3, c]; w4 = w[z, 4, c]; w5 = w[z, 5, c]
+            w6 = w[z, 6, c]; w7 = w[z, 7, c]; w8 = w[z, 8, c]; w9 = w[z, 9, c]; w10 = w[z, 10, c]; w11 = w[z, 11, c]
+            w12 = w[z, 12, c]; w13 = w[z, 13, c]; w14 = w[z, 14, c]
             g0 = g[n, 0, c]; g1 = g[n, 1, c]; g2 = g[n, 2, c]; g3 = g[n, 3, c]; g4 = g[n, 4, c]; g5 = g[n, 5, c]
             g6 = g[n, 6, c]; g7 = g[n, 7, c]; g8 = g[n, 8, c]
             t_a0 = t_a[n, 0, c]; t_a1 = t_a[n, 1, c]; t_a2 = t_a[n, 2, c]; t_a3 = t_a[n, 3, c]; t_a4 = t_a[n, 4, c]
             t_a5 = t_a[n, 5, c]; t_a6 = t_a[n, 6, c]; t_a7 = t_a[n, 7, c]; t_a8 = t_a[n, 8, c]; t_a9 = t_a[n, 9, c]
             t_a10 = t_a[n, 10, c]; t_a11 = t_a[n, 11, c]; t_a12 = t_a[n, 12, c]; t_a13 = t_a[n, 13, c]
             t_a14 = t_a[n, 14, c]; t_a15 = t_a[n, 15, c]
+            t_g0 = t_g[n, 0, c]; t_g1 = t_g[n, 1, c]; t_g2 = t_g[n, 2, c]; t_g3 = t_g[n, 3, c]; t_g4 = t_g[n, 4, c]
+            t_g5 = t_g[n, 5, c]; t_g6 = t_g[n, 6, c]; t_g7 = t_g[n, 7, c]; t_g8 = t_g[n, 8, c]
             # (A0e A0e)0e
+            A0A0_0_0 = a0 * a0
             t_A0A0_0_0 = c2 * a0 * t_a0
             # (A0e A1o)1o
+            A0A1_1_0 = a0 * a1
             t_A0A1_1_0 = a0 * t_a1 + a1 * t_a0
+            A0A1_1_1 = a0 * a2
             t_A0A1_1_1 = a0 * t_a2 + a2 * t_a0
+            A0A1_1_2 = a0 * a3
             t_A0A1_1_2 = a0 * t_a3 + a3 * t_a0
             # (A0e A2e)2e
+            A0A2_2_0 = a0 * a4
             t_A0A2_2_0 = a0 * t_a4 + a4 * t_a0
+            A0A2_2_1 = a0 * a5
             t_A0A2_2_1 = a0 * t_a5 + a5 * t_a0
+            A0A2_2_2 = a0 * a6
             t_A0A2_2_2 = a0 * t_a6 + a6 * t_a0
+            A0A2_2_3 = a0 * a7
             t_A0A2_2_3 = a0 * t_a7 + a7 * t_a0
+            A0A2_2_4 = a0 * a8
             t_A0A2_2_4 = a0 * t_a8 + a8 * t_a0
             # (A1o A1o)0e
+            A1A1_0_0 = a1 * a1 + a2 * a2 + a3 * a3
             t_A1A1_0_0 = c2 * (a1 * t_a1 + a2 * t_a2 + a3 * t_a3)
             # (A1o A1o)2e
+            A1A1_2_0 = c3 * a1 * a3
             t_A1A1_2_0 = c3 * (a1 * t_a3 + a3 * t_a1)
+            A1A1_2_1 = c3 * a1 * a2
             t_A1A1_2_1 = c3 * (a1 * t_a2 + a2 * t_a1)
+            A1A1_2_2 = -c3_4 * (a1 * a1 + a3 * a3) + c3_2 * a2 * a2
             t_A1A1_2_2 = -c3_2 * (a1 * t_a1 + a3 * t_a3) + c3 * a2 * t_a2
+            A1A1_2_3 = c3 * a2 * a3
             t_A1A1_2_3 = c3 * (a2 * t_a3 + a3 * t_a2)
+            A1A1_2_4 = -c3_2 * (a1 * a1 - a3 * a3)
             t_A1A1_2_4 = -c3 * (a1 * t_a1 - a3 * t_a3)
             # (A1o A2e)1o
+            A1A2_1_0 = -c1_3 * a1 * a6 - c1_2 * (a1 * a8 - a2 * a5 - a3 * a4)
             t_A1A2_1_0 = (
                 -c1_3 * (a1 * t_a6 + a6 * t_a1) - c1_2 * (a1 * t_a8 - a2 * t_a5 - a3 * t_a4 - a4 * t_a3 - a5 * t_a2 +
                 a8 * t_a1)
             )
+            A1A2_1_1 = c1_2 * (a1 * a5 + a3 * a7) + c2_3 * a2 * a6
             t_A1A2_1_1 = c1_2 * (a1 * t_a5 + a3 * t_a7 + a5 * t_a1 + a7 * t_a3) + c2_3 * (a2 * t_a6 + a6 * t_a2)
+            A1A2_1_2 = c1_2 * (a1 * a4 + a2 * a7 + a3 * a8) - c1_3 * a3 * a6
             t_A1A2_1_2 = (
                 c1_2 * (a1 * t_a4 + a2 * t_a7 + a3 * t_a8 + a4 * t_a1 + a7 * t_a2 + a8 * t_a3) - c1_3 * (a3 * t_a6 +
                 a6 * t_a3)
             )
             # (A1o A3o)2e
+            A1A3_2_0 = -c4_15 * (a1 * a13 + a3 * a11) - a1 * a15 + a3 * a9 + c2_3 * a2 * a10
             t_A1A3_2_0 = (
                 -c4_15 * (a1 * t_a13 + a3 * t_a11 + a11 * t_a3 + a13 * t_a1) - a1 * t_a15 + a3 * t_a9 + a9 * t_a3 -
                 a15 * t_a1 + c2_3 * (a2 * t_a10 + a10 * t_a2)
             )
+            A1A3_2_1 = -c4_5 * a1 * a12 - c2_3 * (a1 * a14 - a3 * a10) + c16_15 * a2 * a11
             t_A1A3_2_1 = (
                 -c4_5 * (a1 * t_a12 + a12 * t_a1) - c2_3 * (a1 * t_a14 - a3 * t_a10 - a10 * t_a3 + a14 * t_a1) +
                 c16_15 * (a2 * t_a11 + a11 * t_a2)
             )
+            A1A3_2_2 = c4_5 * (a1 * a11 + a3 * a13) + c6_5 * a2 * a12
             t_A1A3_2_2 = c4_5 * (a1 * t_a11 + a3 * t_a13 + a11 * t_a1 + a13 * t_a3) + c6_5 * (a2 * t_a12 + a12 * t_a2)
+            A1A3_2_3 = c2_3 * (a1 * a10 + a3 * a14) + c16_15 * a2 * a13 - c4_5 * a3 * a12
             t_A1A3_2_3 = (
                 c2_3 * (a1 * t_a10 + a3 * t_a14 + a10 * t_a1 + a14 * t_a3) + c16_15 * (a2 * t_a13 + a13 * t_a2) -
                 c4_5 * (a3 * t_a12 + a12 * t_a3)
             )
+            A1A3_2_4 = a1 * a9 + a3 * a15 + c4_15 * (a1 * a11 - a3 * a13) + c2_3 * a2 * a14
             t_A1A3_2_4 = (
                 a1 * t_a9 + a3 * t_a15 + a9 * t_a1 + a15 * t_a3 + c4_15 * (a1 * t_a11 - a3 * t_a13 + a11 * t_a1 -
                 a13 * t_a3) + c2_3 * (a2 * t_a14 + a14 * t_a2)
             )
             # (A2e A2e)0e
+            A2A2_0_0 = c1_3 * (a4 * a4 + a5 * a5 + a7 * a7 + a8 * a8) + c4_9 * a6 * a6
             t_A2A2_0_0 = c2_3 * (a4 * t_a4 + a5 * t_a5 + a7 * t_a7 + a8 * t_a8) + c8_9 * a6 * t_a6
             # (A2e A2e)2e
+            A2A2_2_0 = -c4_3 * a4 * a6 + a5 * a7
             t_A2A2_2_0 = -c4_3 * (a4 * t_a6 + a6 * t_a4) + a5 * t_a7 + a7 * t_a5
+            A2A2_2_1 = a4 * a7 - a5 * a8 + c2_3 * a5 * a6
             t_A2A2_2_1 = a4 * t_a7 - a5 * t_a8 + a7 * t_a4 - a8 * t_a5 + c2_3 * (a5 * t_a6 + a6 * t_a5)
+            A2A2_2_2 = -c1_2 * (a4 * a4 + a8 * a8) + c1_4 * (a5 * a5 + a7 * a7) + c2_3 * a6 * a6
             t_A2A2_2_2 = -a4 * t_a4 - a8 * t_a8 + c1_2 * (a5 * t_a5 + a7 * t_a7) + c4_3 * a6 * t_a6
+            A2A2_2_3 = a4 * a5 + a7 * a8 + c2_3 * a6 * a7
             t_A2A2_2_3 = a4 * t_a5 + a5 * t_a4 + a7 * t_a8 + a8 * t_a7 + c2_3 * (a6 * t_a7 + a7 * t_a6)
+            A2A2_2_4 = -c1_2 * (a5 * a5 - a7 * a7) - c4_3 * a6 * a8
             t_A2A2_2_4 = -a5 * t_a5 + a7 * t_a7 - c4_3 * (a6 * t_a8 + a8 * t_a6)
             # (A2e A3o)1o
+            A2A3_1_0 = (
+                -c4_45 * (a4 * a13 - a8 * a11) - c1_3 * (a4 * a15 - a8 * a9) - c4_15 * a5 * a12 - c2_9 * (a5 * a14 -
+                a7 * a10) + c16_45 * a6 * a11
+            )
             t_A2A3_1_0 = (
                 -c4_45 * (a4 * t_a13 - a8 * t_a11 - a11 * t_a8 + a13 * t_a4) - c1_3 * (a4 * t_a15 - a8 * t_a9 -
                 a9 * t_a8 + a15 * t_a4) - c4_15 * (a5 * t_a12 + a12 * t_a5) - c2_9 * (a5 * t_a14 - a7 * t_a10 -
                 a10 * t_a7 + a14 * t_a5) + c16_45 * (a6 * t_a11 + a11 * t_a6)
             )
+            A2A3_1_1 = c2_9 * (a4 * a10 + a8 * a14) + c16_45 * (a5 * a11 + a7 * a13) + c8_15 * a6 * a12
             t_A2A3_1_1 = (
                 c2_9 * (a4 * t_a10 + a8 * t_a14 + a10 * t_a4 + a14 * t_a8) + c16_45 * (a5 * t_a11 + a7 * t_a13 +
                 a11 * t_a5 + a13 * t_a7) + c8_15 * (a6 * t_a12 + a12 * t_a6)
+            )
+            A2A3_1_2 = (
+                c1_3 * (a4 * a9 + a8 * a15) - c4_45 * (a4 * a11 + a8 * a13) + c2_9 * (a5 * a10 + a7 * a14) +
+                c16_45 * a6 * a13 - c4_15 * a7 * a12
             )
             t_A2A3_1_2 = (
                 c1_3 * (a4 * t_a9 + a8 * t_a15 + a9 * t_a4 + a15 * t_a8) - c4_45 * (a4 * t_a11 + a8 * t_a13 +
@@ -873,185 +914,298 @@ def backward_tangent_w(start, stop, thread, species, a, w, g, t_a, t_d_a, t_d_w)
                 c16_45 * (a6 * t_a13 + a13 * t_a6) - c4_15 * (a7 * t_a12 + a12 * t_a7)
             )
             # (A3o A3o)0e
+            A3A3_0_0 = (
+                c2_5 * (a9 * a9 + a15 * a15) + c4_15 * (a10 * a10 + a14 * a14) + c32_75 * (a11 * a11 + a13 * a13) +
+                c16_25 * a12 * a12
+            )
             t_A3A3_0_0 = (
                 c4_5 * (a9 * t_a9 + a15 * t_a15) + c8_15 * (a10 * t_a10 + a14 * t_a14) + c64_75 * (a11 * t_a11 +
                 a13 * t_a13) + c32_25 * a12 * t_a12
             )
             # (A3o A3o)2e
+            A3A3_2_0 = -c4_5 * (a9 * a13 - a11 * a15) - c8_5 * a10 * a12 + c32_25 * a11 * a13
             t_A3A3_2_0 = (
                 -c4_5 * (a9 * t_a13 - a11 * t_a15 + a13 * t_a9 - a15 * t_a11) - c8_5 * (a10 * t_a12 + a12 * t_a10) +
                 c32_25 * (a11 * t_a13 + a13 * t_a11)
             )
+            A3A3_2_1 = a9 * a14 - a10 * a15 + c4_5 * (a10 * a13 - a11 * a14) + c16_25 * a11 * a12
             t_A3A3_2_1 = (
                 a9 * t_a14 - a10 * t_a15 + a14 * t_a9 - a15 * t_a10 + c4_5 * (a10 * t_a13 - a11 * t_a14 + a13 * t_a10
                 - a14 * t_a11) + c16_25 * (a11 * t_a12 + a12 * t_a11)
             )
+            A3A3_2_2 = -c3_4 * (a9 * a9 + a15 * a15) + c12_25 * (a11 * a11 + a13 * a13) + c24_25 * a12 * a12
             t_A3A3_2_2 = (
                 -c3_2 * (a9 * t_a9 + a15 * t_a15) + c24_25 * (a11 * t_a11 + a13 * t_a13) + c48_25 * a12 * t_a12
             )
+            A3A3_2_3 = a9 * a10 + a14 * a15 + c4_5 * (a10 * a11 + a13 * a14) + c16_25 * a12 * a13
             t_A3A3_2_3 = (
                 a9 * t_a10 + a10 * t_a9 + a14 * t_a15 + a15 * t_a14 + c4_5 * (a10 * t_a11 + a11 * t_a10 + a13 * t_a14
                 + a14 * t_a13) + c16_25 * (a12 * t_a13 + a13 * t_a12)
             )
+            A3A3_2_4 = -c4_5 * (a9 * a11 + a13 * a15) - c16_25 * (a11 * a11 - a13 * a13) - c8_5 * a12 * a14
             t_A3A3_2_4 = (
                 -c4_5 * (a9 * t_a11 + a11 * t_a9 + a13 * t_a15 + a15 * t_a13) - c32_25 * (a11 * t_a11 - a13 * t_a13) -
                 c8_5 * (a12 * t_a14 + a14 * t_a12)
             )
             # gradients
             d_A3A3_2_4 = g8 * w14
+            t_d_A3A3_2_4 = t_g8 * w14
             d_A3A3_2_3 = g7 * w14
+            t_d_A3A3_2_3 = t_g7 * w14
             d_A3A3_2_2 = g6 * w14
+            t_d_A3A3_2_2 = t_g6 * w14
             d_A3A3_2_1 = g5 * w14
+            t_d_A3A3_2_1 = t_g5 * w14
             d_A3A3_2_0 = g4 * w14
+            t_d_A3A3_2_0 = t_g4 * w14
             d_A3A3_0_0 = g0 * w13
+            t_d_A3A3_0_0 = t_g0 * w13
             d_A2A3_1_2 = g3 * w12
+            t_d_A2A3_1_2 = t_g3 * w12
             d_A2A3_1_1 = g2 * w12
+            t_d_A2A3_1_1 = t_g2 * w12
             d_A2A3_1_0 = g1 * w12
+            t_d_A2A3_1_0 = t_g1 * w12
             d_A2A2_2_4 = g8 * w11
+            t_d_A2A2_2_4 = t_g8 * w11
             d_A2A2_2_3 = g7 * w11
+            t_d_A2A2_2_3 = t_g7 * w11
             d_A2A2_2_2 = g6 * w11
+            t_d_A2A2_2_2 = t_g6 * w11
             d_A2A2_2_1 = g5 * w11
+            t_d_A2A2_2_1 = t_g5 * w11
             d_A2A2_2_0 = g4 * w11
+            t_d_A2A2_2_0 = t_g4 * w11
             d_A2A2_0_0 = g0 * w10
+            t_d_A2A2_0_0 = t_g0 * w10
             d_A1A3_2_4 = g8 * w9
+            t_d_A1A3_2_4 = t_g8 * w9
             d_A1A3_2_3 = g7 * w9
+            t_d_A1A3_2_3 = t_g7 * w9
             d_A1A3_2_2 = g6 * w9
+            t_d_A1A3_2_2 = t_g6 * w9
             d_A1A3_2_1 = g5 * w9
+            t_d_A1A3_2_1 = t_g5 * w9
             d_A1A3_2_0 = g4 * w9
+            t_d_A1A3_2_0 = t_g4 * w9
             d_A1A2_1_2 = g3 * w8
+            t_d_A1A2_1_2 = t_g3 * w8
             d_A1A2_1_1 = g2 * w8
+            t_d_A1A2_1_1 = t_g2 * w8
             d_A1A2_1_0 = g1 * w8
+            t_d_A1A2_1_0 = t_g1 * w8
             d_A1A1_2_4 = g8 * w7
+            t_d_A1A1_2_4 = t_g8 * w7
             d_A1A1_2_3 = g7 * w7
+            t_d_A1A1_2_3 = t_g7 * w7
             d_A1A1_2_2 = g6 * w7
+            t_d_A1A1_2_2 = t_g6 * w7
             d_A1A1_2_1 = g5 * w7
+            t_d_A1A1_2_1 = t_g5 * w7
             d_A1A1_2_0 = g4 * w7
+            t_d_A1A1_2_0 = t_g4 * w7
             d_A1A1_0_0 = g0 * w6
+            t_d_A1A1_0_0 = t_g0 * w6
             d_A0A2_2_4 = g8 * w5
+            t_d_A0A2_2_4 = t_g8 * w5
             d_A0A2_2_3 = g7 * w5
+            t_d_A0A2_2_3 = t_g7 * w5
             d_A0A2_2_2 = g6 * w5
+            t_d_A0A2_2_2 = t_g6 * w5
             d_A0A2_2_1 = g5 * w5
+            t_d_A0A2_2_1 = t_g5 * w5
             d_A0A2_2_0 = g4 * w5
+            t_d_A0A2_2_0 = t_g4 * w5
             d_A0A1_1_2 = g3 * w4
+            t_d_A0A1_1_2 = t_g3 * w4
             d_A0A1_1_1 = g2 * w4
+            t_d_A0A1_1_1 = t_g2 * w4
             d_A0A1_1_0 = g1 * w4
+            t_d_A0A1_1_0 = t_g1 * w4
             d_A0A0_0_0 = g0 * w3
+            t_d_A0A0_0_0 = t_g0 * w3
             t_d_a[n, 0, c] = (
-                c2 * d_A0A0_0_0 * t_a0 + d_A0A1_1_0 * t_a1 + d_A0A1_1_1 * t_a2 + d_A0A1_1_2 * t_a3 + d_A0A2_2_0 * t_a4
-                + d_A0A2_2_1 * t_a5 + d_A0A2_2_2 * t_a6 + d_A0A2_2_3 * t_a7 + d_A0A2_2_4 * t_a8
+                c2 * (a0 * t_d_A0A0_0_0 + d_A0A0_0_0 * t_a0) + a1 * t_d_A0A1_1_0 + a2 * t_d_A0A1_1_1 +
+                a3 * t_d_A0A1_1_2 + a4 * t_d_A0A2_2_0 + a5 * t_d_A0A2_2_1 + a6 * t_d_A0A2_2_2 + a7 * t_d_A0A2_2_3 +
+                a8 * t_d_A0A2_2_4 + d_A0A1_1_0 * t_a1 + d_A0A1_1_1 * t_a2 + d_A0A1_1_2 * t_a3 + d_A0A2_2_0 * t_a4 +
+                d_A0A2_2_1 * t_a5 + d_A0A2_2_2 * t_a6 + d_A0A2_2_3 * t_a7 + d_A0A2_2_4 * t_a8 + t_g0 * w0
             )
             t_d_a[n, 1, c] = (
-                d_A0A1_1_0 * t_a0 - d_A1A3_2_0 * t_a15 + d_A1A3_2_4 * t_a9 + c2 * d_A1A1_0_0 * t_a1 +
-                c3 * (d_A1A1_2_0 * t_a3 + d_A1A1_2_1 * t_a2 - d_A1A1_2_4 * t_a1) - c3_2 * d_A1A1_2_2 * t_a1 -
-                c1_3 * d_A1A2_1_0 * t_a6 - c1_2 * (d_A1A2_1_0 * t_a8 - d_A1A2_1_1 * t_a5 - d_A1A2_1_2 * t_a4) -
-                c4_15 * (d_A1A3_2_0 * t_a13 - d_A1A3_2_4 * t_a11) - c4_5 * (d_A1A3_2_1 * t_a12 - d_A1A3_2_2 * t_a11) -
-                c2_3 * (d_A1A3_2_1 * t_a14 - d_A1A3_2_3 * t_a10)
+                a0 * t_d_A0A1_1_0 + a9 * t_d_A1A3_2_4 - a15 * t_d_A1A3_2_0 + d_A0A1_1_0 * t_a0 - d_A1A3_2_0 * t_a15 +
+                d_A1A3_2_4 * t_a9 + t_g1 * w1 + c2 * (a1 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a1) -
+                c3_2 * (a1 * t_d_A1A1_2_2 + d_A1A1_2_2 * t_a1) - c3 * (a1 * t_d_A1A1_2_4 - a2 * t_d_A1A1_2_1 -
+                a3 * t_d_A1A1_2_0 - d_A1A1_2_0 * t_a3 - d_A1A1_2_1 * t_a2 + d_A1A1_2_4 * t_a1) +
+                c1_2 * (a4 * t_d_A1A2_1_2 + a5 * t_d_A1A2_1_1 - a8 * t_d_A1A2_1_0 - d_A1A2_1_0 * t_a8 +
+                d_A1A2_1_1 * t_a5 + d_A1A2_1_2 * t_a4) - c1_3 * (a6 * t_d_A1A2_1_0 + d_A1A2_1_0 * t_a6) +
+                c2_3 * (a10 * t_d_A1A3_2_3 - a14 * t_d_A1A3_2_1 - d_A1A3_2_1 * t_a14 + d_A1A3_2_3 * t_a10) +
+                c4_5 * (a11 * t_d_A1A3_2_2 - a12 * t_d_A1A3_2_1 - d_A1A3_2_1 * t_a12 + d_A1A3_2_2 * t_a11) +
+                c4_15 * (a11 * t_d_A1A3_2_4 - a13 * t_d_A1A3_2_0 - d_A1A3_2_0 * t_a13 + d_A1A3_2_4 * t_a11)
             )
             t_d_a[n, 2, c] = (
-                d_A0A1_1_1 * t_a0 + c2 * d_A1A1_0_0 * t_a2 + c3 * (d_A1A1_2_1 * t_a1 + d_A1A1_2_2 * t_a2 +
-                d_A1A1_2_3 * t_a3) + c1_2 * (d_A1A2_1_0 * t_a5 + d_A1A2_1_2 * t_a7) + c2_3 * (d_A1A2_1_1 * t_a6 +
-                d_A1A3_2_0 * t_a10 + d_A1A3_2_4 * t_a14) + c16_15 * (d_A1A3_2_1 * t_a11 + d_A1A3_2_3 * t_a13) +
-                c6_5 * d_A1A3_2_2 * t_a12
+                a0 * t_d_A0A1_1_1 + d_A0A1_1_1 * t_a0 + t_g2 * w1 + c3 * (a1 * t_d_A1A1_2_1 + a2 * t_d_A1A1_2_2 +
+                a3 * t_d_A1A1_2_3 + d_A1A1_2_1 * t_a1 + d_A1A1_2_2 * t_a2 + d_A1A1_2_3 * t_a3) +
+                c2 * (a2 * t_d_A1A1_0_0 + d_A1A1_0_0 * t_a2) + c1_2 * (a5 * t_d_A1A2_1_0 + a7 * t_d_A1A2_1_2 +
+                d_A1A2_1_0 * t_a5 + d_A1A2_1_2 * t_a7) + c2_3 * (a6 * t_d_A1A2_1_1 + a10 * t_d_A1A3_2_0 +
+                a14 * t_d_A1A3_2_4 + d_A1A2_1_1 * t_a6 + d_A1A3_2_0 * t_a10 + d_A1A3_2_4 * t_a14) +
+                c16_15 * (a11 * t_d_A1A3_2_1 + a13 * t_d_A1A3_2_3 + d_A1A3_2_1 * t_a11 + d_A1A3_2_3 * t_a13) +
+                c6_5 * (a12 * t_d_A1A3_2_2 + d_A1A3_2_2 * t_a12)
             )
             t_d_a[n, 3, c] = (
-                d_A0A1_1_2 * t_a0 + d_A1A3_2_0 * t_a9 + d_A1A3_2_4 * t_a15 + c2 * d_A1A1_0_0 * t_a3 +
-                c3 * (d_A1A1_2_0 * t_a1 + d_A1A1_2_3 * t_a2 + d_A1A1_2_4 * t_a3) - c3_2 * d_A1A1_2_2 * t_a3 +
-                c1_2 * (d_A1A2_1_0 * t_a4 + d_A1A2_1_1 * t_a7 + d_A1A2_1_2 * t_a8) - c1_3 * d_A1A2_1_2 * t_a6 -
-                c4_15 * (d_A1A3_2_0 * t_a11 + d_A1A3_2_4 * t_a13) + c2_3 * (d_A1A3_2_1 * t_a10 + d_A1A3_2_3 * t_a14) +
-                c4_5 * (d_A1A3_2_2 * t_a13 - d_A1A3_2_3 * t_a12)
+                a0 * t_d_A0A1_1_2 + a9 * t_d_A1A3_2_0 + a15 * t_d_A1A3_2_4 + d_A0A1_1_2 * t_a0 + d_A1A3_2_0 * t_a9 +
+                d_A1A3_2_4 * t_a15 + t_g3 * w1 + c3 * (a1 * t_d_A1A1_2_0 + a2 * t_d_A1A1_2_3 + a3 * t_d_A1A1_2_4 +
+                d_A1A1_2_0 * t_a1 + d_A1A1_2_3 * t_a2 + d_A1A1_2_4 * t_a3) + c2 * (a3 * t_d_A1A1_0_0 +
+                d_A1A1_0_0 * t_a3) - c3_2 * (a3 * t_d_A1A1_2_2 + d_A1A1_2_2 * t_a3) + c1_2 * (a4 * t_d_A1A2_1_0 +
+                a7 * t_d_A1A2_1_1 + a8 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a4 + d_A1A2_1_1 * t_a7 + d_A1A2_1_2 * t_a8) -
+                c1_3 * (a6 * t_d_A1A2_1_2 + d_A1A2_1_2 * t_a6) + c2_3 * (a10 * t_d_A1A3_2_1 + a14 * t_d_A1A3_2_3 +
+                d_A1A3_2_1 * t_a10 + d_A1A3_2_3 * t_a14) - c4_15 * (a11 * t_d_A1A3_2_0 + a13 * t_d_A1A3_2_4 +
+                d_A1A3_2_0 * t_a11 + d_A1A3_2_4 * t_a13) - c4_5 * (a12 * t_d_A1A3_2_3 - a13 * t_d_A1A3_2_2 -
+                d_A1A3_2_2 * t_a13 + d_A1A3_2_3 * t_a12)
             )
             t_d_a[n, 4, c] = (
-                d_A0A2_2_0 * t_a0 + d_A2A2_2_1 * t_a7 - d_A2A2_2_2 * t_a4 + d_A2A2_2_3 * t_a5 +
-                c1_2 * (d_A1A2_1_0 * t_a3 + d_A1A2_1_2 * t_a1) + c2_3 * d_A2A2_0_0 * t_a4 - c4_3 * d_A2A2_2_0 * t_a6 -
-                c4_45 * (d_A2A3_1_0 * t_a13 + d_A2A3_1_2 * t_a11) - c1_3 * (d_A2A3_1_0 * t_a15 - d_A2A3_1_2 * t_a9) +
-                c2_9 * d_A2A3_1_1 * t_a10
+                a0 * t_d_A0A2_2_0 - a4 * t_d_A2A2_2_2 + a5 * t_d_A2A2_2_3 + a7 * t_d_A2A2_2_1 + d_A0A2_2_0 * t_a0 +
+                d_A2A2_2_1 * t_a7 - d_A2A2_2_2 * t_a4 + d_A2A2_2_3 * t_a5 + t_g4 * w2 + c1_2 * (a1 * t_d_A1A2_1_2 +
+                a3 * t_d_A1A2_1_0 + d_A1A2_1_0 * t_a3 + d_A1A2_1_2 * t_a1) + c2_3 * (a4 * t_d_A2A2_0_0 +
+                d_A2A2_0_0 * t_a4) - c4_3 * (a6 * t_d_A2A2_2_0 + d_A2A2_2_0 * t_a6) + c1_3 * (a9 * t_d_A2A3_1_2 -
+                a15 * t_d_A2A3_1_0 - d_A2A3_1_0 * t_a15 + d_A2A3_1_2 * t_a9) + c2_9 * (a10 * t_d_A2A3_1_1 +
+                d_A2A3_1_1 * t_a10) - c4_45 * (a11 * t_d_A2A3_1_2 + a13 * t_d_A2A3_1_0 + d_A2A3_1_0 * t_a13 +
+                d_A2A3_1_2 * t_a11)
             )
             t_d_a[n, 5, c] = (
+                a0 * t_d_A0A2_2_1 + a4 * t_d_A2A2_2_3 - a5 * t_d_A2A2_2_4 + a7 * t_d_A2A2_2_0 - a8 * t_d_A2A2_2_1 +
                 d_A0A2_2_1 * t_a0 + d_A2A2_2_0 * t_a7 - d_A2A2_2_1 * t_a8 + d_A2A2_2_3 * t_a4 - d_A2A2_2_4 * t_a5 +
-                c1_2 * (d_A1A2_1_0 * t_a2 + d_A1A2_1_1 * t_a1 + d_A2A2_2_2 * t_a5) + c2_3 * (d_A2A2_0_0 * t_a5 +
-                d_A2A2_2_1 * t_a6) - c4_15 * d_A2A3_1_0 * t_a12 - c2_9 * (d_A2A3_1_0 * t_a14 - d_A2A3_1_2 * t_a10) +
-                c16_45 * d_A2A3_1_1 * t_a11
+                t_g5 * w2 + c1_2 * (a1 * t_d_A1A2_1_1 + a2 * t_d_A1A2_1_0 + a5 * t_d_A2A2_2_2 + d_A1A2_1_0 * t_a2 +
+                d_A1A2_1_1 * t_a1 + d_A2A2_2_2 * t_a5) + c2_3 * (a5 * t_d_A2A2_0_0 + a6 * t_d_A2A2_2_1 +
+                d_A2A2_0_0 * t_a5 + d_A2A2_2_1 * t_a6) + c2_9 * (a10 * t_d_A2A3_1_2 - a14 * t_d_A2A3_1_0 -
+                d_A2A3_1_0 * t_a14 + d_A2A3_1_2 * t_a10) + c16_45 * (a11 * t_d_A2A3_1_1 + d_A2A3_1_1 * t_a11) -
+                c4_15 * (a12 * t_d_A2A3_1_0 + d_A2A3_1_0 * t_a12)
             )
             t_d_a[n, 6, c] = (
-                d_A0A2_2_2 * t_a0 - c1_3 * (d_A1A2_1_0 * t_a1 + d_A1A2_1_2 * t_a3) + c2_3 * (d_A1A2_1_1 * t_a2 +
-                d_A2A2_2_1 * t_a5 + d_A2A2_2_3 * t_a7) + c8_9 * d_A2A2_0_0 * t_a6 - c4_3 * (d_A2A2_2_0 * t_a4 -
-                d_A2A2_2_2 * t_a6 + d_A2A2_2_4 * t_a8) + c16_45 * (d_A2A3_1_0 * t_a11 + d_A2A3_1_2 * t_a13) +
-                c8_15 * d_A2A3_1_1 * t_a12
+                a0 * t_d_A0A2_2_2 + d_A0A2_2_2 * t_a0 + t_g6 * w2 - c1_3 * (a1 * t_d_A1A2_1_0 + a3 * t_d_A1A2_1_2 +
+                d_A1A2_1_0 * t_a1 + d_A1A2_1_2 * t_a3) + c2_3 * (a2 * t_d_A1A2_1_1 + a5 * t_d_A2A2_2_1 +
+                a7 * t_d_A2A2_2_3 + d_A1A2_1_1 * t_a2 + d_A2A2_2_1 * t_a5 + d_A2A2_2_3 * t_a7) -
+                c4_3 * (a4 * t_d_A2A2_2_0 - a6 * t_d_A2A2_2_2 + a8 * t_d_A2A2_2_4 + d_A2A2_2_0 * t_a4 -
+                d_A2A2_2_2 * t_a6 + d_A2A2_2_4 * t_a8) + c8_9 * (a6 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a6) +
+                c16_45 * (a11 * t_d_A2A3_1_0 + a13 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a11 + d_A2A3_1_2 * t_a13) +
+                c8_15 * (a12 * t_d_A2A3_1_1 + d_A2A3_1_1 * t_a12)
             )
             t_d_a[n, 7, c] = (
+                a0 * t_d_A0A2_2_3 + a4 * t_d_A2A2_2_1 + a5 * t_d_A2A2_2_0 + a7 * t_d_A2A2_2_4 + a8 * t_d_A2A2_2_3 +
                 d_A0A2_2_3 * t_a0 + d_A2A2_2_0 * t_a5 + d_A2A2_2_1 * t_a4 + d_A2A2_2_3 * t_a8 + d_A2A2_2_4 * t_a7 +
-                c1_2 * (d_A1A2_1_1 * t_a3 + d_A1A2_1_2 * t_a2 + d_A2A2_2_2 * t_a7) + c2_3 * (d_A2A2_0_0 * t_a7 +
-                d_A2A2_2_3 * t_a6) + c2_9 * (d_A2A3_1_0 * t_a10 + d_A2A3_1_2 * t_a14) + c16_45 * d_A2A3_1_1 * t_a13 -
-                c4_15 * d_A2A3_1_2 * t_a12
+                t_g7 * w2 + c1_2 * (a2 * t_d_A1A2_1_2 + a3 * t_d_A1A2_1_1 + a7 * t_d_A2A2_2_2 + d_A1A2_1_1 * t_a3 +
+                d_A1A2_1_2 * t_a2 + d_A2A2_2_2 * t_a7) + c2_3 * (a6 * t_d_A2A2_2_3 + a7 * t_d_A2A2_0_0 +
+                d_A2A2_0_0 * t_a7 + d_A2A2_2_3 * t_a6) + c2_9 * (a10 * t_d_A2A3_1_0 + a14 * t_d_A2A3_1_2 +
+                d_A2A3_1_0 * t_a10 + d_A2A3_1_2 * t_a14) - c4_15 * (a12 * t_d_A2A3_1_2 + d_A2A3_1_2 * t_a12) +
+                c16_45 * (a13 * t_d_A2A3_1_1 + d_A2A3_1_1 * t_a13)
             )
             t_d_a[n, 8, c] = (
-                d_A0A2_2_4 * t_a0 - d_A2A2_2_1 * t_a5 - d_A2A2_2_2 * t_a8 + d_A2A2_2_3 * t_a7 -
-                c1_2 * (d_A1A2_1_0 * t_a1 - d_A1A2_1_2 * t_a3) + c2_3 * d_A2A2_0_0 * t_a8 - c4_3 * d_A2A2_2_4 * t_a6 +
-                c1_3 * (d_A2A3_1_0 * t_a9 + d_A2A3_1_2 * t_a15) + c4_45 * (d_A2A3_1_0 * t_a11 - d_A2A3_1_2 * t_a13) +
-                c2_9 * d_A2A3_1_1 * t_a14
+                a0 * t_d_A0A2_2_4 - a5 * t_d_A2A2_2_1 + a7 * t_d_A2A2_2_3 - a8 * t_d_A2A2_2_2 + d_A0A2_2_4 * t_a0 -
+                d_A2A2_2_1 * t_a5 - d_A2A2_2_2 * t_a8 + d_A2A2_2_3 * t_a7 + t_g8 * w2 - c1_2 * (a1 * t_d_A1A2_1_0 -
+                a3 * t_d_A1A2_1_2 + d_A1A2_1_0 * t_a1 - d_A1A2_1_2 * t_a3) - c4_3 * (a6 * t_d_A2A2_2_4 +
+                d_A2A2_2_4 * t_a6) + c2_3 * (a8 * t_d_A2A2_0_0 + d_A2A2_0_0 * t_a8) + c1_3 * (a9 * t_d_A2A3_1_0 +
+                a15 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a9 + d_A2A3_1_2 * t_a15) + c4_45 * (a11 * t_d_A2A3_1_0 -
+                a13 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a11 - d_A2A3_1_2 * t_a13) + c2_9 * (a14 * t_d_A2A3_1_1 +
+                d_A2A3_1_1 * t_a14)
             )
             t_d_a[n, 9, c] = (
-                d_A1A3_2_0 * t_a3 + d_A1A3_2_4 * t_a1 + d_A3A3_2_1 * t_a14 + d_A3A3_2_3 * t_a10 +
-                c1_3 * (d_A2A3_1_0 * t_a8 + d_A2A3_1_2 * t_a4) + c4_5 * (d_A3A3_0_0 * t_a9 - d_A3A3_2_0 * t_a13 -
-                d_A3A3_2_4 * t_a11) - c3_2 * d_A3A3_2_2 * t_a9
+                a1 * t_d_A1A3_2_4 + a3 * t_d_A1A3_2_0 + a10 * t_d_A3A3_2_3 + a14 * t_d_A3A3_2_1 + d_A1A3_2_0 * t_a3 +
+                d_A1A3_2_4 * t_a1 + d_A3A3_2_1 * t_a14 + d_A3A3_2_3 * t_a10 + c1_3 * (a4 * t_d_A2A3_1_2 +
+                a8 * t_d_A2A3_1_0 + d_A2A3_1_0 * t_a8 + d_A2A3_1_2 * t_a4) + c4_5 * (a9 * t_d_A3A3_0_0 -
+                a11 * t_d_A3A3_2_4 - a13 * t_d_A3A3_2_0 + d_A3A3_0_0 * t_a9 - d_A3A3_2_0 * t_a13 - d_A3A3_2_4 * t_a11)
+                - c3_2 * (a9 * t_d_A3A3_2_2 + d_A3A3_2_2 * t_a9)
             )
             t_d_a[n, 10, c] = (
-                c2_3 * (d_A1A3_2_0 * t_a2 + d_A1A3_2_1 * t_a3 + d_A1A3_2_3 * t_a1) + c2_9 * (d_A2A3_1_0 * t_a7 +
-                d_A2A3_1_1 * t_a4 + d_A2A3_1_2 * t_a5) + c8_15 * d_A3A3_0_0 * t_a10 - c8_5 * d_A3A3_2_0 * t_a12 +
-                c4_5 * (d_A3A3_2_1 * t_a13 + d_A3A3_2_3 * t_a11) - d_A3A3_2_1 * t_a15 + d_A3A3_2_3 * t_a9
+                c2_3 * (a1 * t_d_A1A3_2_3 + a2 * t_d_A1A3_2_0 + a3 * t_d_A1A3_2_1 + d_A1A3_2_0 * t_a2 +
+                d_A1A3_2_1 * t_a3 + d_A1A3_2_3 * t_a1) + c2_9 * (a4 * t_d_A2A3_1_1 + a5 * t_d_A2A3_1_2 +
+                a7 * t_d_A2A3_1_0 + d_A2A3_1_0 * t_a7 + d_A2A3_1_1 * t_a4 + d_A2A3_1_2 * t_a5) + a9 * t_d_A3A3_2_3 -
+                a15 * t_d_A3A3_2_1 - d_A3A3_2_1 * t_a15 + d_A3A3_2_3 * t_a9 + c8_15 * (a10 * t_d_A3A3_0_0 +
+                d_A3A3_0_0 * t_a10) + c4_5 * (a11 * t_d_A3A3_2_3 + a13 * t_d_A3A3_2_1 + d_A3A3_2_1 * t_a13 +
+                d_A3A3_2_3 * t_a11) - c8_5 * (a12 * t_d_A3A3_2_0 + d_A3A3_2_0 * t_a12)
             )
             t_d_a[n, 11, c] = (
-                -c4_15 * (d_A1A3_2_0 * t_a3 - d_A1A3_2_4 * t_a1) + c16_15 * d_A1A3_2_1 * t_a2 +
-                c4_5 * (d_A1A3_2_2 * t_a1 + d_A3A3_2_0 * t_a15 - d_A3A3_2_1 * t_a14 + d_A3A3_2_3 * t_a10 -
-                d_A3A3_2_4 * t_a9) + c16_45 * (d_A2A3_1_0 * t_a6 + d_A2A3_1_1 * t_a5) + c4_45 * (d_A2A3_1_0 * t_a8 -
-                d_A2A3_1_2 * t_a4) + c64_75 * d_A3A3_0_0 * t_a11 + c32_25 * (d_A3A3_2_0 * t_a13 - d_A3A3_2_4 * t_a11)
-                + c16_25 * d_A3A3_2_1 * t_a12 + c24_25 * d_A3A3_2_2 * t_a11
+                c4_5 * (a1 * t_d_A1A3_2_2 - a9 * t_d_A3A3_2_4 + a10 * t_d_A3A3_2_3 - a14 * t_d_A3A3_2_1 +
+                a15 * t_d_A3A3_2_0 + d_A1A3_2_2 * t_a1 + d_A3A3_2_0 * t_a15 - d_A3A3_2_1 * t_a14 + d_A3A3_2_3 * t_a10
+                - d_A3A3_2_4 * t_a9) + c4_15 * (a1 * t_d_A1A3_2_4 - a3 * t_d_A1A3_2_0 - d_A1A3_2_0 * t_a3 +
+                d_A1A3_2_4 * t_a1) + c16_15 * (a2 * t_d_A1A3_2_1 + d_A1A3_2_1 * t_a2) - c4_45 * (a4 * t_d_A2A3_1_2 -
+                a8 * t_d_A2A3_1_0 - d_A2A3_1_0 * t_a8 + d_A2A3_1_2 * t_a4) + c16_45 * (a5 * t_d_A2A3_1_1 +
+                a6 * t_d_A2A3_1_0 + d_A2A3_1_0 * t_a6 + d_A2A3_1_1 * t_a5) + c64_75 * (a11 * t_d_A3A3_0_0 +
+                d_A3A3_0_0 * t_a11) + c24_25 * (a11 * t_d_A3A3_2_2 + d_A3A3_2_2 * t_a11) -
+                c32_25 * (a11 * t_d_A3A3_2_4 - a13 * t_d_A3A3_2_0 - d_A3A3_2_0 * t_a13 + d_A3A3_2_4 * t_a11) +
+                c16_25 * (a12 * t_d_A3A3_2_1 + d_A3A3_2_1 * t_a12)
             )
             t_d_a[n, 12, c] = (
-                -c4_5 * (d_A1A3_2_1 * t_a1 + d_A1A3_2_3 * t_a3) + c6_5 * d_A1A3_2_2 * t_a2 -
-                c4_15 * (d_A2A3_1_0 * t_a5 + d_A2A3_1_2 * t_a7) + c8_15 * d_A2A3_1_1 * t_a6 +
-                c32_25 * d_A3A3_0_0 * t_a12 - c8_5 * (d_A3A3_2_0 * t_a10 + d_A3A3_2_4 * t_a14) +
-                c16_25 * (d_A3A3_2_1 * t_a11 + d_A3A3_2_3 * t_a13) + c48_25 * d_A3A3_2_2 * t_a12
+                -c4_5 * (a1 * t_d_A1A3_2_1 + a3 * t_d_A1A3_2_3 + d_A1A3_2_1 * t_a1 + d_A1A3_2_3 * t_a3) +
+                c6_5 * (a2 * t_d_A1A3_2_2 + d_A1A3_2_2 * t_a2) - c4_15 * (a5 * t_d_A2A3_1_0 + a7 * t_d_A2A3_1_2 +
+                d_A2A3_1_0 * t_a5 + d_A2A3_1_2 * t_a7) + c8_15 * (a6 * t_d_A2A3_1_1 + d_A2A3_1_1 * t_a6) -
+                c8_5 * (a10 * t_d_A3A3_2_0 + a14 * t_d_A3A3_2_4 + d_A3A3_2_0 * t_a10 + d_A3A3_2_4 * t_a14) +
+                c16_25 * (a11 * t_d_A3A3_2_1 + a13 * t_d_A3A3_2_3 + d_A3A3_2_1 * t_a11 + d_A3A3_2_3 * t_a13) +
+                c32_25 * (a12 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a12) + c48_25 * (a12 * t_d_A3A3_2_2 +
+                d_A3A3_2_2 * t_a12)
             )
             t_d_a[n, 13, c] = (
-                -c4_15 * (d_A1A3_2_0 * t_a1 + d_A1A3_2_4 * t_a3) + c4_5 * (d_A1A3_2_2 * t_a3 - d_A3A3_2_0 * t_a9 +
-                d_A3A3_2_1 * t_a10 + d_A3A3_2_3 * t_a14 - d_A3A3_2_4 * t_a15) + c16_15 * d_A1A3_2_3 * t_a2 -
-                c4_45 * (d_A2A3_1_0 * t_a4 + d_A2A3_1_2 * t_a8) + c16_45 * (d_A2A3_1_1 * t_a7 + d_A2A3_1_2 * t_a6) +
-                c64_75 * d_A3A3_0_0 * t_a13 + c32_25 * (d_A3A3_2_0 * t_a11 + d_A3A3_2_4 * t_a13) +
-                c24_25 * d_A3A3_2_2 * t_a13 + c16_25 * d_A3A3_2_3 * t_a12
+                -c4_15 * (a1 * t_d_A1A3_2_0 + a3 * t_d_A1A3_2_4 + d_A1A3_2_0 * t_a1 + d_A1A3_2_4 * t_a3) +
+                c16_15 * (a2 * t_d_A1A3_2_3 + d_A1A3_2_3 * t_a2) + c4_5 * (a3 * t_d_A1A3_2_2 - a9 * t_d_A3A3_2_0 +
+                a10 * t_d_A3A3_2_1 + a14 * t_d_A3A3_2_3 - a15 * t_d_A3A3_2_4 + d_A1A3_2_2 * t_a3 - d_A3A3_2_0 * t_a9 +
+                d_A3A3_2_1 * t_a10 + d_A3A3_2_3 * t_a14 - d_A3A3_2_4 * t_a15) - c4_45 * (a4 * t_d_A2A3_1_0 +
+                a8 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a4 + d_A2A3_1_2 * t_a8) + c16_45 * (a6 * t_d_A2A3_1_2 +
+                a7 * t_d_A2A3_1_1 + d_A2A3_1_1 * t_a7 + d_A2A3_1_2 * t_a6) + c32_25 * (a11 * t_d_A3A3_2_0 +
+                a13 * t_d_A3A3_2_4 + d_A3A3_2_0 * t_a11 + d_A3A3_2_4 * t_a13) + c16_25 * (a12 * t_d_A3A3_2_3 +
+                d_A3A3_2_3 * t_a12) + c64_75 * (a13 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a13) +
+                c24_25 * (a13 * t_d_A3A3_2_2 + d_A3A3_2_2 * t_a13)
             )
             t_d_a[n, 14, c] = (
-                -c2_3 * (d_A1A3_2_1 * t_a1 - d_A1A3_2_3 * t_a3 - d_A1A3_2_4 * t_a2) - c2_9 * (d_A2A3_1_0 * t_a5 -
-                d_A2A3_1_1 * t_a8 - d_A2A3_1_2 * t_a7) + c8_15 * d_A3A3_0_0 * t_a14 + d_A3A3_2_1 * t_a9 +
-                d_A3A3_2_3 * t_a15 - c4_5 * (d_A3A3_2_1 * t_a11 - d_A3A3_2_3 * t_a13) - c8_5 * d_A3A3_2_4 * t_a12
+                -c2_3 * (a1 * t_d_A1A3_2_1 - a2 * t_d_A1A3_2_4 - a3 * t_d_A1A3_2_3 + d_A1A3_2_1 * t_a1 -
+                d_A1A3_2_3 * t_a3 - d_A1A3_2_4 * t_a2) - c2_9 * (a5 * t_d_A2A3_1_0 - a7 * t_d_A2A3_1_2 -
+                a8 * t_d_A2A3_1_1 + d_A2A3_1_0 * t_a5 - d_A2A3_1_1 * t_a8 - d_A2A3_1_2 * t_a7) + a9 * t_d_A3A3_2_1 +
+                a15 * t_d_A3A3_2_3 + d_A3A3_2_1 * t_a9 + d_A3A3_2_3 * t_a15 - c4_5 * (a11 * t_d_A3A3_2_1 -
+                a13 * t_d_A3A3_2_3 + d_A3A3_2_1 * t_a11 - d_A3A3_2_3 * t_a13) - c8_5 * (a12 * t_d_A3A3_2_4 +
+                d_A3A3_2_4 * t_a12) + c8_15 * (a14 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a14)
             )
             t_d_a[n, 15, c] = (
-                -d_A1A3_2_0 * t_a1 + d_A1A3_2_4 * t_a3 - d_A3A3_2_1 * t_a10 + d_A3A3_2_3 * t_a14 -
-                c1_3 * (d_A2A3_1_0 * t_a4 - d_A2A3_1_2 * t_a8) + c4_5 * (d_A3A3_0_0 * t_a15 + d_A3A3_2_0 * t_a11 -
-                d_A3A3_2_4 * t_a13) - c3_2 * d_A3A3_2_2 * t_a15
+                -a1 * t_d_A1A3_2_0 + a3 * t_d_A1A3_2_4 - a10 * t_d_A3A3_2_1 + a14 * t_d_A3A3_2_3 - d_A1A3_2_0 * t_a1 +
+                d_A1A3_2_4 * t_a3 - d_A3A3_2_1 * t_a10 + d_A3A3_2_3 * t_a14 - c1_3 * (a4 * t_d_A2A3_1_0 -
+                a8 * t_d_A2A3_1_2 + d_A2A3_1_0 * t_a4 - d_A2A3_1_2 * t_a8) + c4_5 * (a11 * t_d_A3A3_2_0 -
+                a13 * t_d_A3A3_2_4 + a15 * t_d_A3A3_0_0 + d_A3A3_0_0 * t_a15 + d_A3A3_2_0 * t_a11 -
+                d_A3A3_2_4 * t_a13) - c3_2 * (a15 * t_d_A3A3_2_2 + d_A3A3_2_2 * t_a15)
             )
-            t_d_w[thread, z, 0, c] += g0 * t_a0
-            t_d_w[thread, z, 1, c] += g1 * t_a1 + g2 * t_a2 + g3 * t_a3
-            t_d_w[thread, z, 2, c] += g4 * t_a4 + g5 * t_a5 + g6 * t_a6 + g7 * t_a7 + g8 * t_a8
-            t_d_w[thread, z, 3, c] += g0 * t_A0A0_0_0
-            t_d_w[thread, z, 4, c] += g1 * t_A0A1_1_0 + g2 * t_A0A1_1_1 + g3 * t_A0A1_1_2
+            t_d_w[thread, z, 0, c] += a0 * t_g0 + g0 * t_a0
+            t_d_w[thread, z, 1, c] += a1 * t_g1 + a2 * t_g2 + a3 * t_g3 + g1 * t_a1 + g2 * t_a2 + g3 * t_a3
+            t_d_w[thread, z, 2, c] += (
+                a4 * t_g4 + a5 * t_g5 + a6 * t_g6 + a7 * t_g7 + a8 * t_g8 + g4 * t_a4 + g5 * t_a5 + g6 * t_a6 +
+                g7 * t_a7 + g8 * t_a8
+            )
+            t_d_w[thread, z, 3, c] += A0A0_0_0 * t_g0 + g0 * t_A0A0_0_0
+            t_d_w[thread, z, 4, c] += (
+                A0A1_1_0 * t_g1 + A0A1_1_1 * t_g2 + A0A1_1_2 * t_g3 + g1 * t_A0A1_1_0 + g2 * t_A0A1_1_1 +
+                g3 * t_A0A1_1_2
+            )
             t_d_w[thread, z, 5, c] += (
+                A0A2_2_0 * t_g4 + A0A2_2_1 * t_g5 + A0A2_2_2 * t_g6 + A0A2_2_3 * t_g7 + A0A2_2_4 * t_g8 +
                 g4 * t_A0A2_2_0 + g5 * t_A0A2_2_1 + g6 * t_A0A2_2_2 + g7 * t_A0A2_2_3 + g8 * t_A0A2_2_4
             )
-            t_d_w[thread, z, 6, c] += g0 * t_A1A1_0_0
+            t_d_w[thread, z, 6, c] += A1A1_0_0 * t_g0 + g0 * t_A1A1_0_0
             t_d_w[thread, z, 7, c] += (
+                A1A1_2_0 * t_g4 + A1A1_2_1 * t_g5 + A1A1_2_2 * t_g6 + A1A1_2_3 * t_g7 + A1A1_2_4 * t_g8 +
                 g4 * t_A1A1_2_0 + g5 * t_A1A1_2_1 + g6 * t_A1A1_2_2 + g7 * t_A1A1_2_3 + g8 * t_A1A1_2_4
             )
-            t_d_w[thread, z, 8, c] += g1 * t_A1A2_1_0 + g2 * t_A1A2_1_1 + g3 * t_A1A2_1_2
+            t_d_w[thread, z, 8, c] += (
+                A1A2_1_0 * t_g1 + A1A2_1_1 * t_g2 + A1A2_1_2 * t_g3 + g1 * t_A1A2_1_0 + g2 * t_A1A2_1_1 +
+                g3 * t_A1A2_1_2
+            )
             t_d_w[thread, z, 9, c] += (
+                A1A3_2_0 * t_g4 + A1A3_2_1 * t_g5 + A1A3_2_2 * t_g6 + A1A3_2_3 * t_g7 + A1A3_2_4 * t_g8 +
                 g4 * t_A1A3_2_0 + g5 * t_A1A3_2_1 + g6 * t_A1A3_2_2 + g7 * t_A1A3_2_3 + g8 * t_A1A3_2_4
             )
-            t_d_w[thread, z, 10, c] += g0 * t_A2A2_0_0
+            t_d_w[thread, z, 10, c] += A2A2_0_0 * t_g0 + g0 * t_A2A2_0_0
             t_d_w[thread, z, 11, c] += (
+                A2A2_2_0 * t_g4 + A2A2_2_1 * t_g5 + A2A2_2_2 * t_g6 + A2A2_2_3 * t_g7 + A2A2_2_4 * t_g8 +
                 g4 * t_A2A2_2_0 + g5 * t_A2A2_2_1 + g6 * t_A2A2_2_2 + g7 * t_A2A2_2_3 + g8 * t_A2A2_2_4
             )
-            t_d_w[thread, z, 12, c] += g1 * t_A2A3_1_0 + g2 * t_A2A3_1_1 + g3 * t_A2A3_1_2
-            t_d_w[thread, z, 13, c] += g0 * t_A3A3_0_0
+            t_d_w[thread, z, 12, c] += (
+                A2A3_1_0 * t_g1 + A2A3_1_1 * t_g2 + A2A3_1_2 * t_g3 + g1 * t_A2A3_1_0 + g2 * t_A2A3_1_1 +
+                g3 * t_A2A3_1_2
+            )
+            t_d_w[thread, z, 13, c] += A3A3_0_0 * t_g0 + g0 * t_A3A3_0_0
             t_d_w[thread, z, 14, c] += (
+                A3A3_2_0 * t_g4 + A3A3_2_1 * t_g5 + A3A3_2_2 * t_g6 + A3A3_2_3 * t_g7 + A3A3_2_4 * t_g8 +
                 g4 * t_A3A3_2_0 + g5 * t_A3A3_2_1 + g6 * t_A3A3_2_2 + g7 * t_A3A3_2_3 + g8 * t_A3A3_2_4
             )

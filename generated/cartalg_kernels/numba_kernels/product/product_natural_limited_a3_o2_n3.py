@@ -25,8 +25,8 @@
 #              1o + 2e
 # Operations:  forward, per row and channel 1460; forward_tangent, per row and channel 3091; backward, per row and
 #              channel 3204; backward_tangent, per row and channel 5149; backward_w, per row and channel 3830;
-#              backward_tangent_w, per row and channel 6729
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 a74f2ceee4e53dc5
+#              backward_tangent_w, per row and channel 8238
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 6313419fa10020e2
 
 from ..product.product_natural_limited_a3_o2_n3__forward import forward
 from ..product.product_natural_limited_a3_o2_n3__forward_tangent import forward_tangent

@@ -5,7 +5,7 @@
 # Rule:        out = sum over orders 1..3 of weighted couplings A x .. x A, limited basis   [docs/theory.md, eq. 40]
 # Layout:      a [atoms, 16, channels], 0e + 1o + 2e + 3o, w [species, 79, channels] -> out [atoms, 9, channels], 0e +
 #              1o + 2e
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 a74f2ceee4e53dc5
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 6313419fa10020e2
 
 from numba import njit
 

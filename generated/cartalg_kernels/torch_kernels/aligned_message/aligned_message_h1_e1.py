@@ -4,7 +4,7 @@
 # Rule:        out += G W G x, W_m(l1, l3) = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 37, 53]
 # Layout:      x 4 rows, 0e + 1o; out 4 rows, 0e + 1o
 # Operations:  forward, per edge and channel 77
-# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 fb049982a3c67ce2
+# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 5355ff492f4f4416
 
 import torch
 

@@ -4,7 +4,7 @@
 # Rule:        out += G W G x, W_m(l1, l3) = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 37, 53]
 # Layout:      x 4 rows, 0e + 1o; out 9 rows, 0e + 1o + 2e
 # Operations:  forward, per edge and channel 133
-# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 93d37168c44c21ce
+# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 31a91994683684b9
 
 import torch
 

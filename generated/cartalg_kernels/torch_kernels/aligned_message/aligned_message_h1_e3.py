@@ -4,7 +4,7 @@
 # Rule:        out += G W G x, W_m(l1, l3) = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 37, 53]
 # Layout:      x 4 rows, 0e + 1o; out 16 rows, 0e + 1o + 2e + 3o
 # Operations:  forward, per edge and channel 201
-# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 0944c39a4aae19a5
+# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 ab6870920337d99c
 
 import torch
 

@@ -4,7 +4,7 @@
 # Rule:        out += G W G x, W_m(l1, l3) = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 37, 53]
 # Layout:      x 9 rows, 0e + 1o + 2e; out 9 rows, 0e + 1o + 2e
 # Operations:  forward, per edge and channel 256
-# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 9ad6f06a593a72be
+# Derivation:  codegen/cartalg_codegen/specs/aligned.py, generator 2, inputs sha256 447dc3066e20c627
 
 import torch
 

@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (0, 0) -> 0, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 1 rows from x_at, y 1 rows from 0, out 1 rows from out_at, `paths` apart
 # Operations:  forward, per edge and channel 9
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 b8c40b36cbac314a
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 72f22212bcf763b2
 
 import torch
 

@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (0, 1) -> 1, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 1 rows from x_at, y 3 rows from 1, out 3 rows from out_at, `paths` apart
 # Operations:  forward, per edge and channel 14
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 82086394981fbc5d
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 cf615029da39150e
 
 import torch
 

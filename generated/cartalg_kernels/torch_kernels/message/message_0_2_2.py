@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (0, 2) -> 2, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 1 rows from x_at, y 5 rows from 4, out 5 rows from out_at, `paths` apart
 # Operations:  forward, per edge and channel 18
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 b664bba51d4fa257
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 e705659d199fbff7
 
 import torch
 

@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (0, 3) -> 3, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 1 rows from x_at, y 7 rows from 9, out 7 rows from out_at, `paths` apart
 # Operations:  forward, per edge and channel 22
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 4c5853f2477bb72f
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 d5e3736ea7dd9f44
 
 import torch
 

@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (1, 0) -> 1, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 3 rows from x_at, y 1 rows from 0, out 3 rows from out_at, `paths` apart
 # Operations:  forward, per edge and channel 13
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 2a8ff800e0147bd7
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 7ec7ef3a202f7bd3
 
 import torch
 

@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (1, 1) -> 0, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 3 rows from x_at, y 3 rows from 1, out 1 rows from out_at, `paths` apart
 # Operations:  forward, per edge and channel 16
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 38e7c3be1de00f68
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 b89d6b23f70c74ea
 
 import torch
 

@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (1, 1) -> 2, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 3 rows from x_at, y 3 rows from 1, out 5 rows from out_at, `paths` apart
 # Operations:  forward, per edge 6; forward, per edge and channel 32
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 da2e68bd5c819819
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 cb9baf7da4101330
 
 import torch
 

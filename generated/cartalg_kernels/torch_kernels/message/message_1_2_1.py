@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (1, 2) -> 1, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 3 rows from x_at, y 5 rows from 4, out 3 rows from out_at, `paths` apart
 # Operations:  forward, per edge 10; forward, per edge and channel 28
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 4aeb7071c9fd4acd
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 740c9231768ce243
 
 import torch
 

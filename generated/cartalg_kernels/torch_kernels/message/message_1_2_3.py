@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (1, 2) -> 3, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 3 rows from x_at, y 5 rows from 4, out 7 rows from out_at, `paths` apart
 # Operations:  forward, per edge 16; forward, per edge and channel 48
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 ff0ee097c583493a
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 75f88819dc11ad81
 
 import torch
 

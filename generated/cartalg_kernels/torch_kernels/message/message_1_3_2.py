@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (1, 3) -> 2, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 3 rows from x_at, y 7 rows from 9, out 5 rows from out_at, `paths` apart
 # Operations:  forward, per edge 21; forward, per edge and channel 40
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 ee05e8be676f2e1e
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 d2e632cdd4d53021
 
 import torch
 

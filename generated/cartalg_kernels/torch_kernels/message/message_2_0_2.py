@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (2, 0) -> 2, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 5 rows from x_at, y 1 rows from 0, out 5 rows from out_at, `paths` apart
 # Operations:  forward, per edge and channel 17
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 417adc6c4a4d8e89
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 efed66cc1b3ab678
 
 import torch
 

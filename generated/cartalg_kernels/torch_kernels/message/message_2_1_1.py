@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (2, 1) -> 1, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 5 rows from x_at, y 3 rows from 1, out 3 rows from out_at, `paths` apart
 # Operations:  forward, per edge 7; forward, per edge and channel 34
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 e042dc410d1ef4f7
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 cc6e5db7787a3587
 
 import torch
 

@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (2, 1) -> 3, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 5 rows from x_at, y 3 rows from 1, out 7 rows from out_at, `paths` apart
 # Operations:  forward, per edge 9; forward, per edge and channel 54
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 853af76cf01920fa
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 008f8c164617ba9b
 
 import torch
 

@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (2, 2) -> 0, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 5 rows from x_at, y 5 rows from 4, out 1 rows from out_at, `paths` apart
 # Operations:  forward, per edge 5; forward, per edge and channel 22
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 328592660d1eaaa2
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 cf52d38c2b4b92ae
 
 import torch
 

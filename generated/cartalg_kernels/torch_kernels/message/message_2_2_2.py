@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (2, 2) -> 2, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 5 rows from x_at, y 5 rows from 4, out 5 rows from out_at, `paths` apart
 # Operations:  forward, per edge 20; forward, per edge and channel 58
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 06c440c5d0b1619f
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 03f73ef7c787a261
 
 import torch
 

@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (2, 3) -> 1, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 5 rows from x_at, y 7 rows from 9, out 3 rows from out_at, `paths` apart
 # Operations:  forward, per edge 23; forward, per edge and channel 42
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 5ed2f77455d4e0a3
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 f288a4b28c25aa31
 
 import torch
 

@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (2, 3) -> 3, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 5 rows from x_at, y 7 rows from 9, out 7 rows from out_at, `paths` apart
 # Operations:  forward, per edge 45; forward, per edge and channel 74
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 73f21d96dae8eb2f
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 6cf059c19bc1666d
 
 import torch
 

@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (3, 0) -> 3, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 7 rows from x_at, y 1 rows from 0, out 7 rows from out_at, `paths` apart
 # Operations:  forward, per edge and channel 21
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 325c1b2d5e9aade3
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 bd09fb42c4857c98
 
 import torch
 

@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (3, 1) -> 2, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 7 rows from x_at, y 3 rows from 1, out 5 rows from out_at, `paths` apart
 # Operations:  forward, per edge 13; forward, per edge and channel 56
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 b42028e4372c4638
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 f70a154365512e44
 
 import torch
 

@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (3, 2) -> 1, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 7 rows from x_at, y 5 rows from 4, out 3 rows from out_at, `paths` apart
 # Operations:  forward, per edge 20; forward, per edge and channel 52
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 73412c2ff3377df4
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 c11d1b4450359f18
 
 import torch
 

@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (3, 2) -> 3, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 7 rows from x_at, y 5 rows from 4, out 7 rows from out_at, `paths` apart
 # Operations:  forward, per edge 31; forward, per edge and channel 92
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 5ba4924dbc315570
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 9cb6c6a46caddd99
 
 import torch
 

@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (3, 3) -> 0, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 7 rows from x_at, y 7 rows from 9, out 1 rows from out_at, `paths` apart
 # Operations:  forward, per edge 7; forward, per edge and channel 28
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 0eb623c950d95abd
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 07790b3f02c33619
 
 import torch
 

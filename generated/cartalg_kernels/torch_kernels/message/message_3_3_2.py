@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (3, 3) -> 2, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 7 rows from x_at, y 7 rows from 9, out 5 rows from out_at, `paths` apart
 # Operations:  forward, per edge 47; forward, per edge and channel 76
-# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 6666924acaa968af
+# Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 68d98cb0abae8bc3
 
 import torch
 

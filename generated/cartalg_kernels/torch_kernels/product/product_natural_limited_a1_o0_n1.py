@@ -5,7 +5,7 @@
 # Formula:     out = w0 A0e
 # Layout:      a [atoms, 4, channels], 0e + 1o, w [species, 1, channels] -> out [atoms, 1, channels], 0e
 # Operations:  forward, per row and channel 1
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 e0493c24095109ff
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 42c21016c14af4d6
 
 import torch
 

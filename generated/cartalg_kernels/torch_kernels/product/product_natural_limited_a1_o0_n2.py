@@ -5,7 +5,7 @@
 # Formula:     out = w0 A0e + w1 (A0e A0e)0e + w2 (A1o A1o)0e
 # Layout:      a [atoms, 4, channels], 0e + 1o, w [species, 3, channels] -> out [atoms, 1, channels], 0e
 # Operations:  forward, per row and channel 11
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 42b0ce577ecefd13
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 ded1be1e8b9ec243
 
 import torch
 

@@ -6,7 +6,7 @@
 #              ((A0e A1o)1o A1o)0e
 # Layout:      a [atoms, 4, channels], 0e + 1o, w [species, 6, channels] -> out [atoms, 1, channels], 0e
 # Operations:  forward, per row and channel 28
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 51dca44447ed8b4d
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 a0e1aeba2115f81b
 
 import torch
 

@@ -5,7 +5,7 @@
 # Formula:     out = w0 A0e + w1 A1o
 # Layout:      a [atoms, 4, channels], 0e + 1o, w [species, 2, channels] -> out [atoms, 4, channels], 0e + 1o
 # Operations:  forward, per row and channel 4
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 19670a955ae8a341
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 ce1361749590d32e
 
 import torch
 

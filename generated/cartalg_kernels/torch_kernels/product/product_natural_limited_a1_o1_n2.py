@@ -5,7 +5,7 @@
 # Formula:     out = w0 A0e + w1 A1o + w2 (A0e A0e)0e + w3 (A0e A1o)1o + w4 (A1o A1o)0e
 # Layout:      a [atoms, 4, channels], 0e + 1o, w [species, 5, channels] -> out [atoms, 4, channels], 0e + 1o
 # Operations:  forward, per row and channel 23
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 9a78f053a2f9e2d5
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 3d5aef933ed6cc06
 
 import torch
 

@@ -7,7 +7,7 @@
 #              ((A0e A1o)1o A0e)1o
 # Layout:      a [atoms, 4, channels], 0e + 1o, w [species, 11, channels] -> out [atoms, 4, channels], 0e + 1o
 # Operations:  forward, per row and channel 55
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 394401e1f2182774
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 0b91a7737a5b1d6d
 
 import torch
 

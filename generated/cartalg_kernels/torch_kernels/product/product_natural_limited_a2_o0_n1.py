@@ -5,7 +5,7 @@
 # Formula:     out = w0 A0e
 # Layout:      a [atoms, 9, channels], 0e + 1o + 2e, w [species, 1, channels] -> out [atoms, 1, channels], 0e
 # Operations:  forward, per row and channel 1
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 490761ee17c6cc4a
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 45cc0397df73194a
 
 import torch
 

@@ -5,7 +5,7 @@
 # Formula:     out = w0 A0e + w1 (A0e A0e)0e + w2 (A1o A1o)0e + w3 (A2e A2e)0e
 # Layout:      a [atoms, 9, channels], 0e + 1o + 2e, w [species, 4, channels] -> out [atoms, 1, channels], 0e
 # Operations:  forward, per row and channel 24
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 ab1db631c0a5b9eb
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 f59a3218389e4914
 
 import torch
 

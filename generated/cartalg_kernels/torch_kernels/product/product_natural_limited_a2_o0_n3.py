@@ -7,7 +7,7 @@
 #              A2e)2e A2e)0e + w10 ((A1o A1o)2e A2e)0e + w11 ((A2e A2e)2e A2e)0e
 # Layout:      a [atoms, 9, channels], 0e + 1o + 2e, w [species, 12, channels] -> out [atoms, 1, channels], 0e
 # Operations:  forward, per row and channel 168
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 6aeff3c65a515fdf
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 499dd3d1adceb160
 
 import torch
 

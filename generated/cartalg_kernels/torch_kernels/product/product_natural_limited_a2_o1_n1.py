@@ -5,7 +5,7 @@
 # Formula:     out = w0 A0e + w1 A1o
 # Layout:      a [atoms, 9, channels], 0e + 1o + 2e, w [species, 2, channels] -> out [atoms, 4, channels], 0e + 1o
 # Operations:  forward, per row and channel 4
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 2e46cac974768884
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 834206b0eac38a2f
 
 import torch
 

@@ -6,7 +6,7 @@
 #              A2e)0e
 # Layout:      a [atoms, 9, channels], 0e + 1o + 2e, w [species, 7, channels] -> out [atoms, 4, channels], 0e + 1o
 # Operations:  forward, per row and channel 67
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 1e6014d281e80cc3
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 ffff57406e3120f4
 
 import torch
 

@@ -10,7 +10,7 @@
 #              A1o)1o + w23 ((A1o A1o)2e A1o)1o + w24 ((A2e A2e)2e A1o)1o
 # Layout:      a [atoms, 9, channels], 0e + 1o + 2e, w [species, 25, channels] -> out [atoms, 4, channels], 0e + 1o
 # Operations:  forward, per row and channel 293
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 ff4e4f651623a390
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 f9590bfaec0f52b4
 
 import torch
 

@@ -6,7 +6,7 @@
 # Layout:      a [atoms, 9, channels], 0e + 1o + 2e, w [species, 3, channels] -> out [atoms, 9, channels], 0e + 1o +
 #              2e
 # Operations:  forward, per row and channel 9
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 2198b6e5805a09ec
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 4ade734ee1c503a6
 
 import torch
 

@@ -7,7 +7,7 @@
 # Layout:      a [atoms, 9, channels], 0e + 1o + 2e, w [species, 11, channels] -> out [atoms, 9, channels], 0e + 1o +
 #              2e
 # Operations:  forward, per row and channel 159
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 77fff2179b370954
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 853b1ad60b71581e
 
 import torch
 

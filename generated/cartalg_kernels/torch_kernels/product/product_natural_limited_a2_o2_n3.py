@@ -14,7 +14,7 @@
 # Layout:      a [atoms, 9, channels], 0e + 1o + 2e, w [species, 40, channels] -> out [atoms, 9, channels], 0e + 1o +
 #              2e
 # Operations:  forward, per row and channel 501
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 eccf27f865b23b54
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 3442814906454a34
 
 import torch
 

@@ -5,7 +5,7 @@
 # Formula:     out = w0 A0e
 # Layout:      a [atoms, 16, channels], 0e + 1o + 2e + 3o, w [species, 1, channels] -> out [atoms, 1, channels], 0e
 # Operations:  forward, per row and channel 1
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 c31e9ec20f912989
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 60aa0dc2094b140a
 
 import torch
 

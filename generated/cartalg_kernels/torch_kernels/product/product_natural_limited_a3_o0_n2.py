@@ -5,7 +5,7 @@
 # Formula:     out = w0 A0e + w1 (A0e A0e)0e + w2 (A1o A1o)0e + w3 (A2e A2e)0e + w4 (A3o A3o)0e
 # Layout:      a [atoms, 16, channels], 0e + 1o + 2e + 3o, w [species, 5, channels] -> out [atoms, 1, channels], 0e
 # Operations:  forward, per row and channel 43
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 0ce0048be4e2be44
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 2d6e9de37962a24f
 
 import torch
 

@@ -9,7 +9,7 @@
 #              A3o)0e + w18 ((A1o A2e)3o A3o)0e + w19 ((A2e A3o)3o A3o)0e
 # Layout:      a [atoms, 16, channels], 0e + 1o + 2e + 3o, w [species, 20, channels] -> out [atoms, 1, channels], 0e
 # Operations:  forward, per row and channel 571
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 5193513a1131b0a4
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 a22409e94300a269
 
 import torch
 

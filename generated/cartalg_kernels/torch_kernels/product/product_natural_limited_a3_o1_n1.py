@@ -6,7 +6,7 @@
 # Layout:      a [atoms, 16, channels], 0e + 1o + 2e + 3o, w [species, 2, channels] -> out [atoms, 4, channels], 0e +
 #              1o
 # Operations:  forward, per row and channel 4
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 5d79232726b6154c
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 3c0af2efce4359eb
 
 import torch
 

@@ -7,7 +7,7 @@
 # Layout:      a [atoms, 16, channels], 0e + 1o + 2e + 3o, w [species, 9, channels] -> out [atoms, 4, channels], 0e +
 #              1o
 # Operations:  forward, per row and channel 144
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 d904bab05595b75e
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 80628ef0d2ca2b6d
 
 import torch
 

@@ -16,7 +16,7 @@
 # Layout:      a [atoms, 16, channels], 0e + 1o + 2e + 3o, w [species, 47, channels] -> out [atoms, 4, channels], 0e +
 #              1o
 # Operations:  forward, per row and channel 911
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 b6066cff04b04f4e
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 dabb44fc5f94317d
 
 import torch
 

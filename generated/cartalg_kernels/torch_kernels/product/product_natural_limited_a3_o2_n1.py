@@ -6,7 +6,7 @@
 # Layout:      a [atoms, 16, channels], 0e + 1o + 2e + 3o, w [species, 3, channels] -> out [atoms, 9, channels], 0e +
 #              1o + 2e
 # Operations:  forward, per row and channel 9
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 294103a5376b43c3
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 f86360c37ae62fb2
 
 import torch
 

@@ -8,7 +8,7 @@
 # Layout:      a [atoms, 16, channels], 0e + 1o + 2e + 3o, w [species, 15, channels] -> out [atoms, 9, channels], 0e +
 #              1o + 2e
 # Operations:  forward, per row and channel 361
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 c4a4c317f5c42414
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 1e52296d898ebc3f
 
 import torch
 

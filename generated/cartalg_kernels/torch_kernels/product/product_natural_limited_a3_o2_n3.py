@@ -24,7 +24,7 @@
 # Layout:      a [atoms, 16, channels], 0e + 1o + 2e + 3o, w [species, 79, channels] -> out [atoms, 9, channels], 0e +
 #              1o + 2e
 # Operations:  forward, per row and channel 1460
-# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 a74f2ceee4e53dc5
+# Derivation:  codegen/cartalg_codegen/specs/product_tree.py, generator 2, inputs sha256 6313419fa10020e2
 
 import torch
 
