@@ -223,9 +223,9 @@ def test_a_worker_that_was_lost_is_replaced_and_an_error_is_told(empty):
     workers = Workers(1)
     try:
         code = workers.wait(job)
-        (process,) = workers._processes
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        (lost,) = workers._started
+        os.kill(lost._process.pid, signal.SIGKILL)
+        lost._process.wait()
         assert workers.wait(replace(job, target=NATIVE)) != code
         with pytest.raises(RuntimeError, match=r"coupling_1_1_2 nonsense was not compiled"):
             workers.wait(replace(job, stage="nonsense"))

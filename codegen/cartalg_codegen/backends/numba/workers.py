@@ -10,8 +10,10 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -33,7 +35,7 @@ class Workers:
     def __init__(self, count: int, keep: bool = True) -> None:
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="cartalg-compile")
         self._own = threading.local()
-        self._processes: list[subprocess.Popen[str]] = []
+        self._started: list[_Worker] = []
         self._jobs: dict[Job, Future[bytes]] = {}
         self._keep = keep
         atexit.register(self.close)
@@ -70,62 +72,64 @@ class Workers:
     def close(self) -> None:
         """Let the processes end, and wait for that."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-        for process in self._processes:
-            _ended(process)
+        while self._started:
+            self._started.pop().close()
 
     def _run(self, job: Job) -> bytes:
-        line = json.dumps({"job": job.to_json(), "keep": self._keep})
-        answer = self._ask(line) or self._ask(line)  # the first may have gone to rest meanwhile
-        if answer is None:
-            raise RuntimeError(f"{job}: the process that compiles it ended; is there memory for it?")
-        if "error" in answer:
-            raise RuntimeError(f"{job} was not compiled:\n{answer['error']}")
-        return base64.b64decode(answer["code"])
+        line, said = json.dumps({"job": job.to_json(), "keep": self._keep}), ""
+        for _ in range(2):  # the first may have gone to rest
+            worker = getattr(self._own, "worker", None)
+            if worker is None:
+                worker = self._own.worker = _Worker()
+                self._started.append(worker)
+            answer = worker.ask(line)
+            if answer is None:
+                self._own.worker, said = None, worker.close()
+                self._started.remove(worker)
+            elif "error" in answer:
+                raise RuntimeError(f"{job} was not compiled:\n{answer['error']}")
+            else:
+                return base64.b64decode(answer["code"])
+        raise RuntimeError(f"{job}: the process that compiles it ended; is there memory for it?\n{said}")
 
-    def _ask(self, line: str) -> dict[str, Any] | None:
-        """A worker's answer; None if it is no longer there."""
-        process = getattr(self._own, "process", None)
-        if process is None:
-            process = self._own.process = _started()
-            self._processes.append(process)
-        assert process.stdin
-        assert process.stdout
+
+class _Worker:
+    """A process that compiles. It imports what this one would, and nothing from the working directory by accident."""
+
+    def __init__(self) -> None:
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - LLVM's warnings are nothing to a user
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "cartalg_codegen.backends.numba.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+
+    def ask(self, line: str) -> dict[str, Any] | None:
+        """Its answer; None if it is no longer there."""
+        assert self._process.stdin
+        assert self._process.stdout
         try:
-            process.stdin.write(line + "\n")
-            process.stdin.flush()
-            said = process.stdout.readline()
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+            said = self._process.stdout.readline()
         except BrokenPipeError:
-            said = ""
-        if said:
-            return json.loads(said)  # type: ignore[no-any-return]
-        self._processes.remove(process)
-        self._own.process = None
-        _ended(process)
-        return None
+            return None
+        return json.loads(said) if said else None
 
-
-def _started() -> subprocess.Popen[str]:
-    """A worker, which imports what this process would, and nothing from the working directory by accident."""
-    path = os.pathsep.join(filter(None, sys.path))
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "cartalg_codegen.backends.numba.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path},
-    )
-
-
-def _ended(process: "subprocess.Popen[str]") -> None:
-    """Close a worker's pipes: it ends when it sees that."""
-    for pipe in (process.stdin, process.stdout):
-        try:
-            if pipe:
-                pipe.close()
-        except BrokenPipeError:
-            pass
-    process.terminate()
-    process.wait()
+    def close(self) -> str:
+        """End it: the last that it said on standard error."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(BrokenPipeError):
+                if pipe:
+                    pipe.close()
+        self._process.terminate()
+        self._process.wait()
+        with self._said as file:
+            file.seek(0)
+            return file.read().decode(errors="replace")[-1000:]
 
 
 def cores() -> int:
