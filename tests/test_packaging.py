@@ -205,6 +205,25 @@ def test_a_potential_is_trained_with_the_train_extra(wheel, tmp_path):
     assert (tmp_path / "out" / "model.safetensors").is_file()
 
 
+def test_the_wheel_compiles_no_usual_kernel(wheel, tmp_path):
+    """Where `make` has made objects; a checkout without them makes a wheel without them."""
+    if not (ROOT / "generated/cartalg_kernels/objects/index.json").exists():
+        pytest.skip("no objects in this checkout: make env")
+    run = Environment(tmp_path, wheel, "train")
+    folder = run("-c", "from cartalg.datasets import dataset_folder; print(dataset_folder())").strip()
+    settings = {
+        "data": {"train": "acetamide.xyz.gz", "train_count": 4, "valid_count": 2},
+        "model": {"cutoff": 3.0, "channels": 16, "hidden_rank": 1, "edge_rank": 2},
+        "training": {"epochs": 1, "batch_size": 2},
+    }
+    config, cache = tmp_path / "config.yaml", tmp_path / "cache"
+    for more, compiles in (({}, False), ({"channels": 5}, True)):
+        config.write_text(json.dumps({**settings, "model": {**settings["model"], **more}}))
+        arguments = ("train", config, "--data-dir", folder, "--output", tmp_path / f"out{compiles}")
+        run("-m", "cartalg", *arguments, CARTALG_CACHE_DIR=str(cache))
+        assert bool(list(cache.rglob("*.o"))) == compiles
+
+
 @pytest.mark.parametrize(
     ("arguments", "unwanted"),
     [
