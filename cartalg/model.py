@@ -226,9 +226,9 @@ class Potential(nn.Module):
         if forces and slope is not None:
             force = self._to_atoms(slope, graph.edges).to(self.dtype)
         if virial and slope is not None:
-            outer = graph.vectors.to(slope.dtype)[:, :, None] * slope[:, None, :]
-            of_frame = graph.edges.row_ptr[functional.pad(graph.atoms_per_frame.cumsum(0), (1, 0))]
-            strain = torch.segment_reduce(outer.flatten(1), "sum", offsets=of_frame, axis=0).view(-1, 3, 3)
+            starts = graph.edges.row_ptr[functional.pad(graph.atoms_per_frame.cumsum(0), (1, 0))]
+            parts = (edges.split(starts.diff().tolist()) for edges in (graph.vectors.to(slope.dtype), slope))
+            strain = torch.stack([vectors.T @ of_frame for vectors, of_frame in zip(*parts, strict=True)])
             strain = (strain + strain.transpose(1, 2)) / 2
             strain = strain.to(self.dtype)
         found = {}
