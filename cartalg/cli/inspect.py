@@ -102,13 +102,15 @@ def inspect_operations(max_rank: int = 6) -> None:
         if not 1 <= max_rank <= 8:
             raise ValueError(f"max_rank must lie in 1..8, got {max_rank}")
         table = Table(title="Edge convolution, hidden rank = edge rank, natural parity: multiply-adds")
-        for column in ("rank", "paths", "ours", "sparse CG", "3^l", "radial", "shared"):
+        for column in ("rank", "paths", "ours", "sparse CG", "3^l", "radial", "shared", "aligned", "its radial"):
             table.add_column(column, justify="right")
         for rank in range(1, max_rank + 1):
             c = counts(ConvolutionSpec("natural", rank, rank))
-            table.add_row(*map(str, (rank, c.paths, c.ours, c.sparse, c.dense, c.radial, c.shared)))
+            numbers = (rank, c.paths, c.ours, c.sparse, c.dense, c.radial, c.shared, c.aligned, c.aligned_radial)
+            table.add_row(*map(str, numbers))
         console.print(table)
         console.print(
             "Of one edge and channel: the emitted kernel; nonzero real Clebsch-Gordan coefficients; full Cartesian\n"
-            "tensors; radial weights in ours. Shared: couplings times harmonics, made once an edge for all channels."
+            "tensors; radial weights in ours. Shared: couplings times harmonics, made once an edge for all channels.\n"
+            "Aligned: in the frame of the edge, paths of an output added; its radial weights are interpolated on top."
         )

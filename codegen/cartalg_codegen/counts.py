@@ -8,11 +8,11 @@ Cartesian tensors of 3^l components over shared indices.
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from cartalg_codegen.lowering import lower
-from cartalg_codegen.specs import ConvolutionSpec, KernelSpec, parse
+from cartalg_codegen.specs import AlignedMessageSpec, ConvolutionSpec, KernelSpec, parse
 from cartalg_codegen.specs.edge import SPLINES
 from cartalg_codegen.tree import Invoke, counted, walk
 
@@ -51,6 +51,8 @@ class Counts:
         sparse: Nonzero real Clebsch-Gordan coefficients.
         dense: Contraction of 3^l components.
         radial: Interpolating and applying the radial weights, in ours.
+        aligned: In the frame of the edge, paths of an output added; 0 for scalars and where both parities are.
+        aligned_radial: Interpolating the radial weights there.
     """
 
     paths: int
@@ -59,6 +61,8 @@ class Counts:
     sparse: int
     dense: int
     radial: int
+    aligned: int = 0
+    aligned_radial: int = 0
 
 
 def clebsch_gordan_entries(l1: int, l2: int, l3: int) -> int:
@@ -87,4 +91,9 @@ def counts(convolution: ConvolutionSpec) -> Counts:
         radial += SPLINES + 2 * l1 + 1
         sparse += clebsch_gordan_entries(l1, l2, l3)
         dense += 3 ** (l1 + l2 - (l1 + l2 - l3) // 2)
-    return Counts(len(convolution.paths), ours, shared, sparse, dense, radial)
+    found = Counts(len(convolution.paths), ours, shared, sparse, dense, radial)
+    if convolution.parity == "full" or not convolution.hidden:
+        return found
+    message = AlignedMessageSpec(convolution.hidden, convolution.edge)
+    body = message.of_weights.body
+    return replace(found, aligned=sum(len(a.terms) for a in body), aligned_radial=SPLINES * len(message.weights))

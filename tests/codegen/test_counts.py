@@ -25,6 +25,19 @@ def test_the_emitted_contraction_is_the_smallest():
     assert counts(ConvolutionSpec("natural", 2, 3)).paths == 17
 
 
+def test_turning_into_the_frame_of_an_edge_grows_like_the_cube_of_the_rank():
+    def cube(rank):
+        turn = sum((2 * k + 1) ** 2 for k in range(rank + 1))  # in and back
+        pairs = [(a, b) for a in range(rank + 1) for b in range(rank + 1)]
+        return 2 * turn - 1 + sum(2 * min(pair) + 1 for pair in pairs)  # a scalar needs no turning in
+
+    for rank in (1, 2, 3, 5):
+        c = counts(ConvolutionSpec("natural", rank, rank))
+        assert c.aligned == cube(rank)
+        assert c.aligned_radial == 4 * sum(min(a, b) + 1 for a in range(rank + 1) for b in range(rank + 1))
+    assert counts(ConvolutionSpec("natural", 0, 2)).aligned == counts(ConvolutionSpec("full", 1, 1)).aligned == 0
+
+
 def test_operations_are_counted_on_the_loops():
     assert operations(CouplingSpec(1, 1, 1))["forward, per row and channel"] == 9  # the cross product
     assert operations(HarmonicsSpec(1)) == {}  # 1, y, z, x: nothing to compute

@@ -47,12 +47,21 @@ def lower_edge(spec: EdgeSpec | FrameSpec) -> Module:
 
 def _edge_function(program: Program) -> Function:
     slots = (*program.inputs, *program.outputs)
+    inputs, outputs = ({s.name for s in of} for of in (program.inputs, program.outputs))
 
-    def place(ref: Ref) -> Var | Item:
-        known = ref.slot in {s.name for s in slots}
-        return Var("per_knot") if ref.slot == "per_knot" else Array(ref.slot)[ref.index, N] if known else Var(str(ref))
+    def read(ref: Ref) -> Var | Item:
+        return Var("per_knot") if ref.slot == "per_knot" else place(ref) if ref.slot in inputs else Var(str(ref))
 
-    body: list[tuple[str, Node]] = [(a.target.slot, Let(place(a.target), Sum(a.terms, place))) for a in program.body]
+    def place(ref: Ref) -> Item:
+        return Array(ref.slot)[ref.index, N]
+
+    body: list[tuple[str, Node]] = []
+    for target, terms in ((a.target, a.terms) for a in program.body):
+        if target.slot not in outputs or target in program.read:  # needed again as a plain value
+            body.append((target.slot, Let(Var(str(target)), Sum(terms, read))))
+        if target.slot in outputs:
+            value = Var(str(target)) if target in program.read else Sum(terms, read)
+            body.append((target.slot, Let(place(target), value)))
     loop = Loop(Axis.EDGES, N, Int(CHUNK), tuple(titled(program, body)))
     parameters = tuple(s.name for s in slots)
     return Function(program.name, program.summary, parameters, (loop,), program.outputs[0].name)

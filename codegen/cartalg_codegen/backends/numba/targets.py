@@ -38,12 +38,20 @@ def level_of(cpuinfo: str) -> str:
 
 
 @cache
-def machine(target: str) -> tuple[Any, str]:
-    """LLVM's machine for a level or `NATIVE`, and its name with all that it can."""
+def _llvm() -> Any:
+    """LLVM, ready. A frame of rank 6 has 455 entries; of more than 250 places LLVM no longer asks which may overlap."""
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    llvm.set_option("cartalg", "-alias-set-saturation-threshold=4096")
+    return llvm
+
+
+@cache
+def machine(target: str) -> tuple[Any, str]:
+    """LLVM's machine for a level or `NATIVE`, and its name with all that it can."""
+    llvm = _llvm()
     if target == NATIVE:
         name, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
     else:
