@@ -61,15 +61,21 @@ def edge_tangent(v, inverse, below, per_knot, side, half, t_v, t_s, t_tau, s, tu
         unit1 = inverse[0, n] * v[1, n]
         unit2 = inverse[0, n] * v[2, n]
         # matrices of the frame
-        turn[0, n] = half[0, n] * side[0, n] * unit1 * unit1 - side[0, n]
+        turn0 = half[0, n] * side[0, n] * unit1 * unit1 - side[0, n]
+        turn[0, n] = turn0
         turn[1, n] = unit1
-        turn[2, n] = half[0, n] * side[0, n] * unit0 * unit1
-        turn[3, n] = unit1
+        turn2 = half[0, n] * side[0, n] * unit0 * unit1
+        turn[2, n] = turn2
+        turn3 = unit1
+        turn[3, n] = turn3
         turn[4, n] = unit2
-        turn[5, n] = unit0
-        turn[6, n] = half[0, n] * side[0, n] * unit0 * unit1
+        turn5 = unit0
+        turn[5, n] = turn5
+        turn6 = half[0, n] * side[0, n] * unit0 * unit1
+        turn[6, n] = turn6
         turn[7, n] = unit0
-        turn[8, n] = half[0, n] * side[0, n] * unit0 * unit0 - side[0, n]
+        turn8 = half[0, n] * side[0, n] * unit0 * unit0 - side[0, n]
+        turn[8, n] = turn8
         # 1/|v|
         t_inverse0 = (
             -inverse[0, n] * inverse[0, n] * inverse[0, n] * t_v[0, n] * v[0, n] - inverse[0, n] * inverse[0,
@@ -86,9 +92,9 @@ def edge_tangent(v, inverse, below, per_knot, side, half, t_v, t_s, t_tau, s, tu
         t_s[2, n] = -c3_2 * f0 * f0 * t_f0 + f0 * t_f0 + c1_2 * t_f0
         t_s[3, n] = c1_2 * f0 * f0 * t_f0
         # along the axes of the frame
-        t_flat0 = t_v[0, n] * turn[8, n] + t_v[1, n] * turn[2, n] + t_v[2, n] * turn[5, n]
+        t_flat0 = t_v[0, n] * turn8 + t_v[1, n] * turn2 + t_v[2, n] * turn5
         t_tau[0, n] = inverse[0, n] * t_flat0
-        t_flat1 = t_v[0, n] * turn[6, n] + t_v[1, n] * turn[0, n] + t_v[2, n] * turn[3, n]
+        t_flat1 = t_v[0, n] * turn6 + t_v[1, n] * turn0 + t_v[2, n] * turn3
         t_tau[1, n] = inverse[0, n] * t_flat1
 
 

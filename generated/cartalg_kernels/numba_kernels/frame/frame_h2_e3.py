@@ -32,119 +32,143 @@ def edge(v, inverse, below, per_knot, side, half, s, turn):
         unit1 = inverse[0, n] * v[1, n]
         unit2 = inverse[0, n] * v[2, n]
         # matrices of the frame
-        turn[0, n] = half[0, n] * side[0, n] * unit1 * unit1 - side[0, n]
-        turn[1, n] = unit1
-        turn[2, n] = half[0, n] * side[0, n] * unit0 * unit1
-        turn[3, n] = unit1
-        turn[4, n] = unit2
-        turn[5, n] = unit0
-        turn[6, n] = half[0, n] * side[0, n] * unit0 * unit1
-        turn[7, n] = unit0
-        turn[8, n] = half[0, n] * side[0, n] * unit0 * unit0 - side[0, n]
-        turn[15, n] = turn[0, n] * turn[4, n] + turn[1, n] * turn[3, n]
-        turn[20, n] = -c1_2 * (turn[0, n] * turn[1, n] + turn[6, n] * turn[7, n]) + turn[3, n] * turn[4, n]
-        turn[21, n] = -c1_2 * (turn[1, n] * turn[1, n] + turn[7, n] * turn[7, n]) + turn[4, n] * turn[4, n]
-        turn[25, n] = turn[3, n] * turn[7, n] + turn[4, n] * turn[6, n]
-        turn[26, n] = c2 * turn[4, n] * turn[7, n]
-        turn[27, n] = turn[4, n] * turn[8, n] + turn[5, n] * turn[7, n]
-        turn[30, n] = -turn[0, n] * turn[1, n] + turn[6, n] * turn[7, n]
-        turn[31, n] = -turn[1, n] * turn[1, n] + turn[7, n] * turn[7, n]
-        turn[32, n] = -turn[1, n] * turn[2, n] + turn[7, n] * turn[8, n]
-        turn[10, n] = turn[0, n] * turn[7, n] + turn[1, n] * turn[6, n]
-        turn[11, n] = c2 * turn[1, n] * turn[7, n]
-        turn[12, n] = turn[1, n] * turn[8, n] + turn[2, n] * turn[7, n]
-        turn[16, n] = c4_3 * turn[20, n]
-        turn[17, n] = turn[25, n]
-        turn[22, n] = c3_4 * turn[26, n]
-        turn[9, n] = turn[0, n] * turn[8, n] + turn[2, n] * turn[6, n]
-        turn[14, n] = turn[10, n]
-        turn[19, n] = c3_4 * turn[11, n]
-        turn[24, n] = turn[12, n]
-        turn[29, n] = -turn[0, n] * turn[2, n] + turn[6, n] * turn[8, n]
-        turn[33, n] = (
-            c1_2 * (turn[0, n] * turn[0, n] - turn[2, n] * turn[2, n] - turn[6, n] * turn[6, n] + turn[8, n] * turn[8,
-            n])
-        )
-        turn[13, n] = turn[29, n]
-        turn[18, n] = turn[30, n]
-        turn[23, n] = c3_4 * turn[31, n]
-        turn[28, n] = turn[32, n]
-        turn[42, n] = turn[1, n] * turn[24, n] + turn[4, n] * turn[9, n] + turn[7, n] * turn[14, n]
-        turn[49, n] = (
-            turn[1, n] * turn[19, n] + turn[4, n] * turn[14, n] + c1_4 * (turn[1, n] * turn[29, n] - turn[7,
-            n] * turn[9, n])
-        )
-        turn[50, n] = (
-            turn[1, n] * turn[20, n] + turn[4, n] * turn[15, n] + c1_4 * (turn[1, n] * turn[30, n] - turn[7,
-            n] * turn[10, n])
-        )
-        turn[56, n] = -c1_2 * (turn[1, n] * turn[14, n] + turn[7, n] * turn[24, n]) + turn[4, n] * turn[19, n]
-        turn[57, n] = -c1_2 * (turn[1, n] * turn[15, n] + turn[7, n] * turn[25, n]) + turn[4, n] * turn[20, n]
-        turn[58, n] = -c1_2 * (turn[1, n] * turn[16, n] + turn[7, n] * turn[26, n]) + turn[4, n] * turn[21, n]
-        turn[63, n] = (
-            -c1_4 * (turn[1, n] * turn[9, n] + turn[7, n] * turn[29, n]) + turn[4, n] * turn[24, n] + turn[7,
-            n] * turn[19, n]
-        )
-        turn[64, n] = (
-            -c1_4 * (turn[1, n] * turn[10, n] + turn[7, n] * turn[30, n]) + turn[4, n] * turn[25, n] + turn[7,
-            n] * turn[20, n]
-        )
-        turn[65, n] = (
-            -c1_4 * (turn[1, n] * turn[11, n] + turn[7, n] * turn[31, n]) + turn[4, n] * turn[26, n] + turn[7,
-            n] * turn[21, n]
-        )
-        turn[66, n] = (
-            -c1_4 * (turn[1, n] * turn[12, n] + turn[7, n] * turn[32, n]) + turn[4, n] * turn[27, n] + turn[7,
-            n] * turn[22, n]
-        )
-        turn[70, n] = -turn[1, n] * turn[14, n] + turn[4, n] * turn[29, n] + turn[7, n] * turn[24, n]
-        turn[71, n] = -turn[1, n] * turn[15, n] + turn[4, n] * turn[30, n] + turn[7, n] * turn[25, n]
-        turn[72, n] = -turn[1, n] * turn[16, n] + turn[4, n] * turn[31, n] + turn[7, n] * turn[26, n]
-        turn[73, n] = -turn[1, n] * turn[17, n] + turn[4, n] * turn[32, n] + turn[7, n] * turn[27, n]
-        turn[74, n] = -turn[1, n] * turn[18, n] + turn[4, n] * turn[33, n] + turn[7, n] * turn[28, n]
-        turn[77, n] = -turn[1, n] * turn[9, n] + turn[7, n] * turn[29, n]
-        turn[78, n] = -turn[1, n] * turn[10, n] + turn[7, n] * turn[30, n]
-        turn[79, n] = -turn[1, n] * turn[11, n] + turn[7, n] * turn[31, n]
-        turn[80, n] = -turn[1, n] * turn[12, n] + turn[7, n] * turn[32, n]
-        turn[81, n] = -turn[1, n] * turn[13, n] + turn[7, n] * turn[33, n]
-        turn[35, n] = turn[1, n] * turn[29, n] + turn[7, n] * turn[9, n]
-        turn[36, n] = turn[1, n] * turn[30, n] + turn[7, n] * turn[10, n]
-        turn[37, n] = turn[1, n] * turn[31, n] + turn[7, n] * turn[11, n]
-        turn[38, n] = turn[1, n] * turn[32, n] + turn[7, n] * turn[12, n]
-        turn[39, n] = turn[1, n] * turn[33, n] + turn[7, n] * turn[13, n]
-        turn[43, n] = c8_5 * turn[49, n]
-        turn[44, n] = c12_5 * turn[56, n]
-        turn[45, n] = c8_5 * turn[63, n]
-        turn[46, n] = turn[70, n]
-        turn[51, n] = c3_2 * turn[57, n]
-        turn[52, n] = turn[64, n]
-        turn[53, n] = c5_8 * turn[71, n]
-        turn[59, n] = c2_3 * turn[65, n]
-        turn[60, n] = c5_12 * turn[72, n]
-        turn[67, n] = c5_8 * turn[73, n]
-        turn[34, n] = (
-            c1_2 * (turn[0, n] * turn[33, n] + turn[2, n] * turn[29, n] + turn[6, n] * turn[13, n] + turn[8,
-            n] * turn[9, n])
-        )
-        turn[41, n] = c3_2 * turn[35, n]
-        turn[48, n] = c15_16 * turn[36, n]
-        turn[55, n] = c5_8 * turn[37, n]
-        turn[62, n] = c15_16 * turn[38, n]
-        turn[69, n] = c3_2 * turn[39, n]
-        turn[76, n] = (
-            -c1_2 * (turn[0, n] * turn[13, n] + turn[2, n] * turn[9, n] - turn[6, n] * turn[33, n] - turn[8,
-            n] * turn[29, n])
-        )
-        turn[82, n] = (
-            c1_2 * (turn[0, n] * turn[9, n] - turn[2, n] * turn[13, n] - turn[6, n] * turn[29, n] + turn[8,
-            n] * turn[33, n])
-        )
-        turn[40, n] = turn[76, n]
-        turn[47, n] = c3_2 * turn[77, n]
-        turn[54, n] = c15_16 * turn[78, n]
-        turn[61, n] = c5_8 * turn[79, n]
-        turn[68, n] = c15_16 * turn[80, n]
-        turn[75, n] = c3_2 * turn[81, n]
+        turn0 = half[0, n] * side[0, n] * unit1 * unit1 - side[0, n]
+        turn[0, n] = turn0
+        turn1 = unit1
+        turn[1, n] = turn1
+        turn2 = half[0, n] * side[0, n] * unit0 * unit1
+        turn[2, n] = turn2
+        turn3 = unit1
+        turn[3, n] = turn3
+        turn4 = unit2
+        turn[4, n] = turn4
+        turn5 = unit0
+        turn[5, n] = turn5
+        turn6 = half[0, n] * side[0, n] * unit0 * unit1
+        turn[6, n] = turn6
+        turn7 = unit0
+        turn[7, n] = turn7
+        turn8 = half[0, n] * side[0, n] * unit0 * unit0 - side[0, n]
+        turn[8, n] = turn8
+        turn15 = turn0 * turn4 + turn1 * turn3
+        turn[15, n] = turn15
+        turn20 = -c1_2 * (turn0 * turn1 + turn6 * turn7) + turn3 * turn4
+        turn[20, n] = turn20
+        turn21 = -c1_2 * (turn1 * turn1 + turn7 * turn7) + turn4 * turn4
+        turn[21, n] = turn21
+        turn25 = turn3 * turn7 + turn4 * turn6
+        turn[25, n] = turn25
+        turn26 = c2 * turn4 * turn7
+        turn[26, n] = turn26
+        turn27 = turn4 * turn8 + turn5 * turn7
+        turn[27, n] = turn27
+        turn30 = -turn0 * turn1 + turn6 * turn7
+        turn[30, n] = turn30
+        turn31 = -turn1 * turn1 + turn7 * turn7
+        turn[31, n] = turn31
+        turn32 = -turn1 * turn2 + turn7 * turn8
+        turn[32, n] = turn32
+        turn10 = turn0 * turn7 + turn1 * turn6
+        turn[10, n] = turn10
+        turn11 = c2 * turn1 * turn7
+        turn[11, n] = turn11
+        turn12 = turn1 * turn8 + turn2 * turn7
+        turn[12, n] = turn12
+        turn16 = c4_3 * turn20
+        turn[16, n] = turn16
+        turn17 = turn25
+        turn[17, n] = turn17
+        turn22 = c3_4 * turn26
+        turn[22, n] = turn22
+        turn9 = turn0 * turn8 + turn2 * turn6
+        turn[9, n] = turn9
+        turn14 = turn10
+        turn[14, n] = turn14
+        turn19 = c3_4 * turn11
+        turn[19, n] = turn19
+        turn24 = turn12
+        turn[24, n] = turn24
+        turn29 = -turn0 * turn2 + turn6 * turn8
+        turn[29, n] = turn29
+        turn33 = c1_2 * (turn0 * turn0 - turn2 * turn2 - turn6 * turn6 + turn8 * turn8)
+        turn[33, n] = turn33
+        turn13 = turn29
+        turn[13, n] = turn13
+        turn18 = turn30
+        turn[18, n] = turn18
+        turn[23, n] = c3_4 * turn31
+        turn28 = turn32
+        turn[28, n] = turn28
+        turn[42, n] = turn1 * turn24 + turn4 * turn9 + turn7 * turn14
+        turn49 = turn1 * turn19 + turn4 * turn14 + c1_4 * (turn1 * turn29 - turn7 * turn9)
+        turn[49, n] = turn49
+        turn[50, n] = turn1 * turn20 + turn4 * turn15 + c1_4 * (turn1 * turn30 - turn7 * turn10)
+        turn56 = -c1_2 * (turn1 * turn14 + turn7 * turn24) + turn4 * turn19
+        turn[56, n] = turn56
+        turn57 = -c1_2 * (turn1 * turn15 + turn7 * turn25) + turn4 * turn20
+        turn[57, n] = turn57
+        turn[58, n] = -c1_2 * (turn1 * turn16 + turn7 * turn26) + turn4 * turn21
+        turn63 = -c1_4 * (turn1 * turn9 + turn7 * turn29) + turn4 * turn24 + turn7 * turn19
+        turn[63, n] = turn63
+        turn64 = -c1_4 * (turn1 * turn10 + turn7 * turn30) + turn4 * turn25 + turn7 * turn20
+        turn[64, n] = turn64
+        turn65 = -c1_4 * (turn1 * turn11 + turn7 * turn31) + turn4 * turn26 + turn7 * turn21
+        turn[65, n] = turn65
+        turn[66, n] = -c1_4 * (turn1 * turn12 + turn7 * turn32) + turn4 * turn27 + turn7 * turn22
+        turn70 = -turn1 * turn14 + turn4 * turn29 + turn7 * turn24
+        turn[70, n] = turn70
+        turn71 = -turn1 * turn15 + turn4 * turn30 + turn7 * turn25
+        turn[71, n] = turn71
+        turn72 = -turn1 * turn16 + turn4 * turn31 + turn7 * turn26
+        turn[72, n] = turn72
+        turn73 = -turn1 * turn17 + turn4 * turn32 + turn7 * turn27
+        turn[73, n] = turn73
+        turn[74, n] = -turn1 * turn18 + turn4 * turn33 + turn7 * turn28
+        turn77 = -turn1 * turn9 + turn7 * turn29
+        turn[77, n] = turn77
+        turn78 = -turn1 * turn10 + turn7 * turn30
+        turn[78, n] = turn78
+        turn79 = -turn1 * turn11 + turn7 * turn31
+        turn[79, n] = turn79
+        turn80 = -turn1 * turn12 + turn7 * turn32
+        turn[80, n] = turn80
+        turn81 = -turn1 * turn13 + turn7 * turn33
+        turn[81, n] = turn81
+        turn35 = turn1 * turn29 + turn7 * turn9
+        turn[35, n] = turn35
+        turn36 = turn1 * turn30 + turn7 * turn10
+        turn[36, n] = turn36
+        turn37 = turn1 * turn31 + turn7 * turn11
+        turn[37, n] = turn37
+        turn38 = turn1 * turn32 + turn7 * turn12
+        turn[38, n] = turn38
+        turn39 = turn1 * turn33 + turn7 * turn13
+        turn[39, n] = turn39
+        turn[43, n] = c8_5 * turn49
+        turn[44, n] = c12_5 * turn56
+        turn[45, n] = c8_5 * turn63
+        turn[46, n] = turn70
+        turn[51, n] = c3_2 * turn57
+        turn[52, n] = turn64
+        turn[53, n] = c5_8 * turn71
+        turn[59, n] = c2_3 * turn65
+        turn[60, n] = c5_12 * turn72
+        turn[67, n] = c5_8 * turn73
+        turn[34, n] = c1_2 * (turn0 * turn33 + turn2 * turn29 + turn6 * turn13 + turn8 * turn9)
+        turn[41, n] = c3_2 * turn35
+        turn[48, n] = c15_16 * turn36
+        turn[55, n] = c5_8 * turn37
+        turn[62, n] = c15_16 * turn38
+        turn[69, n] = c3_2 * turn39
+        turn76 = -c1_2 * (turn0 * turn13 + turn2 * turn9 - turn6 * turn33 - turn8 * turn29)
+        turn[76, n] = turn76
+        turn[82, n] = c1_2 * (turn0 * turn9 - turn2 * turn13 - turn6 * turn29 + turn8 * turn33)
+        turn[40, n] = turn76
+        turn[47, n] = c3_2 * turn77
+        turn[54, n] = c15_16 * turn78
+        turn[61, n] = c5_8 * turn79
+        turn[68, n] = c15_16 * turn80
+        turn[75, n] = c3_2 * turn81
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -169,119 +193,143 @@ def edge_tangent(v, inverse, below, per_knot, side, half, t_v, t_s, t_tau, s, tu
         unit1 = inverse[0, n] * v[1, n]
         unit2 = inverse[0, n] * v[2, n]
         # matrices of the frame
-        turn[0, n] = half[0, n] * side[0, n] * unit1 * unit1 - side[0, n]
-        turn[1, n] = unit1
-        turn[2, n] = half[0, n] * side[0, n] * unit0 * unit1
-        turn[3, n] = unit1
-        turn[4, n] = unit2
-        turn[5, n] = unit0
-        turn[6, n] = half[0, n] * side[0, n] * unit0 * unit1
-        turn[7, n] = unit0
-        turn[8, n] = half[0, n] * side[0, n] * unit0 * unit0 - side[0, n]
-        turn[15, n] = turn[0, n] * turn[4, n] + turn[1, n] * turn[3, n]
-        turn[20, n] = -c1_2 * (turn[0, n] * turn[1, n] + turn[6, n] * turn[7, n]) + turn[3, n] * turn[4, n]
-        turn[21, n] = -c1_2 * (turn[1, n] * turn[1, n] + turn[7, n] * turn[7, n]) + turn[4, n] * turn[4, n]
-        turn[25, n] = turn[3, n] * turn[7, n] + turn[4, n] * turn[6, n]
-        turn[26, n] = c2 * turn[4, n] * turn[7, n]
-        turn[27, n] = turn[4, n] * turn[8, n] + turn[5, n] * turn[7, n]
-        turn[30, n] = -turn[0, n] * turn[1, n] + turn[6, n] * turn[7, n]
-        turn[31, n] = -turn[1, n] * turn[1, n] + turn[7, n] * turn[7, n]
-        turn[32, n] = -turn[1, n] * turn[2, n] + turn[7, n] * turn[8, n]
-        turn[10, n] = turn[0, n] * turn[7, n] + turn[1, n] * turn[6, n]
-        turn[11, n] = c2 * turn[1, n] * turn[7, n]
-        turn[12, n] = turn[1, n] * turn[8, n] + turn[2, n] * turn[7, n]
-        turn[16, n] = c4_3 * turn[20, n]
-        turn[17, n] = turn[25, n]
-        turn[22, n] = c3_4 * turn[26, n]
-        turn[9, n] = turn[0, n] * turn[8, n] + turn[2, n] * turn[6, n]
-        turn[14, n] = turn[10, n]
-        turn[19, n] = c3_4 * turn[11, n]
-        turn[24, n] = turn[12, n]
-        turn[29, n] = -turn[0, n] * turn[2, n] + turn[6, n] * turn[8, n]
-        turn[33, n] = (
-            c1_2 * (turn[0, n] * turn[0, n] - turn[2, n] * turn[2, n] - turn[6, n] * turn[6, n] + turn[8, n] * turn[8,
-            n])
-        )
-        turn[13, n] = turn[29, n]
-        turn[18, n] = turn[30, n]
-        turn[23, n] = c3_4 * turn[31, n]
-        turn[28, n] = turn[32, n]
-        turn[42, n] = turn[1, n] * turn[24, n] + turn[4, n] * turn[9, n] + turn[7, n] * turn[14, n]
-        turn[49, n] = (
-            turn[1, n] * turn[19, n] + turn[4, n] * turn[14, n] + c1_4 * (turn[1, n] * turn[29, n] - turn[7,
-            n] * turn[9, n])
-        )
-        turn[50, n] = (
-            turn[1, n] * turn[20, n] + turn[4, n] * turn[15, n] + c1_4 * (turn[1, n] * turn[30, n] - turn[7,
-            n] * turn[10, n])
-        )
-        turn[56, n] = -c1_2 * (turn[1, n] * turn[14, n] + turn[7, n] * turn[24, n]) + turn[4, n] * turn[19, n]
-        turn[57, n] = -c1_2 * (turn[1, n] * turn[15, n] + turn[7, n] * turn[25, n]) + turn[4, n] * turn[20, n]
-        turn[58, n] = -c1_2 * (turn[1, n] * turn[16, n] + turn[7, n] * turn[26, n]) + turn[4, n] * turn[21, n]
-        turn[63, n] = (
-            -c1_4 * (turn[1, n] * turn[9, n] + turn[7, n] * turn[29, n]) + turn[4, n] * turn[24, n] + turn[7,
-            n] * turn[19, n]
-        )
-        turn[64, n] = (
-            -c1_4 * (turn[1, n] * turn[10, n] + turn[7, n] * turn[30, n]) + turn[4, n] * turn[25, n] + turn[7,
-            n] * turn[20, n]
-        )
-        turn[65, n] = (
-            -c1_4 * (turn[1, n] * turn[11, n] + turn[7, n] * turn[31, n]) + turn[4, n] * turn[26, n] + turn[7,
-            n] * turn[21, n]
-        )
-        turn[66, n] = (
-            -c1_4 * (turn[1, n] * turn[12, n] + turn[7, n] * turn[32, n]) + turn[4, n] * turn[27, n] + turn[7,
-            n] * turn[22, n]
-        )
-        turn[70, n] = -turn[1, n] * turn[14, n] + turn[4, n] * turn[29, n] + turn[7, n] * turn[24, n]
-        turn[71, n] = -turn[1, n] * turn[15, n] + turn[4, n] * turn[30, n] + turn[7, n] * turn[25, n]
-        turn[72, n] = -turn[1, n] * turn[16, n] + turn[4, n] * turn[31, n] + turn[7, n] * turn[26, n]
-        turn[73, n] = -turn[1, n] * turn[17, n] + turn[4, n] * turn[32, n] + turn[7, n] * turn[27, n]
-        turn[74, n] = -turn[1, n] * turn[18, n] + turn[4, n] * turn[33, n] + turn[7, n] * turn[28, n]
-        turn[77, n] = -turn[1, n] * turn[9, n] + turn[7, n] * turn[29, n]
-        turn[78, n] = -turn[1, n] * turn[10, n] + turn[7, n] * turn[30, n]
-        turn[79, n] = -turn[1, n] * turn[11, n] + turn[7, n] * turn[31, n]
-        turn[80, n] = -turn[1, n] * turn[12, n] + turn[7, n] * turn[32, n]
-        turn[81, n] = -turn[1, n] * turn[13, n] + turn[7, n] * turn[33, n]
-        turn[35, n] = turn[1, n] * turn[29, n] + turn[7, n] * turn[9, n]
-        turn[36, n] = turn[1, n] * turn[30, n] + turn[7, n] * turn[10, n]
-        turn[37, n] = turn[1, n] * turn[31, n] + turn[7, n] * turn[11, n]
-        turn[38, n] = turn[1, n] * turn[32, n] + turn[7, n] * turn[12, n]
-        turn[39, n] = turn[1, n] * turn[33, n] + turn[7, n] * turn[13, n]
-        turn[43, n] = c8_5 * turn[49, n]
-        turn[44, n] = c12_5 * turn[56, n]
-        turn[45, n] = c8_5 * turn[63, n]
-        turn[46, n] = turn[70, n]
-        turn[51, n] = c3_2 * turn[57, n]
-        turn[52, n] = turn[64, n]
-        turn[53, n] = c5_8 * turn[71, n]
-        turn[59, n] = c2_3 * turn[65, n]
-        turn[60, n] = c5_12 * turn[72, n]
-        turn[67, n] = c5_8 * turn[73, n]
-        turn[34, n] = (
-            c1_2 * (turn[0, n] * turn[33, n] + turn[2, n] * turn[29, n] + turn[6, n] * turn[13, n] + turn[8,
-            n] * turn[9, n])
-        )
-        turn[41, n] = c3_2 * turn[35, n]
-        turn[48, n] = c15_16 * turn[36, n]
-        turn[55, n] = c5_8 * turn[37, n]
-        turn[62, n] = c15_16 * turn[38, n]
-        turn[69, n] = c3_2 * turn[39, n]
-        turn[76, n] = (
-            -c1_2 * (turn[0, n] * turn[13, n] + turn[2, n] * turn[9, n] - turn[6, n] * turn[33, n] - turn[8,
-            n] * turn[29, n])
-        )
-        turn[82, n] = (
-            c1_2 * (turn[0, n] * turn[9, n] - turn[2, n] * turn[13, n] - turn[6, n] * turn[29, n] + turn[8,
-            n] * turn[33, n])
-        )
-        turn[40, n] = turn[76, n]
-        turn[47, n] = c3_2 * turn[77, n]
-        turn[54, n] = c15_16 * turn[78, n]
-        turn[61, n] = c5_8 * turn[79, n]
-        turn[68, n] = c15_16 * turn[80, n]
-        turn[75, n] = c3_2 * turn[81, n]
+        turn0 = half[0, n] * side[0, n] * unit1 * unit1 - side[0, n]
+        turn[0, n] = turn0
+        turn1 = unit1
+        turn[1, n] = turn1
+        turn2 = half[0, n] * side[0, n] * unit0 * unit1
+        turn[2, n] = turn2
+        turn3 = unit1
+        turn[3, n] = turn3
+        turn4 = unit2
+        turn[4, n] = turn4
+        turn5 = unit0
+        turn[5, n] = turn5
+        turn6 = half[0, n] * side[0, n] * unit0 * unit1
+        turn[6, n] = turn6
+        turn7 = unit0
+        turn[7, n] = turn7
+        turn8 = half[0, n] * side[0, n] * unit0 * unit0 - side[0, n]
+        turn[8, n] = turn8
+        turn15 = turn0 * turn4 + turn1 * turn3
+        turn[15, n] = turn15
+        turn20 = -c1_2 * (turn0 * turn1 + turn6 * turn7) + turn3 * turn4
+        turn[20, n] = turn20
+        turn21 = -c1_2 * (turn1 * turn1 + turn7 * turn7) + turn4 * turn4
+        turn[21, n] = turn21
+        turn25 = turn3 * turn7 + turn4 * turn6
+        turn[25, n] = turn25
+        turn26 = c2 * turn4 * turn7
+        turn[26, n] = turn26
+        turn27 = turn4 * turn8 + turn5 * turn7
+        turn[27, n] = turn27
+        turn30 = -turn0 * turn1 + turn6 * turn7
+        turn[30, n] = turn30
+        turn31 = -turn1 * turn1 + turn7 * turn7
+        turn[31, n] = turn31
+        turn32 = -turn1 * turn2 + turn7 * turn8
+        turn[32, n] = turn32
+        turn10 = turn0 * turn7 + turn1 * turn6
+        turn[10, n] = turn10
+        turn11 = c2 * turn1 * turn7
+        turn[11, n] = turn11
+        turn12 = turn1 * turn8 + turn2 * turn7
+        turn[12, n] = turn12
+        turn16 = c4_3 * turn20
+        turn[16, n] = turn16
+        turn17 = turn25
+        turn[17, n] = turn17
+        turn22 = c3_4 * turn26
+        turn[22, n] = turn22
+        turn9 = turn0 * turn8 + turn2 * turn6
+        turn[9, n] = turn9
+        turn14 = turn10
+        turn[14, n] = turn14
+        turn19 = c3_4 * turn11
+        turn[19, n] = turn19
+        turn24 = turn12
+        turn[24, n] = turn24
+        turn29 = -turn0 * turn2 + turn6 * turn8
+        turn[29, n] = turn29
+        turn33 = c1_2 * (turn0 * turn0 - turn2 * turn2 - turn6 * turn6 + turn8 * turn8)
+        turn[33, n] = turn33
+        turn13 = turn29
+        turn[13, n] = turn13
+        turn18 = turn30
+        turn[18, n] = turn18
+        turn[23, n] = c3_4 * turn31
+        turn28 = turn32
+        turn[28, n] = turn28
+        turn[42, n] = turn1 * turn24 + turn4 * turn9 + turn7 * turn14
+        turn49 = turn1 * turn19 + turn4 * turn14 + c1_4 * (turn1 * turn29 - turn7 * turn9)
+        turn[49, n] = turn49
+        turn[50, n] = turn1 * turn20 + turn4 * turn15 + c1_4 * (turn1 * turn30 - turn7 * turn10)
+        turn56 = -c1_2 * (turn1 * turn14 + turn7 * turn24) + turn4 * turn19
+        turn[56, n] = turn56
+        turn57 = -c1_2 * (turn1 * turn15 + turn7 * turn25) + turn4 * turn20
+        turn[57, n] = turn57
+        turn[58, n] = -c1_2 * (turn1 * turn16 + turn7 * turn26) + turn4 * turn21
+        turn63 = -c1_4 * (turn1 * turn9 + turn7 * turn29) + turn4 * turn24 + turn7 * turn19
+        turn[63, n] = turn63
+        turn64 = -c1_4 * (turn1 * turn10 + turn7 * turn30) + turn4 * turn25 + turn7 * turn20
+        turn[64, n] = turn64
+        turn65 = -c1_4 * (turn1 * turn11 + turn7 * turn31) + turn4 * turn26 + turn7 * turn21
+        turn[65, n] = turn65
+        turn[66, n] = -c1_4 * (turn1 * turn12 + turn7 * turn32) + turn4 * turn27 + turn7 * turn22
+        turn70 = -turn1 * turn14 + turn4 * turn29 + turn7 * turn24
+        turn[70, n] = turn70
+        turn71 = -turn1 * turn15 + turn4 * turn30 + turn7 * turn25
+        turn[71, n] = turn71
+        turn72 = -turn1 * turn16 + turn4 * turn31 + turn7 * turn26
+        turn[72, n] = turn72
+        turn73 = -turn1 * turn17 + turn4 * turn32 + turn7 * turn27
+        turn[73, n] = turn73
+        turn[74, n] = -turn1 * turn18 + turn4 * turn33 + turn7 * turn28
+        turn77 = -turn1 * turn9 + turn7 * turn29
+        turn[77, n] = turn77
+        turn78 = -turn1 * turn10 + turn7 * turn30
+        turn[78, n] = turn78
+        turn79 = -turn1 * turn11 + turn7 * turn31
+        turn[79, n] = turn79
+        turn80 = -turn1 * turn12 + turn7 * turn32
+        turn[80, n] = turn80
+        turn81 = -turn1 * turn13 + turn7 * turn33
+        turn[81, n] = turn81
+        turn35 = turn1 * turn29 + turn7 * turn9
+        turn[35, n] = turn35
+        turn36 = turn1 * turn30 + turn7 * turn10
+        turn[36, n] = turn36
+        turn37 = turn1 * turn31 + turn7 * turn11
+        turn[37, n] = turn37
+        turn38 = turn1 * turn32 + turn7 * turn12
+        turn[38, n] = turn38
+        turn39 = turn1 * turn33 + turn7 * turn13
+        turn[39, n] = turn39
+        turn[43, n] = c8_5 * turn49
+        turn[44, n] = c12_5 * turn56
+        turn[45, n] = c8_5 * turn63
+        turn[46, n] = turn70
+        turn[51, n] = c3_2 * turn57
+        turn[52, n] = turn64
+        turn[53, n] = c5_8 * turn71
+        turn[59, n] = c2_3 * turn65
+        turn[60, n] = c5_12 * turn72
+        turn[67, n] = c5_8 * turn73
+        turn[34, n] = c1_2 * (turn0 * turn33 + turn2 * turn29 + turn6 * turn13 + turn8 * turn9)
+        turn[41, n] = c3_2 * turn35
+        turn[48, n] = c15_16 * turn36
+        turn[55, n] = c5_8 * turn37
+        turn[62, n] = c15_16 * turn38
+        turn[69, n] = c3_2 * turn39
+        turn76 = -c1_2 * (turn0 * turn13 + turn2 * turn9 - turn6 * turn33 - turn8 * turn29)
+        turn[76, n] = turn76
+        turn[82, n] = c1_2 * (turn0 * turn9 - turn2 * turn13 - turn6 * turn29 + turn8 * turn33)
+        turn[40, n] = turn76
+        turn[47, n] = c3_2 * turn77
+        turn[54, n] = c15_16 * turn78
+        turn[61, n] = c5_8 * turn79
+        turn[68, n] = c15_16 * turn80
+        turn[75, n] = c3_2 * turn81
         # 1/|v|
         t_inverse0 = (
             -inverse[0, n] * inverse[0, n] * inverse[0, n] * t_v[0, n] * v[0, n] - inverse[0, n] * inverse[0,
@@ -298,9 +346,9 @@ def edge_tangent(v, inverse, below, per_knot, side, half, t_v, t_s, t_tau, s, tu
         t_s[2, n] = -c3_2 * f0 * f0 * t_f0 + f0 * t_f0 + c1_2 * t_f0
         t_s[3, n] = c1_2 * f0 * f0 * t_f0
         # along the axes of the frame
-        t_flat0 = t_v[0, n] * turn[8, n] + t_v[1, n] * turn[2, n] + t_v[2, n] * turn[5, n]
+        t_flat0 = t_v[0, n] * turn8 + t_v[1, n] * turn2 + t_v[2, n] * turn5
         t_tau[0, n] = inverse[0, n] * t_flat0
-        t_flat1 = t_v[0, n] * turn[6, n] + t_v[1, n] * turn[0, n] + t_v[2, n] * turn[3, n]
+        t_flat1 = t_v[0, n] * turn6 + t_v[1, n] * turn0 + t_v[2, n] * turn3
         t_tau[1, n] = inverse[0, n] * t_flat1
 
 
