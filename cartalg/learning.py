@@ -83,9 +83,8 @@ class Learner:
         return [p.data_ptr() for of_module in self._parameters for p in of_module.values() if p is not None]
 
     def run(self, bound: "_Bound", graph: Graph, weights: list[Tensor]) -> int:
-        """Run a program on a batch, up to the gradient; the number of the run."""
+        """Run a program, up to the gradient, on a batch that has been settled; the number of the run."""
         program, count = bound.program, len(graph.vectors)
-        settle(bound.graph, graph)
         program.input[:count] = graph.vectors
         program.input[count:] = FAR
         program.set_weights(weights)
@@ -138,6 +137,7 @@ class _Node(torch.autograd.Function):
     def backward(ctx: Any, of_energy: Tensor | None, of_slope: Tensor | None, *of_others: Tensor | None) -> Any:
         program = ctx.bound.program
         if not ctx.learner.is_last(ctx.number):  # another batch lies there: once more
+            settle(ctx.bound.graph, ctx.graph)
             ctx.learner.run(ctx.bound, ctx.graph, list(ctx.saved_tensors))
         for seed, given in zip(program.seeds, (of_slope, of_energy, *of_others), strict=True):
             seed.zero_()

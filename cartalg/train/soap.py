@@ -63,6 +63,7 @@ class SOAP(Optimizer):
             for (shape, rotated), of_shape in alike.items()
         ]
         self._numbers: Tensor | None = None
+        self._split: list[Tensor] = []
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -80,11 +81,8 @@ class SOAP(Optimizer):
                 [g.new_zeros(len(g), g.shape[axis], g.shape[axis]) for axis in stack.axes]
                 for stack, g in zip(self._stacks, gradients, strict=True)
             ]
-        decay = settings["betas"][1]
         for stack, gradient, moments in zip(self._stacks, gradients, state["moments"], strict=True):
-            for axis, moment in zip(stack.axes, moments, strict=True):
-                rows = gradient.movedim(axis, 1).reshape(*moment.shape[:2], -1)
-                moment.baddbmm_(rows, rows.mT, beta=decay, alpha=1 - decay)
+            stack.add_moments(gradient, moments, settings["betas"][1])
         if "bases" not in state:
             state["bases"] = [[_eigenvectors(moment) for moment in moments] for moments in state["moments"]]
         elif settings["steps"] % settings["frequency"] == 0:
@@ -92,8 +90,10 @@ class SOAP(Optimizer):
 
     def _move(self, settings: dict[str, Any], state: dict[str, Any], gradients: Sequence[Tensor]) -> None:
         """Adam's step, taken in rotated coordinates."""
-        numbers = self._numbers = torch.empty_like(state["mean"]) if self._numbers is None else self._numbers
-        parts = list(zip(self._stacks, self._parts(numbers), state["bases"], strict=True))
+        if self._numbers is None:
+            self._numbers = torch.empty_like(state["mean"])
+            self._split = self._parts(self._numbers)
+        numbers, parts = self._numbers, list(zip(self._stacks, self._split, state["bases"], strict=True))
         for (stack, part, bases), gradient in zip(parts, gradients, strict=True):
             stack.rotated(gradient, bases, out=part)
         (first, second), steps, rate = settings["betas"], settings["steps"], settings["lr"]
@@ -137,24 +137,39 @@ class _Stack:
 
     def __init__(self, parameters: Sequence[Parameter], shape: tuple[int, ...], axes: list[int]) -> None:
         self.parameters, self.shape, self.axes = parameters, shape, axes
+        # an axis after the other becomes the last: (as three axes, number of the basis, what comes of it)
+        self._turns: list[tuple[tuple[int, ...], int | None, tuple[int, ...]]] = []
+        count, rest = len(parameters), shape
+        for axis in range(1, len(shape) + 1) if axes else ():
+            turned = (count, *rest[1:], rest[0])
+            number = axes.index(axis) if axis in axes else None
+            self._turns.append(((count, rest[0], math.prod(rest[1:])), number, turned))
+            rest = turned[1:]
 
     def gradients(self) -> Tensor:
         """The array of gradients."""
         given = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
         return torch.stack([g.reshape(self.shape) for g in given])
 
+    def add_moments(self, gradients: Tensor, moments: Sequence[Tensor], decay: float) -> None:
+        """Let the second moments of each axis that is rotated go on."""
+        for axis, moment in zip(self.axes, moments, strict=True):
+            count, size, _ = moment.shape
+            if axis == gradients.ndim - 1:
+                columns = gradients.view(count, -1, size)
+                moment.baddbmm_(columns.mT, columns, beta=decay, alpha=1 - decay)
+            else:
+                rows = gradients.movedim(axis, 1).reshape(count, size, -1)
+                moment.baddbmm_(rows, rows.mT, beta=decay, alpha=1 - decay)
+
     def rotated(self, array: Tensor, bases: Sequence[Tensor], back: bool = False, out: Tensor | None = None) -> Tensor:
         """The array in the coordinates of bases, one for each axis that is rotated; or back from there."""
-        of_axis, count = dict(zip(self.axes, bases, strict=True)), array.ndim - 1
-        for axis in range(1, count + 1) if bases else ():
-            # the first axis becomes the last: after all of them the order is the old one
-            turned, shape = array.view(*array.shape[:2], -1).mT, (len(array), *array.shape[2:], array.shape[1])
-            if axis in of_axis:
-                basis = of_axis[axis].mT if back else of_axis[axis]
-                into = out.view(turned.shape) if out is not None and axis == count else None
-                turned = torch.bmm(turned, basis) if into is None else torch.bmm(turned, basis, out=into)
+        for as_three, number, shape in self._turns:
+            turned = array.view(as_three).mT
+            if number is not None:
+                turned = torch.bmm(turned, bases[number].mT if back else bases[number])
             array = turned.reshape(shape)
-        return array if out is None or array.data_ptr() == out.data_ptr() else out.copy_(array)
+        return array if out is None else out.copy_(array)
 
     def add(self, array: Tensor, factor: float) -> None:
         """Add so many times an array to the parameters."""

@@ -71,6 +71,7 @@ class Trainer:
         settings = config.training
         self.optimizer = make_optimizer(model.parameters(), settings)
         self.average = copy.deepcopy(model)
+        self.parameters, self.averaged = list(model.parameters()), list(self.average.parameters())
         self.state = Progress()
         self.steps_per_epoch = math.ceil(len(train) / settings.batch_size)
 
@@ -132,26 +133,25 @@ class Trainer:
             chosen = order[number * settings.batch_size : (number + 1) * settings.batch_size]
             for group in self.optimizer.param_groups:
                 group["lr"] = self.learning_rate(epoch * self.steps_per_epoch + number)
-            self.optimizer.zero_grad(set_to_none=True)
+            for p in self.parameters:
+                p.grad = None
             value = self._gradients(self.group.shard(chosen), weights)
             if not math.isfinite(value):
                 raise FloatingPointError(
                     f"the loss is not finite in epoch {epoch + 1}; lower training.learning_rate or check the labels"
                 )
-            parameters = list(self.model.parameters())
-            torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm, foreach=True)
+            torch.nn.utils.clip_grad_norm_(self.parameters, settings.clip_norm, foreach=True)
             if self.group.first:
                 self.optimizer.step()
-            self.group.broadcast(parameters)
+            self.group.broadcast(self.parameters)
             with torch.no_grad():
-                approach_each(self.average.parameters(), parameters, 1 - settings.ema_decay)
+                approach_each(self.averaged, self.parameters, 1 - settings.ema_decay)
             total += value * len(chosen)
             on_step()
         return total / len(order)
 
     def _gradients(self, chosen: list[int], weights: dict[Quantity, float]) -> float:
         """Set the gradients of the loss of a batch, of which this process has these frames; the batch's loss."""
-        parameters = list(self.model.parameters())
         wanted = request(quantity for quantity, weight in weights.items() if weight)
         # a process may be without a frame in a last, small batch: it then adds nothing to a frame's terms
         graph, labels = self.train_set.batch(chosen or [0])
@@ -160,8 +160,8 @@ class Trainer:
         share = 1 if chosen else 0
         terms = {name: (share * total, share * count) for name, (total, count) in terms.items()}
         value = mean_loss(terms, self.group.all_reduce(entries(terms)))
-        value.backward(inputs=parameters)  # no gradient of positions
-        self.group.all_reduce_gradients(parameters)
+        value.backward(inputs=self.parameters)  # no gradient of positions
+        self.group.all_reduce_gradients(self.parameters)
         return float(self.group.all_reduce(value.detach()))
 
     def _validate(self, weights: dict[Quantity, float]) -> dict[str, float]:

@@ -7,7 +7,8 @@ from cartalg.train.optimizers import put_together, tensors_and_rest
 from cartalg.train.soap import SOAP
 
 #: Gradients of these fill all rows and columns: no direction is left to rounding. Axes longer than 40 are not rotated.
-SHAPES = [(32, 32)] * 3 + [(20, 20), (24, 3, 32), (3, 25, 32), (3, 1, 2), (64, 24), (32,), (1,), (1, 1), (2, 0)]
+#: Some differ by axes of length one alone.
+SHAPES = [(32, 32)] * 3 + [(20, 20), (24, 3, 32), (3, 25, 32), (3, 1, 2), (3, 2), (64, 24), (32,), (1,), (1, 1), (2, 0)]
 
 
 def parameters(seed=0):
