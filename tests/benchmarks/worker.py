@@ -56,6 +56,8 @@ def main():
         print(json.dumps({"error": f"{type(error).__name__}: {error}"}), file=answers, flush=True)
         return
 
+    if importlib.util.find_spec("ase"):  # which reads the frames of all, whether their library does or not
+        import ase.io  # noqa: F401
     base = resident()
     cases = {}
 
