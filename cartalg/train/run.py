@@ -143,7 +143,7 @@ def _train_one(run: Run, config: Config, output: Path, restart: bool) -> dict[st
     count = sum(p.numel() for p in model.parameters())
     bar.console.print(
         f"{len(run.train)} training, {len(run.valid)} validation frames; {', '.join(run.elements)}; "
-        f"{model.mean_neighbours:.1f} neighbours; {count} weights; the first step compiles kernels",
+        f"{model.mean_neighbours:.1f} neighbours; {count} weights",
         highlight=False,
     )
     steps = trainer.steps_per_epoch

@@ -24,7 +24,7 @@ from cartalg_codegen.backends.numba.linking import Unlinkable, link
 from cartalg_codegen.backends.numba.making import assembled
 from cartalg_codegen.backends.numba.objects import Library
 from cartalg_codegen.backends.numba.targets import LEVELS, NATIVE, level, level_of
-from cartalg_codegen.backends.numba.workers import Workers
+from cartalg_codegen.backends.numba.workers import Workers, _python, workers
 from cartalg_codegen.specs import CouplingSpec, HarmonicsSpec
 
 SPEC = CouplingSpec(1, 1, 2)
@@ -220,17 +220,37 @@ def test_those_who_start_at_once_compile_once(empty, monkeypatch):
 
 def test_a_worker_that_was_lost_is_replaced_and_an_error_is_told(empty):
     job, _ = jobs_of(SPEC)
-    workers = Workers(1)
+    one = Workers(1)
     try:
-        code = workers.wait(job)
-        (lost,) = workers._started
+        code = one.wait(job)
+        (lost,) = one._started
         os.kill(lost._process.pid, signal.SIGKILL)
         lost._process.wait()
-        assert workers.wait(replace(job, target=NATIVE)) != code
+        assert one.wait(replace(job, target=NATIVE)) != code
         with pytest.raises(RuntimeError, match=r"coupling_1_1_2 nonsense was not compiled"):
-            workers.wait(replace(job, stage="nonsense"))
+            one.wait(replace(job, stage="nonsense"))
     finally:
-        workers.close()
+        one.close()
+
+
+def test_a_fork_has_workers_of_its_own_and_leaves_those_of_its_parent(empty):
+    job, _ = jobs_of(SPEC)
+    own = workers()
+    code = own.wait(job)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        own.close()
+        os._exit(0 if workers() is not own and workers().wait(replace(job, target=NATIVE)) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert [worker._process.poll() for worker in own._started] == [None] * len(own._started)
+    assert own.wait(job) == code
+
+
+def test_another_program_with_python_inside_finds_an_interpreter(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/usr/bin/lmp")
+    found = subprocess.run([_python(), "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True)
+    assert found.stdout.strip() == sys.prefix
 
 
 CONFIG = {"cutoff": 3.0, "channels": 4, "hidden_rank": 1, "edge_rank": 1, "correlation": 2}

@@ -15,6 +15,7 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from cartalg_codegen.backends.numba.objects import Job
@@ -37,7 +38,7 @@ class Workers:
         self._own = threading.local()
         self._started: list[_Worker] = []
         self._jobs: dict[Job, Future[bytes]] = {}
-        self._keep = keep
+        self._keep, self._process = keep, os.getpid()
         atexit.register(self.close)
 
     def submit(self, job: Job) -> "Future[bytes]":
@@ -70,7 +71,9 @@ class Workers:
                 log.info("")
 
     def close(self) -> None:
-        """Let the processes end, and wait for that."""
+        """Let the processes end, and wait for that; what a fork has a copy of is not its own."""
+        if os.getpid() != self._process:
+            return
         self._threads.shutdown(wait=False, cancel_futures=True)
         while self._started:
             self._started.pop().close()
@@ -99,7 +102,7 @@ class _Worker:
     def __init__(self) -> None:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - LLVM's warnings are nothing to a user
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "cartalg_codegen.backends.numba.worker"],
+            [_python(), "-P", "-m", "cartalg_codegen.backends.numba.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
@@ -132,12 +135,22 @@ class _Worker:
             return file.read().decode(errors="replace")[-1000:]
 
 
+def _python() -> str:
+    """The interpreter, also where another program has it inside."""
+    named = Path(sys.executable or "none").name.startswith("python")
+    return sys.executable if named else str(Path(sys.prefix, "bin", "python3"))
+
+
 def cores() -> int:
     """Processes that are worth having here."""
     return min(len(os.sched_getaffinity(0)), MOST)
 
 
-@cache
 def workers() -> Workers:
-    """Those of this process."""
+    """Those of this process; a fork has none of the threads."""
+    return _of_process(os.getpid())
+
+
+@cache
+def _of_process(process: int) -> Workers:
     return Workers(cores())
