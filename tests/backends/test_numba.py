@@ -136,7 +136,7 @@ def test_the_log_names_each_kernel_once(caplog):
         for _ in range(2):
             bound = {"a": a, "b": b, "out": torch.empty(2, 7, 1)}
             bind(kernels, CouplingSpec(1, 2, 3), "forward", {}, bound, 1, "numba")()
-    assert [r.getMessage() for r in caplog.records] in (["coupling_1_2_3 forward, 1 of 1", ""], [])
+    assert [r.getMessage() for r in caplog.records] in (["1 of 1: coupling_1_2_3 forward", ""], [])
 
 
 def test_machine_code_is_not_loaded_from_where_others_can_write(tmp_path):

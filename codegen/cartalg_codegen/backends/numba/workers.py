@@ -57,7 +57,7 @@ class Workers:
         try:
             while wait([future], timeout=0.1).not_done:
                 done = sum(f.done() for f in self._jobs.values())
-                if said != (said := f"{job}, {done + 1} of {len(self._jobs)}"):
+                if said != (said := f"{done + 1} of {len(self._jobs)}: {job}"):
                     log.info(said)
             if all(f.done() for f in self._jobs.values()):
                 self._jobs.clear()  # code that has been loaded is not held twice
