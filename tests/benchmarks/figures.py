@@ -21,90 +21,90 @@ from cartalg.data.graphs import build_graph, collate
 from cartalg.model import Potential
 from cartalg.ops import Edges, KernelSet, bind, open_kernels
 from cartalg_codegen import emit
-from cartalg_codegen.counts import counts
+from cartalg_codegen.counts import counts, operations
 from cartalg_codegen.sets import Set
-from cartalg_codegen.specs import ConvolutionSpec
+from cartalg_codegen.specs import AlignedConvolutionSpec, ConvolutionSpec, EdgeSumSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "docs" / "images"
+KNOTS = ModelConfig().knots
 
 
-def convolution_calls(
-    kernels: KernelSet, spec: ConvolutionSpec, channels: int, stages: tuple[str, ...], degree: int = 26
-) -> dict:
-    """Bound calls of a convolution on 250 atoms, and the bytes that each must move at least once."""
+def convolution_calls(kernels: KernelSet, spec: EdgeSumSpec, channels: int, stages: tuple[str, ...]) -> dict:
+    """Bound calls of a sum over the edges of 250 atoms with 26 neighbours, and its edges times channels."""
     atoms, generator = 250, torch.Generator().manual_seed(0)
-    receiver = torch.arange(atoms).repeat_interleave(degree)
+    receiver = torch.arange(atoms).repeat_interleave(26)
     sender = torch.randint(0, atoms, (len(receiver),), generator=generator)
     edges = Edges.build(sender, receiver, atoms, atoms)
     lengths = 1 + 3.9 * torch.rand(len(sender), 1, generator=generator)
     vectors = torch.nn.functional.normalize(torch.randn(len(sender), 3, generator=generator), dim=1) * lengths
-    new = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
-    shapes = {
-        "x": (atoms, spec.components["x"], channels),
-        "vectors": (len(sender), 3),
-        "table": (259, spec.components["table"], channels),
-        "out": (atoms, spec.components["out"], channels),
-    }
+    rows = {"x": atoms, "vectors": len(sender), "table": KNOTS + 3, "out": atoms}
     result = {}
     for stage in stages:
-        about, tensors = spec.stages()[stage], {}
+        tensors = {"vectors": vectors}
         for name, role in spec.roles(stage).items():
-            tensors[name] = vectors if name == "vectors" else new(*shapes[role.name])
-            if name in about.writes and role.role == "parameter":
-                tensors[name] = torch.zeros(1, *shapes[role.name])
-        call = bind(kernels, spec, stage, {"step": 5 / 256, **edges.index}, tensors, 1)
-        moved = sum(4 * t.numel() for t in tensors.values()) + 8 * 3 * len(sender)
-        result[stage] = (call, moved, len(sender) * channels)
+            shape = rows[role.name], spec.components[role.name], channels
+            tensors.setdefault(name, torch.randn(*shape[: 2 if role.name == "vectors" else 3], generator=generator))
+        call = bind(kernels, spec, stage, {"step": 5 / KNOTS, **edges.index}, tensors, 1)
+        result[stage] = (call, len(sender) * channels)
     return result
 
 
 def growth() -> None:
-    """Cost of one edge and channel of the forward convolution as rank grows."""
-    ranks, times, listed = range(2, 7), [], []
+    """Cost of one edge and channel of both kinds of convolution as rank grows; forward, and the gradient for forces."""
+    ranks, stages = range(2, 7), ("forward", "backward")
+    kinds = {
+        "paths": lambda rank: ConvolutionSpec("natural", rank, rank),
+        "summed": lambda r: AlignedConvolutionSpec(r, r),
+    }
+    times: dict[tuple[str, str], list[float]] = {(kind, stage): [] for kind in kinds for stage in stages}
+    work: dict[str, list[float]] = {kind: [] for kind in kinds}
+    print("| rank | messages | multiply-adds | ns forward | ns backward | emitted, s | compiled, s |")
+    print("|---|---|---|---|---|---|---|")
     for rank in ranks:
-        spec = ConvolutionSpec("natural", rank, rank)
-        with tempfile.TemporaryDirectory() as folder:
-            start = time.perf_counter()
-            emit.write(emit.render(Set(rank, only=(spec.name,))), Path(folder) / "set")
-            emitted = time.perf_counter() - start
-            kernels = open_kernels(str(Path(folder) / "set"))
-            start = time.perf_counter()
-            ((call, _, size),) = convolution_calls(kernels, spec, 64, ("forward",)).values()
-            compiled = time.perf_counter() - start
-            times.append(seconds(call, 7) / size * 1e9)
-        listed.append((counts(spec), emitted, compiled))
-        print(f"rank {rank}: {times[-1]:.3g} ns, compiled in {compiled:.0f} s", file=sys.stderr, flush=True)
-    print("| rank | paths | ours | Clebsch-Gordan | 3^l | ns per edge and channel | emitted, s | compiled, s |")
-    print("|---|---|---|---|---|---|---|---|")
-    for rank, nano, (c, emitted, compiled) in zip(ranks, times, listed, strict=True):
-        print(
-            f"| {rank} | {c.paths} | {c.ours} | {c.sparse} | {c.dense} | {nano:.3g} | {emitted:.1f} | {compiled:.0f} |"
-        )
-    exponents = {}
-    columns = {"time": times, "ours": [c.ours for c, *_ in listed], "sparse": [c.sparse for c, *_ in listed]}
-    for key, values in {**columns, "dense": [c.dense for c, *_ in listed]}.items():
-        exponents[key] = np.polyfit(np.log(list(ranks)), np.log(values), 1)[0]
+        for kind, make in kinds.items():
+            spec = make(rank)
+            with tempfile.TemporaryDirectory() as folder:
+                start = time.perf_counter()
+                emit.write(emit.render(Set(rank, only=(spec.name,))), Path(folder) / "set")
+                emitted = time.perf_counter() - start
+                kernels = open_kernels(str(Path(folder) / "set"))
+                start = time.perf_counter()
+                calls = convolution_calls(kernels, spec, 64, stages)
+                for call, _ in calls.values():
+                    call()
+                compiled = time.perf_counter() - start
+                for stage, (call, size) in calls.items():
+                    times[kind, stage].append(seconds(call, 9) / size * 1e9)
+            work[kind].append(operations(spec)["forward, per edge and channel"] / 2)
+            forward, backward = (times[kind, stage][-1] for stage in stages)
+            line = f"| {rank} | {kind} | {work[kind][-1]:.0f} | {forward:.3g} | {backward:.3g} |"
+            print(f"{line} {emitted:.1f} | {compiled:.1f} |", flush=True)
+    listed = [counts(ConvolutionSpec("natural", rank, rank)) for rank in ranks]
+    columns = {f"{k} {s}, time": v for (k, s), v in times.items()} | {f"{k}, multiply-adds": v for k, v in work.items()}
+    columns |= {"Clebsch-Gordan": [c.sparse for c in listed], "3^l components": [c.dense for c in listed]}
+    exponents = {k: np.polyfit(np.log(list(ranks)), np.log(v), 1)[0] for k, v in columns.items()}
     print("\nFitted exponents of the rank: " + ", ".join(f"{k} {v:.1f}" for k, v in exponents.items()))
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    axes.loglog(ranks, times, "ko-", label="measured, ns per edge and channel")
-    for label, values in (
-        ("multiply-adds, ours", [c.ours for c, *_ in listed]),
-        ("multiply-adds, sparse Clebsch-Gordan", [c.sparse for c, *_ in listed]),
-        ("multiply-adds, 3^l components", [c.dense for c, *_ in listed]),
-    ):
-        axes.loglog(ranks, values, "--", label=label)
-    axes.set(xlabel="hidden rank = edge rank", title="Edge convolution, forward, float32, 64 channels")
+    print("\nRank 6 over rank 3: " + ", ".join(f"{k} {v[4] / v[1]:.1f}" for k, v in columns.items()))
+    figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    for n, kind in enumerate(kinds):
+        for stage, marker in zip(stages, "os", strict=True):
+            axes.loglog(ranks, times[kind, stage], f"C{n}{marker}-", label=f"{kind}, {stage}, ns per edge and channel")
+        axes.loglog(ranks, work[kind], f"C{n}:", label=f"{kind}, multiply-adds, forward")
+    for label in ("Clebsch-Gordan", "3^l components"):
+        axes.loglog(ranks, columns[label], "--", color="0.6", lw=1)
+        axes.text(6, columns[label][-1], f" {label}", fontsize=7, va="bottom", ha="right")
+    axes.set(xlabel="hidden rank = edge rank", title="Edge convolution, float32, 64 channels")
     axes.set_xticks(list(ranks), [str(r) for r in ranks])
     axes.minorticks_off()
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=7)
     save(figure, "growth")
 
 
 def knots() -> None:
     """Force error of the tabulated radial weights against direct evaluation, and time, for several knot numbers."""
     frames = acetylacetone(10)
-    numbers, errors, times = (32, 64, 128, 256, 512, 1024), [], []
+    numbers, errors, times = (16, 32, 64, 128, 256, 512), [], []
     state, forces = None, {}
     for count in (*numbers, None):
         torch.manual_seed(0)
