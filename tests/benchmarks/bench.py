@@ -11,6 +11,7 @@ prints medians and ratios to the fastest peer as Markdown. Nothing here can fail
 """
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
@@ -73,6 +74,8 @@ def main() -> None:
 
         def step(what: str) -> None:
             progress.update(bar, description=what, advance=1)
+            if not console.is_terminal:  # a log keeps what was found before anything goes wrong
+                print(what, file=sys.stderr, flush=True)
 
         bench = Bench(libraries, options.threads, options.rounds, options.clock, Path(folder), step)
         cases = cases_of(options.file)

@@ -18,7 +18,7 @@ TASKS = ("energy and forces", "training step", "md step")
 CUTOFF = 5.0
 POTENTIALS = ("ours", "symmetrix", "flashcart", "mace")
 KERNELS = ("ours", "flashcart", "e3nn", "sphericart")
-FAST = ("ours", "symmetrix", "ace-jax", "grace", "deepmd", "nequip", "tace", "mace")
+FAST = ("ours", "ace-jax", "grace", "deepmd", "nequip", "tace", "mace")
 
 #: One structure or several: label -> (frames, settings, tasks).
 Cases = dict[str, tuple[list[Atoms], list[str], list[str]]]
@@ -93,7 +93,7 @@ def potentials(bench: Bench, cases: Cases, memory: bool) -> list[str]:
                     keys[worker.label] = key
             for task in tasks:
                 lines.append(row(f"{key}: {task}", bench.medians(workers, keys, task), order))
-                bench.step(f"{key}: {task}")
+                bench.step(lines[-1])
             later += [(key, {**case, "setting": SETTINGS[name]})] if len(tasks) > 1 else []
     for worker in workers:
         worker.close()
@@ -151,7 +151,7 @@ def fast(bench: Bench, cases: dict[str, list[Atoms]]) -> list[str]:
         for key, measured in times.items():
             if measured:
                 found[key][label] = statistics.median(measured)
-        bench.step(label)
+                bench.step(f"{key}, {label}: {found[key][label]:.3g} ms")
     for worker in workers:
         worker.close()
     columns = [f"{label}: {unit}" for label in cases for unit in ("ms", "us an atom")]

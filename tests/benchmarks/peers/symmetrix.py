@@ -23,11 +23,3 @@ def potential(frames, setting, elements, cutoff):
         torch.save(model_of(setting, elements, cutoff), checkpoint)
         converted.write_text(json.dumps(extract_mace_data(str(checkpoint)), separators=(",", ":")))
         return {"calculator": Symmetrix(str(converted), dtype="float32")}
-
-
-OWN = {
-    f"{channels}, hidden {hidden}, edge 3": lambda frames, elements, cutoff, c=channels, h=hidden: potential(
-        frames, {"channels": c, "hidden": h, "edge": 3}, elements, cutoff
-    )["calculator"]
-    for channels, hidden in ((64, 2), (128, 1))
-}
