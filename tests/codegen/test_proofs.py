@@ -124,7 +124,7 @@ FAULTS = [
     ("numba", PROD, "out[n, 0, c] = ", "out[n, 0, c] += ", NOT_FORWARD),
     ("numba", PROD, "d_w[thread, z, 0, c] += ", "d_w[thread, z, 0, c] = ", "gradient to w"),
     ("numba", PROD, "range(a.shape[2])", "range(2)", NOT_FORWARD),
-    ("numba", PROD, "range(a.shape[2])", "range(a.shape[2] - a.shape[2] // 8)", "divides whole numbers"),
+    ("numba", PROD, "range(a.shape[2])", "range(a.shape[2] - a.shape[2] // 8)", "leaves a remainder"),
     ("numba", PROD, "a1 = a[n, 1, c]", "a1 = a[n, -3, c]", "there is no a"),
     ("numba", "harmonics_l2", "range(start, stop)", "range(start, stop + 1)", "harmonics_l2|there is no|written"),
     ("numba", "linear", "min(first + 1, last)", "first + 1", "Disproved"),

@@ -33,6 +33,7 @@ from cartalg_codegen.tree import (
     Var,
 )
 
+CHANNELS = Var("channels")
 #: Rows that are turned together: each is a register.
 ROWS = 20
 
@@ -116,8 +117,9 @@ class _Message:
         """Loops over channels, phases and edges."""
         kept = [Scratch("kept", (Int(CHUNK), Int(len(self.kept))), like="x")] if self.kept else []
         sections = tuple(Section(phase.title, tuple(self._loop(phase))) for phase in self.phases if phase.body)
-        p, channels = self.program, Loop(Axis.LANES, C, Dim("x", 1), sections)
-        return Function(p.name, p.summary, message_parameters(p), (*kept, channels), "s", inline=True)
+        count = Let(CHANNELS, Dim("x", 1) // self.slots["x"].size)
+        p, channels = self.program, Loop(Axis.LANES, C, CHANNELS, sections)
+        return Function(p.name, p.summary, message_parameters(p), (count, *kept, channels), "s", inline=True)
 
     def _loop(self, phase: Phase) -> list[Node]:
         used = {f for a in phase.body for t in a.terms for f in t.factors}
@@ -136,10 +138,13 @@ class _Message:
                 Let(Var(_row(slot, i)), Row(slot.name, start + i, Int(0), Dim(slot.name, 1))) for i in range(SPLINES)
             ]
         before += [Let(OTHER, Array("other")[N])] if others else []
+        for name in dict.fromkeys(r.slot for r in others):
+            before.append(Let(Var(f"{name}_row"), Row(name, OTHER, Int(0), Dim(name, 1))))
         before += [Loads(tuple((Var(str(r)), self._place(r)) for r in refs)) for refs in (others, kept) if refs]
         edges = Loop(Axis.EDGES, N, COUNT, (*before, *self._statements(phase)))
-        columns = dict.fromkeys(r.index // SPLINES for r in (*used, *written) if r.slot in {s.name for s in tables})
-        places: list[Node] = [Let(Var(f"p{p}"), Dim("x", 1) * p + C if p else C) for p in sorted(columns)]
+        columns = {r.index // SPLINES for r in (*used, *written) if r.slot in {s.name for s in tables}}
+        columns |= {r.index for r in (*mine, *others)}
+        places: list[Node] = [Let(_column(p), CHANNELS * p + C if p else C) for p in sorted(columns)]
         after = [Let(self._place(r), Var(str(r))) for r in written if self._owned(r)]
         own = [Loads(tuple((Var(str(r)), self._place(r)) for r in mine))] if mine else []
         return [*places, *own, edges, *after]
@@ -173,12 +178,19 @@ class _Message:
             return Array("kept")[N, self.kept[ref]]
         slot = self.slots[ref.slot]
         if slot.where is Where.KNOT:
-            return Array(_row(slot, ref.index % SPLINES))[Var(f"p{ref.index // SPLINES}")]
+            return Array(_row(slot, ref.index % SPLINES))[_column(ref.index // SPLINES)]
         if slot.where is Where.EDGE and slot.name in self.outputs:
             return Array(sum_array(slot))[FIRST + N, ref.index + (SPLINES if slot.base == "tau" else 0)]
         if slot.where is Where.EDGE:
             return Array(slot.name)[ref.index, N]
-        return Array(slot.name)[(OWN if slot.where is self.owner else OTHER) + ref.index, C]
+        if slot.where is self.owner:
+            return Array(slot.name)[OWN, _column(ref.index)]
+        return Array(f"{slot.name}_row")[_column(ref.index)]
+
+
+def _column(place: int) -> Var:
+    """The place of a component, or of a weight, in a row of its array."""
+    return Var(f"p{place}")
 
 
 def _row(slot: Slot, knot: int) -> str:

@@ -56,6 +56,7 @@ class _Driver:
         self.moving, self.senders = "t_x" in stage.reads, stage.over == "col_ptr"
         self.vectors = next((w for w in stage.writes if w.endswith("d_vectors")), None)
         self.programs = {c.message: next(q for q in c.message.programs if q.name == stage.name) for c in spec.calls}
+        self.columns = spec.argument("x").flat == "columns"
         shared = spec.shared
         self.called = [shared.stages()[self._edge("edge")]]
         self.called += [shared.stages()[self._edge("edge_gradient")]] if self.vectors else []
@@ -94,8 +95,7 @@ class _Driver:
         own = self.spec.left.dim if self.senders else self.spec.outputs.dim
         pointer = Array(self.stage.over)
         atom: list[Node] = [
-            Let(OWN, ATOM * own),
-            Loop(Axis.COMPONENTS, ROW, Int(own), (Loop(Axis.LANES, C, Dim("x", 1), (self._reset(),)),)),
+            *self._reset(own),
             Let(AT, pointer[ATOM]),
             Let(LAST, pointer[ATOM + 1]),
             While(AT < LAST, tuple(chunk)),
@@ -128,8 +128,13 @@ class _Driver:
             return f"Derivative of `{name.replace('_tangent', '')}` {along}."
         return f"Gradient of <g, out> to {' and '.join(w.removeprefix('d_') for w in self.stage.writes)}."
 
-    def _reset(self) -> Let:
-        return Let(Array(self.stage.writes[0])[OWN + ROW, C], real(0))
+    def _reset(self, own: int) -> list[Node]:
+        """The atom's place, and its rows set to zero."""
+        result = Array(self.stage.writes[0])
+        if self.columns:
+            return [Let(OWN, ATOM), Loop(Axis.LANES, C, Dim(result.name, 1), (Let(result[OWN, C], real(0)),))]
+        rows = Loop(Axis.LANES, C, Dim("x", 1), (Let(result[OWN + ROW, C], real(0)),))
+        return [Let(OWN, ATOM * own), Loop(Axis.COMPONENTS, ROW, Int(own), (rows,))]
 
     def _gather(self) -> list[Node]:
         """The next edges of the atom that are within the cutoff, and have a length."""
@@ -141,7 +146,7 @@ class _Driver:
         keep: list[Node] = [
             Let(place[COUNT], E),
             Let(knot[COUNT], Apply("int", (U,))),
-            Let(other[COUNT], atom * size),
+            Let(other[COUNT], atom if self.columns else atom * size),
             Let(below[0, COUNT], real(knot[COUNT])),
             Let(inverse[0, COUNT], R),
             *self._frame(parts),

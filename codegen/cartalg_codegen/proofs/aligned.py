@@ -388,30 +388,22 @@ class Message:
         for n in range(self.COUNT):
             for channel in range(c):
                 self._add(stage, n, channel, wanted)
-        own_rows, other_rows = self._rows(stage)
         given: dict[str, Any] = {
-            "count": self.COUNT, "own": self.OWN * own_rows, "thread": self.THREAD, "first": self.FIRST,
+            "count": self.COUNT, "own": self.OWN, "thread": self.THREAD, "first": self.FIRST,
             "knot": Array("knot", np.array([*self.knot, 0], dtype=object), INDEX, False),
-            "other": Array("other", np.array([*(o * other_rows for o in self.other), 0], dtype=object), INDEX, False),
+            "other": Array("other", np.array([*self.other, 0], dtype=object), INDEX, False),
         }  # fmt: skip
         for name, values in {**self.values, **results}.items():
             writable, base = name in results, name.split("_")[-1]
             lanes = base in ("x", "g", "out", "table", "edge")
             cells = values
-            if base in ("x", "g", "out"):
-                cells = values.reshape(-1, c)
-            elif base == "table":
+            if base in ("x", "g", "out", "table"):
                 cells = values.reshape(-1, values.shape[-2] * c)
             given[name] = Array(name, cells, LANE if lanes else REAL, writable)
         self.loaded[stage](*(given[name] for name in arguments))
         for name, array in wanted.items():
             ours = given[name].cells.reshape(array.shape)
             require(same(ours, array), f"{stage} does not add the derivative that it should to {name}")
-
-    def _rows(self, stage: str) -> tuple[int, int]:
-        """Rows of an atom of one's own, and of the other."""
-        x, out = self.sizes["x"], self.sizes["out"]
-        return (out, x) if stage.startswith("forward") else (x, out)
 
 
 def _turns(rank: int, sign: int) -> dict[tuple[int, ...], np.ndarray]:

@@ -439,10 +439,7 @@ class _Run:
         if base == "vectors":
             return Array(name, cells, REAL, writable)
         cells = to_lanes(cells, width) if width else cells
-        if base in ("x", "out", "g"):
-            cells = cells.reshape(-1, cells.shape[-1])
-        elif self.kernel.spec.argument(name).flat == "columns":
-            cells = cells.reshape(-1, cells.shape[-2] * cells.shape[-1])
+        cells = cells.reshape(self.kernel.spec.argument(name).shape(cells.shape))
         return Array(name, cells, LANE, writable, width)
 
     def _call(self, stage: str, start: int, stop: int, before: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

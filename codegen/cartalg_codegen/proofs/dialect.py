@@ -188,8 +188,8 @@ class Checked(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_BinOp(self, node: ast.BinOp) -> None:
-        """Whole-number division only where rows are tiled."""
-        if isinstance(node.op, ast.FloorDiv | ast.Mod) and not self.mixing:
+        """Remainders only where rows are tiled; elsewhere a quotient of whole numbers must leave none."""
+        if isinstance(node.op, ast.Mod) and not self.mixing:
             raise self.refuse(node, f"`{_said(node)}` divides whole numbers")
         self.generic_visit(node)
 
@@ -293,9 +293,10 @@ class Rewritten(ast.NodeTransformer):
         return _call("_less", site, *ordered)
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
-        """`a / b` is _quotient(a, b)."""
+        """`a / b` is _quotient(a, b), and `a // b` _whole(a, b)."""
         self.generic_visit(node)
-        return _call("_quotient", node.left, node.right) if isinstance(node.op, ast.Div) else node
+        name = {ast.Div: "_quotient", ast.FloorDiv: "_whole"}.get(type(node.op))
+        return _call(name, node.left, node.right) if name else node
 
 
 def _call(name: str, *arguments: ast.expr) -> ast.Call:

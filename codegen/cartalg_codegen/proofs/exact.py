@@ -7,6 +7,7 @@ another emitted file loads that file in the same way, and there are no other imp
 import math
 from collections.abc import Callable, Iterable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -160,6 +161,7 @@ class Loaded:
             "_reached": self._reached,
             "_less": less,
             "_quotient": arithmetic.quotient,
+            "_whole": partial(_whole, mixing),
             "range": _range,
         }
         if sources.backend == NUMBA:
@@ -232,6 +234,13 @@ def _require_reached(runs: list[Loaded]) -> None:
 def _range(*bounds: Any) -> range:
     require(all(type(b) is int for b in bounds), "a range of something other than whole numbers")
     return range(*bounds)
+
+
+def _whole(cut: bool, a: Any, b: Any) -> int:
+    """a // b, without a remainder unless rows are tiled."""
+    require(type(a) is int and type(b) is int and b > 0, "a quotient of something other than whole numbers")
+    require(cut or a % b == 0, f"{a} // {b} leaves a remainder")
+    return a // b  # type: ignore[no-any-return]
 
 
 def _min(a: Any, b: Any) -> int:

@@ -230,7 +230,7 @@ class AlignedConvolutionSpec(EdgeSumSpec):
     """Natural features to rank `hidden` x edges -> natural outputs to rank `edge`, one block of rows each."""
 
     kind: ClassVar[str] = "aligned"
-    arguments: ClassVar = tuple(replace(a, flat="columns") if a.name == "table" else a for a in EdgeSumSpec.arguments)
+    arguments: ClassVar = tuple(replace(a, flat="columns") if a.lanes else a for a in EdgeSumSpec.arguments)
     source: ClassVar[str] = "codegen/cartalg_codegen/specs/aligned.py"
 
     hidden: int
