@@ -53,10 +53,9 @@ def forward(start, stop, thread, step, row_ptr, sender, x, vectors, table, out):
         for part in range(1):
             half[part, n] = real(0)
     for atom in range(start, stop):
-        own = atom * 4
-        for row in range(4):
-            for c in range(x.shape[1]):
-                out[own + row, c] = real(0)
+        own = atom
+        for c in range(out.shape[1]):
+            out[own, c] = real(0)
         at = row_ptr[atom]
         last = row_ptr[atom + 1]
         while at < last:
@@ -74,7 +73,7 @@ def forward(start, stop, thread, step, row_ptr, sender, x, vectors, table, out):
                     if u < intervals:
                         place[count] = e
                         knot[count] = int(u)
-                        other[count] = sender[e] * 4
+                        other[count] = sender[e]
                         below[0, count] = real(knot[count])
                         inverse[0, count] = inverse0
                         side[0, count] = real(1)
@@ -123,10 +122,9 @@ def forward_tangent(start, stop, thread, step, row_ptr, sender, x, vectors, tabl
         for part in range(3):
             t_v[part, n] = real(0)
     for atom in range(start, stop):
-        own = atom * 4
-        for row in range(4):
-            for c in range(x.shape[1]):
-                t_out[own + row, c] = real(0)
+        own = atom
+        for c in range(t_out.shape[1]):
+            t_out[own, c] = real(0)
         at = row_ptr[atom]
         last = row_ptr[atom + 1]
         while at < last:
@@ -144,7 +142,7 @@ def forward_tangent(start, stop, thread, step, row_ptr, sender, x, vectors, tabl
                     if u < intervals:
                         place[count] = e
                         knot[count] = int(u)
-                        other[count] = sender[e] * 4
+                        other[count] = sender[e]
                         below[0, count] = real(knot[count])
                         inverse[0, count] = inverse0
                         side[0, count] = real(1)
@@ -199,10 +197,9 @@ def backward(start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors,
         for part in range(2):
             d_tau[part, n] = real(0)
     for atom in range(start, stop):
-        own = atom * 4
-        for row in range(4):
-            for c in range(x.shape[1]):
-                d_x[own + row, c] = real(0)
+        own = atom
+        for c in range(d_x.shape[1]):
+            d_x[own, c] = real(0)
         at = col_ptr[atom]
         last = col_ptr[atom + 1]
         while at < last:
@@ -223,7 +220,7 @@ def backward(start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors,
                     if u < intervals:
                         place[count] = e
                         knot[count] = int(u)
-                        other[count] = receiver[e] * 4
+                        other[count] = receiver[e]
                         below[0, count] = real(knot[count])
                         inverse[0, count] = inverse0
                         side[0, count] = real(1)
@@ -302,10 +299,9 @@ def backward_tangent(
         for part in range(2):
             t_d_tau[part, n] = real(0)
     for atom in range(start, stop):
-        own = atom * 4
-        for row in range(4):
-            for c in range(x.shape[1]):
-                t_d_x[own + row, c] = real(0)
+        own = atom
+        for c in range(t_d_x.shape[1]):
+            t_d_x[own, c] = real(0)
         at = col_ptr[atom]
         last = col_ptr[atom + 1]
         while at < last:
@@ -326,7 +322,7 @@ def backward_tangent(
                     if u < intervals:
                         place[count] = e
                         knot[count] = int(u)
-                        other[count] = receiver[e] * 4
+                        other[count] = receiver[e]
                         below[0, count] = real(knot[count])
                         inverse[0, count] = inverse0
                         side[0, count] = real(1)
@@ -393,10 +389,9 @@ def backward_table(start, stop, thread, step, col_ptr, col_edge, receiver, x, ve
         for part in range(1):
             half[part, n] = real(0)
     for atom in range(start, stop):
-        own = atom * 4
-        for row in range(4):
-            for c in range(x.shape[1]):
-                d_x[own + row, c] = real(0)
+        own = atom
+        for c in range(d_x.shape[1]):
+            d_x[own, c] = real(0)
         at = col_ptr[atom]
         last = col_ptr[atom + 1]
         while at < last:
@@ -414,7 +409,7 @@ def backward_table(start, stop, thread, step, col_ptr, col_edge, receiver, x, ve
                     if u < intervals:
                         place[count] = e
                         knot[count] = int(u)
-                        other[count] = receiver[e] * 4
+                        other[count] = receiver[e]
                         below[0, count] = real(knot[count])
                         inverse[0, count] = inverse0
                         side[0, count] = real(1)
@@ -466,10 +461,9 @@ def backward_tangent_table(
         for part in range(3):
             t_v[part, n] = real(0)
     for atom in range(start, stop):
-        own = atom * 4
-        for row in range(4):
-            for c in range(x.shape[1]):
-                t_d_x[own + row, c] = real(0)
+        own = atom
+        for c in range(t_d_x.shape[1]):
+            t_d_x[own, c] = real(0)
         at = col_ptr[atom]
         last = col_ptr[atom + 1]
         while at < last:
@@ -487,7 +481,7 @@ def backward_tangent_table(
                     if u < intervals:
                         place[count] = e
                         knot[count] = int(u)
-                        other[count] = receiver[e] * 4
+                        other[count] = receiver[e]
                         below[0, count] = real(knot[count])
                         inverse[0, count] = inverse0
                         side[0, count] = real(1)

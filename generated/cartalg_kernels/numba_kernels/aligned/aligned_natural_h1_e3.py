@@ -55,10 +55,9 @@ def forward(start, stop, thread, step, row_ptr, sender, x, vectors, table, out):
         for part in range(1):
             half[part, n] = real(0)
     for atom in range(start, stop):
-        own = atom * 16
-        for row in range(16):
-            for c in range(x.shape[1]):
-                out[own + row, c] = real(0)
+        own = atom
+        for c in range(out.shape[1]):
+            out[own, c] = real(0)
         at = row_ptr[atom]
         last = row_ptr[atom + 1]
         while at < last:
@@ -76,7 +75,7 @@ def forward(start, stop, thread, step, row_ptr, sender, x, vectors, table, out):
                     if u < intervals:
                         place[count] = e
                         knot[count] = int(u)
-                        other[count] = sender[e] * 4
+                        other[count] = sender[e]
                         below[0, count] = real(knot[count])
                         inverse[0, count] = inverse0
                         side[0, count] = real(1)
@@ -125,10 +124,9 @@ def forward_tangent(start, stop, thread, step, row_ptr, sender, x, vectors, tabl
         for part in range(3):
             t_v[part, n] = real(0)
     for atom in range(start, stop):
-        own = atom * 16
-        for row in range(16):
-            for c in range(x.shape[1]):
-                t_out[own + row, c] = real(0)
+        own = atom
+        for c in range(t_out.shape[1]):
+            t_out[own, c] = real(0)
         at = row_ptr[atom]
         last = row_ptr[atom + 1]
         while at < last:
@@ -146,7 +144,7 @@ def forward_tangent(start, stop, thread, step, row_ptr, sender, x, vectors, tabl
                     if u < intervals:
                         place[count] = e
                         knot[count] = int(u)
-                        other[count] = sender[e] * 4
+                        other[count] = sender[e]
                         below[0, count] = real(knot[count])
                         inverse[0, count] = inverse0
                         side[0, count] = real(1)
@@ -201,10 +199,9 @@ def backward(start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors,
         for part in range(2):
             d_tau[part, n] = real(0)
     for atom in range(start, stop):
-        own = atom * 4
-        for row in range(4):
-            for c in range(x.shape[1]):
-                d_x[own + row, c] = real(0)
+        own = atom
+        for c in range(d_x.shape[1]):
+            d_x[own, c] = real(0)
         at = col_ptr[atom]
         last = col_ptr[atom + 1]
         while at < last:
@@ -225,7 +222,7 @@ def backward(start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors,
                     if u < intervals:
                         place[count] = e
                         knot[count] = int(u)
-                        other[count] = receiver[e] * 16
+                        other[count] = receiver[e]
                         below[0, count] = real(knot[count])
                         inverse[0, count] = inverse0
                         side[0, count] = real(1)
@@ -304,10 +301,9 @@ def backward_tangent(
         for part in range(2):
             t_d_tau[part, n] = real(0)
     for atom in range(start, stop):
-        own = atom * 4
-        for row in range(4):
-            for c in range(x.shape[1]):
-                t_d_x[own + row, c] = real(0)
+        own = atom
+        for c in range(t_d_x.shape[1]):
+            t_d_x[own, c] = real(0)
         at = col_ptr[atom]
         last = col_ptr[atom + 1]
         while at < last:
@@ -328,7 +324,7 @@ def backward_tangent(
                     if u < intervals:
                         place[count] = e
                         knot[count] = int(u)
-                        other[count] = receiver[e] * 16
+                        other[count] = receiver[e]
                         below[0, count] = real(knot[count])
                         inverse[0, count] = inverse0
                         side[0, count] = real(1)
@@ -395,10 +391,9 @@ def backward_table(start, stop, thread, step, col_ptr, col_edge, receiver, x, ve
         for part in range(1):
             half[part, n] = real(0)
     for atom in range(start, stop):
-        own = atom * 4
-        for row in range(4):
-            for c in range(x.shape[1]):
-                d_x[own + row, c] = real(0)
+        own = atom
+        for c in range(d_x.shape[1]):
+            d_x[own, c] = real(0)
         at = col_ptr[atom]
         last = col_ptr[atom + 1]
         while at < last:
@@ -416,7 +411,7 @@ def backward_table(start, stop, thread, step, col_ptr, col_edge, receiver, x, ve
                     if u < intervals:
                         place[count] = e
                         knot[count] = int(u)
-                        other[count] = receiver[e] * 16
+                        other[count] = receiver[e]
                         below[0, count] = real(knot[count])
                         inverse[0, count] = inverse0
                         side[0, count] = real(1)
@@ -468,10 +463,9 @@ def backward_tangent_table(
         for part in range(3):
             t_v[part, n] = real(0)
     for atom in range(start, stop):
-        own = atom * 4
-        for row in range(4):
-            for c in range(x.shape[1]):
-                t_d_x[own + row, c] = real(0)
+        own = atom
+        for c in range(t_d_x.shape[1]):
+            t_d_x[own, c] = real(0)
         at = col_ptr[atom]
         last = col_ptr[atom + 1]
         while at < last:
@@ -489,7 +483,7 @@ def backward_tangent_table(
                     if u < intervals:
                         place[count] = e
                         knot[count] = int(u)
-                        other[count] = receiver[e] * 16
+                        other[count] = receiver[e]
                         below[0, count] = real(knot[count])
                         inverse[0, count] = inverse0
                         side[0, count] = real(1)

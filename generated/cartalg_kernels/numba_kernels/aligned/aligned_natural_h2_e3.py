@@ -56,10 +56,9 @@ def forward(start, stop, thread, step, row_ptr, sender, x, vectors, table, out):
         for part in range(1):
             half[part, n] = real(0)
     for atom in range(start, stop):
-        own = atom * 16
-        for row in range(16):
-            for c in range(x.shape[1]):
-                out[own + row, c] = real(0)
+        own = atom
+        for c in range(out.shape[1]):
+            out[own, c] = real(0)
         at = row_ptr[atom]
         last = row_ptr[atom + 1]
         while at < last:
@@ -77,7 +76,7 @@ def forward(start, stop, thread, step, row_ptr, sender, x, vectors, table, out):
                     if u < intervals:
                         place[count] = e
                         knot[count] = int(u)
-                        other[count] = sender[e] * 9
+                        other[count] = sender[e]
                         below[0, count] = real(knot[count])
                         inverse[0, count] = inverse0
                         side[0, count] = real(1)
@@ -126,10 +125,9 @@ def forward_tangent(start, stop, thread, step, row_ptr, sender, x, vectors, tabl
         for part in range(3):
             t_v[part, n] = real(0)
     for atom in range(start, stop):
-        own = atom * 16
-        for row in range(16):
-            for c in range(x.shape[1]):
-                t_out[own + row, c] = real(0)
+        own = atom
+        for c in range(t_out.shape[1]):
+            t_out[own, c] = real(0)
         at = row_ptr[atom]
         last = row_ptr[atom + 1]
         while at < last:
@@ -147,7 +145,7 @@ def forward_tangent(start, stop, thread, step, row_ptr, sender, x, vectors, tabl
                     if u < intervals:
                         place[count] = e
                         knot[count] = int(u)
-                        other[count] = sender[e] * 9
+                        other[count] = sender[e]
                         below[0, count] = real(knot[count])
                         inverse[0, count] = inverse0
                         side[0, count] = real(1)
@@ -202,10 +200,9 @@ def backward(start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors,
         for part in range(2):
             d_tau[part, n] = real(0)
     for atom in range(start, stop):
-        own = atom * 9
-        for row in range(9):
-            for c in range(x.shape[1]):
-                d_x[own + row, c] = real(0)
+        own = atom
+        for c in range(d_x.shape[1]):
+            d_x[own, c] = real(0)
         at = col_ptr[atom]
         last = col_ptr[atom + 1]
         while at < last:
@@ -226,7 +223,7 @@ def backward(start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors,
                     if u < intervals:
                         place[count] = e
                         knot[count] = int(u)
-                        other[count] = receiver[e] * 16
+                        other[count] = receiver[e]
                         below[0, count] = real(knot[count])
                         inverse[0, count] = inverse0
                         side[0, count] = real(1)
@@ -305,10 +302,9 @@ def backward_tangent(
         for part in range(2):
             t_d_tau[part, n] = real(0)
     for atom in range(start, stop):
-        own = atom * 9
-        for row in range(9):
-            for c in range(x.shape[1]):
-                t_d_x[own + row, c] = real(0)
+        own = atom
+        for c in range(t_d_x.shape[1]):
+            t_d_x[own, c] = real(0)
         at = col_ptr[atom]
         last = col_ptr[atom + 1]
         while at < last:
@@ -329,7 +325,7 @@ def backward_tangent(
                     if u < intervals:
                         place[count] = e
                         knot[count] = int(u)
-                        other[count] = receiver[e] * 16
+                        other[count] = receiver[e]
                         below[0, count] = real(knot[count])
                         inverse[0, count] = inverse0
                         side[0, count] = real(1)
@@ -396,10 +392,9 @@ def backward_table(start, stop, thread, step, col_ptr, col_edge, receiver, x, ve
         for part in range(1):
             half[part, n] = real(0)
     for atom in range(start, stop):
-        own = atom * 9
-        for row in range(9):
-            for c in range(x.shape[1]):
-                d_x[own + row, c] = real(0)
+        own = atom
+        for c in range(d_x.shape[1]):
+            d_x[own, c] = real(0)
         at = col_ptr[atom]
         last = col_ptr[atom + 1]
         while at < last:
@@ -417,7 +412,7 @@ def backward_table(start, stop, thread, step, col_ptr, col_edge, receiver, x, ve
                     if u < intervals:
                         place[count] = e
                         knot[count] = int(u)
-                        other[count] = receiver[e] * 16
+                        other[count] = receiver[e]
                         below[0, count] = real(knot[count])
                         inverse[0, count] = inverse0
                         side[0, count] = real(1)
@@ -469,10 +464,9 @@ def backward_tangent_table(
         for part in range(3):
             t_v[part, n] = real(0)
     for atom in range(start, stop):
-        own = atom * 9
-        for row in range(9):
-            for c in range(x.shape[1]):
-                t_d_x[own + row, c] = real(0)
+        own = atom
+        for c in range(t_d_x.shape[1]):
+            t_d_x[own, c] = real(0)
         at = col_ptr[atom]
         last = col_ptr[atom + 1]
         while at < last:
@@ -490,7 +484,7 @@ def backward_tangent_table(
                     if u < intervals:
                         place[count] = e
                         knot[count] = int(u)
-                        other[count] = receiver[e] * 16
+                        other[count] = receiver[e]
                         below[0, count] = real(knot[count])
                         inverse[0, count] = inverse0
                         side[0, count] = real(1)

@@ -57,10 +57,9 @@ def forward(start, stop, thread, step, row_ptr, sender, x, vectors, table, out):
         for part in range(1):
             half[part, n] = real(0)
     for atom in range(start, stop):
-        own = atom * 16
-        for row in range(16):
-            for c in range(x.shape[1]):
-                out[own + row, c] = real(0)
+        own = atom
+        for c in range(out.shape[1]):
+            out[own, c] = real(0)
         at = row_ptr[atom]
         last = row_ptr[atom + 1]
         while at < last:
@@ -78,7 +77,7 @@ def forward(start, stop, thread, step, row_ptr, sender, x, vectors, table, out):
                     if u < intervals:
                         place[count] = e
                         knot[count] = int(u)
-                        other[count] = sender[e] * 16
+                        other[count] = sender[e]
                         below[0, count] = real(knot[count])
                         inverse[0, count] = inverse0
                         side[0, count] = real(1)
@@ -127,10 +126,9 @@ def forward_tangent(start, stop, thread, step, row_ptr, sender, x, vectors, tabl
         for part in range(3):
             t_v[part, n] = real(0)
     for atom in range(start, stop):
-        own = atom * 16
-        for row in range(16):
-            for c in range(x.shape[1]):
-                t_out[own + row, c] = real(0)
+        own = atom
+        for c in range(t_out.shape[1]):
+            t_out[own, c] = real(0)
         at = row_ptr[atom]
         last = row_ptr[atom + 1]
         while at < last:
@@ -148,7 +146,7 @@ def forward_tangent(start, stop, thread, step, row_ptr, sender, x, vectors, tabl
                     if u < intervals:
                         place[count] = e
                         knot[count] = int(u)
-                        other[count] = sender[e] * 16
+                        other[count] = sender[e]
                         below[0, count] = real(knot[count])
                         inverse[0, count] = inverse0
                         side[0, count] = real(1)
@@ -203,10 +201,9 @@ def backward(start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors,
         for part in range(2):
             d_tau[part, n] = real(0)
     for atom in range(start, stop):
-        own = atom * 16
-        for row in range(16):
-            for c in range(x.shape[1]):
-                d_x[own + row, c] = real(0)
+        own = atom
+        for c in range(d_x.shape[1]):
+            d_x[own, c] = real(0)
         at = col_ptr[atom]
         last = col_ptr[atom + 1]
         while at < last:
@@ -227,7 +224,7 @@ def backward(start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors,
                     if u < intervals:
                         place[count] = e
                         knot[count] = int(u)
-                        other[count] = receiver[e] * 16
+                        other[count] = receiver[e]
                         below[0, count] = real(knot[count])
                         inverse[0, count] = inverse0
                         side[0, count] = real(1)
@@ -306,10 +303,9 @@ def backward_tangent(
         for part in range(2):
             t_d_tau[part, n] = real(0)
     for atom in range(start, stop):
-        own = atom * 16
-        for row in range(16):
-            for c in range(x.shape[1]):
-                t_d_x[own + row, c] = real(0)
+        own = atom
+        for c in range(t_d_x.shape[1]):
+            t_d_x[own, c] = real(0)
         at = col_ptr[atom]
         last = col_ptr[atom + 1]
         while at < last:
@@ -330,7 +326,7 @@ def backward_tangent(
                     if u < intervals:
                         place[count] = e
                         knot[count] = int(u)
-                        other[count] = receiver[e] * 16
+                        other[count] = receiver[e]
                         below[0, count] = real(knot[count])
                         inverse[0, count] = inverse0
                         side[0, count] = real(1)
@@ -397,10 +393,9 @@ def backward_table(start, stop, thread, step, col_ptr, col_edge, receiver, x, ve
         for part in range(1):
             half[part, n] = real(0)
     for atom in range(start, stop):
-        own = atom * 16
-        for row in range(16):
-            for c in range(x.shape[1]):
-                d_x[own + row, c] = real(0)
+        own = atom
+        for c in range(d_x.shape[1]):
+            d_x[own, c] = real(0)
         at = col_ptr[atom]
         last = col_ptr[atom + 1]
         while at < last:
@@ -418,7 +413,7 @@ def backward_table(start, stop, thread, step, col_ptr, col_edge, receiver, x, ve
                     if u < intervals:
                         place[count] = e
                         knot[count] = int(u)
-                        other[count] = receiver[e] * 16
+                        other[count] = receiver[e]
                         below[0, count] = real(knot[count])
                         inverse[0, count] = inverse0
                         side[0, count] = real(1)
@@ -470,10 +465,9 @@ def backward_tangent_table(
         for part in range(3):
             t_v[part, n] = real(0)
     for atom in range(start, stop):
-        own = atom * 16
-        for row in range(16):
-            for c in range(x.shape[1]):
-                t_d_x[own + row, c] = real(0)
+        own = atom
+        for c in range(t_d_x.shape[1]):
+            t_d_x[own, c] = real(0)
         at = col_ptr[atom]
         last = col_ptr[atom + 1]
         while at < last:
@@ -491,7 +485,7 @@ def backward_tangent_table(
                     if u < intervals:
                         place[count] = e
                         knot[count] = int(u)
-                        other[count] = receiver[e] * 16
+                        other[count] = receiver[e]
                         below[0, count] = real(knot[count])
                         inverse[0, count] = inverse0
                         side[0, count] = real(1)

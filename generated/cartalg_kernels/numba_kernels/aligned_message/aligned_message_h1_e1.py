@@ -15,12 +15,17 @@ from numba import njit
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def forward(count, own, knot, other, x, s, turn, table, out):
     """Edge-aligned message."""
+    channels = x.shape[1] // 4
     kept = np.empty((16, 7), x.dtype)
-    for c in range(x.shape[1]):
+    for c in range(channels):
         # along: rank 1 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
         for n in range(count):
             theirs = other[n]
-            x1 = x[theirs + 1, c]; x2 = x[theirs + 2, c]; x3 = x[theirs + 3, c]
+            x_row = x[theirs, 0 : x.shape[1]]
+            x1 = x_row[p1]; x2 = x_row[p2]; x3 = x_row[p3]
             along1 = turn[0, n] * x1 + turn[1, n] * x2 + turn[2, n] * x3
             along2 = turn[3, n] * x1 + turn[4, n] * x2 + turn[5, n] * x3
             along3 = turn[6, n] * x1 + turn[7, n] * x2 + turn[8, n] * x3
@@ -29,10 +34,10 @@ def forward(count, own, knot, other, x, s, turn, table, out):
             kept[n, 1] = along3
         # along the edge
         p0 = c
-        p1 = x.shape[1] + c
-        p2 = x.shape[1] * 2 + c
-        p3 = x.shape[1] * 3 + c
-        p4 = x.shape[1] * 4 + c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
         for n in range(count):
             k0 = knot[n]
             row0 = table[k0, 0 : table.shape[1]]
@@ -40,7 +45,8 @@ def forward(count, own, knot, other, x, s, turn, table, out):
             row2 = table[k0 + 2, 0 : table.shape[1]]
             row3 = table[k0 + 3, 0 : table.shape[1]]
             theirs = other[n]
-            x0 = x[theirs, c]
+            x_row = x[theirs, 0 : x.shape[1]]
+            x0 = x_row[p0]
             along2 = kept[n, 0]; along3 = kept[n, 1]; along1 = kept[n, 2]
             w0 = s[0, n] * row0[p0] + s[1, n] * row1[p0] + s[2, n] * row2[p0] + s[3, n] * row3[p0]
             z0 = w0 * x0
@@ -58,28 +64,37 @@ def forward(count, own, knot, other, x, s, turn, table, out):
             kept[n, 6] = z3
             kept[n, 4] = z1
         # out: ranks 0 to 1 turned back
-        out0 = out[own, c]; out1 = out[own + 1, c]; out2 = out[own + 2, c]; out3 = out[own + 3, c]
+        p0 = c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        out0 = out[own, p0]; out1 = out[own, p1]; out2 = out[own, p2]; out3 = out[own, p3]
         for n in range(count):
             z0 = kept[n, 3]; z1 = kept[n, 4]; z2 = kept[n, 5]; z3 = kept[n, 6]
             out0 += z0
             out1 += turn[0, n] * z1 + turn[1, n] * z2 + turn[2, n] * z3
             out2 += turn[3, n] * z1 + turn[4, n] * z2 + turn[5, n] * z3
             out3 += turn[6, n] * z1 + turn[7, n] * z2 + turn[8, n] * z3
-        out[own, c] = out0
-        out[own + 1, c] = out1
-        out[own + 2, c] = out2
-        out[own + 3, c] = out3
+        out[own, p0] = out0
+        out[own, p1] = out1
+        out[own, p2] = out2
+        out[own, p3] = out3
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau, t_out):
     """Tangent of the message."""
+    channels = x.shape[1] // 4
     kept = np.empty((16, 10), x.dtype)
-    for c in range(x.shape[1]):
+    for c in range(channels):
         # along: rank 1 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
         for n in range(count):
             theirs = other[n]
-            x1 = x[theirs + 1, c]; x2 = x[theirs + 2, c]; x3 = x[theirs + 3, c]
+            x_row = x[theirs, 0 : x.shape[1]]
+            x1 = x_row[p1]; x2 = x_row[p2]; x3 = x_row[p3]
             along1 = turn[0, n] * x1 + turn[1, n] * x2 + turn[2, n] * x3
             along2 = turn[3, n] * x1 + turn[4, n] * x2 + turn[5, n] * x3
             along3 = turn[6, n] * x1 + turn[7, n] * x2 + turn[8, n] * x3
@@ -87,9 +102,13 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
             kept[n, 2] = along2
             kept[n, 0] = along3
         # t_along: rank 1 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
         for n in range(count):
             theirs = other[n]
-            t_x1 = t_x[theirs + 1, c]; t_x2 = t_x[theirs + 2, c]; t_x3 = t_x[theirs + 3, c]
+            t_x_row = t_x[theirs, 0 : t_x.shape[1]]
+            t_x1 = t_x_row[p1]; t_x2 = t_x_row[p2]; t_x3 = t_x_row[p3]
             t_along1 = t_x1 * turn[0, n] + t_x2 * turn[1, n] + t_x3 * turn[2, n]
             t_along2 = t_x1 * turn[3, n] + t_x2 * turn[4, n] + t_x3 * turn[5, n]
             t_along3 = t_x1 * turn[6, n] + t_x2 * turn[7, n] + t_x3 * turn[8, n]
@@ -98,10 +117,10 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
             kept[n, 5] = t_along3
         # along the edge
         p0 = c
-        p1 = x.shape[1] + c
-        p2 = x.shape[1] * 2 + c
-        p3 = x.shape[1] * 3 + c
-        p4 = x.shape[1] * 4 + c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
         for n in range(count):
             k0 = knot[n]
             row0 = table[k0, 0 : table.shape[1]]
@@ -109,7 +128,9 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
             row2 = table[k0 + 2, 0 : table.shape[1]]
             row3 = table[k0 + 3, 0 : table.shape[1]]
             theirs = other[n]
-            x0 = x[theirs, c]; t_x0 = t_x[theirs, c]
+            x_row = x[theirs, 0 : x.shape[1]]
+            t_x_row = t_x[theirs, 0 : t_x.shape[1]]
+            x0 = x_row[p0]; t_x0 = t_x_row[p0]
             along3 = kept[n, 0]; along1 = kept[n, 1]; along2 = kept[n, 2]; t_along1 = kept[n, 3]
             t_along2 = kept[n, 4]; t_along3 = kept[n, 5]
             w0 = s[0, n] * row0[p0] + s[1, n] * row1[p0] + s[2, n] * row2[p0] + s[3, n] * row3[p0]
@@ -163,26 +184,34 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
             kept[n, 9] = t_z_moved3
             kept[n, 8] = t_z_moved2
         # t_out: ranks 0 to 1 turned back
-        t_out0 = t_out[own, c]; t_out1 = t_out[own + 1, c]; t_out2 = t_out[own + 2, c]; t_out3 = t_out[own + 3, c]
+        p0 = c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        t_out0 = t_out[own, p0]; t_out1 = t_out[own, p1]; t_out2 = t_out[own, p2]; t_out3 = t_out[own, p3]
         for n in range(count):
             t_z0 = kept[n, 6]; t_z_moved1 = kept[n, 7]; t_z_moved2 = kept[n, 8]; t_z_moved3 = kept[n, 9]
             t_out0 += t_z0
             t_out1 += t_z_moved1 * turn[0, n] + t_z_moved2 * turn[1, n] + t_z_moved3 * turn[2, n]
             t_out2 += t_z_moved1 * turn[3, n] + t_z_moved2 * turn[4, n] + t_z_moved3 * turn[5, n]
             t_out3 += t_z_moved1 * turn[6, n] + t_z_moved2 * turn[7, n] + t_z_moved3 * turn[8, n]
-        t_out[own, c] = t_out0
-        t_out[own + 1, c] = t_out1
-        t_out[own + 2, c] = t_out2
-        t_out[own + 3, c] = t_out3
+        t_out[own, p0] = t_out0
+        t_out[own, p1] = t_out1
+        t_out[own, p2] = t_out2
+        t_out[own, p3] = t_out3
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def backward(count, own, first, knot, other, x, s, turn, table, g, d_x, d_edge):
     """Gradient to x, s and tau."""
+    channels = x.shape[1] // 4
     kept = np.empty((16, 10), x.dtype)
-    for c in range(x.shape[1]):
+    for c in range(channels):
         # along: rank 1 turned
-        x1 = x[own + 1, c]; x2 = x[own + 2, c]; x3 = x[own + 3, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        x1 = x[own, p1]; x2 = x[own, p2]; x3 = x[own, p3]
         for n in range(count):
             along1 = turn[0, n] * x1 + turn[1, n] * x2 + turn[2, n] * x3
             along2 = turn[3, n] * x1 + turn[4, n] * x2 + turn[5, n] * x3
@@ -191,9 +220,13 @@ def backward(count, own, first, knot, other, x, s, turn, table, g, d_x, d_edge):
             kept[n, 2] = along2
             kept[n, 0] = along3
         # d_z_moved: rank 1 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
         for n in range(count):
             theirs = other[n]
-            g1 = g[theirs + 1, c]; g2 = g[theirs + 2, c]; g3 = g[theirs + 3, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g1 = g_row[p1]; g2 = g_row[p2]; g3 = g_row[p3]
             d_z_moved3 = g1 * turn[2, n] + g2 * turn[5, n] + g3 * turn[8, n]
             d_z_moved2 = g1 * turn[1, n] + g2 * turn[4, n] + g3 * turn[7, n]
             d_z_moved1 = g1 * turn[0, n] + g2 * turn[3, n] + g3 * turn[6, n]
@@ -202,11 +235,11 @@ def backward(count, own, first, knot, other, x, s, turn, table, g, d_x, d_edge):
             kept[n, 3] = d_z_moved1
         # along the edge
         p0 = c
-        p1 = x.shape[1] + c
-        p2 = x.shape[1] * 2 + c
-        p3 = x.shape[1] * 3 + c
-        p4 = x.shape[1] * 4 + c
-        x0 = x[own, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        x0 = x[own, p0]
         for n in range(count):
             k0 = knot[n]
             row0 = table[k0, 0 : table.shape[1]]
@@ -214,7 +247,8 @@ def backward(count, own, first, knot, other, x, s, turn, table, g, d_x, d_edge):
             row2 = table[k0 + 2, 0 : table.shape[1]]
             row3 = table[k0 + 3, 0 : table.shape[1]]
             theirs = other[n]
-            g0 = g[theirs, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g0 = g_row[p0]
             along3 = kept[n, 0]; along1 = kept[n, 1]; along2 = kept[n, 2]; d_z_moved1 = kept[n, 3]
             d_z_moved3 = kept[n, 4]; d_z_moved2 = kept[n, 5]
             w0 = s[0, n] * row0[p0] + s[1, n] * row1[p0] + s[2, n] * row2[p0] + s[3, n] * row3[p0]
@@ -283,17 +317,21 @@ def backward(count, own, first, knot, other, x, s, turn, table, g, d_x, d_edge):
             kept[n, 9] = d_x_moved3
             kept[n, 7] = d_x_moved1
         # d_x: ranks 0 to 1 turned back
-        d_x0 = d_x[own, c]; d_x1 = d_x[own + 1, c]; d_x2 = d_x[own + 2, c]; d_x3 = d_x[own + 3, c]
+        p0 = c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        d_x0 = d_x[own, p0]; d_x1 = d_x[own, p1]; d_x2 = d_x[own, p2]; d_x3 = d_x[own, p3]
         for n in range(count):
             d_x_moved0 = kept[n, 6]; d_x_moved1 = kept[n, 7]; d_x_moved2 = kept[n, 8]; d_x_moved3 = kept[n, 9]
             d_x0 += d_x_moved0
             d_x1 += d_x_moved1 * turn[0, n] + d_x_moved2 * turn[3, n] + d_x_moved3 * turn[6, n]
             d_x2 += d_x_moved1 * turn[1, n] + d_x_moved2 * turn[4, n] + d_x_moved3 * turn[7, n]
             d_x3 += d_x_moved1 * turn[2, n] + d_x_moved2 * turn[5, n] + d_x_moved3 * turn[8, n]
-        d_x[own, c] = d_x0
-        d_x[own + 1, c] = d_x1
-        d_x[own + 2, c] = d_x2
-        d_x[own + 3, c] = d_x3
+        d_x[own, p0] = d_x0
+        d_x[own, p1] = d_x1
+        d_x[own, p2] = d_x2
+        d_x[own, p3] = d_x3
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
@@ -301,10 +339,14 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
     """Tangent of `backward`, at rest in g."""
     real = s.dtype.type
     c1_2 = real(1 / 2)
+    channels = x.shape[1] // 4
     kept = np.empty((16, 13), x.dtype)
-    for c in range(x.shape[1]):
+    for c in range(channels):
         # along: rank 1 turned
-        x1 = x[own + 1, c]; x2 = x[own + 2, c]; x3 = x[own + 3, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        x1 = x[own, p1]; x2 = x[own, p2]; x3 = x[own, p3]
         for n in range(count):
             along1 = turn[0, n] * x1 + turn[1, n] * x2 + turn[2, n] * x3
             along2 = turn[3, n] * x1 + turn[4, n] * x2 + turn[5, n] * x3
@@ -313,7 +355,10 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
             kept[n, 4] = along2
             kept[n, 0] = along3
         # t_along: rank 1 turned
-        t_x1 = t_x[own + 1, c]; t_x2 = t_x[own + 2, c]; t_x3 = t_x[own + 3, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        t_x1 = t_x[own, p1]; t_x2 = t_x[own, p2]; t_x3 = t_x[own, p3]
         for n in range(count):
             t_along1 = t_x1 * turn[0, n] + t_x2 * turn[1, n] + t_x3 * turn[2, n]
             t_along2 = t_x1 * turn[3, n] + t_x2 * turn[4, n] + t_x3 * turn[5, n]
@@ -322,9 +367,13 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
             kept[n, 5] = t_along2
             kept[n, 1] = t_along3
         # d_z_moved: rank 1 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
         for n in range(count):
             theirs = other[n]
-            g1 = g[theirs + 1, c]; g2 = g[theirs + 2, c]; g3 = g[theirs + 3, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g1 = g_row[p1]; g2 = g_row[p2]; g3 = g_row[p3]
             d_z_moved3 = g1 * turn[2, n] + g2 * turn[5, n] + g3 * turn[8, n]
             d_z_moved2 = g1 * turn[1, n] + g2 * turn[4, n] + g3 * turn[7, n]
             d_z_moved1 = g1 * turn[0, n] + g2 * turn[3, n] + g3 * turn[6, n]
@@ -333,11 +382,11 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
             kept[n, 7] = d_z_moved1
         # along the edge
         p0 = c
-        p1 = x.shape[1] + c
-        p2 = x.shape[1] * 2 + c
-        p3 = x.shape[1] * 3 + c
-        p4 = x.shape[1] * 4 + c
-        x0 = x[own, c]; t_x0 = t_x[own, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        x0 = x[own, p0]; t_x0 = t_x[own, p0]
         for n in range(count):
             k0 = knot[n]
             row0 = table[k0, 0 : table.shape[1]]
@@ -345,7 +394,8 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
             row2 = table[k0 + 2, 0 : table.shape[1]]
             row3 = table[k0 + 3, 0 : table.shape[1]]
             theirs = other[n]
-            g0 = g[theirs, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g0 = g_row[p0]
             along3 = kept[n, 0]; t_along3 = kept[n, 1]; along1 = kept[n, 2]; t_along1 = kept[n, 3]
             along2 = kept[n, 4]; t_along2 = kept[n, 5]; d_z_moved2 = kept[n, 6]; d_z_moved1 = kept[n, 7]
             d_z_moved3 = kept[n, 8]
@@ -542,26 +592,34 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
             kept[n, 12] = t_d_along3
             kept[n, 11] = t_d_along2
         # t_d_x: ranks 0 to 1 turned back
-        t_d_x0 = t_d_x[own, c]; t_d_x1 = t_d_x[own + 1, c]; t_d_x2 = t_d_x[own + 2, c]; t_d_x3 = t_d_x[own + 3, c]
+        p0 = c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        t_d_x0 = t_d_x[own, p0]; t_d_x1 = t_d_x[own, p1]; t_d_x2 = t_d_x[own, p2]; t_d_x3 = t_d_x[own, p3]
         for n in range(count):
             t_d_x_moved0 = kept[n, 9]; t_d_along1 = kept[n, 10]; t_d_along2 = kept[n, 11]; t_d_along3 = kept[n, 12]
             t_d_x0 += t_d_x_moved0
             t_d_x1 += t_d_along1 * turn[0, n] + t_d_along2 * turn[3, n] + t_d_along3 * turn[6, n]
             t_d_x2 += t_d_along1 * turn[1, n] + t_d_along2 * turn[4, n] + t_d_along3 * turn[7, n]
             t_d_x3 += t_d_along1 * turn[2, n] + t_d_along2 * turn[5, n] + t_d_along3 * turn[8, n]
-        t_d_x[own, c] = t_d_x0
-        t_d_x[own + 1, c] = t_d_x1
-        t_d_x[own + 2, c] = t_d_x2
-        t_d_x[own + 3, c] = t_d_x3
+        t_d_x[own, p0] = t_d_x0
+        t_d_x[own, p1] = t_d_x1
+        t_d_x[own, p2] = t_d_x2
+        t_d_x[own, p3] = t_d_x3
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d_table):
     """Gradient to x and the table."""
+    channels = x.shape[1] // 4
     kept = np.empty((16, 10), x.dtype)
-    for c in range(x.shape[1]):
+    for c in range(channels):
         # along: rank 1 turned
-        x1 = x[own + 1, c]; x2 = x[own + 2, c]; x3 = x[own + 3, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        x1 = x[own, p1]; x2 = x[own, p2]; x3 = x[own, p3]
         for n in range(count):
             along1 = turn[0, n] * x1 + turn[1, n] * x2 + turn[2, n] * x3
             along2 = turn[3, n] * x1 + turn[4, n] * x2 + turn[5, n] * x3
@@ -570,9 +628,13 @@ def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d
             kept[n, 4] = along2
             kept[n, 2] = along3
         # d_z_moved: rank 1 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
         for n in range(count):
             theirs = other[n]
-            g1 = g[theirs + 1, c]; g2 = g[theirs + 2, c]; g3 = g[theirs + 3, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g1 = g_row[p1]; g2 = g_row[p2]; g3 = g_row[p3]
             d_z_moved3 = g1 * turn[2, n] + g2 * turn[5, n] + g3 * turn[8, n]
             d_z_moved2 = g1 * turn[1, n] + g2 * turn[4, n] + g3 * turn[7, n]
             d_z_moved1 = g1 * turn[0, n] + g2 * turn[3, n] + g3 * turn[6, n]
@@ -581,11 +643,11 @@ def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d
             kept[n, 1] = d_z_moved1
         # along the edge
         p0 = c
-        p1 = x.shape[1] + c
-        p2 = x.shape[1] * 2 + c
-        p3 = x.shape[1] * 3 + c
-        p4 = x.shape[1] * 4 + c
-        x0 = x[own, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        x0 = x[own, p0]
         for n in range(count):
             k0 = knot[n]
             row0 = table[k0, 0 : table.shape[1]]
@@ -597,7 +659,8 @@ def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d
             d_row2 = d_table[thread * table.shape[0] + k0 + 2, 0 : d_table.shape[1]]
             d_row3 = d_table[thread * table.shape[0] + k0 + 3, 0 : d_table.shape[1]]
             theirs = other[n]
-            g0 = g[theirs, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g0 = g_row[p0]
             along1 = kept[n, 0]; d_z_moved1 = kept[n, 1]; along3 = kept[n, 2]; d_z_moved3 = kept[n, 3]
             along2 = kept[n, 4]; d_z_moved2 = kept[n, 5]
             w0 = s[0, n] * row0[p0] + s[1, n] * row1[p0] + s[2, n] * row2[p0] + s[3, n] * row3[p0]
@@ -641,17 +704,21 @@ def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d
             kept[n, 9] = d_x_moved3
             kept[n, 7] = d_x_moved1
         # d_x: ranks 0 to 1 turned back
-        d_x0 = d_x[own, c]; d_x1 = d_x[own + 1, c]; d_x2 = d_x[own + 2, c]; d_x3 = d_x[own + 3, c]
+        p0 = c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        d_x0 = d_x[own, p0]; d_x1 = d_x[own, p1]; d_x2 = d_x[own, p2]; d_x3 = d_x[own, p3]
         for n in range(count):
             d_x_moved0 = kept[n, 6]; d_x_moved1 = kept[n, 7]; d_x_moved2 = kept[n, 8]; d_x_moved3 = kept[n, 9]
             d_x0 += d_x_moved0
             d_x1 += d_x_moved1 * turn[0, n] + d_x_moved2 * turn[3, n] + d_x_moved3 * turn[6, n]
             d_x2 += d_x_moved1 * turn[1, n] + d_x_moved2 * turn[4, n] + d_x_moved3 * turn[7, n]
             d_x3 += d_x_moved1 * turn[2, n] + d_x_moved2 * turn[5, n] + d_x_moved3 * turn[8, n]
-        d_x[own, c] = d_x0
-        d_x[own + 1, c] = d_x1
-        d_x[own + 2, c] = d_x2
-        d_x[own + 3, c] = d_x3
+        d_x[own, p0] = d_x0
+        d_x[own, p1] = d_x1
+        d_x[own, p2] = d_x2
+        d_x[own, p3] = d_x3
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
@@ -659,10 +726,14 @@ def backward_tangent_table(
     count, own, thread, knot, other, x, s, turn, table, g, t_x, t_s, t_tau, t_g, t_d_x, t_d_table,
 ):
     """Tangent of `backward_table`."""
+    channels = x.shape[1] // 4
     kept = np.empty((16, 16), x.dtype)
-    for c in range(x.shape[1]):
+    for c in range(channels):
         # along: rank 1 turned
-        x1 = x[own + 1, c]; x2 = x[own + 2, c]; x3 = x[own + 3, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        x1 = x[own, p1]; x2 = x[own, p2]; x3 = x[own, p3]
         for n in range(count):
             along1 = turn[0, n] * x1 + turn[1, n] * x2 + turn[2, n] * x3
             along2 = turn[3, n] * x1 + turn[4, n] * x2 + turn[5, n] * x3
@@ -671,7 +742,10 @@ def backward_tangent_table(
             kept[n, 2] = along2
             kept[n, 0] = along3
         # t_along: rank 1 turned
-        t_x1 = t_x[own + 1, c]; t_x2 = t_x[own + 2, c]; t_x3 = t_x[own + 3, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        t_x1 = t_x[own, p1]; t_x2 = t_x[own, p2]; t_x3 = t_x[own, p3]
         for n in range(count):
             t_along1 = t_x1 * turn[0, n] + t_x2 * turn[1, n] + t_x3 * turn[2, n]
             t_along2 = t_x1 * turn[3, n] + t_x2 * turn[4, n] + t_x3 * turn[5, n]
@@ -680,9 +754,13 @@ def backward_tangent_table(
             kept[n, 4] = t_along2
             kept[n, 5] = t_along3
         # d_z_moved: rank 1 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
         for n in range(count):
             theirs = other[n]
-            g1 = g[theirs + 1, c]; g2 = g[theirs + 2, c]; g3 = g[theirs + 3, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g1 = g_row[p1]; g2 = g_row[p2]; g3 = g_row[p3]
             d_z_moved3 = g1 * turn[2, n] + g2 * turn[5, n] + g3 * turn[8, n]
             d_z_moved2 = g1 * turn[1, n] + g2 * turn[4, n] + g3 * turn[7, n]
             d_z_moved1 = g1 * turn[0, n] + g2 * turn[3, n] + g3 * turn[6, n]
@@ -690,9 +768,13 @@ def backward_tangent_table(
             kept[n, 6] = d_z_moved2
             kept[n, 7] = d_z_moved1
         # t_d_z_moved: rank 1 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
         for n in range(count):
             theirs = other[n]
-            t_g1 = t_g[theirs + 1, c]; t_g2 = t_g[theirs + 2, c]; t_g3 = t_g[theirs + 3, c]
+            t_g_row = t_g[theirs, 0 : t_g.shape[1]]
+            t_g1 = t_g_row[p1]; t_g2 = t_g_row[p2]; t_g3 = t_g_row[p3]
             t_d_z_moved3 = t_g1 * turn[2, n] + t_g2 * turn[5, n] + t_g3 * turn[8, n]
             t_d_z_moved2 = t_g1 * turn[1, n] + t_g2 * turn[4, n] + t_g3 * turn[7, n]
             t_d_z_moved1 = t_g1 * turn[0, n] + t_g2 * turn[3, n] + t_g3 * turn[6, n]
@@ -701,11 +783,11 @@ def backward_tangent_table(
             kept[n, 9] = t_d_z_moved1
         # along the edge
         p0 = c
-        p1 = x.shape[1] + c
-        p2 = x.shape[1] * 2 + c
-        p3 = x.shape[1] * 3 + c
-        p4 = x.shape[1] * 4 + c
-        x0 = x[own, c]; t_x0 = t_x[own, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        x0 = x[own, p0]; t_x0 = t_x[own, p0]
         for n in range(count):
             k0 = knot[n]
             row0 = table[k0, 0 : table.shape[1]]
@@ -717,7 +799,9 @@ def backward_tangent_table(
             t_d_row2 = t_d_table[thread * table.shape[0] + k0 + 2, 0 : t_d_table.shape[1]]
             t_d_row3 = t_d_table[thread * table.shape[0] + k0 + 3, 0 : t_d_table.shape[1]]
             theirs = other[n]
-            g0 = g[theirs, c]; t_g0 = t_g[theirs, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            t_g_row = t_g[theirs, 0 : t_g.shape[1]]
+            g0 = g_row[p0]; t_g0 = t_g_row[p0]
             along3 = kept[n, 0]; along1 = kept[n, 1]; along2 = kept[n, 2]; t_along1 = kept[n, 3]
             t_along2 = kept[n, 4]; t_along3 = kept[n, 5]; d_z_moved2 = kept[n, 6]; d_z_moved1 = kept[n, 7]
             d_z_moved3 = kept[n, 8]; t_d_z_moved1 = kept[n, 9]; t_d_z_moved3 = kept[n, 10]; t_d_z_moved2 = kept[n, 11]
@@ -811,14 +895,18 @@ def backward_tangent_table(
             kept[n, 15] = t_d_along3
             kept[n, 14] = t_d_along2
         # t_d_x: ranks 0 to 1 turned back
-        t_d_x0 = t_d_x[own, c]; t_d_x1 = t_d_x[own + 1, c]; t_d_x2 = t_d_x[own + 2, c]; t_d_x3 = t_d_x[own + 3, c]
+        p0 = c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        t_d_x0 = t_d_x[own, p0]; t_d_x1 = t_d_x[own, p1]; t_d_x2 = t_d_x[own, p2]; t_d_x3 = t_d_x[own, p3]
         for n in range(count):
             t_d_x_moved0 = kept[n, 12]; t_d_along1 = kept[n, 13]; t_d_along2 = kept[n, 14]; t_d_along3 = kept[n, 15]
             t_d_x0 += t_d_x_moved0
             t_d_x1 += t_d_along1 * turn[0, n] + t_d_along2 * turn[3, n] + t_d_along3 * turn[6, n]
             t_d_x2 += t_d_along1 * turn[1, n] + t_d_along2 * turn[4, n] + t_d_along3 * turn[7, n]
             t_d_x3 += t_d_along1 * turn[2, n] + t_d_along2 * turn[5, n] + t_d_along3 * turn[8, n]
-        t_d_x[own, c] = t_d_x0
-        t_d_x[own + 1, c] = t_d_x1
-        t_d_x[own + 2, c] = t_d_x2
-        t_d_x[own + 3, c] = t_d_x3
+        t_d_x[own, p0] = t_d_x0
+        t_d_x[own, p1] = t_d_x1
+        t_d_x[own, p2] = t_d_x2
+        t_d_x[own, p3] = t_d_x3

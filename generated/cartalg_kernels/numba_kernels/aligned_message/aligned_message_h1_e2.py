@@ -15,12 +15,17 @@ from numba import njit
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def forward(count, own, knot, other, x, s, turn, table, out):
     """Edge-aligned message."""
+    channels = x.shape[1] // 4
     kept = np.empty((16, 10), x.dtype)
-    for c in range(x.shape[1]):
+    for c in range(channels):
         # along: rank 1 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
         for n in range(count):
             theirs = other[n]
-            x1 = x[theirs + 1, c]; x2 = x[theirs + 2, c]; x3 = x[theirs + 3, c]
+            x_row = x[theirs, 0 : x.shape[1]]
+            x1 = x_row[p1]; x2 = x_row[p2]; x3 = x_row[p3]
             along1 = turn[0, n] * x1 + turn[1, n] * x2 + turn[2, n] * x3
             along2 = turn[3, n] * x1 + turn[4, n] * x2 + turn[5, n] * x3
             along3 = turn[6, n] * x1 + turn[7, n] * x2 + turn[8, n] * x3
@@ -29,13 +34,13 @@ def forward(count, own, knot, other, x, s, turn, table, out):
             kept[n, 1] = along3
         # along the edge
         p0 = c
-        p1 = x.shape[1] + c
-        p2 = x.shape[1] * 2 + c
-        p3 = x.shape[1] * 3 + c
-        p4 = x.shape[1] * 4 + c
-        p5 = x.shape[1] * 5 + c
-        p6 = x.shape[1] * 6 + c
-        p7 = x.shape[1] * 7 + c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
         for n in range(count):
             k0 = knot[n]
             row0 = table[k0, 0 : table.shape[1]]
@@ -43,7 +48,8 @@ def forward(count, own, knot, other, x, s, turn, table, out):
             row2 = table[k0 + 2, 0 : table.shape[1]]
             row3 = table[k0 + 3, 0 : table.shape[1]]
             theirs = other[n]
-            x0 = x[theirs, c]
+            x_row = x[theirs, 0 : x.shape[1]]
+            x0 = x_row[p0]
             along2 = kept[n, 0]; along3 = kept[n, 1]; along1 = kept[n, 2]
             w0 = s[0, n] * row0[p0] + s[1, n] * row1[p0] + s[2, n] * row2[p0] + s[3, n] * row3[p0]
             z0 = w0 * x0
@@ -71,9 +77,17 @@ def forward(count, own, knot, other, x, s, turn, table, out):
             kept[n, 9] = z7
             kept[n, 7] = z5
         # out: ranks 0 to 2 turned back
-        out0 = out[own, c]; out1 = out[own + 1, c]; out2 = out[own + 2, c]; out3 = out[own + 3, c]
-        out4 = out[own + 4, c]; out5 = out[own + 5, c]; out6 = out[own + 6, c]; out7 = out[own + 7, c]
-        out8 = out[own + 8, c]
+        p0 = c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        out0 = out[own, p0]; out1 = out[own, p1]; out2 = out[own, p2]; out3 = out[own, p3]; out4 = out[own, p4]
+        out5 = out[own, p5]; out6 = out[own, p6]; out7 = out[own, p7]; out8 = out[own, p8]
         for n in range(count):
             z0 = kept[n, 3]; z1 = kept[n, 4]; z2 = kept[n, 5]; z3 = kept[n, 6]; z5 = kept[n, 7]; z6 = kept[n, 8]
             z7 = kept[n, 9]
@@ -86,15 +100,15 @@ def forward(count, own, knot, other, x, s, turn, table, out):
             out6 += turn[20, n] * z5 + turn[21, n] * z6 + turn[22, n] * z7
             out7 += turn[25, n] * z5 + turn[26, n] * z6 + turn[27, n] * z7
             out8 += turn[30, n] * z5 + turn[31, n] * z6 + turn[32, n] * z7
-        out[own, c] = out0
-        out[own + 1, c] = out1
-        out[own + 2, c] = out2
-        out[own + 3, c] = out3
-        out[own + 4, c] = out4
-        out[own + 5, c] = out5
-        out[own + 6, c] = out6
-        out[own + 7, c] = out7
-        out[own + 8, c] = out8
+        out[own, p0] = out0
+        out[own, p1] = out1
+        out[own, p2] = out2
+        out[own, p3] = out3
+        out[own, p4] = out4
+        out[own, p5] = out5
+        out[own, p6] = out6
+        out[own, p7] = out7
+        out[own, p8] = out8
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
@@ -102,12 +116,17 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
     """Tangent of the message."""
     real = s.dtype.type
     c3_2 = real(3 / 2); c2 = real(2)
+    channels = x.shape[1] // 4
     kept = np.empty((16, 15), x.dtype)
-    for c in range(x.shape[1]):
+    for c in range(channels):
         # along: rank 1 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
         for n in range(count):
             theirs = other[n]
-            x1 = x[theirs + 1, c]; x2 = x[theirs + 2, c]; x3 = x[theirs + 3, c]
+            x_row = x[theirs, 0 : x.shape[1]]
+            x1 = x_row[p1]; x2 = x_row[p2]; x3 = x_row[p3]
             along1 = turn[0, n] * x1 + turn[1, n] * x2 + turn[2, n] * x3
             along2 = turn[3, n] * x1 + turn[4, n] * x2 + turn[5, n] * x3
             along3 = turn[6, n] * x1 + turn[7, n] * x2 + turn[8, n] * x3
@@ -115,9 +134,13 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
             kept[n, 2] = along2
             kept[n, 0] = along3
         # t_along: rank 1 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
         for n in range(count):
             theirs = other[n]
-            t_x1 = t_x[theirs + 1, c]; t_x2 = t_x[theirs + 2, c]; t_x3 = t_x[theirs + 3, c]
+            t_x_row = t_x[theirs, 0 : t_x.shape[1]]
+            t_x1 = t_x_row[p1]; t_x2 = t_x_row[p2]; t_x3 = t_x_row[p3]
             t_along1 = t_x1 * turn[0, n] + t_x2 * turn[1, n] + t_x3 * turn[2, n]
             t_along2 = t_x1 * turn[3, n] + t_x2 * turn[4, n] + t_x3 * turn[5, n]
             t_along3 = t_x1 * turn[6, n] + t_x2 * turn[7, n] + t_x3 * turn[8, n]
@@ -126,13 +149,13 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
             kept[n, 5] = t_along3
         # along the edge
         p0 = c
-        p1 = x.shape[1] + c
-        p2 = x.shape[1] * 2 + c
-        p3 = x.shape[1] * 3 + c
-        p4 = x.shape[1] * 4 + c
-        p5 = x.shape[1] * 5 + c
-        p6 = x.shape[1] * 6 + c
-        p7 = x.shape[1] * 7 + c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
         for n in range(count):
             k0 = knot[n]
             row0 = table[k0, 0 : table.shape[1]]
@@ -140,7 +163,9 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
             row2 = table[k0 + 2, 0 : table.shape[1]]
             row3 = table[k0 + 3, 0 : table.shape[1]]
             theirs = other[n]
-            x0 = x[theirs, c]; t_x0 = t_x[theirs, c]
+            x_row = x[theirs, 0 : x.shape[1]]
+            t_x_row = t_x[theirs, 0 : t_x.shape[1]]
+            x0 = x_row[p0]; t_x0 = t_x_row[p0]
             along3 = kept[n, 0]; along1 = kept[n, 1]; along2 = kept[n, 2]; t_along1 = kept[n, 3]
             t_along2 = kept[n, 4]; t_along3 = kept[n, 5]
             w0 = s[0, n] * row0[p0] + s[1, n] * row1[p0] + s[2, n] * row2[p0] + s[3, n] * row3[p0]
@@ -236,9 +261,18 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
             kept[n, 10] = t_z_first4
             kept[n, 11] = t_z_first8
         # t_out: ranks 0 to 2 turned back
-        t_out0 = t_out[own, c]; t_out1 = t_out[own + 1, c]; t_out2 = t_out[own + 2, c]; t_out3 = t_out[own + 3, c]
-        t_out4 = t_out[own + 4, c]; t_out5 = t_out[own + 5, c]; t_out6 = t_out[own + 6, c]; t_out7 = t_out[own + 7, c]
-        t_out8 = t_out[own + 8, c]
+        p0 = c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        t_out0 = t_out[own, p0]; t_out1 = t_out[own, p1]; t_out2 = t_out[own, p2]; t_out3 = t_out[own, p3]
+        t_out4 = t_out[own, p4]; t_out5 = t_out[own, p5]; t_out6 = t_out[own, p6]; t_out7 = t_out[own, p7]
+        t_out8 = t_out[own, p8]
         for n in range(count):
             t_z0 = kept[n, 6]; t_z_moved1 = kept[n, 7]; t_z_moved2 = kept[n, 8]; t_z_moved3 = kept[n, 9]
             t_z_first4 = kept[n, 10]; t_z_first8 = kept[n, 11]; t_z_moved5 = kept[n, 12]; t_z_moved6 = kept[n, 13]
@@ -267,15 +301,15 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
                 t_z_first4 * turn[29, n] + t_z_first8 * turn[33, n] + t_z_moved5 * turn[30, n] + t_z_moved6 * turn[31,
                 n] + t_z_moved7 * turn[32, n]
             )
-        t_out[own, c] = t_out0
-        t_out[own + 1, c] = t_out1
-        t_out[own + 2, c] = t_out2
-        t_out[own + 3, c] = t_out3
-        t_out[own + 4, c] = t_out4
-        t_out[own + 5, c] = t_out5
-        t_out[own + 6, c] = t_out6
-        t_out[own + 7, c] = t_out7
-        t_out[own + 8, c] = t_out8
+        t_out[own, p0] = t_out0
+        t_out[own, p1] = t_out1
+        t_out[own, p2] = t_out2
+        t_out[own, p3] = t_out3
+        t_out[own, p4] = t_out4
+        t_out[own, p5] = t_out5
+        t_out[own, p6] = t_out6
+        t_out[own, p7] = t_out7
+        t_out[own, p8] = t_out8
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
@@ -283,10 +317,14 @@ def backward(count, own, first, knot, other, x, s, turn, table, g, d_x, d_edge):
     """Gradient to x, s and tau."""
     real = s.dtype.type
     c3_2 = real(3 / 2); c2 = real(2)
+    channels = x.shape[1] // 4
     kept = np.empty((16, 15), x.dtype)
-    for c in range(x.shape[1]):
+    for c in range(channels):
         # along: rank 1 turned
-        x1 = x[own + 1, c]; x2 = x[own + 2, c]; x3 = x[own + 3, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        x1 = x[own, p1]; x2 = x[own, p2]; x3 = x[own, p3]
         for n in range(count):
             along1 = turn[0, n] * x1 + turn[1, n] * x2 + turn[2, n] * x3
             along2 = turn[3, n] * x1 + turn[4, n] * x2 + turn[5, n] * x3
@@ -295,10 +333,19 @@ def backward(count, own, first, knot, other, x, s, turn, table, g, d_x, d_edge):
             kept[n, 2] = along2
             kept[n, 0] = along3
         # d_z_moved: ranks 1 to 2 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
         for n in range(count):
             theirs = other[n]
-            g1 = g[theirs + 1, c]; g2 = g[theirs + 2, c]; g3 = g[theirs + 3, c]; g4 = g[theirs + 4, c]
-            g5 = g[theirs + 5, c]; g6 = g[theirs + 6, c]; g7 = g[theirs + 7, c]; g8 = g[theirs + 8, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g1 = g_row[p1]; g2 = g_row[p2]; g3 = g_row[p3]; g4 = g_row[p4]; g5 = g_row[p5]; g6 = g_row[p6]
+            g7 = g_row[p7]; g8 = g_row[p8]
             d_z_moved3 = g1 * turn[2, n] + g2 * turn[5, n] + g3 * turn[8, n]
             d_z_moved2 = g1 * turn[1, n] + g2 * turn[4, n] + g3 * turn[7, n]
             d_z_moved1 = g1 * turn[0, n] + g2 * turn[3, n] + g3 * turn[6, n]
@@ -317,14 +364,14 @@ def backward(count, own, first, knot, other, x, s, turn, table, g, d_x, d_edge):
             kept[n, 9] = d_z_moved4
         # along the edge
         p0 = c
-        p1 = x.shape[1] + c
-        p2 = x.shape[1] * 2 + c
-        p3 = x.shape[1] * 3 + c
-        p4 = x.shape[1] * 4 + c
-        p5 = x.shape[1] * 5 + c
-        p6 = x.shape[1] * 6 + c
-        p7 = x.shape[1] * 7 + c
-        x0 = x[own, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        x0 = x[own, p0]
         for n in range(count):
             k0 = knot[n]
             row0 = table[k0, 0 : table.shape[1]]
@@ -332,7 +379,8 @@ def backward(count, own, first, knot, other, x, s, turn, table, g, d_x, d_edge):
             row2 = table[k0 + 2, 0 : table.shape[1]]
             row3 = table[k0 + 3, 0 : table.shape[1]]
             theirs = other[n]
-            g0 = g[theirs, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g0 = g_row[p0]
             along3 = kept[n, 0]; along1 = kept[n, 1]; along2 = kept[n, 2]; d_z_moved5 = kept[n, 3]
             d_z_moved7 = kept[n, 4]; d_z_moved1 = kept[n, 5]; d_z_moved3 = kept[n, 6]; d_z_moved6 = kept[n, 7]
             d_z_moved2 = kept[n, 8]; d_z_moved4 = kept[n, 9]; d_z_moved8 = kept[n, 10]
@@ -440,17 +488,21 @@ def backward(count, own, first, knot, other, x, s, turn, table, g, d_x, d_edge):
             kept[n, 14] = d_x_moved3
             kept[n, 12] = d_x_moved1
         # d_x: ranks 0 to 1 turned back
-        d_x0 = d_x[own, c]; d_x1 = d_x[own + 1, c]; d_x2 = d_x[own + 2, c]; d_x3 = d_x[own + 3, c]
+        p0 = c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        d_x0 = d_x[own, p0]; d_x1 = d_x[own, p1]; d_x2 = d_x[own, p2]; d_x3 = d_x[own, p3]
         for n in range(count):
             d_x_moved0 = kept[n, 11]; d_x_moved1 = kept[n, 12]; d_x_moved2 = kept[n, 13]; d_x_moved3 = kept[n, 14]
             d_x0 += d_x_moved0
             d_x1 += d_x_moved1 * turn[0, n] + d_x_moved2 * turn[3, n] + d_x_moved3 * turn[6, n]
             d_x2 += d_x_moved1 * turn[1, n] + d_x_moved2 * turn[4, n] + d_x_moved3 * turn[7, n]
             d_x3 += d_x_moved1 * turn[2, n] + d_x_moved2 * turn[5, n] + d_x_moved3 * turn[8, n]
-        d_x[own, c] = d_x0
-        d_x[own + 1, c] = d_x1
-        d_x[own + 2, c] = d_x2
-        d_x[own + 3, c] = d_x3
+        d_x[own, p0] = d_x0
+        d_x[own, p1] = d_x1
+        d_x[own, p2] = d_x2
+        d_x[own, p3] = d_x3
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
@@ -458,10 +510,14 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
     """Tangent of `backward`, at rest in g."""
     real = s.dtype.type
     c1_2 = real(1 / 2); c3_2 = real(3 / 2); c2 = real(2)
+    channels = x.shape[1] // 4
     kept = np.empty((16, 18), x.dtype)
-    for c in range(x.shape[1]):
+    for c in range(channels):
         # along: rank 1 turned
-        x1 = x[own + 1, c]; x2 = x[own + 2, c]; x3 = x[own + 3, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        x1 = x[own, p1]; x2 = x[own, p2]; x3 = x[own, p3]
         for n in range(count):
             along1 = turn[0, n] * x1 + turn[1, n] * x2 + turn[2, n] * x3
             along2 = turn[3, n] * x1 + turn[4, n] * x2 + turn[5, n] * x3
@@ -470,7 +526,10 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
             kept[n, 4] = along2
             kept[n, 0] = along3
         # t_along: rank 1 turned
-        t_x1 = t_x[own + 1, c]; t_x2 = t_x[own + 2, c]; t_x3 = t_x[own + 3, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        t_x1 = t_x[own, p1]; t_x2 = t_x[own, p2]; t_x3 = t_x[own, p3]
         for n in range(count):
             t_along1 = t_x1 * turn[0, n] + t_x2 * turn[1, n] + t_x3 * turn[2, n]
             t_along2 = t_x1 * turn[3, n] + t_x2 * turn[4, n] + t_x3 * turn[5, n]
@@ -479,10 +538,19 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
             kept[n, 5] = t_along2
             kept[n, 1] = t_along3
         # d_z_moved: ranks 1 to 2 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
         for n in range(count):
             theirs = other[n]
-            g1 = g[theirs + 1, c]; g2 = g[theirs + 2, c]; g3 = g[theirs + 3, c]; g4 = g[theirs + 4, c]
-            g5 = g[theirs + 5, c]; g6 = g[theirs + 6, c]; g7 = g[theirs + 7, c]; g8 = g[theirs + 8, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g1 = g_row[p1]; g2 = g_row[p2]; g3 = g_row[p3]; g4 = g_row[p4]; g5 = g_row[p5]; g6 = g_row[p6]
+            g7 = g_row[p7]; g8 = g_row[p8]
             d_z_moved3 = g1 * turn[2, n] + g2 * turn[5, n] + g3 * turn[8, n]
             d_z_moved2 = g1 * turn[1, n] + g2 * turn[4, n] + g3 * turn[7, n]
             d_z_moved1 = g1 * turn[0, n] + g2 * turn[3, n] + g3 * turn[6, n]
@@ -501,14 +569,14 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
             kept[n, 10] = d_z_moved4
         # along the edge
         p0 = c
-        p1 = x.shape[1] + c
-        p2 = x.shape[1] * 2 + c
-        p3 = x.shape[1] * 3 + c
-        p4 = x.shape[1] * 4 + c
-        p5 = x.shape[1] * 5 + c
-        p6 = x.shape[1] * 6 + c
-        p7 = x.shape[1] * 7 + c
-        x0 = x[own, c]; t_x0 = t_x[own, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        x0 = x[own, p0]; t_x0 = t_x[own, p0]
         for n in range(count):
             k0 = knot[n]
             row0 = table[k0, 0 : table.shape[1]]
@@ -516,7 +584,8 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
             row2 = table[k0 + 2, 0 : table.shape[1]]
             row3 = table[k0 + 3, 0 : table.shape[1]]
             theirs = other[n]
-            g0 = g[theirs, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g0 = g_row[p0]
             along3 = kept[n, 0]; t_along3 = kept[n, 1]; along1 = kept[n, 2]; t_along1 = kept[n, 3]
             along2 = kept[n, 4]; t_along2 = kept[n, 5]; d_z_moved8 = kept[n, 6]; d_z_moved7 = kept[n, 7]
             d_z_moved6 = kept[n, 8]; d_z_moved5 = kept[n, 9]; d_z_moved4 = kept[n, 10]; d_z_moved2 = kept[n, 11]
@@ -858,26 +927,34 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
             kept[n, 17] = t_d_along3
             kept[n, 16] = t_d_along2
         # t_d_x: ranks 0 to 1 turned back
-        t_d_x0 = t_d_x[own, c]; t_d_x1 = t_d_x[own + 1, c]; t_d_x2 = t_d_x[own + 2, c]; t_d_x3 = t_d_x[own + 3, c]
+        p0 = c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        t_d_x0 = t_d_x[own, p0]; t_d_x1 = t_d_x[own, p1]; t_d_x2 = t_d_x[own, p2]; t_d_x3 = t_d_x[own, p3]
         for n in range(count):
             t_d_x_moved0 = kept[n, 14]; t_d_along1 = kept[n, 15]; t_d_along2 = kept[n, 16]; t_d_along3 = kept[n, 17]
             t_d_x0 += t_d_x_moved0
             t_d_x1 += t_d_along1 * turn[0, n] + t_d_along2 * turn[3, n] + t_d_along3 * turn[6, n]
             t_d_x2 += t_d_along1 * turn[1, n] + t_d_along2 * turn[4, n] + t_d_along3 * turn[7, n]
             t_d_x3 += t_d_along1 * turn[2, n] + t_d_along2 * turn[5, n] + t_d_along3 * turn[8, n]
-        t_d_x[own, c] = t_d_x0
-        t_d_x[own + 1, c] = t_d_x1
-        t_d_x[own + 2, c] = t_d_x2
-        t_d_x[own + 3, c] = t_d_x3
+        t_d_x[own, p0] = t_d_x0
+        t_d_x[own, p1] = t_d_x1
+        t_d_x[own, p2] = t_d_x2
+        t_d_x[own, p3] = t_d_x3
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d_table):
     """Gradient to x and the table."""
+    channels = x.shape[1] // 4
     kept = np.empty((16, 13), x.dtype)
-    for c in range(x.shape[1]):
+    for c in range(channels):
         # along: rank 1 turned
-        x1 = x[own + 1, c]; x2 = x[own + 2, c]; x3 = x[own + 3, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        x1 = x[own, p1]; x2 = x[own, p2]; x3 = x[own, p3]
         for n in range(count):
             along1 = turn[0, n] * x1 + turn[1, n] * x2 + turn[2, n] * x3
             along2 = turn[3, n] * x1 + turn[4, n] * x2 + turn[5, n] * x3
@@ -886,10 +963,19 @@ def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d
             kept[n, 6] = along2
             kept[n, 2] = along3
         # d_z_moved: ranks 1 to 2 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
         for n in range(count):
             theirs = other[n]
-            g1 = g[theirs + 1, c]; g2 = g[theirs + 2, c]; g3 = g[theirs + 3, c]; g4 = g[theirs + 4, c]
-            g5 = g[theirs + 5, c]; g6 = g[theirs + 6, c]; g7 = g[theirs + 7, c]; g8 = g[theirs + 8, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g1 = g_row[p1]; g2 = g_row[p2]; g3 = g_row[p3]; g4 = g_row[p4]; g5 = g_row[p5]; g6 = g_row[p6]
+            g7 = g_row[p7]; g8 = g_row[p8]
             d_z_moved3 = g1 * turn[2, n] + g2 * turn[5, n] + g3 * turn[8, n]
             d_z_moved2 = g1 * turn[1, n] + g2 * turn[4, n] + g3 * turn[7, n]
             d_z_moved1 = g1 * turn[0, n] + g2 * turn[3, n] + g3 * turn[6, n]
@@ -904,14 +990,14 @@ def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d
             kept[n, 1] = d_z_moved5
         # along the edge
         p0 = c
-        p1 = x.shape[1] + c
-        p2 = x.shape[1] * 2 + c
-        p3 = x.shape[1] * 3 + c
-        p4 = x.shape[1] * 4 + c
-        p5 = x.shape[1] * 5 + c
-        p6 = x.shape[1] * 6 + c
-        p7 = x.shape[1] * 7 + c
-        x0 = x[own, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        x0 = x[own, p0]
         for n in range(count):
             k0 = knot[n]
             row0 = table[k0, 0 : table.shape[1]]
@@ -923,7 +1009,8 @@ def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d
             d_row2 = d_table[thread * table.shape[0] + k0 + 2, 0 : d_table.shape[1]]
             d_row3 = d_table[thread * table.shape[0] + k0 + 3, 0 : d_table.shape[1]]
             theirs = other[n]
-            g0 = g[theirs, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g0 = g_row[p0]
             along1 = kept[n, 0]; d_z_moved5 = kept[n, 1]; along3 = kept[n, 2]; d_z_moved7 = kept[n, 3]
             d_z_moved1 = kept[n, 4]; d_z_moved3 = kept[n, 5]; along2 = kept[n, 6]; d_z_moved6 = kept[n, 7]
             d_z_moved2 = kept[n, 8]
@@ -990,17 +1077,21 @@ def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d
             kept[n, 12] = d_x_moved3
             kept[n, 10] = d_x_moved1
         # d_x: ranks 0 to 1 turned back
-        d_x0 = d_x[own, c]; d_x1 = d_x[own + 1, c]; d_x2 = d_x[own + 2, c]; d_x3 = d_x[own + 3, c]
+        p0 = c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        d_x0 = d_x[own, p0]; d_x1 = d_x[own, p1]; d_x2 = d_x[own, p2]; d_x3 = d_x[own, p3]
         for n in range(count):
             d_x_moved0 = kept[n, 9]; d_x_moved1 = kept[n, 10]; d_x_moved2 = kept[n, 11]; d_x_moved3 = kept[n, 12]
             d_x0 += d_x_moved0
             d_x1 += d_x_moved1 * turn[0, n] + d_x_moved2 * turn[3, n] + d_x_moved3 * turn[6, n]
             d_x2 += d_x_moved1 * turn[1, n] + d_x_moved2 * turn[4, n] + d_x_moved3 * turn[7, n]
             d_x3 += d_x_moved1 * turn[2, n] + d_x_moved2 * turn[5, n] + d_x_moved3 * turn[8, n]
-        d_x[own, c] = d_x0
-        d_x[own + 1, c] = d_x1
-        d_x[own + 2, c] = d_x2
-        d_x[own + 3, c] = d_x3
+        d_x[own, p0] = d_x0
+        d_x[own, p1] = d_x1
+        d_x[own, p2] = d_x2
+        d_x[own, p3] = d_x3
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
@@ -1010,10 +1101,14 @@ def backward_tangent_table(
     """Tangent of `backward_table`."""
     real = s.dtype.type
     c3_2 = real(3 / 2); c2 = real(2)
+    channels = x.shape[1] // 4
     kept = np.empty((16, 24), x.dtype)
-    for c in range(x.shape[1]):
+    for c in range(channels):
         # along: rank 1 turned
-        x1 = x[own + 1, c]; x2 = x[own + 2, c]; x3 = x[own + 3, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        x1 = x[own, p1]; x2 = x[own, p2]; x3 = x[own, p3]
         for n in range(count):
             along1 = turn[0, n] * x1 + turn[1, n] * x2 + turn[2, n] * x3
             along2 = turn[3, n] * x1 + turn[4, n] * x2 + turn[5, n] * x3
@@ -1022,7 +1117,10 @@ def backward_tangent_table(
             kept[n, 2] = along2
             kept[n, 0] = along3
         # t_along: rank 1 turned
-        t_x1 = t_x[own + 1, c]; t_x2 = t_x[own + 2, c]; t_x3 = t_x[own + 3, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        t_x1 = t_x[own, p1]; t_x2 = t_x[own, p2]; t_x3 = t_x[own, p3]
         for n in range(count):
             t_along1 = t_x1 * turn[0, n] + t_x2 * turn[1, n] + t_x3 * turn[2, n]
             t_along2 = t_x1 * turn[3, n] + t_x2 * turn[4, n] + t_x3 * turn[5, n]
@@ -1031,10 +1129,19 @@ def backward_tangent_table(
             kept[n, 4] = t_along2
             kept[n, 5] = t_along3
         # d_z_moved: ranks 1 to 2 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
         for n in range(count):
             theirs = other[n]
-            g1 = g[theirs + 1, c]; g2 = g[theirs + 2, c]; g3 = g[theirs + 3, c]; g4 = g[theirs + 4, c]
-            g5 = g[theirs + 5, c]; g6 = g[theirs + 6, c]; g7 = g[theirs + 7, c]; g8 = g[theirs + 8, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g1 = g_row[p1]; g2 = g_row[p2]; g3 = g_row[p3]; g4 = g_row[p4]; g5 = g_row[p5]; g6 = g_row[p6]
+            g7 = g_row[p7]; g8 = g_row[p8]
             d_z_moved3 = g1 * turn[2, n] + g2 * turn[5, n] + g3 * turn[8, n]
             d_z_moved2 = g1 * turn[1, n] + g2 * turn[4, n] + g3 * turn[7, n]
             d_z_moved1 = g1 * turn[0, n] + g2 * turn[3, n] + g3 * turn[6, n]
@@ -1052,10 +1159,19 @@ def backward_tangent_table(
             kept[n, 8] = d_z_moved5
             kept[n, 9] = d_z_moved4
         # t_d_z_moved: ranks 1 to 2 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
         for n in range(count):
             theirs = other[n]
-            t_g1 = t_g[theirs + 1, c]; t_g2 = t_g[theirs + 2, c]; t_g3 = t_g[theirs + 3, c]; t_g4 = t_g[theirs + 4, c]
-            t_g5 = t_g[theirs + 5, c]; t_g6 = t_g[theirs + 6, c]; t_g7 = t_g[theirs + 7, c]; t_g8 = t_g[theirs + 8, c]
+            t_g_row = t_g[theirs, 0 : t_g.shape[1]]
+            t_g1 = t_g_row[p1]; t_g2 = t_g_row[p2]; t_g3 = t_g_row[p3]; t_g4 = t_g_row[p4]; t_g5 = t_g_row[p5]
+            t_g6 = t_g_row[p6]; t_g7 = t_g_row[p7]; t_g8 = t_g_row[p8]
             t_d_z_moved3 = t_g1 * turn[2, n] + t_g2 * turn[5, n] + t_g3 * turn[8, n]
             t_d_z_moved2 = t_g1 * turn[1, n] + t_g2 * turn[4, n] + t_g3 * turn[7, n]
             t_d_z_moved1 = t_g1 * turn[0, n] + t_g2 * turn[3, n] + t_g3 * turn[6, n]
@@ -1076,14 +1192,14 @@ def backward_tangent_table(
             kept[n, 14] = t_d_z_moved5
         # along the edge
         p0 = c
-        p1 = x.shape[1] + c
-        p2 = x.shape[1] * 2 + c
-        p3 = x.shape[1] * 3 + c
-        p4 = x.shape[1] * 4 + c
-        p5 = x.shape[1] * 5 + c
-        p6 = x.shape[1] * 6 + c
-        p7 = x.shape[1] * 7 + c
-        x0 = x[own, c]; t_x0 = t_x[own, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        x0 = x[own, p0]; t_x0 = t_x[own, p0]
         for n in range(count):
             k0 = knot[n]
             row0 = table[k0, 0 : table.shape[1]]
@@ -1095,7 +1211,9 @@ def backward_tangent_table(
             t_d_row2 = t_d_table[thread * table.shape[0] + k0 + 2, 0 : t_d_table.shape[1]]
             t_d_row3 = t_d_table[thread * table.shape[0] + k0 + 3, 0 : t_d_table.shape[1]]
             theirs = other[n]
-            g0 = g[theirs, c]; t_g0 = t_g[theirs, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            t_g_row = t_g[theirs, 0 : t_g.shape[1]]
+            g0 = g_row[p0]; t_g0 = t_g_row[p0]
             along3 = kept[n, 0]; along1 = kept[n, 1]; along2 = kept[n, 2]; t_along1 = kept[n, 3]
             t_along2 = kept[n, 4]; t_along3 = kept[n, 5]; d_z_moved8 = kept[n, 6]; d_z_moved6 = kept[n, 7]
             d_z_moved5 = kept[n, 8]; d_z_moved4 = kept[n, 9]; d_z_moved7 = kept[n, 10]; d_z_moved2 = kept[n, 11]
@@ -1238,14 +1356,18 @@ def backward_tangent_table(
             kept[n, 23] = t_d_along3
             kept[n, 22] = t_d_along2
         # t_d_x: ranks 0 to 1 turned back
-        t_d_x0 = t_d_x[own, c]; t_d_x1 = t_d_x[own + 1, c]; t_d_x2 = t_d_x[own + 2, c]; t_d_x3 = t_d_x[own + 3, c]
+        p0 = c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        t_d_x0 = t_d_x[own, p0]; t_d_x1 = t_d_x[own, p1]; t_d_x2 = t_d_x[own, p2]; t_d_x3 = t_d_x[own, p3]
         for n in range(count):
             t_d_x_moved0 = kept[n, 20]; t_d_along1 = kept[n, 21]; t_d_along2 = kept[n, 22]; t_d_along3 = kept[n, 23]
             t_d_x0 += t_d_x_moved0
             t_d_x1 += t_d_along1 * turn[0, n] + t_d_along2 * turn[3, n] + t_d_along3 * turn[6, n]
             t_d_x2 += t_d_along1 * turn[1, n] + t_d_along2 * turn[4, n] + t_d_along3 * turn[7, n]
             t_d_x3 += t_d_along1 * turn[2, n] + t_d_along2 * turn[5, n] + t_d_along3 * turn[8, n]
-        t_d_x[own, c] = t_d_x0
-        t_d_x[own + 1, c] = t_d_x1
-        t_d_x[own + 2, c] = t_d_x2
-        t_d_x[own + 3, c] = t_d_x3
+        t_d_x[own, p0] = t_d_x0
+        t_d_x[own, p1] = t_d_x1
+        t_d_x[own, p2] = t_d_x2
+        t_d_x[own, p3] = t_d_x3

@@ -15,12 +15,17 @@ from numba import njit
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def forward(count, own, knot, other, x, s, turn, table, out):
     """Edge-aligned message."""
+    channels = x.shape[1] // 4
     kept = np.empty((16, 13), x.dtype)
-    for c in range(x.shape[1]):
+    for c in range(channels):
         # along: rank 1 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
         for n in range(count):
             theirs = other[n]
-            x1 = x[theirs + 1, c]; x2 = x[theirs + 2, c]; x3 = x[theirs + 3, c]
+            x_row = x[theirs, 0 : x.shape[1]]
+            x1 = x_row[p1]; x2 = x_row[p2]; x3 = x_row[p3]
             along1 = turn[0, n] * x1 + turn[1, n] * x2 + turn[2, n] * x3
             along2 = turn[3, n] * x1 + turn[4, n] * x2 + turn[5, n] * x3
             along3 = turn[6, n] * x1 + turn[7, n] * x2 + turn[8, n] * x3
@@ -29,16 +34,16 @@ def forward(count, own, knot, other, x, s, turn, table, out):
             kept[n, 1] = along3
         # along the edge
         p0 = c
-        p1 = x.shape[1] + c
-        p2 = x.shape[1] * 2 + c
-        p3 = x.shape[1] * 3 + c
-        p4 = x.shape[1] * 4 + c
-        p5 = x.shape[1] * 5 + c
-        p6 = x.shape[1] * 6 + c
-        p7 = x.shape[1] * 7 + c
-        p8 = x.shape[1] * 8 + c
-        p9 = x.shape[1] * 9 + c
-        p10 = x.shape[1] * 10 + c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
         for n in range(count):
             k0 = knot[n]
             row0 = table[k0, 0 : table.shape[1]]
@@ -46,7 +51,8 @@ def forward(count, own, knot, other, x, s, turn, table, out):
             row2 = table[k0 + 2, 0 : table.shape[1]]
             row3 = table[k0 + 3, 0 : table.shape[1]]
             theirs = other[n]
-            x0 = x[theirs, c]
+            x_row = x[theirs, 0 : x.shape[1]]
+            x0 = x_row[p0]
             along2 = kept[n, 0]; along3 = kept[n, 1]; along1 = kept[n, 2]
             w0 = s[0, n] * row0[p0] + s[1, n] * row1[p0] + s[2, n] * row2[p0] + s[3, n] * row3[p0]
             z0 = w0 * x0
@@ -84,10 +90,26 @@ def forward(count, own, knot, other, x, s, turn, table, out):
             kept[n, 12] = z13
             kept[n, 10] = z11
         # out: ranks 0 to 3 turned back
-        out0 = out[own, c]; out1 = out[own + 1, c]; out2 = out[own + 2, c]; out3 = out[own + 3, c]
-        out4 = out[own + 4, c]; out5 = out[own + 5, c]; out6 = out[own + 6, c]; out7 = out[own + 7, c]
-        out8 = out[own + 8, c]; out9 = out[own + 9, c]; out10 = out[own + 10, c]; out11 = out[own + 11, c]
-        out12 = out[own + 12, c]; out13 = out[own + 13, c]; out14 = out[own + 14, c]; out15 = out[own + 15, c]
+        p0 = c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        p11 = channels * 11 + c
+        p12 = channels * 12 + c
+        p13 = channels * 13 + c
+        p14 = channels * 14 + c
+        p15 = channels * 15 + c
+        out0 = out[own, p0]; out1 = out[own, p1]; out2 = out[own, p2]; out3 = out[own, p3]; out4 = out[own, p4]
+        out5 = out[own, p5]; out6 = out[own, p6]; out7 = out[own, p7]; out8 = out[own, p8]; out9 = out[own, p9]
+        out10 = out[own, p10]; out11 = out[own, p11]; out12 = out[own, p12]; out13 = out[own, p13]
+        out14 = out[own, p14]; out15 = out[own, p15]
         for n in range(count):
             z0 = kept[n, 3]; z1 = kept[n, 4]; z2 = kept[n, 5]; z3 = kept[n, 6]; z5 = kept[n, 7]; z6 = kept[n, 8]
             z7 = kept[n, 9]; z11 = kept[n, 10]; z12 = kept[n, 11]; z13 = kept[n, 12]
@@ -107,22 +129,22 @@ def forward(count, own, knot, other, x, s, turn, table, out):
             out13 += turn[64, n] * z11 + turn[65, n] * z12 + turn[66, n] * z13
             out14 += turn[71, n] * z11 + turn[72, n] * z12 + turn[73, n] * z13
             out15 += turn[78, n] * z11 + turn[79, n] * z12 + turn[80, n] * z13
-        out[own, c] = out0
-        out[own + 1, c] = out1
-        out[own + 2, c] = out2
-        out[own + 3, c] = out3
-        out[own + 4, c] = out4
-        out[own + 5, c] = out5
-        out[own + 6, c] = out6
-        out[own + 7, c] = out7
-        out[own + 8, c] = out8
-        out[own + 9, c] = out9
-        out[own + 10, c] = out10
-        out[own + 11, c] = out11
-        out[own + 12, c] = out12
-        out[own + 13, c] = out13
-        out[own + 14, c] = out14
-        out[own + 15, c] = out15
+        out[own, p0] = out0
+        out[own, p1] = out1
+        out[own, p2] = out2
+        out[own, p3] = out3
+        out[own, p4] = out4
+        out[own, p5] = out5
+        out[own, p6] = out6
+        out[own, p7] = out7
+        out[own, p8] = out8
+        out[own, p9] = out9
+        out[own, p10] = out10
+        out[own, p11] = out11
+        out[own, p12] = out12
+        out[own, p13] = out13
+        out[own, p14] = out14
+        out[own, p15] = out15
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
@@ -130,12 +152,17 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
     """Tangent of the message."""
     real = s.dtype.type
     c3_2 = real(3 / 2); c2 = real(2); c3 = real(3)
+    channels = x.shape[1] // 4
     kept = np.empty((16, 20), x.dtype)
-    for c in range(x.shape[1]):
+    for c in range(channels):
         # along: rank 1 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
         for n in range(count):
             theirs = other[n]
-            x1 = x[theirs + 1, c]; x2 = x[theirs + 2, c]; x3 = x[theirs + 3, c]
+            x_row = x[theirs, 0 : x.shape[1]]
+            x1 = x_row[p1]; x2 = x_row[p2]; x3 = x_row[p3]
             along1 = turn[0, n] * x1 + turn[1, n] * x2 + turn[2, n] * x3
             along2 = turn[3, n] * x1 + turn[4, n] * x2 + turn[5, n] * x3
             along3 = turn[6, n] * x1 + turn[7, n] * x2 + turn[8, n] * x3
@@ -143,9 +170,13 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
             kept[n, 2] = along2
             kept[n, 0] = along3
         # t_along: rank 1 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
         for n in range(count):
             theirs = other[n]
-            t_x1 = t_x[theirs + 1, c]; t_x2 = t_x[theirs + 2, c]; t_x3 = t_x[theirs + 3, c]
+            t_x_row = t_x[theirs, 0 : t_x.shape[1]]
+            t_x1 = t_x_row[p1]; t_x2 = t_x_row[p2]; t_x3 = t_x_row[p3]
             t_along1 = t_x1 * turn[0, n] + t_x2 * turn[1, n] + t_x3 * turn[2, n]
             t_along2 = t_x1 * turn[3, n] + t_x2 * turn[4, n] + t_x3 * turn[5, n]
             t_along3 = t_x1 * turn[6, n] + t_x2 * turn[7, n] + t_x3 * turn[8, n]
@@ -154,16 +185,16 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
             kept[n, 5] = t_along3
         # along the edge
         p0 = c
-        p1 = x.shape[1] + c
-        p2 = x.shape[1] * 2 + c
-        p3 = x.shape[1] * 3 + c
-        p4 = x.shape[1] * 4 + c
-        p5 = x.shape[1] * 5 + c
-        p6 = x.shape[1] * 6 + c
-        p7 = x.shape[1] * 7 + c
-        p8 = x.shape[1] * 8 + c
-        p9 = x.shape[1] * 9 + c
-        p10 = x.shape[1] * 10 + c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
         for n in range(count):
             k0 = knot[n]
             row0 = table[k0, 0 : table.shape[1]]
@@ -171,7 +202,9 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
             row2 = table[k0 + 2, 0 : table.shape[1]]
             row3 = table[k0 + 3, 0 : table.shape[1]]
             theirs = other[n]
-            x0 = x[theirs, c]; t_x0 = t_x[theirs, c]
+            x_row = x[theirs, 0 : x.shape[1]]
+            t_x_row = t_x[theirs, 0 : t_x.shape[1]]
+            x0 = x_row[p0]; t_x0 = t_x_row[p0]
             along3 = kept[n, 0]; along1 = kept[n, 1]; along2 = kept[n, 2]; t_along1 = kept[n, 3]
             t_along2 = kept[n, 4]; t_along3 = kept[n, 5]
             w0 = s[0, n] * row0[p0] + s[1, n] * row1[p0] + s[2, n] * row2[p0] + s[3, n] * row3[p0]
@@ -312,11 +345,26 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
             kept[n, 16] = t_z_first14
             kept[n, 15] = t_z_first10
         # t_out: ranks 0 to 3 turned back
-        t_out0 = t_out[own, c]; t_out1 = t_out[own + 1, c]; t_out2 = t_out[own + 2, c]; t_out3 = t_out[own + 3, c]
-        t_out4 = t_out[own + 4, c]; t_out5 = t_out[own + 5, c]; t_out6 = t_out[own + 6, c]; t_out7 = t_out[own + 7, c]
-        t_out8 = t_out[own + 8, c]; t_out9 = t_out[own + 9, c]; t_out10 = t_out[own + 10, c]
-        t_out11 = t_out[own + 11, c]; t_out12 = t_out[own + 12, c]; t_out13 = t_out[own + 13, c]
-        t_out14 = t_out[own + 14, c]; t_out15 = t_out[own + 15, c]
+        p0 = c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        p11 = channels * 11 + c
+        p12 = channels * 12 + c
+        p13 = channels * 13 + c
+        p14 = channels * 14 + c
+        p15 = channels * 15 + c
+        t_out0 = t_out[own, p0]; t_out1 = t_out[own, p1]; t_out2 = t_out[own, p2]; t_out3 = t_out[own, p3]
+        t_out4 = t_out[own, p4]; t_out5 = t_out[own, p5]; t_out6 = t_out[own, p6]; t_out7 = t_out[own, p7]
+        t_out8 = t_out[own, p8]; t_out9 = t_out[own, p9]; t_out10 = t_out[own, p10]; t_out11 = t_out[own, p11]
+        t_out12 = t_out[own, p12]; t_out13 = t_out[own, p13]; t_out14 = t_out[own, p14]; t_out15 = t_out[own, p15]
         for n in range(count):
             t_z0 = kept[n, 6]; t_z_moved1 = kept[n, 7]; t_z_moved2 = kept[n, 8]; t_z_moved3 = kept[n, 9]
             t_z_first4 = kept[n, 10]; t_z_first8 = kept[n, 11]; t_z_moved5 = kept[n, 12]; t_z_moved6 = kept[n, 13]
@@ -374,22 +422,22 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
                 t_z_first10 * turn[77, n] + t_z_first14 * turn[81, n] + t_z_moved11 * turn[78, n] +
                 t_z_moved12 * turn[79, n] + t_z_moved13 * turn[80, n]
             )
-        t_out[own, c] = t_out0
-        t_out[own + 1, c] = t_out1
-        t_out[own + 2, c] = t_out2
-        t_out[own + 3, c] = t_out3
-        t_out[own + 4, c] = t_out4
-        t_out[own + 5, c] = t_out5
-        t_out[own + 6, c] = t_out6
-        t_out[own + 7, c] = t_out7
-        t_out[own + 8, c] = t_out8
-        t_out[own + 9, c] = t_out9
-        t_out[own + 10, c] = t_out10
-        t_out[own + 11, c] = t_out11
-        t_out[own + 12, c] = t_out12
-        t_out[own + 13, c] = t_out13
-        t_out[own + 14, c] = t_out14
-        t_out[own + 15, c] = t_out15
+        t_out[own, p0] = t_out0
+        t_out[own, p1] = t_out1
+        t_out[own, p2] = t_out2
+        t_out[own, p3] = t_out3
+        t_out[own, p4] = t_out4
+        t_out[own, p5] = t_out5
+        t_out[own, p6] = t_out6
+        t_out[own, p7] = t_out7
+        t_out[own, p8] = t_out8
+        t_out[own, p9] = t_out9
+        t_out[own, p10] = t_out10
+        t_out[own, p11] = t_out11
+        t_out[own, p12] = t_out12
+        t_out[own, p13] = t_out13
+        t_out[own, p14] = t_out14
+        t_out[own, p15] = t_out15
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
@@ -397,10 +445,14 @@ def backward(count, own, first, knot, other, x, s, turn, table, g, d_x, d_edge):
     """Gradient to x, s and tau."""
     real = s.dtype.type
     c3_2 = real(3 / 2); c2 = real(2); c3 = real(3)
+    channels = x.shape[1] // 4
     kept = np.empty((16, 20), x.dtype)
-    for c in range(x.shape[1]):
+    for c in range(channels):
         # along: rank 1 turned
-        x1 = x[own + 1, c]; x2 = x[own + 2, c]; x3 = x[own + 3, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        x1 = x[own, p1]; x2 = x[own, p2]; x3 = x[own, p3]
         for n in range(count):
             along1 = turn[0, n] * x1 + turn[1, n] * x2 + turn[2, n] * x3
             along2 = turn[3, n] * x1 + turn[4, n] * x2 + turn[5, n] * x3
@@ -409,12 +461,27 @@ def backward(count, own, first, knot, other, x, s, turn, table, g, d_x, d_edge):
             kept[n, 2] = along2
             kept[n, 0] = along3
         # d_z_moved: ranks 1 to 3 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        p11 = channels * 11 + c
+        p12 = channels * 12 + c
+        p13 = channels * 13 + c
+        p14 = channels * 14 + c
+        p15 = channels * 15 + c
         for n in range(count):
             theirs = other[n]
-            g1 = g[theirs + 1, c]; g2 = g[theirs + 2, c]; g3 = g[theirs + 3, c]; g4 = g[theirs + 4, c]
-            g5 = g[theirs + 5, c]; g6 = g[theirs + 6, c]; g7 = g[theirs + 7, c]; g8 = g[theirs + 8, c]
-            g9 = g[theirs + 9, c]; g10 = g[theirs + 10, c]; g11 = g[theirs + 11, c]; g12 = g[theirs + 12, c]
-            g13 = g[theirs + 13, c]; g14 = g[theirs + 14, c]; g15 = g[theirs + 15, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g1 = g_row[p1]; g2 = g_row[p2]; g3 = g_row[p3]; g4 = g_row[p4]; g5 = g_row[p5]; g6 = g_row[p6]
+            g7 = g_row[p7]; g8 = g_row[p8]; g9 = g_row[p9]; g10 = g_row[p10]; g11 = g_row[p11]; g12 = g_row[p12]
+            g13 = g_row[p13]; g14 = g_row[p14]; g15 = g_row[p15]
             d_z_moved3 = g1 * turn[2, n] + g2 * turn[5, n] + g3 * turn[8, n]
             d_z_moved2 = g1 * turn[1, n] + g2 * turn[4, n] + g3 * turn[7, n]
             d_z_moved1 = g1 * turn[0, n] + g2 * turn[3, n] + g3 * turn[6, n]
@@ -458,17 +525,17 @@ def backward(count, own, first, knot, other, x, s, turn, table, g, d_x, d_edge):
             kept[n, 14] = d_z_moved10
         # along the edge
         p0 = c
-        p1 = x.shape[1] + c
-        p2 = x.shape[1] * 2 + c
-        p3 = x.shape[1] * 3 + c
-        p4 = x.shape[1] * 4 + c
-        p5 = x.shape[1] * 5 + c
-        p6 = x.shape[1] * 6 + c
-        p7 = x.shape[1] * 7 + c
-        p8 = x.shape[1] * 8 + c
-        p9 = x.shape[1] * 9 + c
-        p10 = x.shape[1] * 10 + c
-        x0 = x[own, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        x0 = x[own, p0]
         for n in range(count):
             k0 = knot[n]
             row0 = table[k0, 0 : table.shape[1]]
@@ -476,7 +543,8 @@ def backward(count, own, first, knot, other, x, s, turn, table, g, d_x, d_edge):
             row2 = table[k0 + 2, 0 : table.shape[1]]
             row3 = table[k0 + 3, 0 : table.shape[1]]
             theirs = other[n]
-            g0 = g[theirs, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g0 = g_row[p0]
             along3 = kept[n, 0]; along1 = kept[n, 1]; along2 = kept[n, 2]; d_z_moved11 = kept[n, 3]
             d_z_moved13 = kept[n, 4]; d_z_moved5 = kept[n, 5]; d_z_moved7 = kept[n, 6]; d_z_moved1 = kept[n, 7]
             d_z_moved3 = kept[n, 8]; d_z_moved12 = kept[n, 9]; d_z_moved6 = kept[n, 10]; d_z_moved2 = kept[n, 11]
@@ -627,17 +695,21 @@ def backward(count, own, first, knot, other, x, s, turn, table, g, d_x, d_edge):
             kept[n, 19] = d_x_moved3
             kept[n, 17] = d_x_moved1
         # d_x: ranks 0 to 1 turned back
-        d_x0 = d_x[own, c]; d_x1 = d_x[own + 1, c]; d_x2 = d_x[own + 2, c]; d_x3 = d_x[own + 3, c]
+        p0 = c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        d_x0 = d_x[own, p0]; d_x1 = d_x[own, p1]; d_x2 = d_x[own, p2]; d_x3 = d_x[own, p3]
         for n in range(count):
             d_x_moved0 = kept[n, 16]; d_x_moved1 = kept[n, 17]; d_x_moved2 = kept[n, 18]; d_x_moved3 = kept[n, 19]
             d_x0 += d_x_moved0
             d_x1 += d_x_moved1 * turn[0, n] + d_x_moved2 * turn[3, n] + d_x_moved3 * turn[6, n]
             d_x2 += d_x_moved1 * turn[1, n] + d_x_moved2 * turn[4, n] + d_x_moved3 * turn[7, n]
             d_x3 += d_x_moved1 * turn[2, n] + d_x_moved2 * turn[5, n] + d_x_moved3 * turn[8, n]
-        d_x[own, c] = d_x0
-        d_x[own + 1, c] = d_x1
-        d_x[own + 2, c] = d_x2
-        d_x[own + 3, c] = d_x3
+        d_x[own, p0] = d_x0
+        d_x[own, p1] = d_x1
+        d_x[own, p2] = d_x2
+        d_x[own, p3] = d_x3
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
@@ -645,10 +717,14 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
     """Tangent of `backward`, at rest in g."""
     real = s.dtype.type
     c1_2 = real(1 / 2); c5_4 = real(5 / 4); c3_2 = real(3 / 2); c2 = real(2); c3 = real(3)
+    channels = x.shape[1] // 4
     kept = np.empty((16, 25), x.dtype)
-    for c in range(x.shape[1]):
+    for c in range(channels):
         # along: rank 1 turned
-        x1 = x[own + 1, c]; x2 = x[own + 2, c]; x3 = x[own + 3, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        x1 = x[own, p1]; x2 = x[own, p2]; x3 = x[own, p3]
         for n in range(count):
             along1 = turn[0, n] * x1 + turn[1, n] * x2 + turn[2, n] * x3
             along2 = turn[3, n] * x1 + turn[4, n] * x2 + turn[5, n] * x3
@@ -657,7 +733,10 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
             kept[n, 4] = along2
             kept[n, 0] = along3
         # t_along: rank 1 turned
-        t_x1 = t_x[own + 1, c]; t_x2 = t_x[own + 2, c]; t_x3 = t_x[own + 3, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        t_x1 = t_x[own, p1]; t_x2 = t_x[own, p2]; t_x3 = t_x[own, p3]
         for n in range(count):
             t_along1 = t_x1 * turn[0, n] + t_x2 * turn[1, n] + t_x3 * turn[2, n]
             t_along2 = t_x1 * turn[3, n] + t_x2 * turn[4, n] + t_x3 * turn[5, n]
@@ -666,12 +745,27 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
             kept[n, 5] = t_along2
             kept[n, 1] = t_along3
         # d_z_moved: ranks 1 to 3 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        p11 = channels * 11 + c
+        p12 = channels * 12 + c
+        p13 = channels * 13 + c
+        p14 = channels * 14 + c
+        p15 = channels * 15 + c
         for n in range(count):
             theirs = other[n]
-            g1 = g[theirs + 1, c]; g2 = g[theirs + 2, c]; g3 = g[theirs + 3, c]; g4 = g[theirs + 4, c]
-            g5 = g[theirs + 5, c]; g6 = g[theirs + 6, c]; g7 = g[theirs + 7, c]; g8 = g[theirs + 8, c]
-            g9 = g[theirs + 9, c]; g10 = g[theirs + 10, c]; g11 = g[theirs + 11, c]; g12 = g[theirs + 12, c]
-            g13 = g[theirs + 13, c]; g14 = g[theirs + 14, c]; g15 = g[theirs + 15, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g1 = g_row[p1]; g2 = g_row[p2]; g3 = g_row[p3]; g4 = g_row[p4]; g5 = g_row[p5]; g6 = g_row[p6]
+            g7 = g_row[p7]; g8 = g_row[p8]; g9 = g_row[p9]; g10 = g_row[p10]; g11 = g_row[p11]; g12 = g_row[p12]
+            g13 = g_row[p13]; g14 = g_row[p14]; g15 = g_row[p15]
             d_z_moved3 = g1 * turn[2, n] + g2 * turn[5, n] + g3 * turn[8, n]
             d_z_moved2 = g1 * turn[1, n] + g2 * turn[4, n] + g3 * turn[7, n]
             d_z_moved1 = g1 * turn[0, n] + g2 * turn[3, n] + g3 * turn[6, n]
@@ -725,17 +819,17 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
             kept[n, 12] = d_z_moved9
         # along the edge
         p0 = c
-        p1 = x.shape[1] + c
-        p2 = x.shape[1] * 2 + c
-        p3 = x.shape[1] * 3 + c
-        p4 = x.shape[1] * 4 + c
-        p5 = x.shape[1] * 5 + c
-        p6 = x.shape[1] * 6 + c
-        p7 = x.shape[1] * 7 + c
-        p8 = x.shape[1] * 8 + c
-        p9 = x.shape[1] * 9 + c
-        p10 = x.shape[1] * 10 + c
-        x0 = x[own, c]; t_x0 = t_x[own, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        x0 = x[own, p0]; t_x0 = t_x[own, p0]
         for n in range(count):
             k0 = knot[n]
             row0 = table[k0, 0 : table.shape[1]]
@@ -743,7 +837,8 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
             row2 = table[k0 + 2, 0 : table.shape[1]]
             row3 = table[k0 + 3, 0 : table.shape[1]]
             theirs = other[n]
-            g0 = g[theirs, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g0 = g_row[p0]
             along3 = kept[n, 0]; t_along3 = kept[n, 1]; along1 = kept[n, 2]; t_along1 = kept[n, 3]
             along2 = kept[n, 4]; t_along2 = kept[n, 5]; d_z_moved15 = kept[n, 6]; d_z_moved14 = kept[n, 7]
             d_z_moved13 = kept[n, 8]; d_z_moved12 = kept[n, 9]; d_z_moved11 = kept[n, 10]; d_z_moved10 = kept[n, 11]
@@ -1251,26 +1346,34 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
             kept[n, 24] = t_d_along3
             kept[n, 23] = t_d_along2
         # t_d_x: ranks 0 to 1 turned back
-        t_d_x0 = t_d_x[own, c]; t_d_x1 = t_d_x[own + 1, c]; t_d_x2 = t_d_x[own + 2, c]; t_d_x3 = t_d_x[own + 3, c]
+        p0 = c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        t_d_x0 = t_d_x[own, p0]; t_d_x1 = t_d_x[own, p1]; t_d_x2 = t_d_x[own, p2]; t_d_x3 = t_d_x[own, p3]
         for n in range(count):
             t_d_x_moved0 = kept[n, 21]; t_d_along1 = kept[n, 22]; t_d_along2 = kept[n, 23]; t_d_along3 = kept[n, 24]
             t_d_x0 += t_d_x_moved0
             t_d_x1 += t_d_along1 * turn[0, n] + t_d_along2 * turn[3, n] + t_d_along3 * turn[6, n]
             t_d_x2 += t_d_along1 * turn[1, n] + t_d_along2 * turn[4, n] + t_d_along3 * turn[7, n]
             t_d_x3 += t_d_along1 * turn[2, n] + t_d_along2 * turn[5, n] + t_d_along3 * turn[8, n]
-        t_d_x[own, c] = t_d_x0
-        t_d_x[own + 1, c] = t_d_x1
-        t_d_x[own + 2, c] = t_d_x2
-        t_d_x[own + 3, c] = t_d_x3
+        t_d_x[own, p0] = t_d_x0
+        t_d_x[own, p1] = t_d_x1
+        t_d_x[own, p2] = t_d_x2
+        t_d_x[own, p3] = t_d_x3
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d_table):
     """Gradient to x and the table."""
+    channels = x.shape[1] // 4
     kept = np.empty((16, 16), x.dtype)
-    for c in range(x.shape[1]):
+    for c in range(channels):
         # along: rank 1 turned
-        x1 = x[own + 1, c]; x2 = x[own + 2, c]; x3 = x[own + 3, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        x1 = x[own, p1]; x2 = x[own, p2]; x3 = x[own, p3]
         for n in range(count):
             along1 = turn[0, n] * x1 + turn[1, n] * x2 + turn[2, n] * x3
             along2 = turn[3, n] * x1 + turn[4, n] * x2 + turn[5, n] * x3
@@ -1279,12 +1382,27 @@ def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d
             kept[n, 8] = along2
             kept[n, 2] = along3
         # d_z_moved: ranks 1 to 3 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        p11 = channels * 11 + c
+        p12 = channels * 12 + c
+        p13 = channels * 13 + c
+        p14 = channels * 14 + c
+        p15 = channels * 15 + c
         for n in range(count):
             theirs = other[n]
-            g1 = g[theirs + 1, c]; g2 = g[theirs + 2, c]; g3 = g[theirs + 3, c]; g4 = g[theirs + 4, c]
-            g5 = g[theirs + 5, c]; g6 = g[theirs + 6, c]; g7 = g[theirs + 7, c]; g8 = g[theirs + 8, c]
-            g9 = g[theirs + 9, c]; g10 = g[theirs + 10, c]; g11 = g[theirs + 11, c]; g12 = g[theirs + 12, c]
-            g13 = g[theirs + 13, c]; g14 = g[theirs + 14, c]; g15 = g[theirs + 15, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g1 = g_row[p1]; g2 = g_row[p2]; g3 = g_row[p3]; g4 = g_row[p4]; g5 = g_row[p5]; g6 = g_row[p6]
+            g7 = g_row[p7]; g8 = g_row[p8]; g9 = g_row[p9]; g10 = g_row[p10]; g11 = g_row[p11]; g12 = g_row[p12]
+            g13 = g_row[p13]; g14 = g_row[p14]; g15 = g_row[p15]
             d_z_moved3 = g1 * turn[2, n] + g2 * turn[5, n] + g3 * turn[8, n]
             d_z_moved2 = g1 * turn[1, n] + g2 * turn[4, n] + g3 * turn[7, n]
             d_z_moved1 = g1 * turn[0, n] + g2 * turn[3, n] + g3 * turn[6, n]
@@ -1314,17 +1432,17 @@ def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d
             kept[n, 1] = d_z_moved11
         # along the edge
         p0 = c
-        p1 = x.shape[1] + c
-        p2 = x.shape[1] * 2 + c
-        p3 = x.shape[1] * 3 + c
-        p4 = x.shape[1] * 4 + c
-        p5 = x.shape[1] * 5 + c
-        p6 = x.shape[1] * 6 + c
-        p7 = x.shape[1] * 7 + c
-        p8 = x.shape[1] * 8 + c
-        p9 = x.shape[1] * 9 + c
-        p10 = x.shape[1] * 10 + c
-        x0 = x[own, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        x0 = x[own, p0]
         for n in range(count):
             k0 = knot[n]
             row0 = table[k0, 0 : table.shape[1]]
@@ -1336,7 +1454,8 @@ def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d
             d_row2 = d_table[thread * table.shape[0] + k0 + 2, 0 : d_table.shape[1]]
             d_row3 = d_table[thread * table.shape[0] + k0 + 3, 0 : d_table.shape[1]]
             theirs = other[n]
-            g0 = g[theirs, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g0 = g_row[p0]
             along1 = kept[n, 0]; d_z_moved11 = kept[n, 1]; along3 = kept[n, 2]; d_z_moved13 = kept[n, 3]
             d_z_moved5 = kept[n, 4]; d_z_moved7 = kept[n, 5]; d_z_moved1 = kept[n, 6]; d_z_moved3 = kept[n, 7]
             along2 = kept[n, 8]; d_z_moved12 = kept[n, 9]; d_z_moved6 = kept[n, 10]; d_z_moved2 = kept[n, 11]
@@ -1425,17 +1544,21 @@ def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d
             kept[n, 15] = d_x_moved3
             kept[n, 13] = d_x_moved1
         # d_x: ranks 0 to 1 turned back
-        d_x0 = d_x[own, c]; d_x1 = d_x[own + 1, c]; d_x2 = d_x[own + 2, c]; d_x3 = d_x[own + 3, c]
+        p0 = c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        d_x0 = d_x[own, p0]; d_x1 = d_x[own, p1]; d_x2 = d_x[own, p2]; d_x3 = d_x[own, p3]
         for n in range(count):
             d_x_moved0 = kept[n, 12]; d_x_moved1 = kept[n, 13]; d_x_moved2 = kept[n, 14]; d_x_moved3 = kept[n, 15]
             d_x0 += d_x_moved0
             d_x1 += d_x_moved1 * turn[0, n] + d_x_moved2 * turn[3, n] + d_x_moved3 * turn[6, n]
             d_x2 += d_x_moved1 * turn[1, n] + d_x_moved2 * turn[4, n] + d_x_moved3 * turn[7, n]
             d_x3 += d_x_moved1 * turn[2, n] + d_x_moved2 * turn[5, n] + d_x_moved3 * turn[8, n]
-        d_x[own, c] = d_x0
-        d_x[own + 1, c] = d_x1
-        d_x[own + 2, c] = d_x2
-        d_x[own + 3, c] = d_x3
+        d_x[own, p0] = d_x0
+        d_x[own, p1] = d_x1
+        d_x[own, p2] = d_x2
+        d_x[own, p3] = d_x3
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
@@ -1445,10 +1568,14 @@ def backward_tangent_table(
     """Tangent of `backward_table`."""
     real = s.dtype.type
     c3_2 = real(3 / 2); c2 = real(2); c3 = real(3)
+    channels = x.shape[1] // 4
     kept = np.empty((16, 32), x.dtype)
-    for c in range(x.shape[1]):
+    for c in range(channels):
         # along: rank 1 turned
-        x1 = x[own + 1, c]; x2 = x[own + 2, c]; x3 = x[own + 3, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        x1 = x[own, p1]; x2 = x[own, p2]; x3 = x[own, p3]
         for n in range(count):
             along1 = turn[0, n] * x1 + turn[1, n] * x2 + turn[2, n] * x3
             along2 = turn[3, n] * x1 + turn[4, n] * x2 + turn[5, n] * x3
@@ -1457,7 +1584,10 @@ def backward_tangent_table(
             kept[n, 2] = along2
             kept[n, 0] = along3
         # t_along: rank 1 turned
-        t_x1 = t_x[own + 1, c]; t_x2 = t_x[own + 2, c]; t_x3 = t_x[own + 3, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        t_x1 = t_x[own, p1]; t_x2 = t_x[own, p2]; t_x3 = t_x[own, p3]
         for n in range(count):
             t_along1 = t_x1 * turn[0, n] + t_x2 * turn[1, n] + t_x3 * turn[2, n]
             t_along2 = t_x1 * turn[3, n] + t_x2 * turn[4, n] + t_x3 * turn[5, n]
@@ -1466,12 +1596,27 @@ def backward_tangent_table(
             kept[n, 4] = t_along2
             kept[n, 5] = t_along3
         # d_z_moved: ranks 1 to 3 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        p11 = channels * 11 + c
+        p12 = channels * 12 + c
+        p13 = channels * 13 + c
+        p14 = channels * 14 + c
+        p15 = channels * 15 + c
         for n in range(count):
             theirs = other[n]
-            g1 = g[theirs + 1, c]; g2 = g[theirs + 2, c]; g3 = g[theirs + 3, c]; g4 = g[theirs + 4, c]
-            g5 = g[theirs + 5, c]; g6 = g[theirs + 6, c]; g7 = g[theirs + 7, c]; g8 = g[theirs + 8, c]
-            g9 = g[theirs + 9, c]; g10 = g[theirs + 10, c]; g11 = g[theirs + 11, c]; g12 = g[theirs + 12, c]
-            g13 = g[theirs + 13, c]; g14 = g[theirs + 14, c]; g15 = g[theirs + 15, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g1 = g_row[p1]; g2 = g_row[p2]; g3 = g_row[p3]; g4 = g_row[p4]; g5 = g_row[p5]; g6 = g_row[p6]
+            g7 = g_row[p7]; g8 = g_row[p8]; g9 = g_row[p9]; g10 = g_row[p10]; g11 = g_row[p11]; g12 = g_row[p12]
+            g13 = g_row[p13]; g14 = g_row[p14]; g15 = g_row[p15]
             d_z_moved3 = g1 * turn[2, n] + g2 * turn[5, n] + g3 * turn[8, n]
             d_z_moved2 = g1 * turn[1, n] + g2 * turn[4, n] + g3 * turn[7, n]
             d_z_moved1 = g1 * turn[0, n] + g2 * turn[3, n] + g3 * turn[6, n]
@@ -1514,13 +1659,28 @@ def backward_tangent_table(
             kept[n, 8] = d_z_moved11
             kept[n, 9] = d_z_moved10
         # t_d_z_moved: ranks 1 to 3 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        p11 = channels * 11 + c
+        p12 = channels * 12 + c
+        p13 = channels * 13 + c
+        p14 = channels * 14 + c
+        p15 = channels * 15 + c
         for n in range(count):
             theirs = other[n]
-            t_g1 = t_g[theirs + 1, c]; t_g2 = t_g[theirs + 2, c]; t_g3 = t_g[theirs + 3, c]; t_g4 = t_g[theirs + 4, c]
-            t_g5 = t_g[theirs + 5, c]; t_g6 = t_g[theirs + 6, c]; t_g7 = t_g[theirs + 7, c]; t_g8 = t_g[theirs + 8, c]
-            t_g9 = t_g[theirs + 9, c]; t_g10 = t_g[theirs + 10, c]; t_g11 = t_g[theirs + 11, c]
-            t_g12 = t_g[theirs + 12, c]; t_g13 = t_g[theirs + 13, c]; t_g14 = t_g[theirs + 14, c]
-            t_g15 = t_g[theirs + 15, c]
+            t_g_row = t_g[theirs, 0 : t_g.shape[1]]
+            t_g1 = t_g_row[p1]; t_g2 = t_g_row[p2]; t_g3 = t_g_row[p3]; t_g4 = t_g_row[p4]; t_g5 = t_g_row[p5]
+            t_g6 = t_g_row[p6]; t_g7 = t_g_row[p7]; t_g8 = t_g_row[p8]; t_g9 = t_g_row[p9]; t_g10 = t_g_row[p10]
+            t_g11 = t_g_row[p11]; t_g12 = t_g_row[p12]; t_g13 = t_g_row[p13]; t_g14 = t_g_row[p14]
+            t_g15 = t_g_row[p15]
             t_d_z_moved3 = t_g1 * turn[2, n] + t_g2 * turn[5, n] + t_g3 * turn[8, n]
             t_d_z_moved2 = t_g1 * turn[1, n] + t_g2 * turn[4, n] + t_g3 * turn[7, n]
             t_d_z_moved1 = t_g1 * turn[0, n] + t_g2 * turn[3, n] + t_g3 * turn[6, n]
@@ -1556,17 +1716,17 @@ def backward_tangent_table(
             kept[n, 19] = t_d_z_moved11
         # along the edge
         p0 = c
-        p1 = x.shape[1] + c
-        p2 = x.shape[1] * 2 + c
-        p3 = x.shape[1] * 3 + c
-        p4 = x.shape[1] * 4 + c
-        p5 = x.shape[1] * 5 + c
-        p6 = x.shape[1] * 6 + c
-        p7 = x.shape[1] * 7 + c
-        p8 = x.shape[1] * 8 + c
-        p9 = x.shape[1] * 9 + c
-        p10 = x.shape[1] * 10 + c
-        x0 = x[own, c]; t_x0 = t_x[own, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        x0 = x[own, p0]; t_x0 = t_x[own, p0]
         for n in range(count):
             k0 = knot[n]
             row0 = table[k0, 0 : table.shape[1]]
@@ -1578,7 +1738,9 @@ def backward_tangent_table(
             t_d_row2 = t_d_table[thread * table.shape[0] + k0 + 2, 0 : t_d_table.shape[1]]
             t_d_row3 = t_d_table[thread * table.shape[0] + k0 + 3, 0 : t_d_table.shape[1]]
             theirs = other[n]
-            g0 = g[theirs, c]; t_g0 = t_g[theirs, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            t_g_row = t_g[theirs, 0 : t_g.shape[1]]
+            g0 = g_row[p0]; t_g0 = t_g_row[p0]
             along3 = kept[n, 0]; along1 = kept[n, 1]; along2 = kept[n, 2]; t_along1 = kept[n, 3]
             t_along2 = kept[n, 4]; t_along3 = kept[n, 5]; d_z_moved14 = kept[n, 6]; d_z_moved12 = kept[n, 7]
             d_z_moved11 = kept[n, 8]; d_z_moved10 = kept[n, 9]; d_z_moved13 = kept[n, 10]; d_z_moved8 = kept[n, 11]
@@ -1769,14 +1931,18 @@ def backward_tangent_table(
             kept[n, 31] = t_d_along3
             kept[n, 30] = t_d_along2
         # t_d_x: ranks 0 to 1 turned back
-        t_d_x0 = t_d_x[own, c]; t_d_x1 = t_d_x[own + 1, c]; t_d_x2 = t_d_x[own + 2, c]; t_d_x3 = t_d_x[own + 3, c]
+        p0 = c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        t_d_x0 = t_d_x[own, p0]; t_d_x1 = t_d_x[own, p1]; t_d_x2 = t_d_x[own, p2]; t_d_x3 = t_d_x[own, p3]
         for n in range(count):
             t_d_x_moved0 = kept[n, 28]; t_d_along1 = kept[n, 29]; t_d_along2 = kept[n, 30]; t_d_along3 = kept[n, 31]
             t_d_x0 += t_d_x_moved0
             t_d_x1 += t_d_along1 * turn[0, n] + t_d_along2 * turn[3, n] + t_d_along3 * turn[6, n]
             t_d_x2 += t_d_along1 * turn[1, n] + t_d_along2 * turn[4, n] + t_d_along3 * turn[7, n]
             t_d_x3 += t_d_along1 * turn[2, n] + t_d_along2 * turn[5, n] + t_d_along3 * turn[8, n]
-        t_d_x[own, c] = t_d_x0
-        t_d_x[own + 1, c] = t_d_x1
-        t_d_x[own + 2, c] = t_d_x2
-        t_d_x[own + 3, c] = t_d_x3
+        t_d_x[own, p0] = t_d_x0
+        t_d_x[own, p1] = t_d_x1
+        t_d_x[own, p2] = t_d_x2
+        t_d_x[own, p3] = t_d_x3

@@ -15,13 +15,23 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
     """Tangent of the message."""
     real = s.dtype.type
     c3_2 = real(3 / 2); c2 = real(2)
+    channels = x.shape[1] // 9
     kept = np.empty((16, 25), x.dtype)
-    for c in range(x.shape[1]):
+    for c in range(channels):
         # along: ranks 1 to 2 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
         for n in range(count):
             theirs = other[n]
-            x1 = x[theirs + 1, c]; x2 = x[theirs + 2, c]; x3 = x[theirs + 3, c]; x4 = x[theirs + 4, c]
-            x5 = x[theirs + 5, c]; x6 = x[theirs + 6, c]; x7 = x[theirs + 7, c]; x8 = x[theirs + 8, c]
+            x_row = x[theirs, 0 : x.shape[1]]
+            x1 = x_row[p1]; x2 = x_row[p2]; x3 = x_row[p3]; x4 = x_row[p4]; x5 = x_row[p5]; x6 = x_row[p6]
+            x7 = x_row[p7]; x8 = x_row[p8]
             along1 = turn[0, n] * x1 + turn[1, n] * x2 + turn[2, n] * x3
             along2 = turn[3, n] * x1 + turn[4, n] * x2 + turn[5, n] * x3
             along3 = turn[6, n] * x1 + turn[7, n] * x2 + turn[8, n] * x3
@@ -39,10 +49,19 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
             kept[n, 7] = along7
             kept[n, 9] = along8
         # t_along: ranks 1 to 2 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
         for n in range(count):
             theirs = other[n]
-            t_x1 = t_x[theirs + 1, c]; t_x2 = t_x[theirs + 2, c]; t_x3 = t_x[theirs + 3, c]; t_x4 = t_x[theirs + 4, c]
-            t_x5 = t_x[theirs + 5, c]; t_x6 = t_x[theirs + 6, c]; t_x7 = t_x[theirs + 7, c]; t_x8 = t_x[theirs + 8, c]
+            t_x_row = t_x[theirs, 0 : t_x.shape[1]]
+            t_x1 = t_x_row[p1]; t_x2 = t_x_row[p2]; t_x3 = t_x_row[p3]; t_x4 = t_x_row[p4]; t_x5 = t_x_row[p5]
+            t_x6 = t_x_row[p6]; t_x7 = t_x_row[p7]; t_x8 = t_x_row[p8]
             t_along1 = t_x1 * turn[0, n] + t_x2 * turn[1, n] + t_x3 * turn[2, n]
             t_along2 = t_x1 * turn[3, n] + t_x2 * turn[4, n] + t_x3 * turn[5, n]
             t_along3 = t_x1 * turn[6, n] + t_x2 * turn[7, n] + t_x3 * turn[8, n]
@@ -71,19 +90,19 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
             kept[n, 15] = t_along8
         # along the edge
         p0 = c
-        p1 = x.shape[1] + c
-        p2 = x.shape[1] * 2 + c
-        p3 = x.shape[1] * 3 + c
-        p4 = x.shape[1] * 4 + c
-        p5 = x.shape[1] * 5 + c
-        p6 = x.shape[1] * 6 + c
-        p7 = x.shape[1] * 7 + c
-        p8 = x.shape[1] * 8 + c
-        p9 = x.shape[1] * 9 + c
-        p10 = x.shape[1] * 10 + c
-        p11 = x.shape[1] * 11 + c
-        p12 = x.shape[1] * 12 + c
-        p13 = x.shape[1] * 13 + c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        p11 = channels * 11 + c
+        p12 = channels * 12 + c
+        p13 = channels * 13 + c
         for n in range(count):
             k0 = knot[n]
             row0 = table[k0, 0 : table.shape[1]]
@@ -91,7 +110,9 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
             row2 = table[k0 + 2, 0 : table.shape[1]]
             row3 = table[k0 + 3, 0 : table.shape[1]]
             theirs = other[n]
-            x0 = x[theirs, c]; t_x0 = t_x[theirs, c]
+            x_row = x[theirs, 0 : x.shape[1]]
+            t_x_row = t_x[theirs, 0 : t_x.shape[1]]
+            x0 = x_row[p0]; t_x0 = t_x_row[p0]
             along3 = kept[n, 0]; along1 = kept[n, 1]; along2 = kept[n, 2]; t_along1 = kept[n, 3]
             t_along2 = kept[n, 4]; t_along3 = kept[n, 5]; along4 = kept[n, 6]; along7 = kept[n, 7]
             along6 = kept[n, 8]; along8 = kept[n, 9]; along5 = kept[n, 10]; t_along4 = kept[n, 11]
@@ -254,9 +275,18 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
             kept[n, 23] = t_z_moved7
             kept[n, 21] = t_z_moved5
         # t_out: ranks 0 to 2 turned back
-        t_out0 = t_out[own, c]; t_out1 = t_out[own + 1, c]; t_out2 = t_out[own + 2, c]; t_out3 = t_out[own + 3, c]
-        t_out4 = t_out[own + 4, c]; t_out5 = t_out[own + 5, c]; t_out6 = t_out[own + 6, c]; t_out7 = t_out[own + 7, c]
-        t_out8 = t_out[own + 8, c]
+        p0 = c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        t_out0 = t_out[own, p0]; t_out1 = t_out[own, p1]; t_out2 = t_out[own, p2]; t_out3 = t_out[own, p3]
+        t_out4 = t_out[own, p4]; t_out5 = t_out[own, p5]; t_out6 = t_out[own, p6]; t_out7 = t_out[own, p7]
+        t_out8 = t_out[own, p8]
         for n in range(count):
             t_z0 = kept[n, 16]; t_z_moved1 = kept[n, 17]; t_z_moved2 = kept[n, 18]; t_z_moved3 = kept[n, 19]
             t_z_moved4 = kept[n, 20]; t_z_moved5 = kept[n, 21]; t_z_moved6 = kept[n, 22]; t_z_moved7 = kept[n, 23]
@@ -285,12 +315,12 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
                 t_z_moved4 * turn[29, n] + t_z_moved5 * turn[30, n] + t_z_moved6 * turn[31, n] + t_z_moved7 * turn[32,
                 n] + t_z_moved8 * turn[33, n]
             )
-        t_out[own, c] = t_out0
-        t_out[own + 1, c] = t_out1
-        t_out[own + 2, c] = t_out2
-        t_out[own + 3, c] = t_out3
-        t_out[own + 4, c] = t_out4
-        t_out[own + 5, c] = t_out5
-        t_out[own + 6, c] = t_out6
-        t_out[own + 7, c] = t_out7
-        t_out[own + 8, c] = t_out8
+        t_out[own, p0] = t_out0
+        t_out[own, p1] = t_out1
+        t_out[own, p2] = t_out2
+        t_out[own, p3] = t_out3
+        t_out[own, p4] = t_out4
+        t_out[own, p5] = t_out5
+        t_out[own, p6] = t_out6
+        t_out[own, p7] = t_out7
+        t_out[own, p8] = t_out8

@@ -13,11 +13,20 @@ from numba import njit
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d_table):
     """Gradient to x and the table."""
+    channels = x.shape[1] // 9
     kept = np.empty((16, 30), x.dtype)
-    for c in range(x.shape[1]):
+    for c in range(channels):
         # along: ranks 1 to 2 turned
-        x1 = x[own + 1, c]; x2 = x[own + 2, c]; x3 = x[own + 3, c]; x4 = x[own + 4, c]; x5 = x[own + 5, c]
-        x6 = x[own + 6, c]; x7 = x[own + 7, c]; x8 = x[own + 8, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        x1 = x[own, p1]; x2 = x[own, p2]; x3 = x[own, p3]; x4 = x[own, p4]; x5 = x[own, p5]; x6 = x[own, p6]
+        x7 = x[own, p7]; x8 = x[own, p8]
         for n in range(count):
             along1 = turn[0, n] * x1 + turn[1, n] * x2 + turn[2, n] * x3
             along2 = turn[3, n] * x1 + turn[4, n] * x2 + turn[5, n] * x3
@@ -36,12 +45,27 @@ def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d
             kept[n, 8] = along7
             kept[n, 2] = along8
         # d_z_moved: ranks 1 to 3 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        p11 = channels * 11 + c
+        p12 = channels * 12 + c
+        p13 = channels * 13 + c
+        p14 = channels * 14 + c
+        p15 = channels * 15 + c
         for n in range(count):
             theirs = other[n]
-            g1 = g[theirs + 1, c]; g2 = g[theirs + 2, c]; g3 = g[theirs + 3, c]; g4 = g[theirs + 4, c]
-            g5 = g[theirs + 5, c]; g6 = g[theirs + 6, c]; g7 = g[theirs + 7, c]; g8 = g[theirs + 8, c]
-            g9 = g[theirs + 9, c]; g10 = g[theirs + 10, c]; g11 = g[theirs + 11, c]; g12 = g[theirs + 12, c]
-            g13 = g[theirs + 13, c]; g14 = g[theirs + 14, c]; g15 = g[theirs + 15, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g1 = g_row[p1]; g2 = g_row[p2]; g3 = g_row[p3]; g4 = g_row[p4]; g5 = g_row[p5]; g6 = g_row[p6]
+            g7 = g_row[p7]; g8 = g_row[p8]; g9 = g_row[p9]; g10 = g_row[p10]; g11 = g_row[p11]; g12 = g_row[p12]
+            g13 = g_row[p13]; g14 = g_row[p14]; g15 = g_row[p15]
             d_z_moved3 = g1 * turn[2, n] + g2 * turn[5, n] + g3 * turn[8, n]
             d_z_moved2 = g1 * turn[1, n] + g2 * turn[4, n] + g3 * turn[7, n]
             d_z_moved1 = g1 * turn[0, n] + g2 * turn[3, n] + g3 * turn[6, n]
@@ -85,26 +109,26 @@ def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d
             kept[n, 1] = d_z_moved10
         # along the edge
         p0 = c
-        p1 = x.shape[1] + c
-        p2 = x.shape[1] * 2 + c
-        p3 = x.shape[1] * 3 + c
-        p4 = x.shape[1] * 4 + c
-        p5 = x.shape[1] * 5 + c
-        p6 = x.shape[1] * 6 + c
-        p7 = x.shape[1] * 7 + c
-        p8 = x.shape[1] * 8 + c
-        p9 = x.shape[1] * 9 + c
-        p10 = x.shape[1] * 10 + c
-        p11 = x.shape[1] * 11 + c
-        p12 = x.shape[1] * 12 + c
-        p13 = x.shape[1] * 13 + c
-        p14 = x.shape[1] * 14 + c
-        p15 = x.shape[1] * 15 + c
-        p16 = x.shape[1] * 16 + c
-        p17 = x.shape[1] * 17 + c
-        p18 = x.shape[1] * 18 + c
-        p19 = x.shape[1] * 19 + c
-        x0 = x[own, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        p11 = channels * 11 + c
+        p12 = channels * 12 + c
+        p13 = channels * 13 + c
+        p14 = channels * 14 + c
+        p15 = channels * 15 + c
+        p16 = channels * 16 + c
+        p17 = channels * 17 + c
+        p18 = channels * 18 + c
+        p19 = channels * 19 + c
+        x0 = x[own, p0]
         for n in range(count):
             k0 = knot[n]
             row0 = table[k0, 0 : table.shape[1]]
@@ -116,7 +140,8 @@ def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d
             d_row2 = d_table[thread * table.shape[0] + k0 + 2, 0 : d_table.shape[1]]
             d_row3 = d_table[thread * table.shape[0] + k0 + 3, 0 : d_table.shape[1]]
             theirs = other[n]
-            g0 = g[theirs, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g0 = g_row[p0]
             along4 = kept[n, 0]; d_z_moved10 = kept[n, 1]; along8 = kept[n, 2]; d_z_moved14 = kept[n, 3]
             d_z_moved4 = kept[n, 4]; d_z_moved8 = kept[n, 5]; along5 = kept[n, 6]; d_z_moved11 = kept[n, 7]
             along7 = kept[n, 8]; d_z_moved13 = kept[n, 9]; along1 = kept[n, 10]; along3 = kept[n, 11]
@@ -281,9 +306,17 @@ def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d
             kept[n, 29] = d_x_moved8
             kept[n, 25] = d_x_moved4
         # d_x: ranks 0 to 2 turned back
-        d_x0 = d_x[own, c]; d_x1 = d_x[own + 1, c]; d_x2 = d_x[own + 2, c]; d_x3 = d_x[own + 3, c]
-        d_x4 = d_x[own + 4, c]; d_x5 = d_x[own + 5, c]; d_x6 = d_x[own + 6, c]; d_x7 = d_x[own + 7, c]
-        d_x8 = d_x[own + 8, c]
+        p0 = c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        d_x0 = d_x[own, p0]; d_x1 = d_x[own, p1]; d_x2 = d_x[own, p2]; d_x3 = d_x[own, p3]; d_x4 = d_x[own, p4]
+        d_x5 = d_x[own, p5]; d_x6 = d_x[own, p6]; d_x7 = d_x[own, p7]; d_x8 = d_x[own, p8]
         for n in range(count):
             d_x_moved0 = kept[n, 21]; d_x_moved1 = kept[n, 22]; d_x_moved2 = kept[n, 23]; d_x_moved3 = kept[n, 24]
             d_x_moved4 = kept[n, 25]; d_x_moved5 = kept[n, 26]; d_x_moved6 = kept[n, 27]; d_x_moved7 = kept[n, 28]
@@ -312,12 +345,12 @@ def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d
                 d_x_moved4 * turn[13, n] + d_x_moved5 * turn[18, n] + d_x_moved6 * turn[23, n] + d_x_moved7 * turn[28,
                 n] + d_x_moved8 * turn[33, n]
             )
-        d_x[own, c] = d_x0
-        d_x[own + 1, c] = d_x1
-        d_x[own + 2, c] = d_x2
-        d_x[own + 3, c] = d_x3
-        d_x[own + 4, c] = d_x4
-        d_x[own + 5, c] = d_x5
-        d_x[own + 6, c] = d_x6
-        d_x[own + 7, c] = d_x7
-        d_x[own + 8, c] = d_x8
+        d_x[own, p0] = d_x0
+        d_x[own, p1] = d_x1
+        d_x[own, p2] = d_x2
+        d_x[own, p3] = d_x3
+        d_x[own, p4] = d_x4
+        d_x[own, p5] = d_x5
+        d_x[own, p6] = d_x6
+        d_x[own, p7] = d_x7
+        d_x[own, p8] = d_x8

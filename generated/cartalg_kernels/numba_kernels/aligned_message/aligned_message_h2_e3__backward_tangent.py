@@ -15,11 +15,20 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
     """Tangent of `backward`, at rest in g."""
     real = s.dtype.type
     c1_2 = real(1 / 2); c5_4 = real(5 / 4); c3_2 = real(3 / 2); c2 = real(2); c3 = real(3)
+    channels = x.shape[1] // 9
     kept = np.empty((16, 40), x.dtype)
-    for c in range(x.shape[1]):
+    for c in range(channels):
         # along: ranks 1 to 2 turned
-        x1 = x[own + 1, c]; x2 = x[own + 2, c]; x3 = x[own + 3, c]; x4 = x[own + 4, c]; x5 = x[own + 5, c]
-        x6 = x[own + 6, c]; x7 = x[own + 7, c]; x8 = x[own + 8, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        x1 = x[own, p1]; x2 = x[own, p2]; x3 = x[own, p3]; x4 = x[own, p4]; x5 = x[own, p5]; x6 = x[own, p6]
+        x7 = x[own, p7]; x8 = x[own, p8]
         for n in range(count):
             along1 = turn[0, n] * x1 + turn[1, n] * x2 + turn[2, n] * x3
             along2 = turn[3, n] * x1 + turn[4, n] * x2 + turn[5, n] * x3
@@ -38,8 +47,16 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
             kept[n, 8] = along7
             kept[n, 11] = along8
         # t_along: ranks 1 to 2 turned
-        t_x1 = t_x[own + 1, c]; t_x2 = t_x[own + 2, c]; t_x3 = t_x[own + 3, c]; t_x4 = t_x[own + 4, c]
-        t_x5 = t_x[own + 5, c]; t_x6 = t_x[own + 6, c]; t_x7 = t_x[own + 7, c]; t_x8 = t_x[own + 8, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        t_x1 = t_x[own, p1]; t_x2 = t_x[own, p2]; t_x3 = t_x[own, p3]; t_x4 = t_x[own, p4]; t_x5 = t_x[own, p5]
+        t_x6 = t_x[own, p6]; t_x7 = t_x[own, p7]; t_x8 = t_x[own, p8]
         for n in range(count):
             t_along1 = t_x1 * turn[0, n] + t_x2 * turn[1, n] + t_x3 * turn[2, n]
             t_along2 = t_x1 * turn[3, n] + t_x2 * turn[4, n] + t_x3 * turn[5, n]
@@ -68,12 +85,27 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
             kept[n, 9] = t_along7
             kept[n, 13] = t_along8
         # d_z_moved: ranks 1 to 3 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        p11 = channels * 11 + c
+        p12 = channels * 12 + c
+        p13 = channels * 13 + c
+        p14 = channels * 14 + c
+        p15 = channels * 15 + c
         for n in range(count):
             theirs = other[n]
-            g1 = g[theirs + 1, c]; g2 = g[theirs + 2, c]; g3 = g[theirs + 3, c]; g4 = g[theirs + 4, c]
-            g5 = g[theirs + 5, c]; g6 = g[theirs + 6, c]; g7 = g[theirs + 7, c]; g8 = g[theirs + 8, c]
-            g9 = g[theirs + 9, c]; g10 = g[theirs + 10, c]; g11 = g[theirs + 11, c]; g12 = g[theirs + 12, c]
-            g13 = g[theirs + 13, c]; g14 = g[theirs + 14, c]; g15 = g[theirs + 15, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g1 = g_row[p1]; g2 = g_row[p2]; g3 = g_row[p3]; g4 = g_row[p4]; g5 = g_row[p5]; g6 = g_row[p6]
+            g7 = g_row[p7]; g8 = g_row[p8]; g9 = g_row[p9]; g10 = g_row[p10]; g11 = g_row[p11]; g12 = g_row[p12]
+            g13 = g_row[p13]; g14 = g_row[p14]; g15 = g_row[p15]
             d_z_moved3 = g1 * turn[2, n] + g2 * turn[5, n] + g3 * turn[8, n]
             d_z_moved2 = g1 * turn[1, n] + g2 * turn[4, n] + g3 * turn[7, n]
             d_z_moved1 = g1 * turn[0, n] + g2 * turn[3, n] + g3 * turn[6, n]
@@ -127,26 +159,26 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
             kept[n, 22] = d_z_moved9
         # along the edge
         p0 = c
-        p1 = x.shape[1] + c
-        p2 = x.shape[1] * 2 + c
-        p3 = x.shape[1] * 3 + c
-        p4 = x.shape[1] * 4 + c
-        p5 = x.shape[1] * 5 + c
-        p6 = x.shape[1] * 6 + c
-        p7 = x.shape[1] * 7 + c
-        p8 = x.shape[1] * 8 + c
-        p9 = x.shape[1] * 9 + c
-        p10 = x.shape[1] * 10 + c
-        p11 = x.shape[1] * 11 + c
-        p12 = x.shape[1] * 12 + c
-        p13 = x.shape[1] * 13 + c
-        p14 = x.shape[1] * 14 + c
-        p15 = x.shape[1] * 15 + c
-        p16 = x.shape[1] * 16 + c
-        p17 = x.shape[1] * 17 + c
-        p18 = x.shape[1] * 18 + c
-        p19 = x.shape[1] * 19 + c
-        x0 = x[own, c]; t_x0 = t_x[own, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        p11 = channels * 11 + c
+        p12 = channels * 12 + c
+        p13 = channels * 13 + c
+        p14 = channels * 14 + c
+        p15 = channels * 15 + c
+        p16 = channels * 16 + c
+        p17 = channels * 17 + c
+        p18 = channels * 18 + c
+        p19 = channels * 19 + c
+        x0 = x[own, p0]; t_x0 = t_x[own, p0]
         for n in range(count):
             k0 = knot[n]
             row0 = table[k0, 0 : table.shape[1]]
@@ -154,7 +186,8 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
             row2 = table[k0 + 2, 0 : table.shape[1]]
             row3 = table[k0 + 3, 0 : table.shape[1]]
             theirs = other[n]
-            g0 = g[theirs, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g0 = g_row[p0]
             along3 = kept[n, 0]; t_along3 = kept[n, 1]; along1 = kept[n, 2]; t_along1 = kept[n, 3]
             along2 = kept[n, 4]; t_along2 = kept[n, 5]; along4 = kept[n, 6]; t_along4 = kept[n, 7]
             along7 = kept[n, 8]; t_along7 = kept[n, 9]; along6 = kept[n, 10]; along8 = kept[n, 11]
@@ -1055,9 +1088,18 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
             kept[n, 35] = t_d_along4
             kept[n, 39] = t_d_along8
         # t_d_x: ranks 0 to 2 turned back
-        t_d_x0 = t_d_x[own, c]; t_d_x1 = t_d_x[own + 1, c]; t_d_x2 = t_d_x[own + 2, c]; t_d_x3 = t_d_x[own + 3, c]
-        t_d_x4 = t_d_x[own + 4, c]; t_d_x5 = t_d_x[own + 5, c]; t_d_x6 = t_d_x[own + 6, c]; t_d_x7 = t_d_x[own + 7, c]
-        t_d_x8 = t_d_x[own + 8, c]
+        p0 = c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        t_d_x0 = t_d_x[own, p0]; t_d_x1 = t_d_x[own, p1]; t_d_x2 = t_d_x[own, p2]; t_d_x3 = t_d_x[own, p3]
+        t_d_x4 = t_d_x[own, p4]; t_d_x5 = t_d_x[own, p5]; t_d_x6 = t_d_x[own, p6]; t_d_x7 = t_d_x[own, p7]
+        t_d_x8 = t_d_x[own, p8]
         for n in range(count):
             t_d_x_moved0 = kept[n, 31]; t_d_along1 = kept[n, 32]; t_d_along2 = kept[n, 33]; t_d_along3 = kept[n, 34]
             t_d_along4 = kept[n, 35]; t_d_along5 = kept[n, 36]; t_d_along6 = kept[n, 37]; t_d_along7 = kept[n, 38]
@@ -1086,12 +1128,12 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
                 t_d_along4 * turn[13, n] + t_d_along5 * turn[18, n] + t_d_along6 * turn[23, n] + t_d_along7 * turn[28,
                 n] + t_d_along8 * turn[33, n]
             )
-        t_d_x[own, c] = t_d_x0
-        t_d_x[own + 1, c] = t_d_x1
-        t_d_x[own + 2, c] = t_d_x2
-        t_d_x[own + 3, c] = t_d_x3
-        t_d_x[own + 4, c] = t_d_x4
-        t_d_x[own + 5, c] = t_d_x5
-        t_d_x[own + 6, c] = t_d_x6
-        t_d_x[own + 7, c] = t_d_x7
-        t_d_x[own + 8, c] = t_d_x8
+        t_d_x[own, p0] = t_d_x0
+        t_d_x[own, p1] = t_d_x1
+        t_d_x[own, p2] = t_d_x2
+        t_d_x[own, p3] = t_d_x3
+        t_d_x[own, p4] = t_d_x4
+        t_d_x[own, p5] = t_d_x5
+        t_d_x[own, p6] = t_d_x6
+        t_d_x[own, p7] = t_d_x7
+        t_d_x[own, p8] = t_d_x8

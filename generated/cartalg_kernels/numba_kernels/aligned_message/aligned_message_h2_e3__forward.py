@@ -13,13 +13,23 @@ from numba import njit
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def forward(count, own, knot, other, x, s, turn, table, out):
     """Edge-aligned message."""
+    channels = x.shape[1] // 9
     kept = np.empty((16, 22), x.dtype)
-    for c in range(x.shape[1]):
+    for c in range(channels):
         # along: ranks 1 to 2 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
         for n in range(count):
             theirs = other[n]
-            x1 = x[theirs + 1, c]; x2 = x[theirs + 2, c]; x3 = x[theirs + 3, c]; x4 = x[theirs + 4, c]
-            x5 = x[theirs + 5, c]; x6 = x[theirs + 6, c]; x7 = x[theirs + 7, c]; x8 = x[theirs + 8, c]
+            x_row = x[theirs, 0 : x.shape[1]]
+            x1 = x_row[p1]; x2 = x_row[p2]; x3 = x_row[p3]; x4 = x_row[p4]; x5 = x_row[p5]; x6 = x_row[p6]
+            x7 = x_row[p7]; x8 = x_row[p8]
             along1 = turn[0, n] * x1 + turn[1, n] * x2 + turn[2, n] * x3
             along2 = turn[3, n] * x1 + turn[4, n] * x2 + turn[5, n] * x3
             along3 = turn[6, n] * x1 + turn[7, n] * x2 + turn[8, n] * x3
@@ -38,25 +48,25 @@ def forward(count, own, knot, other, x, s, turn, table, out):
             kept[n, 6] = along8
         # along the edge
         p0 = c
-        p1 = x.shape[1] + c
-        p2 = x.shape[1] * 2 + c
-        p3 = x.shape[1] * 3 + c
-        p4 = x.shape[1] * 4 + c
-        p5 = x.shape[1] * 5 + c
-        p6 = x.shape[1] * 6 + c
-        p7 = x.shape[1] * 7 + c
-        p8 = x.shape[1] * 8 + c
-        p9 = x.shape[1] * 9 + c
-        p10 = x.shape[1] * 10 + c
-        p11 = x.shape[1] * 11 + c
-        p12 = x.shape[1] * 12 + c
-        p13 = x.shape[1] * 13 + c
-        p14 = x.shape[1] * 14 + c
-        p15 = x.shape[1] * 15 + c
-        p16 = x.shape[1] * 16 + c
-        p17 = x.shape[1] * 17 + c
-        p18 = x.shape[1] * 18 + c
-        p19 = x.shape[1] * 19 + c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        p11 = channels * 11 + c
+        p12 = channels * 12 + c
+        p13 = channels * 13 + c
+        p14 = channels * 14 + c
+        p15 = channels * 15 + c
+        p16 = channels * 16 + c
+        p17 = channels * 17 + c
+        p18 = channels * 18 + c
+        p19 = channels * 19 + c
         for n in range(count):
             k0 = knot[n]
             row0 = table[k0, 0 : table.shape[1]]
@@ -64,7 +74,8 @@ def forward(count, own, knot, other, x, s, turn, table, out):
             row2 = table[k0 + 2, 0 : table.shape[1]]
             row3 = table[k0 + 3, 0 : table.shape[1]]
             theirs = other[n]
-            x0 = x[theirs, c]
+            x_row = x[theirs, 0 : x.shape[1]]
+            x0 = x_row[p0]
             along2 = kept[n, 0]; along6 = kept[n, 1]; along3 = kept[n, 2]; along7 = kept[n, 3]; along1 = kept[n, 4]
             along5 = kept[n, 5]; along8 = kept[n, 6]; along4 = kept[n, 7]
             w0 = s[0, n] * row0[p0] + s[1, n] * row1[p0] + s[2, n] * row2[p0] + s[3, n] * row3[p0]
@@ -130,10 +141,26 @@ def forward(count, own, knot, other, x, s, turn, table, out):
             kept[n, 21] = z14
             kept[n, 17] = z10
         # out: ranks 0 to 3 turned back
-        out0 = out[own, c]; out1 = out[own + 1, c]; out2 = out[own + 2, c]; out3 = out[own + 3, c]
-        out4 = out[own + 4, c]; out5 = out[own + 5, c]; out6 = out[own + 6, c]; out7 = out[own + 7, c]
-        out8 = out[own + 8, c]; out9 = out[own + 9, c]; out10 = out[own + 10, c]; out11 = out[own + 11, c]
-        out12 = out[own + 12, c]; out13 = out[own + 13, c]; out14 = out[own + 14, c]; out15 = out[own + 15, c]
+        p0 = c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        p11 = channels * 11 + c
+        p12 = channels * 12 + c
+        p13 = channels * 13 + c
+        p14 = channels * 14 + c
+        p15 = channels * 15 + c
+        out0 = out[own, p0]; out1 = out[own, p1]; out2 = out[own, p2]; out3 = out[own, p3]; out4 = out[own, p4]
+        out5 = out[own, p5]; out6 = out[own, p6]; out7 = out[own, p7]; out8 = out[own, p8]; out9 = out[own, p9]
+        out10 = out[own, p10]; out11 = out[own, p11]; out12 = out[own, p12]; out13 = out[own, p13]
+        out14 = out[own, p14]; out15 = out[own, p15]
         for n in range(count):
             z0 = kept[n, 8]; z1 = kept[n, 9]; z2 = kept[n, 10]; z3 = kept[n, 11]; z4 = kept[n, 12]; z5 = kept[n, 13]
             z6 = kept[n, 14]; z7 = kept[n, 15]; z8 = kept[n, 16]; z10 = kept[n, 17]; z11 = kept[n, 18]
@@ -154,19 +181,19 @@ def forward(count, own, knot, other, x, s, turn, table, out):
             out13 += turn[63, n] * z10 + turn[64, n] * z11 + turn[65, n] * z12 + turn[66, n] * z13 + turn[67, n] * z14
             out14 += turn[70, n] * z10 + turn[71, n] * z11 + turn[72, n] * z12 + turn[73, n] * z13 + turn[74, n] * z14
             out15 += turn[77, n] * z10 + turn[78, n] * z11 + turn[79, n] * z12 + turn[80, n] * z13 + turn[81, n] * z14
-        out[own, c] = out0
-        out[own + 1, c] = out1
-        out[own + 2, c] = out2
-        out[own + 3, c] = out3
-        out[own + 4, c] = out4
-        out[own + 5, c] = out5
-        out[own + 6, c] = out6
-        out[own + 7, c] = out7
-        out[own + 8, c] = out8
-        out[own + 9, c] = out9
-        out[own + 10, c] = out10
-        out[own + 11, c] = out11
-        out[own + 12, c] = out12
-        out[own + 13, c] = out13
-        out[own + 14, c] = out14
-        out[own + 15, c] = out15
+        out[own, p0] = out0
+        out[own, p1] = out1
+        out[own, p2] = out2
+        out[own, p3] = out3
+        out[own, p4] = out4
+        out[own, p5] = out5
+        out[own, p6] = out6
+        out[own, p7] = out7
+        out[own, p8] = out8
+        out[own, p9] = out9
+        out[own, p10] = out10
+        out[own, p11] = out11
+        out[own, p12] = out12
+        out[own, p13] = out13
+        out[own, p14] = out14
+        out[own, p15] = out15

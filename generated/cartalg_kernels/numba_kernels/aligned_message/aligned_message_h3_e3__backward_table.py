@@ -13,12 +13,28 @@ from numba import njit
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d_table):
     """Gradient to x and the table."""
+    channels = x.shape[1] // 16
     kept = np.empty((16, 46), x.dtype)
-    for c in range(x.shape[1]):
+    for c in range(channels):
         # along: ranks 1 to 3 turned
-        x1 = x[own + 1, c]; x2 = x[own + 2, c]; x3 = x[own + 3, c]; x4 = x[own + 4, c]; x5 = x[own + 5, c]
-        x6 = x[own + 6, c]; x7 = x[own + 7, c]; x8 = x[own + 8, c]; x9 = x[own + 9, c]; x10 = x[own + 10, c]
-        x11 = x[own + 11, c]; x12 = x[own + 12, c]; x13 = x[own + 13, c]; x14 = x[own + 14, c]; x15 = x[own + 15, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        p11 = channels * 11 + c
+        p12 = channels * 12 + c
+        p13 = channels * 13 + c
+        p14 = channels * 14 + c
+        p15 = channels * 15 + c
+        x1 = x[own, p1]; x2 = x[own, p2]; x3 = x[own, p3]; x4 = x[own, p4]; x5 = x[own, p5]; x6 = x[own, p6]
+        x7 = x[own, p7]; x8 = x[own, p8]; x9 = x[own, p9]; x10 = x[own, p10]; x11 = x[own, p11]; x12 = x[own, p12]
+        x13 = x[own, p13]; x14 = x[own, p14]; x15 = x[own, p15]
         for n in range(count):
             along1 = turn[0, n] * x1 + turn[1, n] * x2 + turn[2, n] * x3
             along2 = turn[3, n] * x1 + turn[4, n] * x2 + turn[5, n] * x3
@@ -72,12 +88,27 @@ def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d
             kept[n, 6] = along14
             kept[n, 2] = along15
         # d_z_moved: ranks 1 to 3 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        p11 = channels * 11 + c
+        p12 = channels * 12 + c
+        p13 = channels * 13 + c
+        p14 = channels * 14 + c
+        p15 = channels * 15 + c
         for n in range(count):
             theirs = other[n]
-            g1 = g[theirs + 1, c]; g2 = g[theirs + 2, c]; g3 = g[theirs + 3, c]; g4 = g[theirs + 4, c]
-            g5 = g[theirs + 5, c]; g6 = g[theirs + 6, c]; g7 = g[theirs + 7, c]; g8 = g[theirs + 8, c]
-            g9 = g[theirs + 9, c]; g10 = g[theirs + 10, c]; g11 = g[theirs + 11, c]; g12 = g[theirs + 12, c]
-            g13 = g[theirs + 13, c]; g14 = g[theirs + 14, c]; g15 = g[theirs + 15, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g1 = g_row[p1]; g2 = g_row[p2]; g3 = g_row[p3]; g4 = g_row[p4]; g5 = g_row[p5]; g6 = g_row[p6]
+            g7 = g_row[p7]; g8 = g_row[p8]; g9 = g_row[p9]; g10 = g_row[p10]; g11 = g_row[p11]; g12 = g_row[p12]
+            g13 = g_row[p13]; g14 = g_row[p14]; g15 = g_row[p15]
             d_z_moved3 = g1 * turn[2, n] + g2 * turn[5, n] + g3 * turn[8, n]
             d_z_moved2 = g1 * turn[1, n] + g2 * turn[4, n] + g3 * turn[7, n]
             d_z_moved1 = g1 * turn[0, n] + g2 * turn[3, n] + g3 * turn[6, n]
@@ -131,36 +162,36 @@ def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d
             kept[n, 1] = d_z_moved9
         # along the edge
         p0 = c
-        p1 = x.shape[1] + c
-        p2 = x.shape[1] * 2 + c
-        p3 = x.shape[1] * 3 + c
-        p4 = x.shape[1] * 4 + c
-        p5 = x.shape[1] * 5 + c
-        p6 = x.shape[1] * 6 + c
-        p7 = x.shape[1] * 7 + c
-        p8 = x.shape[1] * 8 + c
-        p9 = x.shape[1] * 9 + c
-        p10 = x.shape[1] * 10 + c
-        p11 = x.shape[1] * 11 + c
-        p12 = x.shape[1] * 12 + c
-        p13 = x.shape[1] * 13 + c
-        p14 = x.shape[1] * 14 + c
-        p15 = x.shape[1] * 15 + c
-        p16 = x.shape[1] * 16 + c
-        p17 = x.shape[1] * 17 + c
-        p18 = x.shape[1] * 18 + c
-        p19 = x.shape[1] * 19 + c
-        p20 = x.shape[1] * 20 + c
-        p21 = x.shape[1] * 21 + c
-        p22 = x.shape[1] * 22 + c
-        p23 = x.shape[1] * 23 + c
-        p24 = x.shape[1] * 24 + c
-        p25 = x.shape[1] * 25 + c
-        p26 = x.shape[1] * 26 + c
-        p27 = x.shape[1] * 27 + c
-        p28 = x.shape[1] * 28 + c
-        p29 = x.shape[1] * 29 + c
-        x0 = x[own, c]
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        p11 = channels * 11 + c
+        p12 = channels * 12 + c
+        p13 = channels * 13 + c
+        p14 = channels * 14 + c
+        p15 = channels * 15 + c
+        p16 = channels * 16 + c
+        p17 = channels * 17 + c
+        p18 = channels * 18 + c
+        p19 = channels * 19 + c
+        p20 = channels * 20 + c
+        p21 = channels * 21 + c
+        p22 = channels * 22 + c
+        p23 = channels * 23 + c
+        p24 = channels * 24 + c
+        p25 = channels * 25 + c
+        p26 = channels * 26 + c
+        p27 = channels * 27 + c
+        p28 = channels * 28 + c
+        p29 = channels * 29 + c
+        x0 = x[own, p0]
         for n in range(count):
             k0 = knot[n]
             row0 = table[k0, 0 : table.shape[1]]
@@ -172,7 +203,8 @@ def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d
             d_row2 = d_table[thread * table.shape[0] + k0 + 2, 0 : d_table.shape[1]]
             d_row3 = d_table[thread * table.shape[0] + k0 + 3, 0 : d_table.shape[1]]
             theirs = other[n]
-            g0 = g[theirs, c]
+            g_row = g[theirs, 0 : g.shape[1]]
+            g0 = g_row[p0]
             along9 = kept[n, 0]; d_z_moved9 = kept[n, 1]; along15 = kept[n, 2]; d_z_moved15 = kept[n, 3]
             along10 = kept[n, 4]; d_z_moved10 = kept[n, 5]; along14 = kept[n, 6]; d_z_moved14 = kept[n, 7]
             along4 = kept[n, 8]; along8 = kept[n, 9]; d_z_moved4 = kept[n, 10]; d_z_moved8 = kept[n, 11]
@@ -422,10 +454,26 @@ def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d
             kept[n, 45] = d_x_moved15
             kept[n, 39] = d_x_moved9
         # d_x: ranks 0 to 3 turned back
-        d_x0 = d_x[own, c]; d_x1 = d_x[own + 1, c]; d_x2 = d_x[own + 2, c]; d_x3 = d_x[own + 3, c]
-        d_x4 = d_x[own + 4, c]; d_x5 = d_x[own + 5, c]; d_x6 = d_x[own + 6, c]; d_x7 = d_x[own + 7, c]
-        d_x8 = d_x[own + 8, c]; d_x9 = d_x[own + 9, c]; d_x10 = d_x[own + 10, c]; d_x11 = d_x[own + 11, c]
-        d_x12 = d_x[own + 12, c]; d_x13 = d_x[own + 13, c]; d_x14 = d_x[own + 14, c]; d_x15 = d_x[own + 15, c]
+        p0 = c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        p11 = channels * 11 + c
+        p12 = channels * 12 + c
+        p13 = channels * 13 + c
+        p14 = channels * 14 + c
+        p15 = channels * 15 + c
+        d_x0 = d_x[own, p0]; d_x1 = d_x[own, p1]; d_x2 = d_x[own, p2]; d_x3 = d_x[own, p3]; d_x4 = d_x[own, p4]
+        d_x5 = d_x[own, p5]; d_x6 = d_x[own, p6]; d_x7 = d_x[own, p7]; d_x8 = d_x[own, p8]; d_x9 = d_x[own, p9]
+        d_x10 = d_x[own, p10]; d_x11 = d_x[own, p11]; d_x12 = d_x[own, p12]; d_x13 = d_x[own, p13]
+        d_x14 = d_x[own, p14]; d_x15 = d_x[own, p15]
         for n in range(count):
             d_x_moved0 = kept[n, 30]; d_x_moved1 = kept[n, 31]; d_x_moved2 = kept[n, 32]; d_x_moved3 = kept[n, 33]
             d_x_moved4 = kept[n, 34]; d_x_moved5 = kept[n, 35]; d_x_moved6 = kept[n, 36]; d_x_moved7 = kept[n, 37]
@@ -490,19 +538,19 @@ def backward_table(count, own, thread, knot, other, x, s, turn, table, g, d_x, d
                 d_x_moved12 * turn[61, n] + d_x_moved13 * turn[68, n] + d_x_moved14 * turn[75, n] +
                 d_x_moved15 * turn[82, n]
             )
-        d_x[own, c] = d_x0
-        d_x[own + 1, c] = d_x1
-        d_x[own + 2, c] = d_x2
-        d_x[own + 3, c] = d_x3
-        d_x[own + 4, c] = d_x4
-        d_x[own + 5, c] = d_x5
-        d_x[own + 6, c] = d_x6
-        d_x[own + 7, c] = d_x7
-        d_x[own + 8, c] = d_x8
-        d_x[own + 9, c] = d_x9
-        d_x[own + 10, c] = d_x10
-        d_x[own + 11, c] = d_x11
-        d_x[own + 12, c] = d_x12
-        d_x[own + 13, c] = d_x13
-        d_x[own + 14, c] = d_x14
-        d_x[own + 15, c] = d_x15
+        d_x[own, p0] = d_x0
+        d_x[own, p1] = d_x1
+        d_x[own, p2] = d_x2
+        d_x[own, p3] = d_x3
+        d_x[own, p4] = d_x4
+        d_x[own, p5] = d_x5
+        d_x[own, p6] = d_x6
+        d_x[own, p7] = d_x7
+        d_x[own, p8] = d_x8
+        d_x[own, p9] = d_x9
+        d_x[own, p10] = d_x10
+        d_x[own, p11] = d_x11
+        d_x[own, p12] = d_x12
+        d_x[own, p13] = d_x13
+        d_x[own, p14] = d_x14
+        d_x[own, p15] = d_x15

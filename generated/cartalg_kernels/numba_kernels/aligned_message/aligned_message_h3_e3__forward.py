@@ -13,15 +13,31 @@ from numba import njit
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def forward(count, own, knot, other, x, s, turn, table, out):
     """Edge-aligned message."""
+    channels = x.shape[1] // 16
     kept = np.empty((16, 31), x.dtype)
-    for c in range(x.shape[1]):
+    for c in range(channels):
         # along: ranks 1 to 3 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        p11 = channels * 11 + c
+        p12 = channels * 12 + c
+        p13 = channels * 13 + c
+        p14 = channels * 14 + c
+        p15 = channels * 15 + c
         for n in range(count):
             theirs = other[n]
-            x1 = x[theirs + 1, c]; x2 = x[theirs + 2, c]; x3 = x[theirs + 3, c]; x4 = x[theirs + 4, c]
-            x5 = x[theirs + 5, c]; x6 = x[theirs + 6, c]; x7 = x[theirs + 7, c]; x8 = x[theirs + 8, c]
-            x9 = x[theirs + 9, c]; x10 = x[theirs + 10, c]; x11 = x[theirs + 11, c]; x12 = x[theirs + 12, c]
-            x13 = x[theirs + 13, c]; x14 = x[theirs + 14, c]; x15 = x[theirs + 15, c]
+            x_row = x[theirs, 0 : x.shape[1]]
+            x1 = x_row[p1]; x2 = x_row[p2]; x3 = x_row[p3]; x4 = x_row[p4]; x5 = x_row[p5]; x6 = x_row[p6]
+            x7 = x_row[p7]; x8 = x_row[p8]; x9 = x_row[p9]; x10 = x_row[p10]; x11 = x_row[p11]; x12 = x_row[p12]
+            x13 = x_row[p13]; x14 = x_row[p14]; x15 = x_row[p15]
             along1 = turn[0, n] * x1 + turn[1, n] * x2 + turn[2, n] * x3
             along2 = turn[3, n] * x1 + turn[4, n] * x2 + turn[5, n] * x3
             along3 = turn[6, n] * x1 + turn[7, n] * x2 + turn[8, n] * x3
@@ -75,35 +91,35 @@ def forward(count, own, knot, other, x, s, turn, table, out):
             kept[n, 13] = along15
         # along the edge
         p0 = c
-        p1 = x.shape[1] + c
-        p2 = x.shape[1] * 2 + c
-        p3 = x.shape[1] * 3 + c
-        p4 = x.shape[1] * 4 + c
-        p5 = x.shape[1] * 5 + c
-        p6 = x.shape[1] * 6 + c
-        p7 = x.shape[1] * 7 + c
-        p8 = x.shape[1] * 8 + c
-        p9 = x.shape[1] * 9 + c
-        p10 = x.shape[1] * 10 + c
-        p11 = x.shape[1] * 11 + c
-        p12 = x.shape[1] * 12 + c
-        p13 = x.shape[1] * 13 + c
-        p14 = x.shape[1] * 14 + c
-        p15 = x.shape[1] * 15 + c
-        p16 = x.shape[1] * 16 + c
-        p17 = x.shape[1] * 17 + c
-        p18 = x.shape[1] * 18 + c
-        p19 = x.shape[1] * 19 + c
-        p20 = x.shape[1] * 20 + c
-        p21 = x.shape[1] * 21 + c
-        p22 = x.shape[1] * 22 + c
-        p23 = x.shape[1] * 23 + c
-        p24 = x.shape[1] * 24 + c
-        p25 = x.shape[1] * 25 + c
-        p26 = x.shape[1] * 26 + c
-        p27 = x.shape[1] * 27 + c
-        p28 = x.shape[1] * 28 + c
-        p29 = x.shape[1] * 29 + c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        p11 = channels * 11 + c
+        p12 = channels * 12 + c
+        p13 = channels * 13 + c
+        p14 = channels * 14 + c
+        p15 = channels * 15 + c
+        p16 = channels * 16 + c
+        p17 = channels * 17 + c
+        p18 = channels * 18 + c
+        p19 = channels * 19 + c
+        p20 = channels * 20 + c
+        p21 = channels * 21 + c
+        p22 = channels * 22 + c
+        p23 = channels * 23 + c
+        p24 = channels * 24 + c
+        p25 = channels * 25 + c
+        p26 = channels * 26 + c
+        p27 = channels * 27 + c
+        p28 = channels * 28 + c
+        p29 = channels * 29 + c
         for n in range(count):
             k0 = knot[n]
             row0 = table[k0, 0 : table.shape[1]]
@@ -111,7 +127,8 @@ def forward(count, own, knot, other, x, s, turn, table, out):
             row2 = table[k0 + 2, 0 : table.shape[1]]
             row3 = table[k0 + 3, 0 : table.shape[1]]
             theirs = other[n]
-            x0 = x[theirs, c]
+            x_row = x[theirs, 0 : x.shape[1]]
+            x0 = x_row[p0]
             along2 = kept[n, 0]; along6 = kept[n, 1]; along12 = kept[n, 2]; along3 = kept[n, 3]; along7 = kept[n, 4]
             along13 = kept[n, 5]; along1 = kept[n, 6]; along5 = kept[n, 7]; along11 = kept[n, 8]; along8 = kept[n, 9]
             along14 = kept[n, 10]; along4 = kept[n, 11]; along10 = kept[n, 12]; along15 = kept[n, 13]
@@ -207,10 +224,26 @@ def forward(count, own, knot, other, x, s, turn, table, out):
             kept[n, 30] = z15
             kept[n, 24] = z9
         # out: ranks 0 to 3 turned back
-        out0 = out[own, c]; out1 = out[own + 1, c]; out2 = out[own + 2, c]; out3 = out[own + 3, c]
-        out4 = out[own + 4, c]; out5 = out[own + 5, c]; out6 = out[own + 6, c]; out7 = out[own + 7, c]
-        out8 = out[own + 8, c]; out9 = out[own + 9, c]; out10 = out[own + 10, c]; out11 = out[own + 11, c]
-        out12 = out[own + 12, c]; out13 = out[own + 13, c]; out14 = out[own + 14, c]; out15 = out[own + 15, c]
+        p0 = c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        p11 = channels * 11 + c
+        p12 = channels * 12 + c
+        p13 = channels * 13 + c
+        p14 = channels * 14 + c
+        p15 = channels * 15 + c
+        out0 = out[own, p0]; out1 = out[own, p1]; out2 = out[own, p2]; out3 = out[own, p3]; out4 = out[own, p4]
+        out5 = out[own, p5]; out6 = out[own, p6]; out7 = out[own, p7]; out8 = out[own, p8]; out9 = out[own, p9]
+        out10 = out[own, p10]; out11 = out[own, p11]; out12 = out[own, p12]; out13 = out[own, p13]
+        out14 = out[own, p14]; out15 = out[own, p15]
         for n in range(count):
             z0 = kept[n, 15]; z1 = kept[n, 16]; z2 = kept[n, 17]; z3 = kept[n, 18]; z4 = kept[n, 19]; z5 = kept[n, 20]
             z6 = kept[n, 21]; z7 = kept[n, 22]; z8 = kept[n, 23]; z9 = kept[n, 24]; z10 = kept[n, 25]
@@ -252,19 +285,19 @@ def forward(count, own, knot, other, x, s, turn, table, out):
                 turn[76, n] * z9 + turn[77, n] * z10 + turn[78, n] * z11 + turn[79, n] * z12 + turn[80, n] * z13 +
                 turn[81, n] * z14 + turn[82, n] * z15
             )
-        out[own, c] = out0
-        out[own + 1, c] = out1
-        out[own + 2, c] = out2
-        out[own + 3, c] = out3
-        out[own + 4, c] = out4
-        out[own + 5, c] = out5
-        out[own + 6, c] = out6
-        out[own + 7, c] = out7
-        out[own + 8, c] = out8
-        out[own + 9, c] = out9
-        out[own + 10, c] = out10
-        out[own + 11, c] = out11
-        out[own + 12, c] = out12
-        out[own + 13, c] = out13
-        out[own + 14, c] = out14
-        out[own + 15, c] = out15
+        out[own, p0] = out0
+        out[own, p1] = out1
+        out[own, p2] = out2
+        out[own, p3] = out3
+        out[own, p4] = out4
+        out[own, p5] = out5
+        out[own, p6] = out6
+        out[own, p7] = out7
+        out[own, p8] = out8
+        out[own, p9] = out9
+        out[own, p10] = out10
+        out[own, p11] = out11
+        out[own, p12] = out12
+        out[own, p13] = out13
+        out[own, p14] = out14
+        out[own, p15] = out15

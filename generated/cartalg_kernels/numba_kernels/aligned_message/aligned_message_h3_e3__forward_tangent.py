@@ -15,15 +15,31 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
     """Tangent of the message."""
     real = s.dtype.type
     c5_4 = real(5 / 4); c3_2 = real(3 / 2); c2 = real(2); c3 = real(3)
+    channels = x.shape[1] // 16
     kept = np.empty((16, 46), x.dtype)
-    for c in range(x.shape[1]):
+    for c in range(channels):
         # along: ranks 1 to 3 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        p11 = channels * 11 + c
+        p12 = channels * 12 + c
+        p13 = channels * 13 + c
+        p14 = channels * 14 + c
+        p15 = channels * 15 + c
         for n in range(count):
             theirs = other[n]
-            x1 = x[theirs + 1, c]; x2 = x[theirs + 2, c]; x3 = x[theirs + 3, c]; x4 = x[theirs + 4, c]
-            x5 = x[theirs + 5, c]; x6 = x[theirs + 6, c]; x7 = x[theirs + 7, c]; x8 = x[theirs + 8, c]
-            x9 = x[theirs + 9, c]; x10 = x[theirs + 10, c]; x11 = x[theirs + 11, c]; x12 = x[theirs + 12, c]
-            x13 = x[theirs + 13, c]; x14 = x[theirs + 14, c]; x15 = x[theirs + 15, c]
+            x_row = x[theirs, 0 : x.shape[1]]
+            x1 = x_row[p1]; x2 = x_row[p2]; x3 = x_row[p3]; x4 = x_row[p4]; x5 = x_row[p5]; x6 = x_row[p6]
+            x7 = x_row[p7]; x8 = x_row[p8]; x9 = x_row[p9]; x10 = x_row[p10]; x11 = x_row[p11]; x12 = x_row[p12]
+            x13 = x_row[p13]; x14 = x_row[p14]; x15 = x_row[p15]
             along1 = turn[0, n] * x1 + turn[1, n] * x2 + turn[2, n] * x3
             along2 = turn[3, n] * x1 + turn[4, n] * x2 + turn[5, n] * x3
             along3 = turn[6, n] * x1 + turn[7, n] * x2 + turn[8, n] * x3
@@ -76,13 +92,28 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
             kept[n, 21] = along14
             kept[n, 22] = along15
         # t_along: ranks 1 to 3 turned
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        p11 = channels * 11 + c
+        p12 = channels * 12 + c
+        p13 = channels * 13 + c
+        p14 = channels * 14 + c
+        p15 = channels * 15 + c
         for n in range(count):
             theirs = other[n]
-            t_x1 = t_x[theirs + 1, c]; t_x2 = t_x[theirs + 2, c]; t_x3 = t_x[theirs + 3, c]; t_x4 = t_x[theirs + 4, c]
-            t_x5 = t_x[theirs + 5, c]; t_x6 = t_x[theirs + 6, c]; t_x7 = t_x[theirs + 7, c]; t_x8 = t_x[theirs + 8, c]
-            t_x9 = t_x[theirs + 9, c]; t_x10 = t_x[theirs + 10, c]; t_x11 = t_x[theirs + 11, c]
-            t_x12 = t_x[theirs + 12, c]; t_x13 = t_x[theirs + 13, c]; t_x14 = t_x[theirs + 14, c]
-            t_x15 = t_x[theirs + 15, c]
+            t_x_row = t_x[theirs, 0 : t_x.shape[1]]
+            t_x1 = t_x_row[p1]; t_x2 = t_x_row[p2]; t_x3 = t_x_row[p3]; t_x4 = t_x_row[p4]; t_x5 = t_x_row[p5]
+            t_x6 = t_x_row[p6]; t_x7 = t_x_row[p7]; t_x8 = t_x_row[p8]; t_x9 = t_x_row[p9]; t_x10 = t_x_row[p10]
+            t_x11 = t_x_row[p11]; t_x12 = t_x_row[p12]; t_x13 = t_x_row[p13]; t_x14 = t_x_row[p14]
+            t_x15 = t_x_row[p15]
             t_along1 = t_x1 * turn[0, n] + t_x2 * turn[1, n] + t_x3 * turn[2, n]
             t_along2 = t_x1 * turn[3, n] + t_x2 * turn[4, n] + t_x3 * turn[5, n]
             t_along3 = t_x1 * turn[6, n] + t_x2 * turn[7, n] + t_x3 * turn[8, n]
@@ -146,35 +177,35 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
             kept[n, 29] = t_along15
         # along the edge
         p0 = c
-        p1 = x.shape[1] + c
-        p2 = x.shape[1] * 2 + c
-        p3 = x.shape[1] * 3 + c
-        p4 = x.shape[1] * 4 + c
-        p5 = x.shape[1] * 5 + c
-        p6 = x.shape[1] * 6 + c
-        p7 = x.shape[1] * 7 + c
-        p8 = x.shape[1] * 8 + c
-        p9 = x.shape[1] * 9 + c
-        p10 = x.shape[1] * 10 + c
-        p11 = x.shape[1] * 11 + c
-        p12 = x.shape[1] * 12 + c
-        p13 = x.shape[1] * 13 + c
-        p14 = x.shape[1] * 14 + c
-        p15 = x.shape[1] * 15 + c
-        p16 = x.shape[1] * 16 + c
-        p17 = x.shape[1] * 17 + c
-        p18 = x.shape[1] * 18 + c
-        p19 = x.shape[1] * 19 + c
-        p20 = x.shape[1] * 20 + c
-        p21 = x.shape[1] * 21 + c
-        p22 = x.shape[1] * 22 + c
-        p23 = x.shape[1] * 23 + c
-        p24 = x.shape[1] * 24 + c
-        p25 = x.shape[1] * 25 + c
-        p26 = x.shape[1] * 26 + c
-        p27 = x.shape[1] * 27 + c
-        p28 = x.shape[1] * 28 + c
-        p29 = x.shape[1] * 29 + c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        p11 = channels * 11 + c
+        p12 = channels * 12 + c
+        p13 = channels * 13 + c
+        p14 = channels * 14 + c
+        p15 = channels * 15 + c
+        p16 = channels * 16 + c
+        p17 = channels * 17 + c
+        p18 = channels * 18 + c
+        p19 = channels * 19 + c
+        p20 = channels * 20 + c
+        p21 = channels * 21 + c
+        p22 = channels * 22 + c
+        p23 = channels * 23 + c
+        p24 = channels * 24 + c
+        p25 = channels * 25 + c
+        p26 = channels * 26 + c
+        p27 = channels * 27 + c
+        p28 = channels * 28 + c
+        p29 = channels * 29 + c
         for n in range(count):
             k0 = knot[n]
             row0 = table[k0, 0 : table.shape[1]]
@@ -182,7 +213,9 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
             row2 = table[k0 + 2, 0 : table.shape[1]]
             row3 = table[k0 + 3, 0 : table.shape[1]]
             theirs = other[n]
-            x0 = x[theirs, c]; t_x0 = t_x[theirs, c]
+            x_row = x[theirs, 0 : x.shape[1]]
+            t_x_row = t_x[theirs, 0 : t_x.shape[1]]
+            x0 = x_row[p0]; t_x0 = t_x_row[p0]
             along3 = kept[n, 0]; along1 = kept[n, 1]; along2 = kept[n, 2]; t_along1 = kept[n, 3]
             t_along2 = kept[n, 4]; t_along3 = kept[n, 5]; along4 = kept[n, 6]; along7 = kept[n, 7]
             along6 = kept[n, 8]; along8 = kept[n, 9]; along5 = kept[n, 10]; t_along4 = kept[n, 11]
@@ -532,11 +565,26 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
             kept[n, 44] = t_z_moved14
             kept[n, 40] = t_z_moved10
         # t_out: ranks 0 to 3 turned back
-        t_out0 = t_out[own, c]; t_out1 = t_out[own + 1, c]; t_out2 = t_out[own + 2, c]; t_out3 = t_out[own + 3, c]
-        t_out4 = t_out[own + 4, c]; t_out5 = t_out[own + 5, c]; t_out6 = t_out[own + 6, c]; t_out7 = t_out[own + 7, c]
-        t_out8 = t_out[own + 8, c]; t_out9 = t_out[own + 9, c]; t_out10 = t_out[own + 10, c]
-        t_out11 = t_out[own + 11, c]; t_out12 = t_out[own + 12, c]; t_out13 = t_out[own + 13, c]
-        t_out14 = t_out[own + 14, c]; t_out15 = t_out[own + 15, c]
+        p0 = c
+        p1 = channels + c
+        p2 = channels * 2 + c
+        p3 = channels * 3 + c
+        p4 = channels * 4 + c
+        p5 = channels * 5 + c
+        p6 = channels * 6 + c
+        p7 = channels * 7 + c
+        p8 = channels * 8 + c
+        p9 = channels * 9 + c
+        p10 = channels * 10 + c
+        p11 = channels * 11 + c
+        p12 = channels * 12 + c
+        p13 = channels * 13 + c
+        p14 = channels * 14 + c
+        p15 = channels * 15 + c
+        t_out0 = t_out[own, p0]; t_out1 = t_out[own, p1]; t_out2 = t_out[own, p2]; t_out3 = t_out[own, p3]
+        t_out4 = t_out[own, p4]; t_out5 = t_out[own, p5]; t_out6 = t_out[own, p6]; t_out7 = t_out[own, p7]
+        t_out8 = t_out[own, p8]; t_out9 = t_out[own, p9]; t_out10 = t_out[own, p10]; t_out11 = t_out[own, p11]
+        t_out12 = t_out[own, p12]; t_out13 = t_out[own, p13]; t_out14 = t_out[own, p14]; t_out15 = t_out[own, p15]
         for n in range(count):
             t_z0 = kept[n, 30]; t_z_moved1 = kept[n, 31]; t_z_moved2 = kept[n, 32]; t_z_moved3 = kept[n, 33]
             t_z_moved4 = kept[n, 34]; t_z_moved5 = kept[n, 35]; t_z_moved6 = kept[n, 36]; t_z_moved7 = kept[n, 37]
@@ -601,19 +649,19 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
                 t_z_moved12 * turn[79, n] + t_z_moved13 * turn[80, n] + t_z_moved14 * turn[81, n] +
                 t_z_moved15 * turn[82, n]
             )
-        t_out[own, c] = t_out0
-        t_out[own + 1, c] = t_out1
-        t_out[own + 2, c] = t_out2
-        t_out[own + 3, c] = t_out3
-        t_out[own + 4, c] = t_out4
-        t_out[own + 5, c] = t_out5
-        t_out[own + 6, c] = t_out6
-        t_out[own + 7, c] = t_out7
-        t_out[own + 8, c] = t_out8
-        t_out[own + 9, c] = t_out9
-        t_out[own + 10, c] = t_out10
-        t_out[own + 11, c] = t_out11
-        t_out[own + 12, c] = t_out12
-        t_out[own + 13, c] = t_out13
-        t_out[own + 14, c] = t_out14
-        t_out[own + 15, c] = t_out15
+        t_out[own, p0] = t_out0
+        t_out[own, p1] = t_out1
+        t_out[own, p2] = t_out2
+        t_out[own, p3] = t_out3
+        t_out[own, p4] = t_out4
+        t_out[own, p5] = t_out5
+        t_out[own, p6] = t_out6
+        t_out[own, p7] = t_out7
+        t_out[own, p8] = t_out8
+        t_out[own, p9] = t_out9
+        t_out[own, p10] = t_out10
+        t_out[own, p11] = t_out11
+        t_out[own, p12] = t_out12
+        t_out[own, p13] = t_out13
+        t_out[own, p14] = t_out14
+        t_out[own, p15] = t_out15
