@@ -52,8 +52,8 @@ class Learner:
         """
         bound = self._program(graph, others)
         settle(bound.graph, graph)
-        weights = [weight.make() for weight in bound.program.weights]
-        atomic, slope, *rest = _Node.apply(self, bound, graph, *weights)  # type: ignore[no-untyped-call]
+        inputs = bound.program.inputs()
+        atomic, slope, *rest = _Node.apply(self, bound, graph, *inputs)  # type: ignore[no-untyped-call]
         return atomic, slope, dict(zip(bound.names, rest, strict=True))
 
     def _program(self, graph: Graph, others: bool) -> "_Bound":
@@ -145,7 +145,7 @@ class _Node(torch.autograd.Function):
                 seed[: len(given)] = given
         program.run("tangent")
         program.run("learn")
-        return None, None, None, *(weight.gradient.clone() for weight in program.weights)
+        return None, None, None, *program.gradients()
 
 
 def _rounded(count: int) -> int:

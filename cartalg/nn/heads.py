@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cartalg.architecture import ModelConfig
 from cartalg.nn.kernels import unpack
-from cartalg.nn.mixing import Mixing, mix, stacked
+from cartalg.nn.mixing import Mixing, mix
 from cartalg.nn.values import Made, Value, given
 from cartalg.ops import KernelSet, pack
 from cartalg.symbolic.irreps import Irrep, Irreps
@@ -77,7 +77,7 @@ class TensorHead(nn.Module):
 
     def _matrices(self, *places: tuple[int, int]) -> Tensor:
         """Scaled weights, each of a part and the layer at a place among its layers."""
-        return self.scale * stacked([self.part_scale[part] * self.weight[part][at][:, None] for part, at in places])
+        return self.scale * torch.cat([self.part_scale[part] * self.weight[part][at][:, None] for part, at in places])
 
     def _shifts(self, species: Tensor) -> Tensor:
         """Packed shifts of each atom, [atoms, dimension, 1]: of its element for scalar parts."""

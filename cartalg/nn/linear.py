@@ -3,10 +3,10 @@
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from cartalg.nn.mixing import Mixing, mix, stacked
-from cartalg.nn.values import Value
+from cartalg.nn.mixing import Mixing, mix
+from cartalg.nn.values import Scaled, Value
 from cartalg.ops import KernelSet
 from cartalg.symbolic.irreps import Irreps
 
@@ -31,13 +31,11 @@ class ChannelLinear(nn.Module):
         )
         self.scale = 1 / math.sqrt(channels_in)
 
-    def matrices(self) -> Tensor:
-        """Scaled weights, as `mix` takes them."""
-        return self.scale * stacked([self.weight[name] for name in self.mixing.names])
-
     def forward(self, x: Value, plus: Value | None = None) -> Value:
         """x [atoms, components, channels_in] -> [atoms, output components, channels_out], `plus` added."""
-        return mix(x, self.mixing, self.matrices, plus)
+        names = self.mixing.names
+        weights = Scaled(tuple(self.weight[n] for n in names), (self.scale,) * len(names), self.mixing.channels)
+        return mix(x, self.mixing, weights, plus)
 
 
 class PathLinear(nn.Module):
@@ -60,10 +58,8 @@ class PathLinear(nn.Module):
         self.weight = nn.ParameterDict({name: nn.Parameter(torch.randn(fan, channels_out)) for name, fan in fans})
         self.scales = {name: scale / math.sqrt(fan) for name, fan in fans}
 
-    def matrices(self) -> Tensor:
-        """Scaled weights of the irreps that are returned, as `mix` takes them."""
-        return stacked([self.scales[name] * self.weight[name] for name in self.mixing.names])
-
     def forward(self, x: Value) -> Value:
         """x [atoms, rows, channels_in] -> [atoms, components, channels_out]."""
-        return mix(x, self.mixing, self.matrices)
+        names = self.mixing.names  # of the irreps that are returned
+        weights, scales = tuple(self.weight[n] for n in names), tuple(self.scales[n] for n in names)
+        return mix(x, self.mixing, Scaled(weights, scales, self.mixing.channels))

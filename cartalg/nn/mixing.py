@@ -65,11 +65,6 @@ def mix(x: Value | Make, mixing: Mixing, weight: Make, plus: Value | Tensor | Ma
     return run(_Mix(mixing), x, weight) if plus is None else run(_Mix(mixing), x, weight, plus)
 
 
-def stacked(matrices: Sequence[Tensor]) -> Tensor:
-    """Matrices of as many columns, one below the other."""
-    return matrices[0] if len(matrices) == 1 else torch.cat([*matrices])
-
-
 class _Mix(Operation):
     """Inputs: x, weight, and what is added if anything is."""
 

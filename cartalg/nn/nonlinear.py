@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from cartalg.architecture import ModelConfig
 from cartalg.nn.kernels import couple
-from cartalg.nn.mixing import Mixing, mix, stacked
+from cartalg.nn.mixing import Mixing, mix
 from cartalg.nn.operations import cat, mean, split, times
 from cartalg.nn.pointwise import pointwise, sigmoid, silu
-from cartalg.nn.values import Value
+from cartalg.nn.values import Scaled, Value
 from cartalg.ops import KernelSet
 from cartalg.symbolic.irreps import Irrep, Irreps
 from cartalg_codegen.specs import CouplingSpec
@@ -87,16 +87,14 @@ class Gate(nn.Module):
             kernels, Irreps(irreps.irreps[:1]), self.gates, channels, [(0, n) for n in range(len(self.gated))]
         )
 
-    def matrices(self) -> Tensor:
-        """Scaled weights of the gates."""
-        weight = stacked([self.weight[str(irrep)] for irrep in self.gated])
-        return weight / math.sqrt(weight.shape[1])
-
     def forward(self, h: Value) -> Value:
         """h [atoms, components, channels] -> the same shape."""
         scalars, *others = split(h, self.irreps)
         blocks = [silu(scalars, 1.679)]  # 1.679 and 2 keep the variance
         if others:
-            gates = split(sigmoid(mix(scalars, self.mixing, self.matrices), 2.0), self.gates)
+            channels = self.mixing.channels
+            scales = (1 / math.sqrt(channels),) * len(self.gated)
+            weights = Scaled(tuple(self.weight[str(irrep)] for irrep in self.gated), scales, channels)
+            gates = split(sigmoid(mix(scalars, self.mixing, weights), 2.0), self.gates)
             blocks += [times(gate, x) for gate, x in zip(gates, others, strict=True)]
         return cat(blocks)

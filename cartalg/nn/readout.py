@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from cartalg.nn.mixing import Mixing, mix
 from cartalg.nn.operations import give, scalars
 from cartalg.nn.pointwise import silu
-from cartalg.nn.values import Call, Made, Operation, Recorder, Slot, Target, Value, run
+from cartalg.nn.values import Call, Made, Operation, Recorder, Scaled, Slot, Target, Value, run
 from cartalg.ops import KernelSet
 from cartalg.symbolic.irreps import Irreps
 
@@ -30,14 +30,11 @@ class LinearReadouts(nn.Module):
         self.register_parameter(str(len(self.mixings)), nn.Parameter(torch.randn(channels)))
         self.mixings.append(Mixing(self.kernels, SCALAR, SCALAR, 1))
 
-    def _column(self, n: int) -> Tensor:
-        weight = self.get_parameter(str(n))
-        return weight[:, None] / math.sqrt(len(weight))
-
     def forward(self, features: Sequence[Value], total: Value) -> Value:
         """Features of each layer [atoms, components, channels], added to total [atoms, 1]."""
         for n, (h, mixing) in enumerate(zip(features, self.mixings, strict=True)):
-            total = mix(scalars(h), mixing, Made(self._column, (n,)), total)
+            weight = self.get_parameter(str(n))
+            total = mix(scalars(h), mixing, Scaled((weight,), (1 / math.sqrt(len(weight)),), 1), total)
         return total
 
 

@@ -10,7 +10,7 @@ Source: docs/theory.md, eqs. 41-43.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
@@ -19,8 +19,8 @@ from torch import Tensor
 
 from cartalg.nn.adjoints import Adjoints, Instruction, Place, Step, beside
 from cartalg.nn.plan import Plan, Program
-from cartalg.nn.values import Call, Make, Slot
-from cartalg.ops.private import copy_each
+from cartalg.nn.values import Call, Make, Scaled, Slot
+from cartalg.ops.private import copy_each, scale_each, scaled_each
 
 
 class NotPlanned(TypeError):
@@ -36,26 +36,48 @@ class Weight(NamedTuple):
 
 
 @dataclass(frozen=True)
+class ScaledWeights:
+    """Parameters, the numbers that they are times, and where the products and the gradients to these are."""
+
+    parameters: list[Tensor] = field(default_factory=list)
+    factors: list[float] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+    gradients: list[Tensor] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class TrainingProgram(Program):
     """A bound plan, with the sections ``tangent`` and ``learn``, to be run in this order after the others.
 
     Attributes:
-        weights: All that is made of parameters.
+        weights: What is made of parameters by autograd.
+        scaled: What is parameters times numbers.
         seeds: Where the gradient of the loss is to be written: to the gradient, to the result and to the others.
         parts, sources: Arrays, and what they are copies of: to be renewed when weights have been written.
         tied: Whether the plan was given tensors that are constant in it.
     """
 
     weights: list[Weight]
+    scaled: ScaledWeights
     seeds: list[Tensor]
     parts: list[Tensor]
     sources: list[Tensor]
     tied: bool
 
-    def set_weights(self, values: list[Tensor]) -> None:
-        """Write weights."""
-        copy_each([weight.value for weight in self.weights], values)
+    def inputs(self) -> list[Tensor]:
+        """What autograd is to know that results depend on: weights as they are now, and parameters."""
+        return [*(weight.make() for weight in self.weights), *self.scaled.parameters]
+
+    def set_weights(self, inputs: list[Tensor]) -> None:
+        """Write weights, from `inputs`."""
+        copy_each([*(weight.value for weight in self.weights), *self.scaled.values], inputs)
+        scale_each(self.scaled.values, self.scaled.factors)
         copy_each(self.parts, self.sources)
+
+    def gradients(self) -> list[Tensor]:
+        """The gradients to `inputs`, when all has been run."""
+        scaled = scaled_each(self.scaled.gradients, self.scaled.factors)
+        return [*(weight.gradient.clone() for weight in self.weights), *scaled]
 
 
 class TrainingPlan(Plan):
@@ -110,14 +132,18 @@ class TrainingPlan(Plan):
     def bind(self, result: Slot, others: Sequence[Slot] = ()) -> TrainingProgram:
         """As of a `Plan`."""
         program = super().bind(result, others)
-        weights = [
-            Weight(make, slot.tensor, gradient.tensor)
-            for (make, slot), gradient in zip(self._weights.items(), self._learned, strict=True)
-        ]
-        seeds = [seed.tensor for seed in self._seeds]
-        found = TrainingProgram(
-            **vars(program), weights=weights, seeds=seeds, parts=self._parts, sources=self._sources, tied=self._tied
-        )
+        weights, scaled = list[Weight](), ScaledWeights()
+        for (make, slot), gradient in zip(self._weights.items(), self._learned, strict=True):
+            if isinstance(make, Scaled):
+                scaled.parameters.extend(make.parameters)
+                scaled.factors.extend(make.factors)
+                scaled.values.extend(make.parts(slot.tensor))
+                scaled.gradients.extend(make.parts(gradient.tensor))
+            else:
+                weights.append(Weight(make, slot.tensor, gradient.tensor))
+        more = {"weights": weights, "scaled": scaled, "seeds": [seed.tensor for seed in self._seeds]}
+        copies = {"parts": self._parts, "sources": self._sources}
+        found = TrainingProgram(**vars(program), **more, **copies, tied=self._tied)  # type: ignore[arg-type]
         self.__dict__.clear()  # slots know their plan
         return found
 

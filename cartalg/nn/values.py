@@ -31,6 +31,28 @@ class Made:
         return self.function(*self.arguments)
 
 
+@dataclass(frozen=True)
+class Scaled:
+    """Parameters, each times a number, one below the other in a matrix of so many columns. Equal if all of it is.
+
+    Plans that train make and differentiate it by themselves, all such weights at once.
+    """
+
+    parameters: tuple[Tensor, ...]
+    factors: tuple[float, ...]
+    columns: int
+
+    def __call__(self) -> Tensor:
+        """That matrix."""
+        scaled = [f * p.view(-1, self.columns) for p, f in zip(self.parameters, self.factors, strict=True)]
+        return scaled[0] if len(scaled) == 1 else torch.cat(scaled)
+
+    def parts(self, matrix: Tensor) -> list[Tensor]:
+        """The part of each parameter in such a matrix, of its shape."""
+        parts = matrix.split([p.numel() // self.columns for p in self.parameters])
+        return [part.view(p.shape) for part, p in zip(parts, self.parameters, strict=True)]
+
+
 class Recorder(Protocol):
     """What a slot belongs to: a plan."""
 

@@ -16,6 +16,7 @@ INTERFACES = (
     "_foreach_add_",
     "_foreach_copy_",
     "_foreach_lerp_",
+    "_foreach_mul",
     "_foreach_mul_",
 )
 
@@ -34,9 +35,15 @@ def add_each(into: Iterable[Tensor], what: Iterable[Tensor], factor: float) -> N
     torch._foreach_add_([*into], [*what], alpha=factor)
 
 
-def scale_each(tensors: Iterable[Tensor], factor: float) -> None:
-    """Multiply each tensor, in one call."""
-    torch._foreach_mul_([*tensors], factor)
+def scale_each(tensors: Sequence[Tensor], factors: float | Sequence[float]) -> None:
+    """Multiply each tensor, all by one number or each by its own, in one call."""
+    if tensors:
+        torch._foreach_mul_([*tensors], factors if isinstance(factors, float) else [*factors])
+
+
+def scaled_each(tensors: Sequence[Tensor], factors: Sequence[float]) -> list[Tensor]:
+    """Each tensor times a number of its own, in one call."""
+    return [*torch._foreach_mul([*tensors], [*factors])] if tensors else []
 
 
 def approach_each(tensors: Iterable[Tensor], others: Iterable[Tensor], weight: float) -> None:

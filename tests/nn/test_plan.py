@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from cartalg.nn.kernels import couple, unpack
-from cartalg.nn.mixing import Mixing, mix, stacked
+from cartalg.nn.mixing import Mixing, mix
 from cartalg.nn.operations import cast, cat, mean, scalars, split, times
 from cartalg.nn.plan import Plan
 from cartalg.nn.pointwise import pointwise, sigmoid, silu
 from cartalg.nn.recorded import recorded
-from cartalg.nn.values import Made
+from cartalg.nn.values import Scaled
 from cartalg.ops import open_kernels
 from cartalg.symbolic.irreps import Irreps
 from cartalg_codegen.specs import CouplingSpec, UnpackSpec
@@ -36,7 +36,8 @@ def linear(inputs, outputs, seed, channels=CHANNELS, pairs=None):
     mixing = Mixing(KERNELS, inputs, outputs, channels, pairs)
     matrices = [random(inputs[i].mul * CHANNELS, channels, seed=seed + o) for i, o in mixing.pairs]
     MATRICES.extend(matrices)
-    return lambda x, plus=None: mix(x, mixing, Made(stacked, (tuple(matrices),)), plus)
+    scales = tuple(1 + 0.1 * n for n in range(len(matrices)))
+    return lambda x, plus=None: mix(x, mixing, Scaled(tuple(matrices), scales, channels), plus)
 
 
 FULL = linear("0e + 1o + 2e", "2e + 0e + 1o", 10)

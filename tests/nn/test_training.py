@@ -56,7 +56,7 @@ def by_plan(function, x, losses):
     with torch.no_grad():
         program = plan.bind(result, others)
     for turn in (1, 0):
-        made = [weight.make() for weight in program.weights]
+        made = program.inputs()
         with torch.no_grad():
             program.set_weights([value + turn for value in made])
             program.input.copy_(x + turn)
@@ -67,7 +67,7 @@ def by_plan(function, x, losses):
                 seed.copy_(loss * (1 + turn))
             program.run("tangent")
             program.run("learn")
-    learned = [(value, w.gradient) for value, w in zip(made, program.weights, strict=True) if value.requires_grad]
+    learned = [(value, g) for value, g in zip(made, program.gradients(), strict=True) if value.requires_grad]
     torch.autograd.backward(*zip(*learned, strict=True))
     return found, [leaf.grad for leaf in LEAVES]
 
