@@ -76,11 +76,21 @@ class ModelConfig(BaseModel):
     )
     latent_channels: int | None = Field(None, ge=1, description="channels of the product basis; by default `channels`")
     element_weights: bool = Field(True, description="weights of the product basis for each element, or shared by all")
+    residual: Literal["scales", "matrices"] = Field(
+        "scales", description="each element's part in a layer's residual map: scales of its channels, or matrices"
+    )
+    element_messages: int = Field(
+        0, ge=0, description="so many layers, from the first, mix their messages by matrices of the receiver's element"
+    )
     gate: bool = Field(False, description="gate the features between layers by scalars")
     norm: bool = Field(False, description="normalise the features between layers over channels")
     zbl: bool = Field(False, description="add the Ziegler-Biersack-Littmark repulsion of nuclei at short range")
     n_bessel: int = Field(8, ge=1, description="radial Bessel functions")
     radial_hidden: tuple[int, ...] = Field((64, 64), min_length=1, description="widths of the radial network")
+    envelope: Literal["weights", "basis"] = Field(
+        "weights", description="where the smooth cutoff acts: on the radial weights, or on the radial functions"
+    )
+    envelope_power: int = Field(6, ge=3, description="power p of the smooth cutoff 1 - .. (r/cutoff)^p ..")
     knots: int = Field(64, ge=4, description="intervals of the radial spline table")
     radial_mode: Literal["table", "direct"] = Field("table", description="spline table, or the network on each edge")
     readout_hidden: int = Field(16, ge=1, description="width of the last readout")

@@ -6,9 +6,11 @@ from importlib.util import find_spec
 EXTRAS: dict[str, tuple[str, ...]] = {
     "torch": ("torch", "llvmlite", "platformdirs"),
     "train": ("ase", "vesin", "pydantic", "yaml", "safetensors", "tensorboardX", "pooch"),
+    "mace": ("mace",),
     "atlas": ("jinja2", "markupsafe", "matplotlib", "pygments"),
 }
 EXTRAS["train"] += (*EXTRAS["torch"], "matplotlib")
+EXTRAS["mace"] += EXTRAS["train"]
 
 
 class MissingExtra(ModuleNotFoundError):

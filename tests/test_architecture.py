@@ -74,6 +74,7 @@ THIRD_PARTY = {
     "cartalg.datasets.acetamide": {"numpy", "ase", "pyscf", "tblite"},  # run by hand, once, where these are installed
     "cartalg.train": {"rich", "numpy", *EXTRAS["train"]},
     "cartalg.interfaces": {"numpy", "ase", "torch"},
+    "cartalg.interfaces.mace": {"numpy", "ase", "torch", "flint", "mace", "yaml"},
     "cartalg.atlas": {*NUMBERS, *EXTRAS["atlas"]},
     "cartalg.testing": {"numpy", "torch", "ase", "pytest"},
     "cartalg.demo": {"rich", "numpy", *EXTRAS["train"]},

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from cartalg import __version__
-from cartalg.cli import kernels, potential
+from cartalg.cli import convert, kernels, potential
 from cartalg.cli.datasets import data_app
 from cartalg.cli.inspect import inspect_app
 from cartalg.cli.terminal import console
@@ -20,6 +20,7 @@ app.add_typer(inspect_app, name="inspect")
 for command in (kernels.generate, kernels.prove, kernels.atlas, potential.train, potential.evaluate, potential.demo):
     app.command()(command)
 app.command("compile")(kernels.compile_kernels)
+app.command()(convert.convert)
 app.add_typer(data_app, name="data")
 
 

@@ -34,6 +34,7 @@ class EdgeConvolution(nn.Module):
         features: Irreps of the result.
         config: Radial functions.
         mean_neighbours: Average number of neighbours; messages are divided by its square root.
+        elements: Number of elements with matrices of their own over paths; None if all share them.
     Raises:
         KernelNotFound: If the kernel set has no such convolution.
     """
@@ -48,26 +49,38 @@ class EdgeConvolution(nn.Module):
         features: Irreps,
         config: ModelConfig,
         mean_neighbours: float,
+        elements: int | None = None,
     ) -> None:
         super().__init__()
         self.kernels, self.backend = kernels.holding(spec), backend
         self.spec = self.kernels.get(spec)
+        self.own = elements is not None
         self.direct = config.radial_mode == "direct"
         scales = torch.tensor([math.sqrt(v) for v in self.spec.variances], dtype=torch.float64)
         self.radial = RadialWeights(
-            config.cutoff, scales, channels, config.n_bessel, config.radial_hidden, config.knots
+            config.cutoff,
+            scales,
+            channels,
+            config.n_bessel,
+            config.radial_hidden,
+            config.knots,
+            config.envelope_power,
+            config.envelope == "basis",
         )
         left, paths = self.spec.left, self.spec.outputs
         self.up = ChannelLinear(kernels, left, channels, channels, left)
-        self.mix = PathLinear(kernels, paths, channels, latent, features, 1 / math.sqrt(max(mean_neighbours, 1.0)))
+        scale = 1 / math.sqrt(max(mean_neighbours, 1.0))
+        self.mix = PathLinear(kernels, paths, channels, latent, features, scale, elements)
 
-    def forward(self, h: Value | Tensor, edges: Edges, vectors: Value) -> Value:
-        """h [atoms, components, channels], vectors [edges, 3] in angstrom -> A [atoms, components, latent]."""
+    def forward(self, species: Tensor, h: Value | Tensor, edges: Edges, vectors: Value) -> Value:
+        """species [atoms], h [atoms, components, channels], vectors [edges, 3] in angstrom -> A [.., latent]."""
         x = self.up(h)
         if self.direct:
-            return self.mix(recorded(partial(self._directly, edges), x, vectors, *self.radial.parameters()))
-        table, step = self.radial.table, self.radial.step
-        return self.mix(convolution(self.kernels, self.backend, self.spec, edges, x, vectors, table, step))
+            sums = recorded(partial(self._directly, edges), x, vectors, *self.radial.parameters())
+        else:
+            table, step = self.radial.table, self.radial.step
+            sums = convolution(self.kernels, self.backend, self.spec, edges, x, vectors, table, step)
+        return self.mix.of_elements(species, sums) if self.own else self.mix(sums)
 
     def _directly(self, edges: Edges, x: Tensor, vectors: Tensor, *parameters: Tensor) -> Tensor:
         """The convolution with radial weights computed for each edge: the reference, for Torch alone."""
@@ -114,6 +127,18 @@ class ProductBasis(nn.Module):
         return self.linear(product(self.kernels, self.backend, self.spec, rows, a, self.weights), plus)
 
 
+class ElementResidual(nn.Module):
+    """Linear map of the layer's input to its output irreps, with matrices of each element's own."""
+
+    def __init__(self, kernels: KernelSet, irreps: Irreps, outputs: Irreps, n_species: int, channels: int) -> None:
+        super().__init__()
+        self.linear = ChannelLinear(kernels, irreps, channels, channels, outputs, n_species)
+
+    def forward(self, species: Tensor, h: Value) -> Value:
+        """species [atoms], h [atoms, components, channels] -> [atoms, output components, channels]."""
+        return self.linear.of_elements(species, h)
+
+
 class Residual(nn.Module):
     """Linear map of the layer's input to its output irreps, with a scale for each element and channel."""
 
@@ -132,7 +157,7 @@ class Interaction(nn.Module):
     """h -> after(product(convolution(h)) + residual(h)), where `after` are a norm and a gate, if there are any."""
 
     def __init__(
-        self, convolution: EdgeConvolution, product: ProductBasis, residual: Residual, after: Sequence[nn.Module] = ()
+        self, convolution: EdgeConvolution, product: ProductBasis, residual: nn.Module, after: Sequence[nn.Module] = ()
     ) -> None:
         super().__init__()
         self.convolution, self.product, self.residual = convolution, product, residual
@@ -145,7 +170,7 @@ class Interaction(nn.Module):
 
     def forward(self, species: Tensor, h: Value, edges: Edges, vectors: Value) -> Value:
         """One layer; shapes as in `EdgeConvolution` and `ProductBasis`."""
-        a = self.convolution(h, edges, vectors)
+        a = self.convolution(species, h, edges, vectors)
         out = self.product(species, a, self.residual(species, h))
         for module in self.after:
             out = module(out)
@@ -179,9 +204,18 @@ def interaction(
     own = n_species if config.element_weights else 1
     product = ProductBasis(kernels, backend, product_spec, own, latent, channels)
     convolution = EdgeConvolution(
-        kernels, backend, convolution_spec, channels, latent, features, config, mean_neighbours
+        kernels,
+        backend,
+        convolution_spec,
+        channels,
+        latent,
+        features,
+        config,
+        mean_neighbours,
+        n_species if layer < config.element_messages else None,
     )
     last = layer == config.layers - 1
     after = [] if last else between_layers(config, product.outputs, channels, kernels, backend)
-    residual = Residual(kernels, incoming, product.outputs, n_species, channels)
+    of_layer = ElementResidual if config.residual == "matrices" else Residual
+    residual = of_layer(kernels, incoming, product.outputs, n_species, channels)
     return Interaction(convolution, product, residual, after)

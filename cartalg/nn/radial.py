@@ -76,6 +76,8 @@ class RadialWeights(nn.Module):
         n_bessel: Radial Bessel functions.
         hidden: Widths of the hidden layers.
         intervals: Knot intervals of the table.
+        power: Of the envelope.
+        inside: Let the envelope act on the radial functions, not on the weights.
     """
 
     path_scale: Tensor
@@ -83,9 +85,18 @@ class RadialWeights(nn.Module):
     to_spline: Tensor
 
     def __init__(
-        self, cutoff: float, path_scale: Tensor, channels: int, n_bessel: int, hidden: tuple[int, ...], intervals: int
+        self,
+        cutoff: float,
+        path_scale: Tensor,
+        channels: int,
+        n_bessel: int,
+        hidden: tuple[int, ...],
+        intervals: int,
+        power: int = 6,
+        inside: bool = False,
     ) -> None:
         super().__init__()
+        self.power, self.inside = power, inside
         self.cutoff, self.n_bessel, self.channels = cutoff, n_bessel, channels
         self.step = cutoff / intervals
         widths = (n_bessel, *hidden)
@@ -93,9 +104,16 @@ class RadialWeights(nn.Module):
         self.last = nn.Parameter(torch.randn(widths[-1], len(path_scale), channels))
         self.register_buffer("path_scale", path_scale.double(), persistent=False)
         knots = torch.linspace(0, cutoff, intervals + 1, dtype=torch.float64)
-        self.register_buffer("bessel", bessel_basis(knots, cutoff, n_bessel), persistent=False)  # [knots, n_bessel]
-        spline = spline_matrix(intervals) * envelope(knots, cutoff)
+        before, after = self._envelopes(knots)
+        basis = bessel_basis(knots, cutoff, n_bessel) * before[:, None]
+        self.register_buffer("bessel", basis, persistent=False)  # [knots, n_bessel]
+        spline = spline_matrix(intervals) * after
         self.register_buffer("to_spline", spline, persistent=False)  # [intervals+3, knots]
+
+    def _envelopes(self, r: Tensor) -> tuple[Tensor, Tensor]:
+        """Factors of the radial functions and of the weights at distances r."""
+        smooth, one = envelope(r, self.cutoff, self.power), torch.ones_like(r)
+        return (smooth, one) if self.inside else (one, smooth)
 
     @staticmethod
     def _hidden(h: Tensor, layers: Sequence[Tensor]) -> Tensor:
@@ -120,5 +138,6 @@ class RadialWeights(nn.Module):
             parameters: In place of the module's, in their order.
         """
         last, *layers = parameters or self.parameters()
-        hidden = self._hidden(bessel_basis(r, self.cutoff, self.n_bessel), layers)
-        return self._mix(hidden * envelope(r, self.cutoff)[:, None], last)
+        before, after = self._envelopes(r)
+        hidden = self._hidden(bessel_basis(r, self.cutoff, self.n_bessel) * before[:, None], layers)
+        return self._mix(hidden * after[:, None], last)

@@ -131,14 +131,39 @@ class ProductSpec(RowSpec):
         return _Reader(self, inputs["a"], inputs["w"]).total()
 
 
-class _Reader:
-    """Evaluates labels: each is a tree of couplings; the code that emits programs has no part in it."""
+class TreeReader:
+    """Evaluates labels: each is a tree of couplings; the code that emits programs has no part in it.
+
+    Args:
+        features: Irreps of A.
+        a: Its components, numbers of any exact ring.
+    """
+
+    def __init__(self, features: Irreps, a: Sequence[Any]) -> None:
+        self.trees: dict[str, list[Any]] = {}
+        for irrep, place in zip(features.irreps, features.slices, strict=True):
+            self.trees[f"A{irrep}"] = list(a[place])
+
+    def tree(self, label: str) -> list[Any]:
+        """The value of a label. Raises ValueError if it is none."""
+        if label not in self.trees:
+            match = re.fullmatch(r"\((.*)\)(\d+[eo])", label)
+            if match is None:
+                raise ValueError(f"the label {label!r} is no tree of couplings")
+            first, _, second = match[1].rpartition(" ")
+            ranks = (_irrep(first), _irrep(second), Irrep.parse(match[2]))
+            if ranks[0].p * ranks[1].p != ranks[2].p:
+                raise ValueError(f"the label {label!r} has the wrong parity")
+            self.trees[label] = couple((ranks[0].l, ranks[1].l, ranks[2].l), self.tree(first), self.tree(second))
+        return self.trees[label]
+
+
+class _Reader(TreeReader):
+    """The sum of a product's labels, weighted."""
 
     def __init__(self, spec: ProductSpec, a: Sequence[Any], w: Sequence[Any]) -> None:
+        super().__init__(spec.feature_irreps, a)
         self.spec, self.w = spec, w
-        self.trees: dict[str, list[Any]] = {}
-        for irrep, place in zip(spec.feature_irreps.irreps, spec.feature_irreps.slices, strict=True):
-            self.trees[f"A{irrep}"] = list(a[place])
 
     def total(self) -> list[Any]:
         """All outputs, one after the other."""
@@ -154,19 +179,6 @@ class _Reader:
             else:
                 self.trees[name] = added
         return [value for irrep in self.spec.output_irreps.irreps for value in out[irrep]]
-
-    def tree(self, label: str) -> list[Any]:
-        """The value of a label."""
-        if label not in self.trees:
-            match = re.fullmatch(r"\((.*)\)(\d+[eo])", label)
-            if match is None:
-                raise ValueError(f"{self.spec.name}: the label {label!r} is no tree of couplings")
-            first, _, second = match[1].rpartition(" ")
-            ranks = (_irrep(first), _irrep(second), Irrep.parse(match[2]))
-            if ranks[0].p * ranks[1].p != ranks[2].p:
-                raise ValueError(f"{self.spec.name}: the label {label!r} has the wrong parity")
-            self.trees[label] = couple((ranks[0].l, ranks[1].l, ranks[2].l), self.tree(first), self.tree(second))
-        return self.trees[label]
 
 
 def _irrep(label: str) -> Irrep:

@@ -1,0 +1,113 @@
+"""A MACE model as its own library gives it: read, and looked over for what cannot be converted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+#: Blocks that layers may be, and whether each maps messages by matrices of the receiver's element.
+BLOCKS = {"RealAgnosticInteractionBlock": True, "RealAgnosticResidualInteractionBlock": False}
+MODELS = ("MACE", "ScaleShiftMACE")
+
+
+class NotConvertible(ValueError):
+    """A model holds what there is nothing equal to here; the message names it."""
+
+
+def load_mace(path: Path, trust: bool) -> Any:
+    """Read a model file of mace-torch, in double precision, by its own library.
+
+    Args:
+        path: Written by `torch.save`: it is a pickle, and reading it runs the code that it names.
+        trust: Whether the file may do so.
+    Raises:
+        FileNotFoundError: If there is no file.
+        NotConvertible: If it is not trusted, or holds something else.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}")
+    if not trust:
+        raise NotConvertible(
+            f"{path}: reading a MACE file runs code that the file itself names; if you trust where it comes from, "
+            "give --trust"
+        )
+    import mace  # noqa: F401  (its classes must be there)
+
+    model = torch.load(path, map_location="cpu", weights_only=False)
+    if not isinstance(model, nn.Module) or type(model).__name__ not in MODELS:
+        raise NotConvertible(f"{path}: holds {type(model).__name__}; what can be converted is {' and '.join(MODELS)}")
+    return model
+
+
+def expect(holds: bool, what: str) -> None:
+    """Raise NotConvertible, naming what there is nothing equal to, unless a condition holds."""
+    if not holds:
+        raise NotConvertible(f"the model cannot be converted: {what}")
+
+
+def check(model: Any) -> None:
+    """Raise NotConvertible for anything that has no equal here."""
+    for name, about in (
+        ("joint_embedding", "embeddings of further inputs"),
+        ("embedding_readout", "a readout of the embedding"),
+        ("pair_repulsion_fn", "a pair repulsion (ZBL)"),
+    ):
+        expect(not hasattr(model, name), about)
+    expect(not getattr(model, "use_so3", False), "harmonics without parity (use_so3)")
+    radial = model.radial_embedding
+    basis = type(radial.bessel_fn).__name__
+    expect(basis == "BesselBasis", f"the radial basis {basis}")
+    transform = getattr(radial, "distance_transform", None)
+    expect(transform is None, f"the distance transform {type(transform).__name__}")
+    count, cutoff = len(radial.bessel_fn.bessel_weights), float(model.r_max)
+    exact = torch.arange(1, count + 1, dtype=torch.float64) * torch.pi / cutoff
+    expect(torch.allclose(radial.bessel_fn.bessel_weights.double(), exact, rtol=1e-5), "trained Bessel frequencies")
+    for block in model.interactions:
+        kind = type(block).__name__
+        expect(kind in BLOCKS, f"the interaction {kind}")
+        expect(str(block.edge_irreps) == str(block.node_feats_irreps), f"edge irreps of their own, {block.edge_irreps}")
+        for name in ("cueq_config", "oeq_config"):
+            expect(getattr(block, name, None) is None, f"modules of another library ({name}); save it without them")
+    kinds = [BLOCKS[type(block).__name__] for block in model.interactions]
+    expect(kinds == sorted(kinds, reverse=True), "a RealAgnosticInteractionBlock behind a residual one")
+    orders = {contraction.correlation for product in model.products for contraction in contractions(product)}
+    expect(len(orders) == 1, f"different correlations, {sorted(orders)}")
+    expect(max(orders) <= 3, f"correlation {max(orders)}; 1 to 3 can be")
+
+
+def contractions(product: Any) -> list[Any]:
+    """The symmetric contractions of a product block, one for each output irrep."""
+    return list(product.symmetric_contractions.contractions)
+
+
+def blocks(linear: Any) -> dict[tuple[int, int], Tensor]:
+    """Matrices of a linear map of e3nn with its normalisation, by the numbers of input and output irreps."""
+    return {
+        (ins.i_in, ins.i_out): (ins.path_weight * view).detach().double()
+        for _, ins, view in linear.weight_views(yield_instruction=True)
+    }
+
+
+def element_blocks(product: Any) -> dict[tuple[int, int], Tensor]:
+    """Matrices [elements, rows, columns] of a tensor product with one-hot elements, by input and output irreps."""
+    found = {}
+    for _, ins, view in product.weight_views(yield_instruction=True):
+        size = product.irreps_out[ins.i_out].ir.dim  # its Clebsch-Gordan coefficients are ones over its root
+        found[ins.i_in1, ins.i_out] = (ins.path_weight / size**0.5 * view).detach().double().transpose(0, 1)
+    return found
+
+
+def gain_of(activation: Any) -> float:
+    """The factor of a normalised silu.
+
+    Raises:
+        NotConvertible: If it is another function.
+    """
+    x = torch.tensor([-2.0, 0.5, 1.0, 3.0], dtype=torch.float64)
+    ratio = activation(x.to(torch.get_default_dtype())).double() / silu(x)
+    expect(torch.allclose(ratio, ratio[:1], rtol=1e-5), "a gate that is not silu")
+    return float(getattr(activation, "cst", ratio[2]))

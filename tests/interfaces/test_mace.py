@@ -1,0 +1,219 @@
+"""Models of mace-torch, run by mace-torch itself, beside what they are converted to."""
+
+import math
+import warnings
+from fractions import Fraction
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk, fcc111, molecule
+from typer.testing import CliRunner
+
+from cartalg.cli import app
+from cartalg.interfaces.ase import CartalgCalculator
+from cartalg.interfaces.mace.contraction import contraction_map, coupling_trees
+from cartalg.interfaces.mace.convert import convert
+from cartalg.interfaces.mace.run import convert_file
+from cartalg.interfaces.mace.source import NotConvertible
+from cartalg.symbolic.irreps import Irreps
+from cartalg.train.checkpoint import load_model
+from cartalg_codegen.specs.product import TreeReader
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from e3nn import o3
+    from mace import modules
+    from mace.calculators import MACECalculator
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of mace and e3nn
+
+RESIDUAL, PLAIN = "RealAgnosticResidualInteractionBlock", "RealAgnosticInteractionBlock"
+MODELS = {
+    "two layers": {},
+    "scalars between layers": {"hidden_irreps": "6x0e", "max_ell": 1},
+    "hidden rank 2": {"hidden_irreps": "4x0e+4x1o+4x2e", "max_ell": 3, "correlation": 2},
+    "edge rank 3, messages of elements": {"interaction_cls_first": PLAIN, "max_ell": 3},
+    "three layers without residuals": {"interaction_cls_first": PLAIN, "interaction_cls": PLAIN, "num_interactions": 3},
+    "one layer": {"num_interactions": 1},
+    "MACE without scale, two-body": {"scaled": False, "correlation": 1},
+    "two heads": {"heads": ["first", "second"], "head": "second"},
+    "cutoff after the network": {"apply_cutoff": False, "num_polynomial_cutoff": 6, "radial_MLP": [16]},
+    "last readout alone": {"use_last_readout_only": True, "MLP_irreps": "4x0e"},
+    "tensors in the last layer": {"keep_last_layer_irreps": True},
+    "product shared by elements": {"use_agnostic_product": True},
+    "many elements": {"atomic_numbers": [1, 6, 8, *range(20, 50)]},
+}
+
+
+def mace(scaled=True, **options):
+    """A model of mace-torch with random weights, in double precision."""
+    torch.manual_seed(0)
+    numbers, generator = options.setdefault("atomic_numbers", [1, 6, 8]), np.random.default_rng(0)
+    heads = options.get("heads", ["Default"])
+    scales = {}
+    if scaled:
+        scales = {"atomic_inter_scale": [0.7, 1.3][: len(heads)], "atomic_inter_shift": [0.1, -0.2][: len(heads)]}
+    given = {
+        "r_max": 4.5,
+        "num_bessel": 8,
+        "num_polynomial_cutoff": 5,
+        "max_ell": 2,
+        "interaction_cls": RESIDUAL,
+        "interaction_cls_first": RESIDUAL,
+        "num_interactions": 2,
+        "num_elements": len(numbers),
+        "hidden_irreps": "6x0e+6x1o",
+        "MLP_irreps": "16x0e",
+        "atomic_energies": generator.normal(size=(len(heads), len(numbers))),
+        "avg_num_neighbors": 12.3,
+        "correlation": 3,
+        "gate": torch.nn.functional.silu,
+        "radial_MLP": [16, 16, 16],
+        **scales,
+        **options,
+    }
+    for name in ("interaction_cls", "interaction_cls_first"):
+        given[name] = modules.interaction_classes[given[name]]
+    for name in ("hidden_irreps", "MLP_irreps"):
+        given[name] = o3.Irreps(given[name])
+    return (modules.ScaleShiftMACE if scaled else modules.MACE)(**given)
+
+
+@pytest.fixture(autouse=True)
+def double():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def frames():
+    """A molecule, an isolated atom, an alloy in a cell narrower than twice the cutoff, a slab."""
+    ethanol, alloy, slab = molecule("CH3CH2OH"), bulk("Cu", cubic=True) * (2, 1, 1), fcc111("Cu", (2, 1, 3), vacuum=6)
+    for number, atoms in enumerate((ethanol, alloy, slab)):
+        atoms.rattle(0.05, seed=number)
+    for atoms in (alloy, slab):
+        atoms.symbols[:] = ["HCO"[n % 3] for n in range(len(atoms))]
+    return [ethanol, Atoms("O"), alloy, slab]
+
+
+def results(atoms, calculator):
+    atoms.calc = calculator
+    found = [np.array([atoms.get_potential_energy()]), atoms.get_forces()]
+    return [*found, atoms.get_stress()] if atoms.pbc.all() else found
+
+
+def assert_same(model, potential, tolerance, head=None):
+    theirs = MACECalculator(models=[model], device="cpu", default_dtype="float64", **({"head": head} if head else {}))
+    ours = CartalgCalculator(potential)
+    for atoms in frames():
+        for wanted, found in zip(results(atoms, theirs), results(atoms, ours), strict=True):
+            assert abs(wanted - found).max() <= tolerance * max(abs(wanted).max(), 1e-4)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_converted_model_is_the_same_function(name):
+    options = dict(MODELS[name])
+    head = options.pop("head", None)
+    model = mace(**options)
+    assert_same(model, convert(model, head, "direct"), 1e-9, head)
+
+
+@pytest.mark.parametrize("case", [(1, 0, 3), (2, 1, 3), (3, 0, 2), (3, 1, 3), (3, 2, 2)])
+def test_the_map_of_contractions_is_exact(case):
+    """Over Q: MACE's trees are the map's combinations of the product basis, at points that it was not made from."""
+    features, out, order = case
+    known, irreps = contraction_map(*case), Irreps.natural(features)
+    assert len(known.trees) > len(known.terms) or order < 3
+    random = Random(7)
+    for _ in range(2):
+        reader = TreeReader(
+            irreps, [Fraction(random.randint(-99, 99), random.randint(1, 9)) for _ in range(irreps.dim)]
+        )
+        terms = [reader.tree(label) for label in known.terms]
+        for label, row in zip(known.trees, known.matrix, strict=True):
+            combined = [sum(c * t[k] for c, t in zip(row, terms, strict=True)) for k in range(2 * out + 1)]
+            assert combined == reader.tree(label)
+
+
+@pytest.mark.parametrize(("features", "out", "count"), [(1, 0, 2), (2, 0, 5), (2, 1, 5), (3, 0, 8), (3, 1, 12)])
+def test_the_map_has_full_rank(features, out, count):
+    """As many independent terms as the symmetric cube of the features holds the output: by its character."""
+    known = contraction_map(features, out, 3)
+
+    def character(rank, angle):
+        return 1 + 2 * sum(math.cos(m * angle) for m in range(1, rank + 1))
+
+    def of_features(sign, angle):
+        return sum(sign**rank * character(rank, angle) for rank in range(features + 1))
+
+    total = 0.0
+    for sign in (1, -1):  # rotations, and rotations with an inversion
+        for angle in (2 * math.pi * (k + 0.5) / 64 for k in range(64)):
+            one, two, three = of_features(sign, angle), of_features(1, 2 * angle), of_features(sign, 3 * angle)
+            cube = (one**3 + 3 * one * two + 2 * three) / 6
+            total += cube * sign**out * character(out, angle) * (1 - math.cos(angle)) / 128
+    assert len(known.terms) == count == round(total)
+    assert abs(total - round(total)) < 1e-9
+
+
+def test_trees_are_in_the_order_of_the_weights():
+    labels = [label for label, _ in coupling_trees(Irreps.natural(1), 3, Irreps.natural(0).irreps[0])]
+    assert labels == [
+        "((A0e A0e)0e A0e)0e",
+        "((A1o A1o)0e A0e)0e",
+        "((A0e A1o)1o A1o)0e",
+        "((A1o A0e)1o A1o)0e",
+    ]
+
+
+def test_a_file_becomes_the_folder_of_a_run(tmp_path):
+    torch.set_default_dtype(torch.float32)
+    model = mace()
+    torch.save(model, tmp_path / "mace.model")
+    found = convert_file(tmp_path / "mace.model", tmp_path / "run", trust=True)
+    assert torch.get_default_dtype() == torch.float32
+    potential = load_model(tmp_path / "run")
+    assert (potential.config.dtype, potential.config.radial_mode) == ("float32", "table")
+    assert found.exact.forces < 1e-6
+    assert found.written.forces < 1e-5
+    torch.set_default_dtype(torch.float64)
+    assert_same(model.double(), potential, 1e-4)  # these frames are not those that the table was chosen on
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"correlation": 4, "max_ell": 1}, "correlation 4"),
+        ({"distance_transform": "Agnesi"}, "AgnesiTransform"),
+        ({"radial_type": "gaussian"}, "GaussianBasis"),
+        ({"hidden_irreps": "4x0e+4x1e"}, "hidden irreps"),
+        ({"interaction_cls": "RealAgnosticDensityResidualInteractionBlock"}, "RealAgnosticDensityResidual"),
+        ({"interaction_cls": PLAIN}, "behind a residual one"),
+        ({"pair_repulsion": True}, "ZBL"),
+        ({"correlation": [2, 3]}, "different correlations"),
+        ({"gate": torch.tanh}, "gate"),
+        ({"heads": ["a", "b"]}, "choose one with --head"),
+    ],
+)
+def test_what_has_no_equal_is_named(options, what):
+    with pytest.raises(NotConvertible, match=what):
+        convert(mace(**options))
+
+
+def test_another_contraction_is_noticed():
+    model = mace()
+    with torch.no_grad():
+        model.products[0].symmetric_contractions.contractions[1].U_matrix_2[0, 1, 2, 0] += 0.1
+    with pytest.raises(NotConvertible, match="is not"):
+        convert(model)
+
+
+def test_nothing_is_read_without_trust(tmp_path):
+    (tmp_path / "mace.model").write_bytes(b"not read")
+    run = CliRunner().invoke(app, ["convert", str(tmp_path / "mace.model"), "--output", str(tmp_path / "run")])
+    assert run.exit_code == 1
+    assert "--trust" in run.stderr
+    assert not (tmp_path / "run").exists()
