@@ -104,3 +104,11 @@ def test_messages_turn_with_space(backend):
         return convolution(aligned, edges, x, vectors, table, STEP, backend=backend)
 
     assert_equivariant(function, [aligned.left, 1], [aligned.outputs], inputs=[x.detach(), vectors.detach()])
+
+
+def test_what_is_no_convolution_and_shapes_that_do_not_fit_are_named():
+    aligned, _, edges, (x, vectors, table) = case(1, 2)
+    with pytest.raises(ValueError, match="product_natural_limited_a1_o1_n1 is no convolution"):
+        convolution("product_natural_limited_a1_o1_n1", edges, x, vectors, table, STEP)
+    with pytest.raises(ValueError, match=r"aligned_natural_h1_e2: table must have shape \(9, 8, 2\)"):
+        convolution(aligned.name, edges, x, vectors, table[:, :5], STEP)

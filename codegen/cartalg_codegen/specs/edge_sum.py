@@ -40,6 +40,7 @@ class Call:
 class EdgeSumSpec(KernelSpec):
     """A convolution: x of senders, edge vectors and a table of radial weights -> sums at receivers."""
 
+    kind: ClassVar[str] = "convolution"
     arguments: ClassVar[tuple[Argument, ...]] = (
         Argument("x", "feature", Where.SENDER, flat="rows"),
         Argument("vectors", "geometry", Where.EDGE, lanes=False),
