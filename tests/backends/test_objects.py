@@ -218,6 +218,19 @@ def test_those_who_start_at_once_compile_once(empty, monkeypatch):
     assert [path.suffix for path in (empty / "cache" / "objects").iterdir()] == [".o"]  # no lock is left behind
 
 
+def test_where_nothing_can_be_written_code_is_made_all_the_same(empty, monkeypatch):
+    job, _ = jobs_of(SPEC)
+    (empty / "cache").write_text("a file, not a folder")
+    assert worker.made_once(job) == making.made(job)
+    (empty / "cache").unlink()
+
+    def full(*given):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(worker, "keep", full)
+    assert worker.made_once(job) == making.made(job)
+
+
 def test_a_worker_that_was_lost_is_replaced_and_an_error_is_told(empty):
     job, _ = jobs_of(SPEC)
     one = Workers(1)
