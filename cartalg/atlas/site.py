@@ -177,7 +177,7 @@ def _coupling_facts(rule: Coupling, proofs: dict[str, list[Row]]) -> dict[str, A
         "ranks": ranks,
         "contraction": contraction_formula(*ranks),
         "explicit": coupling_formula(*ranks),
-        "constant": contraction_constant(*ranks),
+        "constant": to_sympy(contraction_constant(*ranks)),
         "orthonormal": factor,
         "general": [general[f"{rule.kind} {what}"].equation for what in ("coupling", "orthonormal")],
         "entries": entries,
