@@ -85,6 +85,9 @@ class ModelConfig(BaseModel):
     gate: bool = Field(False, description="gate the features between layers by scalars")
     norm: bool = Field(False, description="normalise the features between layers over channels")
     zbl: bool = Field(False, description="add the Ziegler-Biersack-Littmark repulsion of nuclei at short range")
+    zbl_form: Literal["universal", "mace"] = Field(
+        "universal", description="constants and switch of that repulsion: the universal potential, or as MACE has it"
+    )
     n_bessel: int = Field(8, ge=1, description="radial Bessel functions")
     radial_hidden: tuple[int, ...] = Field((64, 64), min_length=1, description="widths of the radial network")
     envelope: Literal["weights", "basis"] = Field(

@@ -99,7 +99,7 @@ class Potential(nn.Module):
             irreps.append(made.outputs)
         self.last_readout = LastReadout(kernels, channels, config.readout_hidden)
         self.heads = heads(config, irreps[1:], count, kernels, backend)
-        self.pair_terms = pair_terms(config, elements)
+        self.pair_terms = pair_terms(config, elements, self.scale)
         self._engine: Engine | None = None
         self._watch: Watch | None = None
         self._learner: Learner | None = Learner(self._outputs, self)

@@ -16,6 +16,7 @@ ARCHITECTURES = {
     "matrices of each element": {"residual": "matrices", "element_messages": 1, "product": "complete"},
     "element messages, three layers": {"element_messages": 3, "hidden_rank": 1, "edge_rank": 1, "layers": 3},
     "cutoff of the radial functions": {"envelope": "basis", "envelope_power": 5, "radial_hidden": (8, 8, 8)},
+    "repulsion as of MACE": {"zbl": True, "zbl_form": "mace", "layers": 1, "correlation": 2},
     "summed messages": {"messages": "summed", "hidden_rank": 2, "edge_rank": 2},
     "summed messages, three layers": {"messages": "summed", "hidden_rank": 1, "edge_rank": 2, "layers": 3},
     "two-body, with repulsion": {"correlation": 1, "zbl": True},

@@ -1,41 +1,85 @@
 """Ziegler-Biersack-Littmark repulsion of screened nuclei, so that atoms cannot meet where there are no data."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from ase.data import atomic_numbers, covalent_radii
 from torch import Tensor, nn
 
 from cartalg.architecture import ModelConfig
+from cartalg.nn.radial import envelope
 from cartalg.nn.values import Call, Operation, Recorder, Slot, Target, Value, run
 from cartalg.ops import Edges
 
 #: e^2/(4 pi epsilon_0) in eV angstrom, and the Bohr radius in angstrom (CODATA 2018).
 COULOMB, BOHR = 14.399645, 0.529177210903
-COEFFICIENTS = (0.18175, 0.50986, 0.28022, 0.02817)
-EXPONENTS = (3.19980, 0.94229, 0.40290, 0.20162)
 
 
-def pair_terms(config: ModelConfig, elements: Sequence[str]) -> nn.ModuleList:
-    """Terms of the energy of each atom that are sums over its neighbours, called as `Repulsion` is."""
-    return nn.ModuleList([Repulsion(elements)] if config.zbl else [])
+@dataclass(frozen=True)
+class Form:
+    """Constants of a screened repulsion and how it is switched off.
+
+    Attributes:
+        coulomb: Energy times distance of two unit charges, in eV angstrom.
+        length: Of the screening, in angstrom, over the sum of the charges to a power.
+        power: That power.
+        coefficients, exponents: Of the terms of the screening function.
+        cutoff: Power p of a polynomial cutoff, as of the radial functions; None for one with three smooth derivatives.
+    """
+
+    coulomb: float = COULOMB
+    length: float = 0.8854 * BOHR
+    power: float = 0.23
+    coefficients: tuple[float, ...] = (0.18175, 0.50986, 0.28022, 0.02817)
+    exponents: tuple[float, ...] = (3.19980, 0.94229, 0.40290, 0.20162)
+    cutoff: int | None = None
+
+    def switch(self, s: Tensor) -> tuple[Tensor, Tensor]:
+        """The switch at distances over its reach, and its derivative."""
+        if self.cutoff is None:
+            return 1 - s**4 * (35 - 84 * s + 70 * s**2 - 20 * s**3), -140 * (s * (1 - s)) ** 3
+        p = self.cutoff
+        return envelope(s, 1.0, p), -p * (p + 1) * (p + 2) / 2 * s ** (p - 1) * (1 - s) ** 2
+
+
+#: As MACE rounds the constants.
+MACE = Form(14.3996, 0.4543 * 0.529, 0.3, (0.1818, 0.5099, 0.2802, 0.02817), (3.2, 0.9423, 0.4028, 0.2016))
+
+
+def pair_terms(config: ModelConfig, elements: Sequence[str], scale: float) -> nn.ModuleList:
+    """Terms of the energy of each atom that are sums over its neighbours, called as `Repulsion` is.
+
+    Args:
+        config: The architecture.
+        elements: Chemical symbols that the model knows.
+        scale: Energy scale of the network's output in eV, which is MACE's of its repulsion, too.
+    """
+    if not config.zbl:
+        return nn.ModuleList()
+    if config.zbl_form == "mace":
+        return nn.ModuleList([Repulsion(elements, replace(MACE, cutoff=config.envelope_power), scale)])
+    return nn.ModuleList([Repulsion(elements)])
 
 
 class Repulsion(nn.Module):
     """Energy of each atom, half of each pair's.
 
-    Switched off smoothly, with three derivatives, between zero and the sum of the two covalent radii.
+    Switched off smoothly between zero and the sum of the two covalent radii.
 
     Args:
         elements: Chemical symbols that the model knows.
+        form: Constants and switch.
+        factor: Of the energy.
     Source: Ziegler, Biersack & Littmark 1985, eqs. 2-60 to 2-63 (universal potential).
     """
 
     numbers: Tensor
     radii: Tensor
 
-    def __init__(self, elements: Sequence[str]) -> None:
+    def __init__(self, elements: Sequence[str], form: Form = Form(), factor: float = 1.0) -> None:
         super().__init__()
+        self.form, self.factor = form, factor
         numbers = [atomic_numbers[e] for e in elements]
         self.register_buffer("numbers", torch.tensor(numbers), persistent=False)
         self.register_buffer("radii", torch.tensor(covalent_radii[numbers], dtype=torch.float64), persistent=False)
@@ -48,33 +92,34 @@ class Repulsion(nn.Module):
         z_i, z_j, radius_i, radius_j = (
             of[species[side]].double() for of in (self.numbers, self.radii) for side in (edges.receiver, edges.sender)
         )
-        rate = (z_i**0.23 + z_j**0.23) / (0.8854 * BOHR)
-        return _Pairs(0.5 * COULOMB * z_i * z_j, rate[:, None] * rate.new_tensor(EXPONENTS), radius_i + radius_j)
+        form, charge = self.form, 0.5 * self.factor * self.form.coulomb * z_i * z_j
+        rate = (z_i**form.power + z_j**form.power) / form.length
+        return _Pairs(form, charge, rate[:, None] * rate.new_tensor(form.exponents), radius_i + radius_j)
 
 
 class _Pairs:
     """Half of the energy of each pair as a function of its distance.
 
     Args:
+        form: The switch and the coefficients.
         charge: Energy times distance of bare nuclei, in eV angstrom, [edges].
         rates: Of the terms of the screening function, in 1/angstrom, [edges, 4].
         reach: Where it ends, in angstrom, [edges].
     """
 
-    def __init__(self, charge: Tensor, rates: Tensor, reach: Tensor) -> None:
-        self.charge, self.rates, self.reach = charge, rates, reach
-        self.coefficients = charge.new_tensor(COEFFICIENTS)
+    def __init__(self, form: Form, charge: Tensor, rates: Tensor, reach: Tensor) -> None:
+        self.form, self.charge, self.rates, self.reach = form, charge, rates, reach
+        self.coefficients = charge.new_tensor(form.coefficients)
 
     def energy(self, r: Tensor) -> Tensor:
         """r in angstrom [edges] -> eV [edges]."""
-        s = (r / self.reach).clamp(max=1.0)
-        switch = 1 - s**4 * (35 - 84 * s + 70 * s**2 - 20 * s**3)
+        switch, _ = self.form.switch((r / self.reach).clamp(max=1.0))
         return self.charge / r * (torch.exp(-r[:, None] * self.rates) @ self.coefficients) * switch
 
     def slope(self, r: Tensor) -> Tensor:
         """Derivative of `energy`, in eV/angstrom."""
-        s = (r / self.reach).clamp(max=1.0)
-        switch, fall = 1 - s**4 * (35 - 84 * s + 70 * s**2 - 20 * s**3), -140 * (s * (1 - s)) ** 3 / self.reach
+        switch, fall = self.form.switch((r / self.reach).clamp(max=1.0))
+        fall = fall / self.reach
         terms = torch.exp(-r[:, None] * self.rates) * self.coefficients
         screening = terms.sum(1)
         return self.charge / r * ((fall - switch / r) * screening - switch * (terms * self.rates).sum(1))

@@ -44,6 +44,8 @@ MODELS = {
     "last readout alone": {"use_last_readout_only": True, "MLP_irreps": "4x0e"},
     "tensors in the last layer": {"keep_last_layer_irreps": True},
     "product shared by elements": {"use_agnostic_product": True},
+    "repulsion": {"pair_repulsion": True},
+    "repulsion without scale": {"pair_repulsion": True, "scaled": False, "num_polynomial_cutoff": 6},
     "many elements": {"atomic_numbers": [1, 6, 8, *range(20, 50)]},
 }
 
@@ -192,7 +194,6 @@ def test_a_file_becomes_the_folder_of_a_run(tmp_path):
         ({"hidden_irreps": "4x0e+4x1e"}, "hidden irreps"),
         ({"interaction_cls": "RealAgnosticDensityResidualInteractionBlock"}, "RealAgnosticDensityResidual"),
         ({"interaction_cls": PLAIN}, "behind a residual one"),
-        ({"pair_repulsion": True}, "ZBL"),
         ({"correlation": [2, 3]}, "different correlations"),
         ({"gate": torch.tanh}, "gate"),
         ({"heads": ["a", "b"]}, "choose one with --head"),

@@ -96,6 +96,8 @@ def architecture(model: Any, radial_mode: str, knots: int) -> ModelConfig:
         element_weights=own > 1 or len(model.atomic_numbers) == 1,
         residual="scales" if all(kinds) else "matrices",
         element_messages=sum(kinds),
+        zbl=hasattr(model, "pair_repulsion_fn"),
+        zbl_form="mace" if hasattr(model, "pair_repulsion_fn") else "universal",
         n_bessel=len(radial.bessel_fn.bessel_weights),
         radial_hidden=networks.pop(),
         envelope="basis" if getattr(radial, "apply_cutoff", True) else "weights",

@@ -54,7 +54,6 @@ def check(model: Any) -> None:
     for name, about in (
         ("joint_embedding", "embeddings of further inputs"),
         ("embedding_readout", "a readout of the embedding"),
-        ("pair_repulsion_fn", "a pair repulsion (ZBL)"),
     ):
         expect(not hasattr(model, name), about)
     expect(not getattr(model, "use_so3", False), "harmonics without parity (use_so3)")
@@ -72,6 +71,11 @@ def check(model: Any) -> None:
         expect(str(block.edge_irreps) == str(block.node_feats_irreps), f"edge irreps of their own, {block.edge_irreps}")
         for name in ("cueq_config", "oeq_config"):
             expect(getattr(block, name, None) is None, f"modules of another library ({name}); save it without them")
+    if hasattr(model, "pair_repulsion_fn"):
+        repulsion = model.pair_repulsion_fn
+        expect(int(repulsion.p) == int(radial.cutoff_fn.p), "a repulsion with a cutoff of its own")
+        for name, value in (("a_exp", 0.3), ("a_prefactor", 0.4543)):
+            expect(abs(float(getattr(repulsion, name)) - value) < 1e-6, f"a repulsion with another {name}")
     kinds = [BLOCKS[type(block).__name__] for block in model.interactions]
     expect(kinds == sorted(kinds, reverse=True), "a RealAgnosticInteractionBlock behind a residual one")
     orders = {contraction.correlation for product in model.products for contraction in contractions(product)}
