@@ -1,5 +1,6 @@
 """Models of mace-torch, run by mace-torch itself, beside what they are converted to."""
 
+import json
 import math
 import warnings
 from fractions import Fraction
@@ -8,8 +9,11 @@ from random import Random
 import numpy as np
 import pytest
 import torch
+import yaml
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
+from ase.calculators.emt import EMT
+from ase.io import write
 from typer.testing import CliRunner
 
 from cartalg.cli import app
@@ -185,6 +189,39 @@ def test_a_file_becomes_the_folder_of_a_run(tmp_path):
     assert_same(model.double(), potential, 1e-4)  # these frames are not those that the table was chosen on
 
 
+def test_a_converted_model_is_trained_further(tmp_path):
+    """By the configuration that lies in its folder, from what it is, and its errors become less."""
+    torch.save(mace(max_ell=1, hidden_irreps="4x0e+4x1o", correlation=2, r_max=3.0), tmp_path / "mace.model")
+    converted, tuned = tmp_path / "converted", tmp_path / "tuned"
+    run("convert", tmp_path / "mace.model", "--output", converted, "--trust")
+    frames = []
+    for number in range(12):
+        frames.append(molecule("CH3OH", calculator=EMT()))
+        frames[-1].rattle(0.05, seed=number)
+        labels = {"REF_energy": frames[-1].get_potential_energy()}
+        frames[-1].arrays["REF_forces"], frames[-1].calc = frames[-1].get_forces(), None
+        frames[-1].info.update(labels)
+    write(tmp_path / "train.xyz", frames, format="extxyz")
+    config = yaml.safe_load((converted / "config.yaml").read_text())
+    config["data"] = {"train": "train.xyz", "valid_count": 4}
+    settings = {"epochs": 15, "batch_size": 2, "learning_rate": 0.05, "ema_decay": 0.5}
+    config["training"] = {**settings, "start_from": str(converted)}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    torch.set_default_dtype(torch.float32)
+    run("train", tmp_path / "config.yaml", "--output", tuned)
+    errors = [
+        json.loads(run("evaluate", folder, tmp_path / "train.xyz", "--json").stdout) for folder in (converted, tuned)
+    ]
+    key = next(name for name in errors[0] if name.startswith("forces") and "rmse" in name)
+    assert errors[1][key] < 0.9 * errors[0][key]
+
+
+def run(*arguments):
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == 0, result.output
+    return result
+
+
 @pytest.mark.parametrize(
     ("options", "what"),
     [
@@ -214,7 +251,7 @@ def test_another_contraction_is_noticed():
 
 def test_nothing_is_read_without_trust(tmp_path):
     (tmp_path / "mace.model").write_bytes(b"not read")
-    run = CliRunner().invoke(app, ["convert", str(tmp_path / "mace.model"), "--output", str(tmp_path / "run")])
-    assert run.exit_code == 1
-    assert "--trust" in run.stderr
+    result = CliRunner().invoke(app, ["convert", str(tmp_path / "mace.model"), "--output", str(tmp_path / "run")])
+    assert result.exit_code == 1
+    assert "--trust" in result.stderr
     assert not (tmp_path / "run").exists()

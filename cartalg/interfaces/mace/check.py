@@ -50,7 +50,7 @@ def difference(model: Any, potential: Potential, head: int = 0) -> Difference:
     with torch.no_grad():
         ours = potential(graph)
     assert ours.forces is not None
-    energy = (theirs["node_energy"].double() - ours.atomic_energies).abs().max()
+    energy = (theirs["node_energy"].detach().double() - ours.atomic_energies).abs().max()
     forces = theirs["forces"].detach().double()
     return Difference(float(energy), float((forces - ours.forces.double()).abs().max() / forces.abs().max()))
 

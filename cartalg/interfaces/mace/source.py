@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,11 @@ def load_mace(path: Path, trust: bool) -> Any:
             f"{path}: reading a MACE file runs code that the file itself names; if you trust where it comes from, "
             "give --trust"
         )
-    import mace  # noqa: F401  (its classes must be there)
+    with warnings.catch_warnings():  # of e3nn, about how it reads its own tables
+        warnings.simplefilter("ignore")
+        import mace  # noqa: F401  (its classes must be there)
 
-    model = torch.load(path, map_location="cpu", weights_only=False)
+        model = torch.load(path, map_location="cpu", weights_only=False)
     if not isinstance(model, nn.Module) or type(model).__name__ not in MODELS:
         raise NotConvertible(f"{path}: holds {type(model).__name__}; what can be converted is {' and '.join(MODELS)}")
     return model
