@@ -87,7 +87,7 @@ def potentials(bench: Bench, cases: Cases, memory: bool) -> list[str]:
         for name in settings:
             key, keys = f"{label}, {name}", {}
             for worker in workers:
-                worker.ask(do="forget")
+                bench.ask(worker, key, do="forget")
                 setting = {**SETTINGS[name], **worker.options}
                 if bench.ask(worker, key, do="prepare", key=key, kind="potential", setting=setting, **case):
                     keys[worker.label] = key
@@ -134,7 +134,7 @@ def fast(bench: Bench, cases: dict[str, list[Atoms]]) -> list[str]:
     for label, frames in cases.items():
         case = bench.write(label, frames)
         for worker in workers:
-            worker.ask(do="forget")
+            bench.ask(worker, label, do="forget")
         prepared = []
         for worker in workers:
             for name in (lists[worker.label] or {"names": []})["names"]:
