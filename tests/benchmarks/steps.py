@@ -114,14 +114,14 @@ def shares(
     whole: list[float] = []
     times: list[list[float]] = [[] for _ in calls]
     for _ in range(repeats + 2):
-        begin = time.perf_counter()
+        begin = time.thread_time()
         step()
-        whole.append(time.perf_counter() - begin)
+        whole.append(time.thread_time() - begin)
         with torch.no_grad():
             for call, taken in zip(calls, times, strict=True):
-                begin = time.perf_counter()
+                begin = time.thread_time()
                 call()
-                taken.append(time.perf_counter() - begin)
+                taken.append(time.thread_time() - begin)
     found: dict[str, Share] = {}
     for call, taken in zip(calls, times, strict=True):
         name, work, moved = watched.about.get(id(call), (_torch(call), 0.0, 0.0))
