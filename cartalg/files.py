@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+#: In a folder of kernels: what machine code lies beside the list. Made of the kernels, no part of their set.
+OBJECTS = "objects/index.json"
+
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:

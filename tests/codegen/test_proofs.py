@@ -11,7 +11,7 @@ from flint import fmpq
 from typer.testing import CliRunner
 
 from cartalg.cli import app
-from cartalg.files import shipped_folder
+from cartalg.files import OBJECTS, shipped_folder, write_file
 from cartalg_codegen import emit
 from cartalg_codegen.proofs import report as prove
 from cartalg_codegen.proofs.identities import Space, Sparse, exact, gradient, tangent
@@ -46,7 +46,7 @@ def test_each_kernel_states_what_it_can(rows):
 @pytest.fixture
 def folder(tmp_path):
     copy = tmp_path / "kernels"
-    shutil.copytree(shipped_folder(), copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(shipped_folder(), copy, ignore=shutil.ignore_patterns("__pycache__", "objects"))
     return copy
 
 
@@ -257,6 +257,14 @@ FOLDERS = {
     "a package file": (lambda f: (f / "numba_kernels" / "__init__.py").write_text("x = 1"), "__init__.py"),
     "a library": (lambda f: (f / "numba_kernels" / "numpy.so").write_bytes(b"1"), "numpy.so"),
     "code in the package": (lambda f: (f / "__init__.py").write_text("import os\n"), "does something"),
+    "a file that is no machine code": (
+        lambda f: write_file(f / OBJECTS, json.dumps({"objects": {"../numba_kernels/numpy.so": {}}})),
+        "no machine code",
+    ),
+    "machine code that is not listed": (
+        lambda f: (write_file(f / OBJECTS, '{"objects": {}}'), write_file(f / "objects" / f"{'0' * 64}.o", b"1")),
+        "0000.o",
+    ),
     "a missing file": (lambda f: (f / "numba_kernels" / "linear" / "linear.py").unlink(), "missing"),
     "a kernel left out": (rewrite(lambda m: m["kernels"].pop(PAIR)), PAIR),
     "a hash left out": (rewrite(lambda m: m["kernels"]["linear"]["sha256"].clear()), "no hash"),

@@ -210,7 +210,7 @@ class Near(Reference):
                     Jet(size(j.value), tuple(map(size, j.first)), tuple(tuple(map(size, row)) for row in j.second))
                     for j in group
                 ]
-                for group in symbolic(self.rule.edge_rank)
+                for group in symbolic(self.rule.harmonics_rank)
             )
         return self._known[e]
 

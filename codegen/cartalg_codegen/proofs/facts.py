@@ -7,12 +7,14 @@ again from the rules (`closed`, `convolutions`), and compared.
 import ast
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from cartalg.files import OBJECTS
 from cartalg.symbolic.aligned import diagonal
 from cartalg_codegen.backends import BACKENDS
 from cartalg_codegen.counts import operations
@@ -158,6 +160,17 @@ def backends_of(kind: str) -> tuple[str, ...]:
     return tuple(backend for backend in (NUMBA, TORCH) if backend not in NONE.get(kind, ()))
 
 
+def _machine_code(folder: Path) -> set[str]:
+    """Files that hold machine code of these kernels: found by hash, and tested, not proved."""
+    try:
+        objects = json.loads((folder / OBJECTS).read_text())["objects"]
+    except FileNotFoundError:
+        return set()
+    strange = [name for name in objects if not re.fullmatch(r"[0-9a-f]{64}\.o", name)]
+    require(not strange, f"{OBJECTS} lists what is no machine code: {', '.join(strange[:5])}")
+    return {OBJECTS, *(str(Path(OBJECTS).parent / name) for name in objects)}
+
+
 def prove_folder(folder: Path) -> None:
     """The folder holds the files of its manifest and no others; its package does nothing; the manifest is complete."""
     manifest = read_manifest(folder)
@@ -180,6 +193,7 @@ def prove_folder(folder: Path) -> None:
             if not file.startswith((f"{NUMBA}_kernels/", f"{TORCH}_kernels/")):
                 found = hashlib.sha256((folder / file).read_bytes()).hexdigest()
                 require(found == digest, f"{file} is not the file that was generated")
+    files |= _machine_code(folder)
     caches = "__pycache__"
     present = {str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_dir() and caches not in p.parts}
     require(not (stray := sorted(present - files)), f"files that are not part of the set: {', '.join(stray[:5])}")

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import llvmlite
 
-from cartalg.files import shipped_folder, write_file
+from cartalg.files import OBJECTS, shipped_folder, write_file
 from cartalg_codegen.backends.folders import cache_root, is_trusted
 from cartalg_codegen.backends.numba.loader import read
 from cartalg_codegen.backends.numba.targets import LEVELS, machine
@@ -27,7 +27,7 @@ from cartalg_codegen.backends.numba.values import Kind, Precision
 
 #: What the machine code of a function holds: it on a share of its rows, and the same for a thread that asks.
 FUNCTIONS = ("cartalg_block", "cartalg_region")
-INDEX = "index.json"
+INDEX = Path(OBJECTS).name
 #: Modules that machine code depends on.
 _MAKERS = ("compiler", "entry", "values", "targets", "making")
 log = logging.getLogger("cartalg.kernels")
@@ -98,7 +98,7 @@ def _compiler() -> str:
 
 def shipped_objects() -> Path:
     """The folder of the objects that came with the library; it need not be there."""
-    return shipped_folder() / "objects"
+    return (shipped_folder() / OBJECTS).parent
 
 
 def cached_objects() -> Path:
