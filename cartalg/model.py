@@ -159,14 +159,15 @@ class Potential(nn.Module):
             properties: Ask for the tensor properties that the model has heads for.
         """
         wanted = forces or virial
-        if not (training or resolve(self.backend, self.embedding, graph.vectors).autograd):
+        planned = not resolve(self.backend, self.embedding, graph.vectors).autograd
+        if planned and not training:
             with self._lock:
                 self._watch = self._watch or Watch(self)
                 if self._watch.changed() or self._engine is None:
                     self._engine = Engine(self._outputs)
                 atomic, slope, tensors = self._engine(graph, wanted, properties)
                 return self._prediction(graph, atomic.clone(), slope, tensors, forces, virial)
-        if training and self._learner and not resolve(self.backend, self.embedding, graph.vectors).autograd:
+        if planned and self._learner:
             try:
                 atomic, slope, tensors = self._learner(graph, properties)
                 return self._prediction(graph, atomic, slope if wanted else None, tensors, forces, virial)

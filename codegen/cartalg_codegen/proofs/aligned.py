@@ -7,7 +7,7 @@ whole     `convolutions`, where the rule is a sum over paths that knows no frame
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache, cached_property
 from typing import Any
 
@@ -18,14 +18,14 @@ from cartalg.symbolic.aligned import paths_of_diagonals
 from cartalg.symbolic.basis import squared_norms
 from cartalg.symbolic.irreps import Irreps
 from cartalg.symbolic.rotation import generator
-from cartalg_codegen.lowering.edges import CHUNK
-from cartalg_codegen.proofs.arrays import INDEX, LANE, REAL, UNSET, Array
+from cartalg_codegen.proofs.arrays import INDEX, LANE, REAL, Array
 from cartalg_codegen.proofs.closed import entries, harmonic, norm_squared, rational, zeros
 from cartalg_codegen.proofs.convolutions import Convolution, Path, numbers
 from cartalg_codegen.proofs.dialect import NUMBA
 from cartalg_codegen.proofs.exact import Sources, require_reached
 from cartalg_codegen.proofs.graphs import EDGE, SPLINES, splines
 from cartalg_codegen.proofs.identities import Space, Sparse, exact, require, same
+from cartalg_codegen.proofs.parts import on_chunk
 from cartalg_codegen.proofs.tensors import Torch
 from cartalg_codegen.specs import AlignedMessageSpec, FrameSpec
 
@@ -191,28 +191,10 @@ def prove_frame(spec: FrameSpec, read: Read, path: str, backend: str) -> None:
             "edge_gradient_tangent": {"t_d_v": t_d_v},
         }
         for stage, results in wanted_of.items():
-            _chunk(loaded, stage, given, results, frame)
+            for name, found in on_chunk(loaded, stage, given, {name: len(v) for name, v in results.items()}).items():
+                differences = [frame.reduced(Sparse.of(a) - b) for a, b in zip(found, results[name], strict=True)]
+                require(not any(d.terms for d in differences), f"{stage}: {name} is not what it should be")
     require_reached([sources], path)
-
-
-def _chunk(loaded: Any, stage: str, given: Mapping[str, Any], results: Mapping[str, Any], frame: Frame) -> None:
-    """One edge among those of a whole chunk."""
-    rng, arrays = random.Random(stage), {}
-    for name, values in given.items():
-        if name == "per_knot":
-            arrays[name] = values
-            continue
-        cells = numbers(rng, len(values), CHUNK)
-        cells[:, 1] = values
-        arrays[name] = Array(name, cells, REAL, False)
-    for name, values in results.items():
-        arrays[name] = Array(name, np.full((len(values), CHUNK), UNSET, dtype=object), REAL)
-    loaded[stage](*(arrays[name] for name in loaded.arguments[stage]))
-    for name, values in results.items():
-        cells = arrays[name].cells
-        require(all(v is not UNSET for v in cells.flat), f"{stage} leaves out an edge")
-        differences = [frame.reduced(Sparse.of(a) - b) for a, b in zip(cells[:, 1], values, strict=True)]
-        require(not any(d.terms for d in differences), f"{stage}: {name} is not what it should be")
 
 
 def _dot(a: Any, b: Any) -> Any:

@@ -7,7 +7,7 @@ and channels
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import product
 from typing import Any
 
@@ -68,25 +68,32 @@ def prove_edge(spec: EdgeSpec, read: Read, path: str, backend: str) -> None:
         "edge_gradient_tangent": {"t_d_v": along(d_v, {"d_s": (d_s, t_d_s), "d_y": (d_y, t_d_y)})},
     }
     for stage, results in stage_results.items():
-        # one edge among numbers, those of a whole chunk
-        arrays: dict[str, Any] = {}
-        rng = random.Random(stage)
-        for name, values in given.items():
-            if name == "per_knot":
-                arrays[name] = values
-                continue
-            cells = numbers(rng, len(values), CHUNK)
-            cells[:, 1] = values
-            arrays[name] = Array(name, cells, REAL, False)
-        out = {name: np.full((len(v), CHUNK), UNSET, dtype=object) for name, v in results.items()}
-        arrays |= {name: Array(name, cells, REAL) for name, cells in out.items()}
-        loaded[stage](*(arrays[name] for name in loaded.arguments[stage]))
-        for name, values in results.items():
-            cells = arrays[name].cells
-            ours = [EDGE.reduced(Sparse.of(v)) for v in cells[:, 1]]
-            require(same(np.array(ours), np.array([EDGE.reduced(Sparse.of(v)) for v in values])), f"{stage}: {name}")
-            require(all(v is not UNSET for v in cells.flat), f"{stage} leaves out an edge")
+        for name, found in on_chunk(loaded, stage, given, {name: len(v) for name, v in results.items()}).items():
+            ours = [EDGE.reduced(Sparse.of(v)) for v in found]
+            closed = [EDGE.reduced(Sparse.of(v)) for v in results[name]]
+            require(same(np.array(ours), np.array(closed)), f"{stage}: {name}")
     require_reached([sources], path)
+
+
+def on_chunk(loaded: Any, stage: str, given: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
+    """What a function gives for one edge among numbers, those of a whole chunk, by the names and sizes of results.
+
+    Raises Disproved if it leaves out an edge.
+    """
+    rng, arrays = random.Random(stage), {}
+    for name, values in given.items():
+        if name == "per_knot":
+            arrays[name] = values
+            continue
+        cells = numbers(rng, len(values), CHUNK)
+        cells[:, 1] = values
+        arrays[name] = Array(name, cells, REAL, False)
+    for name, size in sizes.items():
+        arrays[name] = Array(name, np.full((size, CHUNK), UNSET, dtype=object), REAL)
+    loaded[stage](*(arrays[name] for name in loaded.arguments[stage]))
+    for name in sizes:
+        require(all(v is not UNSET for v in arrays[name].cells.flat), f"{stage} leaves out an edge")
+    return {name: arrays[name].cells[:, 1] for name in sizes}
 
 
 def _inner(a: Any, b: Any) -> Any:
