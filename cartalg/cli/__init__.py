@@ -8,7 +8,7 @@ from cartalg import __version__
 from cartalg.cli import convert, kernels, potential
 from cartalg.cli.datasets import data_app
 from cartalg.cli.inspect import inspect_app
-from cartalg.cli.terminal import console
+from cartalg.cli.terminal import console, user_errors
 
 app = typer.Typer(
     help="Irreducible Cartesian tensors: exact rules, generated kernels, a potential to train and run.",
@@ -25,8 +25,18 @@ app.add_typer(data_app, name="data")
 
 
 @app.callback(invoke_without_command=True)
-def main(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+def main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    trust_kernels: Annotated[
+        bool,
+        typer.Option("--trust-kernels", help="Run kernels that a model file names as they are."),
+    ] = False,
+) -> None:
     """Common options."""
+    if trust_kernels:
+        with user_errors():
+            from cartalg.ops.kernel_sets import POLICY
+        POLICY.trusting = True
     if version:
         console.print(f"cartalg {__version__}")
         raise typer.Exit

@@ -43,8 +43,9 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
         model: A potential, a model file or the folder of a training run (of a committee, too), or a list of such.
         skin: In angstrom; 0 searches in every step.
         backend: ``"auto"``, ``"numba"`` or ``"torch"``.
+        trust_kernels: As in `cartalg.train.checkpoint.load_model`.
     Raises:
-        FileNotFoundError, CheckpointError: If the model cannot be read.
+        FileNotFoundError, CheckpointError, UntrustedKernels: If the model cannot be read.
         DataError: On calculation, for an unknown element, overlapping atoms or a singular cell.
         PropertyNotImplementedError: If a stress is asked of a system that is not periodic along all three axes.
     """
@@ -56,6 +57,7 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
         model: Potential | str | Path | Sequence[Potential | str | Path],
         skin: float = 0.5,
         backend: str = "auto",
+        trust_kernels: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -64,7 +66,7 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
         self.models: list[Potential] = []
         every: Sequence[Any] = model if isinstance(model, list | tuple) else [model]
         for given in every:
-            self.models += [given] if isinstance(given, Potential) else load_committee(given, backend)
+            self.models += [given] if isinstance(given, Potential) else load_committee(given, backend, trust_kernels)
         if not self.models:
             raise ValueError("a calculator needs at least one model")
         self.model = self.models[0]

@@ -7,24 +7,19 @@ opened by its path; nothing is ever imported from the working directory by accid
 import hashlib
 import importlib.util
 import json
-import logging
-import shutil
 import sys
-import tempfile
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-import cartalg.symbolic
-import cartalg_codegen
 from cartalg.files import shipped_folder
+from cartalg.ops.kept_sets import keep, verified
 from cartalg_codegen.backends import BACKENDS
-from cartalg_codegen.backends.folders import cache_root, is_trusted
-from cartalg_codegen.emit import MANIFEST, Manifest, render, write
+from cartalg_codegen.emit import MANIFEST, Manifest, render
 from cartalg_codegen.sets import Set
 from cartalg_codegen.specs import KernelSpec, parse
 
-log = logging.getLogger("cartalg.kernels")
 S = TypeVar("S", bound=KernelSpec)
 
 
@@ -143,44 +138,8 @@ def made_for(spec: KernelSpec) -> KernelSet:
         PermissionError: If someone else could have written what lies there.
     """
     set_of_one = Set(max(spec.rank, 1), only=(spec.name,))
-    folder = cache_root() / "kernels" / f"{spec.name}-{_sources()}"
-    if not (folder / MANIFEST).is_file():
-        log.warning("making kernel %s, which is not among those shipped; kept in %s", spec.name, folder)
-        files = render(set_of_one)
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _write_at_once(files, folder)
-        except OSError:  # no cache: for this process alone
-            folder = Path(tempfile.mkdtemp(prefix="cartalg-"))
-            write(files, folder)
-    if not is_trusted(folder):
-        raise PermissionError(
-            f"{folder}: others can write there, and its files are run; remove it, or make it yours alone"
-        )
-    return KernelSet(folder)
-
-
-def _write_at_once(files: dict[str, str], folder: Path) -> None:
-    """A kernel set that is there in whole or not at all, whoever else makes it at the same time."""
-    temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
-    try:
-        write(files, temporary / "set")
-        (temporary / "set").chmod(0o700)
-        try:
-            (temporary / "set").rename(folder)
-        except OSError:
-            if not (folder / MANIFEST).is_file():  # otherwise another process was faster
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-@cache
-def _sources() -> str:
-    """A hash of all that decides what is emitted."""
-    packages = [Path(str(module.__file__)).parent for module in (cartalg.symbolic, cartalg_codegen)]
-    texts = [path.read_bytes() for package in packages for path in sorted(package.rglob("*.py"))]
-    return hashlib.sha256(b"".join(texts)).hexdigest()[:16]
+    message = f"making kernel {spec.name}, which is not among those shipped; kept in %s"
+    return KernelSet(keep(spec.name, lambda: render(set_of_one), message))
 
 
 #: Kernel sets by folder, as they were last read.
@@ -199,3 +158,29 @@ def open_kernels(folder: str | None = None) -> KernelSet:
     if found is None:
         found = _opened[folder] = KernelSet(folder)
     return found
+
+
+@dataclass
+class Policy:
+    """What this process does with folders of kernels that model files name: the command line's choice."""
+
+    trusting: bool = False
+
+
+POLICY = Policy()
+
+
+def accept(folder: str, trust: bool = False) -> None:
+    """Let `open_kernels` open a set that a model file names: a verified copy, or, if it is trusted, as it is.
+
+    A set that this process has opened before is taken as it was.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        UntrustedKernels: If it is not what the generator emits.
+    """
+    known = _opened.get(folder) or _opened.get(str(Path(folder).resolve()))
+    if not (known or trust or POLICY.trusting):
+        known = KernelSet(verified(Path(folder)))
+    if known:
+        _opened[folder] = known

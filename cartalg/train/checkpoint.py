@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cartalg.files import whole
 from cartalg.model import Potential
+from cartalg.ops.kernel_sets import accept
 
 MODEL_FILE = "model.safetensors"
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -60,25 +61,28 @@ def save_model(path: Path, model: Potential, extra: dict[str, Any] | None = None
     write_tensors(path, model.state_dict(), {"model": model.description(), **(extra or {})})
 
 
-def load_committee(path: str | Path, backend: str = "auto") -> list[Potential]:
+def load_committee(path: str | Path, backend: str = "auto", trust_kernels: bool = False) -> list[Potential]:
     """The models of a committee's run (its folders member-0, member-1, ..), or the one model of any other.
 
     Raises:
-        FileNotFoundError, CheckpointError: As `load_model`.
+        FileNotFoundError, CheckpointError, UntrustedKernels: As `load_model`.
     """
     members = sorted(Path(path).glob(f"{MEMBER}*"), key=lambda p: int(p.name.removeprefix(MEMBER)))
-    return [load_model(member, backend) for member in members] or [load_model(path, backend)]
+    return [load_model(place, backend, trust_kernels) for place in members or [Path(path)]]
 
 
-def load_model(path: str | Path, backend: str = "auto") -> Potential:
+def load_model(path: str | Path, backend: str = "auto", trust_kernels: bool = False) -> Potential:
     """Read a potential, in the precision that it was trained in.
 
     Args:
         path: A model file, or the folder of a training run (its best model).
         backend: ``"auto"``, ``"numba"`` or ``"torch"``.
+        trust_kernels: Run a folder of kernels that the file names as it is. By default it must be what the generator
+            emits, and nothing in it is run.
     Raises:
         FileNotFoundError: If there is no model.
         CheckpointError: If the file is damaged or not a model.
+        UntrustedKernels: If it names kernels that are not what the generator emits.
     """
     path = Path(path)
     if path.is_dir():
@@ -88,6 +92,8 @@ def load_model(path: str | Path, backend: str = "auto") -> Potential:
     tensors, description = read_tensors(path)
     if "model" not in description:
         raise CheckpointError(f"{path}: holds no model")
+    if folder := description["model"]["config"].get("kernels"):
+        accept(folder, trust_kernels)
     model = Potential.from_description(description["model"], backend)
     model.load_state_dict(tensors)
     return model.eval()

@@ -5,13 +5,19 @@ import sys
 
 import pytest
 import torch
+from ase import Atoms
 
-from cartalg.ops import KernelSet, couple, open_kernels, product
+from cartalg.architecture import ModelConfig
+from cartalg.data.graphs import build_graph
+from cartalg.model import Potential
+from cartalg.ops import KernelSet, couple, kernel_sets, open_kernels, product
+from cartalg.ops.kept_sets import UntrustedKernels
 from cartalg.ops.kernel_sets import made_for
+from cartalg.train.checkpoint import load_model, save_model
 from cartalg_codegen import emit
 from cartalg_codegen.backends import BACKENDS
 from cartalg_codegen.sets import Set
-from cartalg_codegen.specs import CouplingSpec, HarmonicsSpec, ProductSpec
+from cartalg_codegen.specs import CouplingSpec, HarmonicsSpec, LinearSpec, ProductSpec
 
 RARE = ProductSpec("full", "complete", 1, 0, 2)
 
@@ -108,3 +114,77 @@ def test_a_manifest_that_is_none_is_named(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(ValueError, match=r"manifest\.json is no manifest of this version"):
         KernelSet(tmp_path)
+
+
+HARMLESS = "cartalg_codegen = 0  # ran\n"
+
+
+@pytest.fixture
+def named(tmp_path, empty_cache):
+    """A folder of kernels with the convolution and product of the smallest model, and a model file that names it."""
+    config = ModelConfig(channels=2, layers=1, hidden_rank=0, edge_rank=1, correlation=1, kernels=str(tmp_path / "set"))
+    ((convolution, basis),) = config.kernel_specs()
+    emit.write(emit.render(Set(1, only=(convolution.name, basis.name, LinearSpec().name))), tmp_path / "set")
+    save_model(tmp_path / "model.safetensors", Potential(config, ("H",)))
+    forget(tmp_path / "set")
+    yield tmp_path / "set", tmp_path / "model.safetensors"
+    forget(tmp_path / "set")
+
+
+def forget(folder):
+    """As in a new process."""
+    for key in [k for k in kernel_sets._opened if k and str(folder) in k]:
+        del kernel_sets._opened[key]
+
+
+def imported_from(folder):
+    return [m for m in list(sys.modules.values()) if str(getattr(m, "__file__", "")).startswith(str(folder))]
+
+
+@pytest.mark.parametrize("backend", list(BACKENDS))
+def test_kernels_that_a_model_file_names_are_compared_and_never_run(named, empty_cache, backend, caplog):
+    folder, model = named
+    before = imported_from(folder)
+    (folder / "__pycache__").mkdir(exist_ok=True)
+    (folder / "torch_kernels" / "sitecustomize.so").write_text("no part of a set, and not run")
+    potential = load_model(model, backend)
+    assert str(folder) in caplog.text
+    assert potential.config.kernels == str(folder)
+    potential(build_graph(Atoms("H2", [[0, 0, 0], [0, 0, 1]]), 5.0, ("H",), "atoms"))
+    assert imported_from(folder) == before
+    assert empty_cache in potential.kernels.folder.parents
+    caplog.clear()
+    forget(folder)
+    load_model(model, backend)
+    assert not caplog.text  # compared with the copy that is kept
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_other_kernels_that_a_model_file_names_are_refused(named, late):
+    folder, model = named
+    if late:  # a copy of the set as it was is kept
+        load_model(model)
+        forget(folder)
+    changed = next((folder / "torch_kernels" / "convolution").glob("*.py"))
+    changed.write_text(HARMLESS + changed.read_text())
+    with pytest.raises(UntrustedKernels, match=f"changed: torch_kernels/convolution/{changed.name}.*--trust-kernels"):
+        load_model(model)
+    assert load_model(model, trust_kernels=True).kernels.folder == folder
+
+
+def test_further_files_beside_named_kernels_are_refused(named):
+    folder, model = named
+    (folder / "extra.py").write_text(HARMLESS)
+    with pytest.raises(UntrustedKernels, match=r"not part of the set: extra\.py"):
+        load_model(model)
+
+
+def test_a_manifest_of_other_kernels_is_refused(named):
+    folder, model = named
+    path = folder / "manifest.json"
+    path.write_text(path.read_text().replace('"max_rank": 1', '"max_rank": "1"', 1))
+    with pytest.raises(ValueError, match=r"manifest\.json"):
+        load_model(model)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="which a model file names"):
+        load_model(model)
