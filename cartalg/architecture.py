@@ -64,10 +64,11 @@ class ModelConfig(BaseModel):
     parity: Literal["natural", "full"] = Field(
         "natural", description="irreps of natural parity only, or both parities of each rank"
     )
-    product: Literal["limited", "complete", "ordered"] = Field(
+    product: Literal["limited", "complete", "independent", "ordered"] = Field(
         "limited",
-        description="product basis: limited to the features' own irreps (the paper's symmetric product), complete, or "
-        "with every order of the factors apart (the paper's full product)",
+        description="product basis: limited to the features' own irreps (the paper's symmetric product), complete, "
+        "independent (what complete spans, with no term to spare), or with every order of the factors apart (the "
+        "paper's full product)",
     )
     messages: Literal["paths", "summed"] = Field(
         "paths",

@@ -8,6 +8,7 @@ ARCHITECTURES = {
     "three layers": {"layers": 3, "hidden_rank": 1, "edge_rank": 1, "correlation": 2},
     "full parity": {"parity": "full", "hidden_rank": 1, "edge_rank": 1, "correlation": 3},
     "complete product": {"product": "complete", "hidden_rank": 1, "edge_rank": 1, "correlation": 3},
+    "independent product": {"product": "independent", "hidden_rank": 1, "edge_rank": 1, "correlation": 4},
     "correlation 4": {"hidden_rank": 1, "edge_rank": 1, "correlation": 4},
     "ordered product": {"product": "ordered", "hidden_rank": 1, "edge_rank": 2, "correlation": 3},
     "latent product": {"latent_channels": 2, "hidden_rank": 1, "edge_rank": 2},

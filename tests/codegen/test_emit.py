@@ -115,8 +115,31 @@ def test_gradient_and_tangent_are_adjoint():
     assert left == sum(x * y for x, y in zip(g, moved["t_out"], strict=True))
 
 
-@pytest.mark.parametrize(("rank", "correlation"), [(1, 2), (1, 3), (2, 2), (2, 3)])
-def test_the_complete_product_spans_every_symmetric_power(rank, correlation):
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_the_independent_product_has_a_weight_for_each_dimension(rank):
+    """Of every symmetric power to the fourth and every output: as many as characters count."""
+    import sympy as sp
+
+    spec = ProductSpec("natural", "independent", rank, 2 if rank == 2 else 1, 4)
+    for order in (1, 2, 3, 4):
+        for out in spec.output_irreps.irreps:
+            found = [w for w in spec.weights if (w.order, w.out) == (order, out)]
+            assert len(found) == symmetric_multiplicity(spec.feature_irreps.irreps, order, out, sp)
+    assert spec.degree_in_weights == 1
+
+
+@pytest.mark.parametrize(
+    ("basis", "rank", "correlation"),
+    [
+        ("complete", 1, 2),
+        ("complete", 1, 3),
+        ("complete", 2, 2),
+        ("complete", 2, 3),
+        ("independent", 2, 3),
+        ("independent", 1, 4),
+    ],
+)
+def test_a_product_spans_every_symmetric_power(basis, rank, correlation):
     """The dimension of the span for each output equals the multiplicity counted with characters."""
     import random
     from fractions import Fraction as F
@@ -125,7 +148,7 @@ def test_the_complete_product_spans_every_symmetric_power(rank, correlation):
     from sympy.polys.domains import QQ
     from sympy.polys.matrices import DomainMatrix
 
-    spec = ProductSpec("natural", "complete", rank, 1, correlation)
+    spec = ProductSpec("natural", basis, rank, 1, correlation)
     rng = random.Random(0)
     for out, place in zip(spec.output_irreps.irreps, spec.output_irreps.slices, strict=True):
         chosen = [i for i, w in enumerate(spec.weights) if (w.order, w.out) == (correlation, out)]

@@ -41,6 +41,8 @@ EXAMPLES = [
     ProductSpec("natural", "ordered", 2, 2, 3),
     ProductSpec("natural", "limited", 1, 1, 4),
     ProductSpec("natural", "complete", 1, 0, 4),
+    ProductSpec("natural", "independent", 2, 1, 3),
+    ProductSpec("full", "independent", 1, 1, 4),
 ]
 
 
@@ -117,7 +119,7 @@ def test_the_usual_set_holds_no_kernel_twice():
     ("make", "says"),
     [
         (lambda: ConvolutionSpec("even", 1, 2), "'natural' or 'full'"),
-        (lambda: ProductSpec("natural", "all", 1, 1, 2), "limited, complete or ordered"),
+        (lambda: ProductSpec("natural", "all", 1, 1, 2), "complete, independent or ordered"),
         (lambda: ProductSpec("natural", "limited", 1, 1, 5), "correlation 1 to 4"),
         (lambda: CouplingSpec(1, 1, 3), "no coupling"),
         (lambda: MessageSpec(0, 1, 2), "no coupling"),

@@ -24,7 +24,7 @@ from cartalg.interfaces.mace.run import convert_file
 from cartalg.interfaces.mace.source import NotConvertible
 from cartalg.symbolic.irreps import Irreps
 from cartalg.train.checkpoint import load_model
-from cartalg_codegen.specs.product import TreeReader
+from cartalg_codegen.specs.labels import TreeReader
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

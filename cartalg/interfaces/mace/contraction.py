@@ -19,7 +19,7 @@ from flint import fmpq, fmpq_mat
 
 from cartalg.symbolic.irreps import Irrep, Irreps
 from cartalg_codegen.specs import ProductSpec
-from cartalg_codegen.specs.product import TreeReader
+from cartalg_codegen.specs.labels import TreeReader
 from cartalg_codegen.specs.rules import orthonormal_squared
 
 #: Points beyond those that determine the map: it must hold there, too.

@@ -9,7 +9,7 @@ from cartalg.interfaces.mace.contraction import ContractionMap
 from cartalg.interfaces.mace.source import expect
 from cartalg.symbolic.irreps import Irreps
 from cartalg.symbolic.spherical import spherical_matrix
-from cartalg_codegen.specs.product import TreeReader
+from cartalg_codegen.specs.labels import TreeReader
 
 
 def signs(known: ContractionMap, features: int, rank: int, tensor: Tensor) -> list[int]:

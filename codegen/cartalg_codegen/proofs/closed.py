@@ -4,14 +4,15 @@ No program, layout or number of the generator is read here: a kernel is named by
 of its components, paths and weights is enumerated again.
 """
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cache
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
-from flint import fmpq
+from flint import fmpq, fmpq_mat
 
 from cartalg.symbolic.basis import harmonic_polynomials
 from cartalg.symbolic.coupling import coupling
@@ -176,7 +177,12 @@ class _Term:
     irrep: Irrep
     label: str
     norm: Fraction
-    value: np.ndarray
+    make: Callable[[], np.ndarray]
+
+    @cached_property
+    def value(self) -> np.ndarray:
+        """Made when asked for."""
+        return self.make()
 
 
 @dataclass
@@ -185,6 +191,8 @@ class Product:
 
     Attributes:
         intermediates: What a product of two (and of three, at order 4) may be.
+        chosen: Labels to have weights, and to be products of two pairs at order 4; None for all.
+        listed: Terms of the last call that had weights, with their values.
     """
 
     features: Irreps
@@ -192,19 +200,24 @@ class Product:
     correlation: int
     intermediates: Irreps
     ordered: bool
+    chosen: Container[str] | None = None
     weights: list[Weight] = field(default_factory=list)
+    listed: list[_Term] = field(default_factory=list)
 
     def __call__(self, a: np.ndarray, w: np.ndarray | None) -> np.ndarray:
         """The output; without weights, what they are is all that is found."""
-        self.weights = []
+        self.weights, self.listed = [], []
         out = {irrep: zeros(irrep.dim) for irrep in self.outputs.irreps}
 
         def weigh(order: int, term: _Term) -> np.ndarray:
+            if self.chosen is not None and term.label not in self.chosen:
+                return zeros(term.irrep.dim)
+            self.listed.append(term)
             self.weights.append(Weight(term.label, order, term.irrep, term.norm))
             return term.value if w is None else term.value * w[len(self.weights) - 1]
 
         singles = [
-            _Term(irrep, f"A{irrep}", Fraction(1), a[place])
+            _Term(irrep, f"A{irrep}", Fraction(1), partial(a.__getitem__, place))
             for irrep, place in zip(self.features.irreps, self.features.slices, strict=True)
         ]
         for irrep in self.outputs.irreps:
@@ -228,13 +241,16 @@ class Product:
         if self.correlation >= 3:
             for irrep, value in triples(self.outputs, 3):
                 out[irrep] = out[irrep] + value
-        if self.correlation >= 4:
+        if self.correlation >= 4 and self.chosen is not None:
+            for four in _of_pairs(pairs, self.outputs):
+                out[four.irrep] = out[four.irrep] + weigh(4, four)
+        elif self.correlation >= 4:
             sums: dict[Irrep, np.ndarray] = {}
             for irrep, value in triples(self.intermediates, 4):
                 sums[irrep] = sums[irrep] + value if irrep in sums else value
             for irrep in self.outputs.irreps:
                 for mid, value in sums.items():
-                    three = _Term(mid, f"(A A A){mid}", Fraction(1), value)
+                    three = _Term(mid, f"(A A A){mid}", Fraction(1), partial(_same, value))
                     for single in singles:
                         if irrep in couplings(mid, single.irrep):
                             out[irrep] = out[irrep] + weigh(4, _coupled(three, single, irrep))
@@ -253,17 +269,66 @@ class Product:
         return found
 
 
+def _of_pairs(pairs: list[_Term], outputs: Irreps) -> Iterator[_Term]:
+    """Products of two pairs, each once: by the second, then by irreps of the first in the order in which they come."""
+    for number, second in enumerate(pairs):
+        before = pairs[: number + 1]
+        for mid in dict.fromkeys(p.irrep for p in before):
+            for irrep in outputs.irreps:
+                if irrep in couplings(mid, second.irrep):
+                    for first in before:
+                        vanishes = first is second and (2 * mid.l + irrep.l) % 2
+                        if first.irrep == mid and not vanishes:
+                            yield _coupled(first, second, irrep)
+
+
+def _same(value: np.ndarray) -> np.ndarray:
+    return value
+
+
 def _coupled(first: _Term, second: _Term, out: Irrep) -> _Term:
-    value = couple((first.irrep.l, second.irrep.l, out.l), first.value, second.value)
     norm = first.norm * second.norm * norm_squared(first.irrep, second.irrep, out)
-    return _Term(out, f"({first.label} {second.label}){out}", norm, value)
+    return _Term(
+        out,
+        f"({first.label} {second.label}){out}",
+        norm,
+        lambda: couple((first.irrep.l, second.irrep.l, out.l), first.value, second.value),
+    )
+
+
+def independent(form: Product) -> frozenset[str]:
+    """Labels of the terms that those before them, of the same order and output, do not span: by ranks over Q."""
+    every = Product(form.features, form.outputs, form.correlation, form.intermediates, False, EveryLabel())
+    random, rows = np.random.default_rng(1), dict[tuple[int, Irrep], list[list[fmpq]]]()
+    found = list[str]()
+    every(zeros(form.features.dim), None)
+    kinds = [(w.order, w.out) for w in every.weights]
+    for _ in range(max(Counter(kinds).values()) + 1):
+        every(np.array([fmpq(int(v)) for v in random.integers(-9, 10, form.features.dim)]), None)
+        for kind in dict.fromkeys(kinds):
+            values = [t.value for t, k in zip(every.listed, kinds, strict=True) if k == kind]
+            rows.setdefault(kind, []).extend(list(row) for row in zip(*values, strict=True))
+    for kind, of_kind in rows.items():
+        labels = [w.label for w, k in zip(every.weights, kinds, strict=True) if k == kind]
+        solved, rank = fmpq_mat(of_kind).rref()
+        found += [labels[next(k for k in range(len(labels)) if solved[n, k])] for n in range(rank)]
+    return frozenset(found)
+
+
+class EveryLabel:
+    """All labels there are."""
+
+    def __contains__(self, label: object) -> bool:
+        return True
 
 
 def product(parity: str, basis: str, features: int, outputs: int, correlation: int) -> RowRule:
-    """The product basis: limited, complete or ordered."""
+    """The product basis: limited, complete, independent or ordered."""
     left = irreps_of(parity, features)
-    intermediates = Irreps.full(2 * features) if basis == "complete" else left
+    intermediates = left if basis in ("limited", "ordered") else Irreps.full(2 * features)
     form = Product(left, irreps_of(parity, outputs), correlation, intermediates, basis == "ordered")
+    if basis == "independent":
+        form.chosen = independent(form)
     form(np.array([Sparse({})] * left.dim, dtype=object), None)
     weights = tuple(form.weights)
     return RowRule({"a": left}, form.outputs, lambda values: form(values["a"], values["w"]), weights)

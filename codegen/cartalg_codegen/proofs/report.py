@@ -121,6 +121,7 @@ def others(max_rank: int) -> Iterator[KernelSpec]:
             if features <= 2 and outputs <= 1:
                 wanted.append(ProductSpec("natural", "limited", features, outputs, 4))
                 wanted += [ProductSpec("natural", "complete", features, outputs, n) for n in (2, 3)]
+                wanted += [ProductSpec("natural", "independent", features, outputs, n) for n in range(3, 6 - features)]
                 wanted += [ProductSpec("full", "limited", features, outputs, n) for n in range(1, 5 - features)]
     yield from dict.fromkeys(part for spec in wanted for part in (*spec.parts, spec))
 

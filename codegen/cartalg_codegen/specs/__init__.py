@@ -48,7 +48,7 @@ def parse(name: str) -> KernelSpec:
     raise ValueError(
         f"no kernel can be named {name!r}; names are harmonics_l<rank>, coupling_<l1>_<l2>_<l3>, "
         "convolution_<natural|full>_h<rank>_e<rank>, aligned_natural_h<rank>_e<rank>, "
-        "product_<natural|full>_<limited|complete|ordered>_a<rank>_o<rank>_n<1..4>, "
+        "product_<natural|full>_<limited|complete|independent|ordered>_a<rank>_o<rank>_n<1..4>, "
         "pack_<formula> and unpack_<formula> with an index formula like ij_ji (ij=ji) or ij_Mji (ij=-ji)"
     )
 

@@ -5,18 +5,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
-from cartalg.symbolic.irreps import Irrep, Irreps
+from cartalg.symbolic.irreps import Irreps
 from cartalg_codegen.program import Program, Where, degree
 from cartalg_codegen.specs.base import Argument, RowSpec, Transforms
 from cartalg_codegen.specs.convolution import Parity, irreps_of
+from cartalg_codegen.specs.independent import independent_labels
+from cartalg_codegen.specs.labels import TreeReader
 from cartalg_codegen.specs.product_tree import ProductTree, Weight
-from cartalg_codegen.specs.rules import couple
 
 #: limited: intermediates are the features' own irreps (the paper's symmetric product); complete: all that the features
-#: can reach; ordered: limited, with weights of their own for A x B and B x A (the paper's full product).
-Basis = Literal["limited", "complete", "ordered"]
+#: can reach; independent: as many of these terms as are independent; ordered: limited, with weights of their own for
+#: A x B and B x A (the paper's full product).
+Basis = Literal["limited", "complete", "independent", "ordered"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,9 @@ class ProductSpec(RowSpec):
     """Features to rank `features`, to the power 1..correlation -> outputs to rank `outputs`.
 
     complete: intermediates to twice the rank of the features and both parities, so every output irrep of the symmetric
-    power is reached with its full multiplicity. Otherwise intermediates are limited to the features' own irreps.
+    power is reached with its full multiplicity, and most of them by more terms than that. independent: the same span
+    with a weight for each of its dimensions; terms of order 4 are products of two pairs, so that the result is linear
+    in the weights. Otherwise intermediates are limited to the features' own irreps.
     ordered: A x B and B x A have weights of their own, as if the factors were different.
     """
 
@@ -42,10 +46,10 @@ class ProductSpec(RowSpec):
 
     def __post_init__(self) -> None:
         irreps_of(self.parity, max(self.features, self.outputs))
-        if self.basis not in ("limited", "complete", "ordered") or not 1 <= self.correlation <= 4:
+        if self.basis not in get_args(Basis) or not 1 <= self.correlation <= 4:
             raise ValueError(
-                f"a product has a basis limited, complete or ordered and correlation 1 to 4, got {self.basis!r} and "
-                f"{self.correlation}"
+                f"a product has a basis limited, complete, independent or ordered and correlation 1 to 4, got "
+                f"{self.basis!r} and {self.correlation}"
             )
 
     @cached_property
@@ -54,7 +58,8 @@ class ProductSpec(RowSpec):
 
     @classmethod
     def parse(cls, name: str) -> Self | None:
-        match = re.fullmatch(r"product_(natural|full)_(limited|complete|ordered)_a(\d+)_o(\d+)_n([1-4])", name)
+        bases = "|".join(get_args(Basis))
+        match = re.fullmatch(rf"product_(natural|full)_({bases})_a(\d+)_o(\d+)_n([1-4])", name)
         return cls(match[1], match[2], *map(int, match.groups()[2:])) if match else None  # type: ignore[arg-type]
 
     @property
@@ -92,13 +97,14 @@ class ProductSpec(RowSpec):
     @property
     def intermediates(self) -> Irreps:
         """Irreps that a pair (and, at correlation 4, a triple) product may have."""
-        return Irreps.full(2 * self.features) if self.basis == "complete" else self.feature_irreps
+        return self.feature_irreps if self.basis in ("limited", "ordered") else Irreps.full(2 * self.features)
 
     @cached_property
     def _tree(self) -> ProductTree:
-        return ProductTree(
-            self.feature_irreps, self.output_irreps, self.intermediates, self.correlation, self.basis == "ordered"
-        )
+        given = self.feature_irreps, self.output_irreps, self.intermediates, self.correlation
+        if self.basis == "independent":
+            return ProductTree(*given, chosen=independent_labels(*given))
+        return ProductTree(*given, ordered=self.basis == "ordered")
 
     @cached_property
     def weights(self) -> tuple[Weight, ...]:
@@ -131,33 +137,6 @@ class ProductSpec(RowSpec):
         return _Reader(self, inputs["a"], inputs["w"]).total()
 
 
-class TreeReader:
-    """Evaluates labels: each is a tree of couplings; the code that emits programs has no part in it.
-
-    Args:
-        features: Irreps of A.
-        a: Its components, numbers of any exact ring.
-    """
-
-    def __init__(self, features: Irreps, a: Sequence[Any]) -> None:
-        self.trees: dict[str, list[Any]] = {}
-        for irrep, place in zip(features.irreps, features.slices, strict=True):
-            self.trees[f"A{irrep}"] = list(a[place])
-
-    def tree(self, label: str) -> list[Any]:
-        """The value of a label. Raises ValueError if it is none."""
-        if label not in self.trees:
-            match = re.fullmatch(r"\((.*)\)(\d+[eo])", label)
-            if match is None:
-                raise ValueError(f"the label {label!r} is no tree of couplings")
-            first, _, second = match[1].rpartition(" ")
-            ranks = (_irrep(first), _irrep(second), Irrep.parse(match[2]))
-            if ranks[0].p * ranks[1].p != ranks[2].p:
-                raise ValueError(f"the label {label!r} has the wrong parity")
-            self.trees[label] = couple((ranks[0].l, ranks[1].l, ranks[2].l), self.tree(first), self.tree(second))
-        return self.trees[label]
-
-
 class _Reader(TreeReader):
     """The sum of a product's labels, weighted."""
 
@@ -179,8 +158,3 @@ class _Reader(TreeReader):
             else:
                 self.trees[name] = added
         return [value for irrep in self.spec.output_irreps.irreps for value in out[irrep]]
-
-
-def _irrep(label: str) -> Irrep:
-    """The irrep that a label ends in."""
-    return Irrep.parse(label[1:] if label.startswith("A") else label[label.rindex(")") + 1 :])

@@ -1,6 +1,6 @@
 """Statements of a product basis: pair products once, their weighted sums coupled with the features again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, NamedTuple, Self
@@ -31,7 +31,7 @@ class Weight:
     @property
     def is_term(self) -> bool:
         """Whether it multiplies a term of the output; otherwise a triple inside the trees of order 4."""
-        return self.order < 4 or self.label.startswith("((A A A)")
+        return self.label.count("A") == self.order
 
     def to_json(self) -> dict[str, Any]:
         """For a manifest."""
@@ -66,13 +66,21 @@ class ProductTree:
         features, outputs, intermediates: Irreps of A, of the result, and of what stands between.
         correlation: Highest number of factors.
         ordered: Keep A x B and B x A apart.
+        chosen: Labels to have weights, all of one factor to four; those of four are products of two pairs. By default
+            all of one to three, and trees of four that share their triples.
     """
 
     def __init__(
-        self, features: Irreps, outputs: Irreps, intermediates: Irreps, correlation: int, ordered: bool
+        self,
+        features: Irreps,
+        outputs: Irreps,
+        intermediates: Irreps,
+        correlation: int,
+        ordered: bool = False,
+        chosen: Container[str] | None = None,
     ) -> None:
         self.features, self.outputs, self.intermediates = features, outputs, intermediates
-        self.ordered = ordered
+        self.ordered, self.chosen = ordered, chosen
         self.weights: list[Weight] = []
         self._body: list[Assign] = []
         self._titles: dict[str, str] = {"out": "sum over weights", "a": "features", "w": "weights"}
@@ -88,7 +96,7 @@ class ProductTree:
             if correlation >= 3:
                 self._triples(pairs)
             if correlation >= 4:
-                self._quadruples(pairs)
+                self._quadruples(pairs) if chosen is None else self._pairs_of_pairs(pairs)
         final = [statement(ref, self._sums.get(ref, [])) for irrep in outputs.irreps for ref in self._out(irrep)]
         slots = Slot("a", features.dim), Slot("w", len(self.weights), True, Where.SPECIES)
         out, summary = (Slot("out", outputs.dim),), f"Product basis to correlation {correlation}."
@@ -98,10 +106,13 @@ class ProductTree:
         place = self.outputs.slice_of(irrep)
         return [Ref("out", i) for i in range(place.start, place.stop)]
 
+    def _chosen(self, label: str) -> bool:
+        return self.chosen is None or label in self.chosen
+
     def _add(self, order: int, terms: Sequence[Term]) -> None:
         """Weighted terms of the output."""
         for term in terms:
-            if term.irrep in self.outputs.irreps:
+            if term.irrep in self.outputs.irreps and self._chosen(term.label):
                 weight = self._weight(order, term.label, term.irrep, term.norm)
                 for target, ref in zip(self._out(term.irrep), term.refs, strict=True):
                     self._sums.setdefault(target, []).append((Fraction(1), (weight, ref)))
@@ -126,14 +137,13 @@ class ProductTree:
         found = []
         for mid, feature, out in paths(tuple(mids), self.features.irreps, targets.irreps):
             outer = orthonormal_squared(mid.l, feature.l, out.l)
-            members = [p for p in pairs if p.irrep == mid]
+            members = [p for p in pairs if p.irrep == mid and self._chosen(f"({p.label} A{feature}){out}")]
+            if not members:
+                continue
             weights = [self._weight(order, f"({p.label} A{feature}){out}", out, p.norm * outer) for p in members]
             what = f"weighted (A A){mid}, for ((A A){mid} A{feature}){out}"
             name = f"M{'' if order == 3 else order}_{short(mid)}A{short(feature)}_{short(out)}_"
-            mixed = self._named(name, what, mid)
-            for m, ref in enumerate(mixed):
-                terms = [(Fraction(1), (w, p.refs[m])) for w, p in zip(weights, members, strict=True)]
-                self._body.append(statement(ref, terms))
+            mixed = self._weighted(name, what, weights, members)
             single = next(s for s in self._singles if s.irrep == feature)
             found.append((Term(mid, "", Fraction(1), mixed), single, out))
         return found
@@ -167,6 +177,37 @@ class ProductTree:
                 self._body.append(statement(ref, [(Fraction(1), (weight, triple))]))
             single = next(s for s in self._singles if s.irrep == feature)
             self._couple_into(Term(mid, label, Fraction(1), weighted), single, out)
+
+    def _pairs_of_pairs(self, pairs: list[Term]) -> None:
+        """Products of two pairs, straight into the outputs: the second with the sum of all that stand before it."""
+        for number, second in enumerate(pairs):
+            for mid in dict.fromkeys(p.irrep for p in pairs[: number + 1]):
+                for _, _, out in paths((mid,), (second.irrep,), self.outputs.irreps):
+                    members = [
+                        p
+                        for p in pairs[: number + 1]
+                        if p.irrep == mid
+                        and (p is not second or not (2 * mid.l + out.l) % 2)
+                        and self._chosen(f"({p.label} {second.label}){out}")
+                    ]
+                    if not members:
+                        continue
+                    norm = second.norm * orthonormal_squared(mid.l, second.irrep.l, out.l)
+                    labels = [f"({p.label} {second.label}){out}" for p in members]
+                    weights = [
+                        self._weight(4, label, out, p.norm * norm) for label, p in zip(labels, members, strict=True)
+                    ]
+                    what = f"weighted (A A){mid}, for ((A A){mid} {second.label}){out}"
+                    mixed = self._weighted(f"M4_{short(mid)}P{number}_{short(out)}_", what, weights, members)
+                    self._couple_into(Term(mid, "", Fraction(1), mixed), second, out)
+
+    def _weighted(self, name: str, what: str, weights: Sequence[Ref], members: Sequence[Term]) -> list[Ref]:
+        """A weighted sum of terms of one irrep."""
+        mixed = self._named(name, what, members[0].irrep)
+        for m, ref in enumerate(mixed):
+            terms = [(Fraction(1), (w, p.refs[m])) for w, p in zip(weights, members, strict=True)]
+            self._body.append(statement(ref, terms))
+        return mixed
 
     def _weight(self, order: int, label: str, out: Irrep, norm: Fraction) -> Ref:
         self.weights.append(Weight(order, label, out, norm))
