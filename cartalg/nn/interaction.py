@@ -78,8 +78,8 @@ class EdgeConvolution(nn.Module):
         if self.direct:
             sums = recorded(partial(self._directly, edges), x, vectors, *self.radial.parameters())
         else:
-            table, step = self.radial.table, self.radial.step
-            sums = convolution(self.kernels, self.backend, self.spec, edges, x, vectors, table, step)
+            table, step, intervals = self.radial.table, self.radial.step, self.radial.intervals
+            sums = convolution(self.kernels, self.backend, self.spec, edges, x, vectors, table, step, intervals)
         return self.mix.of_elements(species, sums) if self.own else self.mix(sums)
 
     def _directly(self, edges: Edges, x: Tensor, vectors: Tensor, *parameters: Tensor) -> Tensor:

@@ -23,8 +23,10 @@ def convolution(
     edges: Edges,
     x: Value | Tensor,
     vectors: Value,
-    table: Make,
+    table: Value | Make,
     step: float,
+    intervals: int,
+    block: Tensor | None = None,
 ) -> Value:
     """`cartalg.ops.convolution` on values.
 
@@ -32,12 +34,16 @@ def convolution(
         kernels, backend, spec: What runs.
         edges: Edges sorted by receiver.
         x, vectors: [atoms, components, channels] and [edges, 3], in angstrom.
-        table: Makes the spline table of the radial weights.
+        table: The spline tables of the radial weights, [tables x (intervals + 3), paths, channels], or what makes them.
         step: Knot distance in angstrom.
+        intervals: Of a table.
+        block: The table of each edge, int64 [edges]; None if there is one.
     Returns:
         [atoms, rows, channels].
     """
-    return run(_Convolution(kernels, backend, spec, {"step": step, **edges.index}, edges), x, vectors, table)
+    block = torch.zeros_like(edges.sender) if block is None else block
+    index = {"step": step, "intervals": float(intervals), "block": block, **edges.index}
+    return run(_Convolution(kernels, backend, spec, index, edges), x, vectors, table)
 
 
 def product(kernels: KernelSet, backend: str, spec: ProductSpec, species: Tensor, a: Value, weights: Make) -> Value:
@@ -164,9 +170,11 @@ class _Convolution(_Kernel):
 
     def eager(self, *inputs: Tensor) -> Tensor:
         x, vectors, table = inputs
-        step = self.index["step"]
+        step, block = self.index["step"], self.index["block"]
+        tables = table.unflatten(0, (-1, int(self.index["intervals"]) + 3))
+        spec, backend, kernels = self.convolution, self.backend, self.kernels
         return ops.convolution(
-            self.convolution, self.edges, x, vectors, table, step, backend=self.backend, kernels=self.kernels
+            spec, self.edges, x, vectors, tables, step, block=block, backend=backend, kernels=kernels
         )
 
     def shape(self, *inputs: Tensor | Slot) -> tuple[Sequence[int], torch.dtype]:

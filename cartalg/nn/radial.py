@@ -98,7 +98,7 @@ class RadialWeights(nn.Module):
         super().__init__()
         self.power, self.inside = power, inside
         self.cutoff, self.n_bessel, self.channels = cutoff, n_bessel, channels
-        self.step = cutoff / intervals
+        self.intervals, self.step = intervals, cutoff / intervals
         widths = (n_bessel, *hidden)
         self.layers = nn.ParameterList([nn.Parameter(torch.randn(a, b)) for a, b in zip(widths, hidden, strict=False)])
         self.last = nn.Parameter(torch.randn(widths[-1], len(path_scale), channels))

@@ -25,8 +25,8 @@ def bind(
         kernels: The kernel set.
         spec: The kernel.
         stage: ``"forward"``, ``"backward"`` and so on: `KernelSpec.stages` lists them with what they read and write.
-        index: Arguments without a gradient, by name: `Edges.index` and ``step`` for a convolution, ``species`` for a
-            product.
+        index: Arguments without a gradient, by name: `Edges.index`, ``step``, ``intervals`` and ``block`` for a
+            convolution, ``species`` for a product.
         tensors: Contiguous, on one device, by the names of the emitted arguments: ``a``, ``w``, ``g``, ``d_a``. Results
             are written to them; a gradient to a parameter is added to parts, shape [threads, ..].
         threads: Number of threads.

@@ -155,6 +155,7 @@ def convolution(
     table: Tensor,
     step: float,
     *,
+    block: Tensor | None = None,
     backend: str = "auto",
     kernels: KernelSet | None = None,
 ) -> Tensor:
@@ -167,7 +168,8 @@ def convolution(
     for each (l1, l3, |m|) in the frame of the edge [eq. 53]: any sum of paths is such weights, at a cost like l^3.
 
     The radial weights w_p are cubic splines: row s of the table belongs to the B-spline centred at knot s-1. They are
-    interpolated inside the kernel. Edges at or beyond the end of the table contribute nothing.
+    interpolated inside the kernel. Edges at or beyond the end of the table contribute nothing. Weights of edges of
+    several kinds, as of pairs of elements, are tables of their own, all of the same size.
 
     Args:
         kernel: ``ConvolutionSpec(parity, hidden, edge)`` or ``AlignedConvolutionSpec(hidden, edge)``, or its name
@@ -175,8 +177,10 @@ def convolution(
         edges: Edges sorted by receiver.
         x: Sender features, shape [senders, components, channels].
         vectors: Edge vectors r_j - r_i in angstrom, shape [edges, 3]. An edge of no length contributes nothing.
-        table: B-spline coefficients, shape [intervals + 3, paths or weights, channels].
+        table: B-spline coefficients, shape [intervals + 3, paths or weights, channels]; with `block` [tables,
+            intervals + 3, ..].
         step: Knot distance in angstrom.
+        block: The table of each edge, int64 [edges].
         backend: ``"auto"``, ``"numba"`` or ``"torch"``.
         kernels: A kernel set; by default the shipped one.
     Returns:
@@ -188,24 +192,36 @@ def convolution(
     (arXiv:2302.03655).
     """
     spec, kernels = known(EdgeSumSpec, kernel, kernels)  # type: ignore[type-abstract]
-    check(spec.name, {"x": (x, 3), "vectors": (vectors, 2), "table": (table, 3)})
+    check(spec.name, {"x": (x, 3), "vectors": (vectors, 2), "table": (table, 3 if block is None else 4)})
+    knots = max(table.shape[-3], 4)
     sizes = {
         "x": (x, (edges.col_ptr.shape[0] - 1, spec.components["x"], x.shape[2])),
         "vectors": (vectors, (edges.sender.shape[0], 3)),
-        "table": (table, (max(table.shape[0], 4), spec.components["table"], x.shape[2])),
+        "table": (table, (*table.shape[:-3], knots, spec.components["table"], x.shape[2])),
     }
     for key, (tensor, shape) in sizes.items():
         if tuple(tensor.shape) != shape:
             raise ValueError(f"{spec.name}: {key} must have shape {shape}, got {tuple(tensor.shape)}")
+    block = torch.zeros_like(edges.sender) if block is None else _checked(spec.name, block, edges, table.shape[0])
+    table = table.reshape(-1, *table.shape[-2:])
     chosen = resolve(backend, x, vectors, table)
     if chosen.autograd:
         forward = kernels.functions(spec, chosen.name).forward
         out = _empty_paths(spec, edges, x)
-        return forward(step, edges.sender, edges.receiver, x, vectors, table, out)  # type: ignore[no-any-return]
-    index = (float(step), *edges.index.values())
+        return forward(step, knots - 3, block, edges.sender, edges.receiver, x, vectors, table, out)  # type: ignore[no-any-return]
+    index = (float(step), float(knots - 3), block, *edges.index.values())
     theta = (x.contiguous(), vectors.contiguous(), table.contiguous())
     run = OPERATORS[type(spec)]
     return run("forward", chosen.name, str(kernels.folder), spec.name, *index, *theta)  # type: ignore[no-any-return]
+
+
+def _checked(name: str, block: Tensor, edges: Edges, tables: int) -> Tensor:
+    """The table of each edge. Raises ValueError if there is none for some."""
+    if block.shape != edges.sender.shape or block.dtype != torch.int64:
+        raise ValueError(f"{name}: block must be int64 of shape {tuple(edges.sender.shape)}, a table for each edge")
+    if block.device.type == "cpu" and len(block) and not 0 <= int(block.min()) <= int(block.max()) < tables:
+        raise ValueError(f"{name}: block must lie in 0..{tables - 1}")
+    return block
 
 
 def convolution_of_weights(

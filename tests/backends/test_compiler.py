@@ -79,10 +79,11 @@ def test_a_convolution_is_what_numba_makes_of_it(spec):
     shapes = {
         "x": (atoms, spec.components["x"], channels),
         "vectors": (80, 3),
-        "table": (11, spec.components["table"], channels),
+        "table": (22, spec.components["table"], channels),
         "out": (atoms, spec.components["out"], channels),
     }
-    agree(spec, {"step": 0.3, **edges.index}, shapes, torch.float64)
+    of_tables = {"step": 0.3, "intervals": 8.0, "block": torch.arange(80) % 2}
+    agree(spec, {**of_tables, **edges.index}, shapes, torch.float64)
 
 
 def compiled(source, name, kinds, precision):

@@ -45,7 +45,8 @@ def convolution_calls(kernels: KernelSet, spec: EdgeSumSpec, channels: int, stag
         for name, role in spec.roles(stage).items():
             shape = rows[role.name], spec.components[role.name], channels
             tensors.setdefault(name, torch.randn(*shape[: 2 if role.name == "vectors" else 3], generator=generator))
-        call = bind(kernels, spec, stage, {"step": 5 / KNOTS, **edges.index}, tensors, 1)
+        index = {"step": 5 / KNOTS, "intervals": float(KNOTS), "block": torch.zeros_like(sender), **edges.index}
+        call = bind(kernels, spec, stage, index, tensors, 1)
         result[stage] = (call, len(sender) * channels)
     return result
 

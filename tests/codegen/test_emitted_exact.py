@@ -97,11 +97,11 @@ def test_convolutions_are_exactly_equivariant(spec, quaternion, inversion):
     rng, turn = random.Random(0), (quaternion, inversion)
     graph = sparse()
     x = exact.rationals(rng, graph.senders, spec.left.dim)
-    table = exact.rationals(rng, graph.intervals + 3, len(spec.paths), 1)
+    table = exact.rationals(rng, graph.rows, len(spec.paths), 1)
 
     def run(x, vectors):
         out = exact.result(graph.receivers * spec.outputs.dim, 1)
-        index = (exact.index(graph.row_ptr), exact.index(graph.sender))
+        index = (graph.intervals, *map(exact.index, (graph.block, graph.row_ptr, graph.sender)))
         theta = (exact.lanes(x.reshape(-1, 1)), exact.real(vectors), exact.lanes(table))
         functions("numba", spec)["forward"](0, graph.receivers, 0, graph.step, *index, *theta, out)
         return out.cells.reshape(graph.receivers, -1)

@@ -18,7 +18,7 @@ def random(*shape, dtype=F64, seed=0):
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
-def convolution_case(spec, dtype=F64):
+def convolution_case(spec, dtype=F64, tables=None):
     sender, receiver = torch.tensor([1, 2, 0, 3, 1]), torch.tensor([0, 0, 1, 2, 2])
     edges = Edges.build(sender, receiver, 4, 3)  # atom 3 sends and does not receive
     theta = [
@@ -26,11 +26,14 @@ def convolution_case(spec, dtype=F64):
         # the last is beyond the table
         torch.nn.functional.normalize(random(5, 3, dtype=dtype, seed=2), dim=1)
         * torch.tensor([0.3, 0.9, 1.7, 2.2, 3.1], dtype=dtype)[:, None],
-        random(9, len(spec.paths), 2, dtype=dtype, seed=3),
+        random(*([tables] if tables else []), 9, len(spec.paths), 2, dtype=dtype, seed=3),
     ]
-    return [
-        t.requires_grad_() for t in theta
-    ], lambda backend: lambda x, vectors, table: convolution(spec, edges, x, vectors, table, 0.5, backend=backend)
+    block = torch.tensor([2, 0, 1, 2, 0]) if tables else None
+
+    def function(backend):
+        return lambda *theta: convolution(spec, edges, *theta, 0.5, block=block, backend=backend)
+
+    return [t.requires_grad_() for t in theta], function
 
 
 def product_case(spec, dtype=F64):
@@ -58,6 +61,7 @@ CASES = {
     "coupling_2_1_2": lambda dtype=F64: couple_case((2, 1, 2), dtype),
     "coupling_1_1_2": lambda dtype=F64: couple_case((1, 1, 2), dtype),
     **{s.name: lambda dtype=F64, s=s: convolution_case(s, dtype) for s in CONVOLUTIONS},
+    "three tables": lambda dtype=F64: convolution_case(CONVOLUTIONS[0], dtype, tables=3),
     **{s.name: lambda dtype=F64, s=s: product_case(s, dtype) for s in PRODUCTS},
 }
 
@@ -122,13 +126,23 @@ def test_operators_pass_opcheck(operator):
     else:
         name, theta = CONVOLUTIONS[1].name, convolution_case(CONVOLUTIONS[1])[0]
         edges = Edges.build(torch.tensor([1, 2, 0, 3, 1]), torch.tensor([0, 0, 1, 2, 2]), 4, 3)
-        index = (0.5, *edges.index.values())
+        index = (0.5, 6.0, torch.zeros_like(edges.sender), *edges.index.values())
     folder = str(open_kernels().holding(parse(name)).folder)
     torch.library.opcheck(getattr(torch.ops.cartalg, operator), ("numba", folder, name, *index, *theta))
     out = getattr(torch.ops.cartalg, operator)("numba", folder, name, *index, *theta).detach()
     for suffix in {"product": ("", "_w"), "convolution": ("", "_table")}.get(operator, ("",)):
         backward = getattr(torch.ops.cartalg, f"{operator}_backward{suffix}")
         torch.library.opcheck(backward, ("numba", folder, name, *index, *theta, out.requires_grad_()))
+
+
+def test_tables_that_are_not_there_are_named():
+    edges = Edges.build(torch.tensor([1, 0]), torch.tensor([0, 1]), 2, 2)
+    spec, theta = CONVOLUTIONS[0], [random(2, 1, 2), random(2, 3), random(3, 9, len(CONVOLUTIONS[0].paths), 2)]
+    for block, says in (([0, 3], r"block must lie in 0\.\.2"), ([-1, 0], r"0\.\.2"), ([0], r"of shape \(2,\)")):
+        with pytest.raises(ValueError, match=says):
+            convolution(spec, edges, *theta, 0.5, block=torch.tensor(block))
+    with pytest.raises(ValueError, match="table must have 3 dimensions"):
+        convolution(spec, edges, *theta, 0.5)
 
 
 def test_results_do_not_depend_on_the_number_of_threads():

@@ -152,7 +152,7 @@ def test_row_kernels_are_exact(name, dtype):
                     assert (abs(wrong) <= allowed).all(), (stage, write, channels, threads)
 
 
-SENDERS, RECEIVERS, INTERVALS, STEP = 11, 9, 6, fmpq(1, 2)
+SENDERS, RECEIVERS, INTERVALS, BLOCKS, STEP = 11, 9, 6, 3, fmpq(1, 2)
 CONVOLUTION = ConvolutionSpec("natural", 1, 2)
 
 
@@ -170,7 +170,9 @@ def dyadic_graph():
     lengths = [_root(sum((c * c for c in v), fmpq(0))) / STEP for v in vectors]
     sender, receiver = tuple(p[1] for p in pairs), tuple(p[0] for p in pairs)
     by_sender = tuple(sorted(range(len(pairs)), key=lambda e: (sender[e], rng.random())))
-    return Graph(SENDERS, RECEIVERS, sender, receiver, tuple(lengths), vectors, STEP, INTERVALS, by_sender)
+    block = tuple(rng.randrange(BLOCKS) for _ in pairs)
+    ends = (SENDERS, RECEIVERS, sender, receiver)
+    return Graph(*ends, tuple(lengths), vectors, STEP, INTERVALS, BLOCKS, block, by_sender)
 
 
 def _root(value):
@@ -235,7 +237,7 @@ def base_values(column):
     shapes = {
         "x": (SENDERS, CONVOLUTION.left.dim, 1),
         "t_x": (SENDERS, CONVOLUTION.left.dim, 1),
-        "table": (INTERVALS + 3, len(CONVOLUTION.paths), 1),
+        "table": (BLOCKS * (INTERVALS + 3), len(CONVOLUTION.paths), 1),
         "g": (RECEIVERS, CONVOLUTION.outputs.dim, 1),
         "t_g": (RECEIVERS, CONVOLUTION.outputs.dim, 1),
     }
@@ -261,8 +263,9 @@ def factor(stage, write, channel):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_convolutions_are_exact_but_for_roundings(stage, dtype):
     bits, graph, about = {torch.float64: 53, torch.float32: 24}[dtype], dyadic_graph(), CONVOLUTION.stages()[stage]
-    index = {n: torch.tensor(getattr(graph, n)) for n in ("row_ptr", "sender", "receiver", "col_ptr", "col_edge")}
-    index["step"] = float(STEP.p) / float(STEP.q)
+    names = ("block", "row_ptr", "sender", "receiver", "col_ptr", "col_edge")
+    index = {n: torch.tensor(getattr(graph, n)) for n in names}
+    index |= {"step": float(STEP.p) / float(STEP.q), "intervals": float(INTERVALS)}
     # float32 has other widths of its own; two of them are enough to see that they work
     for n, channels in enumerate(CHANNELS if dtype is torch.float64 else (17, 24)):
         by_threads = []

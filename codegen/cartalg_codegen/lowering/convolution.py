@@ -3,7 +3,7 @@ their own.
 
 Forward functions run over receivers (CSR rows) and gradients over senders (the transposed CSR), so each row that is
 written belongs to one thread. Every function sets its results, but for the gradient to the table, to which each
-thread adds in a part of its own. An edge of no length, or at or beyond the end of the table, contributes nothing.
+thread adds in a part of its own. An edge of no length, or at or beyond the end of its table, contributes nothing.
 """
 
 from collections.abc import Iterator
@@ -36,8 +36,8 @@ from cartalg_codegen.tree import (
     real,
 )
 
-AT, LAST, E, RR, R, U, KNOTS, PER_KNOT, OWN, ROW, PART = names(
-    "at last e rr inverse0 u intervals per_knot own row part"
+AT, LAST, E, RR, R, U, LIMIT, ROWS, PER_KNOT, OWN, ROW, PART, UNDER = names(
+    "at last e rr inverse0 u limit rows per_knot own row part under"
 )
 ATOM = Var("atom")
 
@@ -102,7 +102,8 @@ class _Driver:
         ]
         setup: list[Node] = [
             Let(PER_KNOT, real(Int(1) / Var("step"))),
-            Let(KNOTS, Dim("table", 0) - 3),
+            Let(LIMIT, real(Var("intervals"))),
+            Let(ROWS, Apply("int", (Var("intervals"),)) + 3),
             *([Let(FIRST, THREAD * CHUNK)] if self.vectors else []),
             *(Scratch(name, (Int(CHUNK),), integers=True) for name in ("place", "knot", "other")),
             *(Scratch(name, (Int(size), Int(CHUNK))) for name, size in self.sizes.items()),
@@ -145,9 +146,10 @@ class _Driver:
         parts = names("v0 v1 v2")
         keep: list[Node] = [
             Let(place[COUNT], E),
-            Let(knot[COUNT], Apply("int", (U,))),
+            Let(UNDER, Apply("int", (U,))),
+            Let(knot[COUNT], Array("block")[E] * ROWS + UNDER),
             Let(other[COUNT], atom if self.columns else atom * size),
-            Let(below[0, COUNT], real(knot[COUNT])),
+            Let(below[0, COUNT], real(UNDER)),
             Let(inverse[0, COUNT], R),
             *self._frame(parts),
             *(Let(v[i, COUNT], part) for i, part in enumerate(parts)),
@@ -157,7 +159,7 @@ class _Driver:
         length: list[Node] = [
             Let(R, real(1) / Apply("sqrt", (RR,))),
             Let(U, RR * R * PER_KNOT),
-            If(U < KNOTS, tuple(keep)),
+            If(U < LIMIT, tuple(keep)),
         ]
         body: list[Node] = [
             Let(E, edge),

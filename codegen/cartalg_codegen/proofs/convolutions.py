@@ -186,8 +186,8 @@ class Reference:
 
     def _message(self, stage: str, e: int, p: int, path: Path, c: int, results: dict[str, np.ndarray]) -> None:
         graph, values = self.graph, self.values
-        i, j, knot = graph.receiver[e], graph.sender[e], graph.knot(e)
-        rows, here = list(path.rows), slice(knot, knot + SPLINES)
+        i, j, row = graph.receiver[e], graph.sender[e], graph.row(e)
+        rows, here = list(path.rows), slice(row, row + SPLINES)
         x, terms = values["x"][j, path.x, c], self.rule.terms(p)
         table = sum((values["table"][here, q, c] * a for q, a in terms), zeros(SPLINES))
         splines, matrix = self._jets(e)[0], self._matrix(e, p)
@@ -381,7 +381,7 @@ class _Run:
         channels, left = sizes.channels, rule.left.dim
         shapes = {
             "x": (graph.senders, left, channels),
-            "table": (graph.intervals + SPLINES - 1, rule.weights, channels),
+            "table": (graph.rows, rule.weights, channels),
             "g": (graph.receivers, rule.outputs.dim, channels),
             "t_x": (graph.senders, left, channels),
             "t_g": (graph.receivers, rule.outputs.dim, channels),
@@ -444,8 +444,9 @@ class _Run:
 
     def _call(self, stage: str, start: int, stop: int, before: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         graph, sizes, about = self.graph, self.sizes, self.kernel.spec.stages()[stage]
-        index = {name: getattr(graph, name) for name in ("row_ptr", "col_ptr", "col_edge", "sender", "receiver")}
-        given: dict[str, Any] = {"step": graph.step}
+        names = ("block", "row_ptr", "col_ptr", "col_edge", "sender", "receiver")
+        index = {name: getattr(graph, name) for name in names}
+        given: dict[str, Any] = {"step": graph.step, "intervals": graph.intervals}
         given |= {name: Array(name, np.array(v, dtype=object), INDEX, False) for name, v in index.items()}
         values = {**self.values, "vectors": graph.vectors}
         given |= {name: self._array(name, values[name], False) for name in about.reads}

@@ -34,7 +34,9 @@ class Graph:
         lengths: In knots: the knot interval is the whole part.
         vectors: Edge vectors, shape [edges, 3].
         step: Distance of knots.
-        intervals: Of the table; an edge whose length is not below that many knots is beyond the cutoff.
+        intervals: Of a table; an edge whose length is not below that many knots is beyond the cutoff.
+        blocks: Number of tables, one after the other.
+        block: The table of each edge.
     """
 
     senders: int
@@ -45,6 +47,8 @@ class Graph:
     vectors: np.ndarray
     step: fmpq
     intervals: int
+    blocks: int
+    block: tuple[int, ...]
     col_edge: tuple[int, ...]
 
     @property
@@ -62,17 +66,32 @@ class Graph:
         return bool(0 < self.lengths[edge] < self.intervals)
 
     def knot(self, edge: int) -> int:
-        """First row of the table for an edge."""
+        """The knot below the length of an edge."""
         return int(self.lengths[edge].p) // int(self.lengths[edge].q)
+
+    @property
+    def rows(self) -> int:
+        """Of all tables."""
+        return self.blocks * (self.intervals + DEGREE)
+
+    def row(self, edge: int) -> int:
+        """First row that an edge reads."""
+        return self.block[edge] * (self.intervals + DEGREE) + self.knot(edge)
 
 
 def graph(
-    rng: random.Random, pairs: Sequence[tuple[int, int, Any]], senders: int, receivers: int, step: fmpq, intervals: int
+    rng: random.Random,
+    pairs: Sequence[tuple[int, int, Any]],
+    senders: int,
+    receivers: int,
+    step: fmpq,
+    intervals: int,
+    blocks: int,
 ) -> Graph:
     """A graph of (receiver, sender, length in knots); directions are drawn, no two the same.
 
     Args:
-        rng: Chooses directions, and the order of each sender's edges.
+        rng: Chooses directions, the order of each sender's edges, and tables.
         pairs: Sorted by receiver here.
     """
     ordered = sorted(pairs, key=lambda pair: pair[0])
@@ -92,6 +111,8 @@ def graph(
         vectors,
         step,
         intervals,
+        blocks,
+        tuple(rng.randrange(blocks) for _ in ordered),
         tuple(by_sender),
     )
 
@@ -112,7 +133,7 @@ def crowded() -> Graph:
     pairs += [(1, 0, inside(3)), (1, 1, inside(2)), (1, 3, inside(1)), (1, 5, inside(0)), (1, 5, 9), (1, 3, 0)]
     pairs += [(3, 2, inside(0)), (3, 2, inside(3)), (3, 1, inside(1)), (3, 3, fmpq(51, 10))]
     pairs += [(0, 2, inside(2)), (0, 2, fmpq(255, 64)), (0, 1, inside(3)), (4, 2, inside(1)), (4, 5, inside(2))]
-    return graph(rng, pairs, 6, 5, step, intervals)
+    return graph(rng, pairs, 6, 5, step, intervals, 2)
 
 
 @cache
@@ -121,7 +142,7 @@ def sparse() -> Graph:
     rng, intervals, step = random.Random(2), 7, fmpq(3, 11)
     lengths = [fmpq(1, 9), fmpq(61, 9), 0, fmpq(20, 7), fmpq(13, 3), 8, fmpq(45, 8)]
     ends = [(2, 0), (0, 3), (2, 1), (1, 3), (2, 3), (0, 0), (0, 1)]
-    found = graph(rng, [(i, j, r) for (i, j), r in zip(ends, lengths, strict=True)], 4, 3, step, intervals)
+    found = graph(rng, [(i, j, r) for (i, j), r in zip(ends, lengths, strict=True)], 4, 3, step, intervals, 3)
     inside = [e for e in range(len(ends)) if found.within(e)]
     for e, sign in zip(inside, (1, -1), strict=False):
         found.vectors[e] = [fmpq(0), fmpq(0), sign * found.lengths[e] * step]
@@ -131,7 +152,7 @@ def sparse() -> Graph:
 @cache
 def single(up: bool = True) -> Graph:
     """One edge, above the plane across z or below it."""
-    found = graph(random.Random(3), [(0, 0, fmpq(17, 8))], 1, 1, fmpq(2, 3), 4)
+    found = graph(random.Random(3), [(0, 0, fmpq(17, 8))], 1, 1, fmpq(2, 3), 4, 1)
     if (found.vectors[0, 2] > 0) != up:
         found.vectors[0, 2] = -found.vectors[0, 2]
     return found

@@ -246,15 +246,14 @@ def _torch_run(
     space, torch = Space(), Torch(sources.arithmetic)
     values: dict[str, np.ndarray] = {
         "x": (space.variables if free else lambda *s: numbers(rng, *s))(graph.senders, rule.left.dim, channels),
-        "table": numbers(rng, graph.intervals + SPLINES - 1, rule.weights, channels),
+        "table": numbers(rng, graph.rows, rule.weights, channels),
     }
     shape = (graph.receivers, rule.outputs.dim, channels)
     before, weights = space.variables(*shape), numbers(rng, len(graph.sender), rule.weights, channels)
-    sender, receiver = (torch.tensor(np.array(ends)) for ends in (graph.sender, graph.receiver))
+    block, sender, receiver = (torch.tensor(np.array(of)) for of in (graph.block, graph.sender, graph.receiver))
     x, vectors = torch.tensor(values["x"].copy()), torch.tensor(graph.vectors.copy())
-    found = loaded["forward"](
-        graph.step, sender, receiver, x, vectors, torch.tensor(values["table"].copy()), torch.tensor(before.copy())
-    )
+    table, out = torch.tensor(values["table"].copy()), torch.tensor(before.copy())
+    found = loaded["forward"](graph.step, graph.intervals, block, sender, receiver, x, vectors, table, out)
     reference = Reference(rule, graph, values)
     wanted = before + reference("forward", 0, graph.receivers)["out"]
     require(same(found.values, wanted), "forward is not the closed form")

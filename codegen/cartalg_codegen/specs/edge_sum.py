@@ -38,7 +38,10 @@ class Call:
 
 
 class EdgeSumSpec(KernelSpec):
-    """A convolution: x of senders, edge vectors and a table of radial weights -> sums at receivers."""
+    """A convolution: x of senders, edge vectors and tables of radial weights -> sums at receivers.
+
+    Tables of as many intervals each stand one after the other; `block` says which of them an edge reads.
+    """
 
     kind: ClassVar[str] = "convolution"
     arguments: ClassVar[tuple[Argument, ...]] = (
@@ -49,6 +52,8 @@ class EdgeSumSpec(KernelSpec):
     )
     index: ClassVar = {
         "step": "float",
+        "intervals": "float",
+        "block": "Tensor",
         "row_ptr": "Tensor",
         "sender": "Tensor",
         "receiver": "Tensor",
@@ -89,7 +94,8 @@ class EdgeSumSpec(KernelSpec):
     def _stage(cls, name: str, reads: tuple[str, ...], writes: tuple[str, ...]) -> Stage:
         """Gradients run over senders, for what a call writes belongs to one thread."""
         backward = "g" in reads
-        index = ("step", "col_ptr", "col_edge", "receiver") if backward else ("step", "row_ptr", "sender")
+        of_atoms = ("col_ptr", "col_edge", "receiver") if backward else ("row_ptr", "sender")
+        index = ("step", "intervals", "block", *of_atoms)
         scratch: tuple[str, ...] = ()
         if "d_vectors" in writes:
             scratch = ("d_edge",)

@@ -26,6 +26,8 @@ def bind(
     if "sender" in index:
         arguments = [
             index["step"],
+            int(index["intervals"]),
+            index["block"],
             index["sender"],
             index["receiver"],
             *reads,

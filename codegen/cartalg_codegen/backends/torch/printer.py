@@ -113,9 +113,10 @@ def aligned(spec: AlignedConvolutionSpec) -> str:
 
 ALIGNED = '''
 
-def forward(step, sender, receiver, x, vectors, table, out):
+def forward(step, intervals, block, sender, receiver, x, vectors, table, out):
     """out[i] plus the sum over edges i <- j of G W(r) G x[j]; x and out are [atom, component, channel]."""
-    s, turn, knot = geometry(step, vectors, table.shape[0] - 3)
+    s, turn, knot = geometry(step, vectors, intervals)
+    knot = knot + block * (intervals + 3)
     w = sum(s[:, p, None, None] * table[knot + p] for p in range({splines}))
     return out.index_add(0, receiver, message(x.index_select(0, sender), turn, w))
 
@@ -134,7 +135,7 @@ def frames(v, length, below, per_knot):
 
 
 def geometry(step, vectors, intervals):
-    """Splines and frame of each edge, and its knot; splines are 0 beyond the table and without a length."""
+    """Splines and frame of each edge, and the knot below; splines are 0 beyond the table and without a length."""
     some, v, length = lengths(vectors)
     below = (length.detach() / step).floor().clamp(max=intervals)
     inside = some * (below < intervals).to(vectors.dtype)
@@ -155,9 +156,10 @@ def lengths(vectors):
 
 DRIVERS = '''
 
-def forward(step, sender, receiver, x, vectors, table, out):
+def forward(step, intervals, block, sender, receiver, x, vectors, table, out):
     """out[i] plus the sum over edges i <- j and paths of w(r) C y x[j]; x and out are [atom, component, channel]."""
-    s, y, knot = geometry(step, vectors, table.shape[0] - 3)
+    s, y, knot = geometry(step, vectors, intervals)
+    knot = knot + block * (intervals + 3)
     w = sum(s[:, p, None, None] * table[knot + p] for p in range({splines}))
     return messages(sender, receiver, x, y, w, out)
 
@@ -177,7 +179,7 @@ def lengths(vectors):
 
 
 def geometry(step, vectors, intervals):
-    """Splines and harmonics of each edge, and its knot; splines are 0 beyond the table and without a length."""
+    """Splines and harmonics of each edge, and the knot below; splines are 0 beyond the table and without a length."""
     some, v, length = lengths(vectors)
     below = (length.detach() / step).floor().clamp(max=intervals)
     inside = some * (below < intervals).to(vectors.dtype)

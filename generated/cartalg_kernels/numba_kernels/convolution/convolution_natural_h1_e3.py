@@ -100,11 +100,12 @@ from ..message.message_1_2_3 import (
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward(start, stop, thread, step, row_ptr, sender, x, vectors, table, out):
+def forward(start, stop, thread, step, intervals, block, row_ptr, sender, x, vectors, table, out):
     """out[i] = sum over edges i <- j and paths of w(r) C y x[j]."""
     real = vectors.dtype.type
     per_knot = real(1 / step)
-    intervals = table.shape[0] - 3
+    limit = real(intervals)
+    rows = int(intervals) + 3
     place = np.empty(16, np.int64)
     knot = np.empty(16, np.int64)
     other = np.empty(16, np.int64)
@@ -140,11 +141,12 @@ def forward(start, stop, thread, step, row_ptr, sender, x, vectors, table, out):
                 if real(0) < rr:
                     inverse0 = real(1) / np.sqrt(rr)
                     u = rr * inverse0 * per_knot
-                    if u < intervals:
+                    if u < limit:
                         place[count] = e
-                        knot[count] = int(u)
+                        under = int(u)
+                        knot[count] = block[e] * rows + under
                         other[count] = sender[e] * 4
-                        below[0, count] = real(knot[count])
+                        below[0, count] = real(under)
                         inverse[0, count] = inverse0
                         v[0, count] = v0
                         v[1, count] = v1
@@ -174,11 +176,14 @@ def forward(start, stop, thread, step, row_ptr, sender, x, vectors, table, out):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def forward_tangent(start, stop, thread, step, row_ptr, sender, x, vectors, table, t_x, t_vectors, t_out):
+def forward_tangent(
+    start, stop, thread, step, intervals, block, row_ptr, sender, x, vectors, table, t_x, t_vectors, t_out,
+):
     """Derivative of `forward` along (t_x, t_vectors), at rest in g."""
     real = vectors.dtype.type
     per_knot = real(1 / step)
-    intervals = table.shape[0] - 3
+    limit = real(intervals)
+    rows = int(intervals) + 3
     place = np.empty(16, np.int64)
     knot = np.empty(16, np.int64)
     other = np.empty(16, np.int64)
@@ -220,11 +225,12 @@ def forward_tangent(start, stop, thread, step, row_ptr, sender, x, vectors, tabl
                 if real(0) < rr:
                     inverse0 = real(1) / np.sqrt(rr)
                     u = rr * inverse0 * per_knot
-                    if u < intervals:
+                    if u < limit:
                         place[count] = e
-                        knot[count] = int(u)
+                        under = int(u)
+                        knot[count] = block[e] * rows + under
                         other[count] = sender[e] * 4
-                        below[0, count] = real(knot[count])
+                        below[0, count] = real(under)
                         inverse[0, count] = inverse0
                         v[0, count] = v0
                         v[1, count] = v1
@@ -257,11 +263,15 @@ def forward_tangent(start, stop, thread, step, row_ptr, sender, x, vectors, tabl
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward(start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors, table, g, d_x, d_vectors, d_edge):
+def backward(
+    start, stop, thread, step, intervals, block, col_ptr, col_edge, receiver, x, vectors, table, g, d_x, d_vectors,
+    d_edge,
+):
     """Gradient of <g, out> to x and vectors."""
     real = vectors.dtype.type
     per_knot = real(1 / step)
-    intervals = table.shape[0] - 3
+    limit = real(intervals)
+    rows = int(intervals) + 3
     first = thread * 16
     place = np.empty(16, np.int64)
     knot = np.empty(16, np.int64)
@@ -308,11 +318,12 @@ def backward(start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors,
                 if real(0) < rr:
                     inverse0 = real(1) / np.sqrt(rr)
                     u = rr * inverse0 * per_knot
-                    if u < intervals:
+                    if u < limit:
                         place[count] = e
-                        knot[count] = int(u)
+                        under = int(u)
+                        knot[count] = block[e] * rows + under
                         other[count] = receiver[e] * 40
-                        below[0, count] = real(knot[count])
+                        below[0, count] = real(under)
                         inverse[0, count] = inverse0
                         v[0, count] = v0
                         v[1, count] = v1
@@ -356,13 +367,14 @@ def backward(start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors,
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(
-    start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors, table, g, t_x, t_vectors, t_d_x, t_d_vectors,
-    d_edge, t_d_edge,
+    start, stop, thread, step, intervals, block, col_ptr, col_edge, receiver, x, vectors, table, g, t_x, t_vectors,
+    t_d_x, t_d_vectors, d_edge, t_d_edge,
 ):
     """Derivative of `backward` along (t_x, t_vectors), at rest in g."""
     real = vectors.dtype.type
     per_knot = real(1 / step)
-    intervals = table.shape[0] - 3
+    limit = real(intervals)
+    rows = int(intervals) + 3
     first = thread * 16
     place = np.empty(16, np.int64)
     knot = np.empty(16, np.int64)
@@ -421,11 +433,12 @@ def backward_tangent(
                 if real(0) < rr:
                     inverse0 = real(1) / np.sqrt(rr)
                     u = rr * inverse0 * per_knot
-                    if u < intervals:
+                    if u < limit:
                         place[count] = e
-                        knot[count] = int(u)
+                        under = int(u)
+                        knot[count] = block[e] * rows + under
                         other[count] = receiver[e] * 40
-                        below[0, count] = real(knot[count])
+                        below[0, count] = real(under)
                         inverse[0, count] = inverse0
                         v[0, count] = v0
                         v[1, count] = v1
@@ -504,11 +517,14 @@ def backward_tangent(
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def backward_table(start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors, table, g, d_x, d_table):
+def backward_table(
+    start, stop, thread, step, intervals, block, col_ptr, col_edge, receiver, x, vectors, table, g, d_x, d_table,
+):
     """Gradient of <g, out> to x and table."""
     real = vectors.dtype.type
     per_knot = real(1 / step)
-    intervals = table.shape[0] - 3
+    limit = real(intervals)
+    rows = int(intervals) + 3
     place = np.empty(16, np.int64)
     knot = np.empty(16, np.int64)
     other = np.empty(16, np.int64)
@@ -544,11 +560,12 @@ def backward_table(start, stop, thread, step, col_ptr, col_edge, receiver, x, ve
                 if real(0) < rr:
                     inverse0 = real(1) / np.sqrt(rr)
                     u = rr * inverse0 * per_knot
-                    if u < intervals:
+                    if u < limit:
                         place[count] = e
-                        knot[count] = int(u)
+                        under = int(u)
+                        knot[count] = block[e] * rows + under
                         other[count] = receiver[e] * 40
-                        below[0, count] = real(knot[count])
+                        below[0, count] = real(under)
                         inverse[0, count] = inverse0
                         v[0, count] = v0
                         v[1, count] = v1
@@ -579,13 +596,14 @@ def backward_table(start, stop, thread, step, col_ptr, col_edge, receiver, x, ve
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent_table(
-    start, stop, thread, step, col_ptr, col_edge, receiver, x, vectors, table, g, t_x, t_vectors, t_g, t_d_x,
-    t_d_table,
+    start, stop, thread, step, intervals, block, col_ptr, col_edge, receiver, x, vectors, table, g, t_x, t_vectors,
+    t_g, t_d_x, t_d_table,
 ):
     """Derivative of `backward_table` along (t_x, t_vectors, t_g)."""
     real = vectors.dtype.type
     per_knot = real(1 / step)
-    intervals = table.shape[0] - 3
+    limit = real(intervals)
+    rows = int(intervals) + 3
     place = np.empty(16, np.int64)
     knot = np.empty(16, np.int64)
     other = np.empty(16, np.int64)
@@ -627,11 +645,12 @@ def backward_tangent_table(
                 if real(0) < rr:
                     inverse0 = real(1) / np.sqrt(rr)
                     u = rr * inverse0 * per_knot
-                    if u < intervals:
+                    if u < limit:
                         place[count] = e
-                        knot[count] = int(u)
+                        under = int(u)
+                        knot[count] = block[e] * rows + under
                         other[count] = receiver[e] * 40
-                        below[0, count] = real(knot[count])
+                        below[0, count] = real(under)
                         inverse[0, count] = inverse0
                         v[0, count] = v0
                         v[1, count] = v1

@@ -17,9 +17,10 @@ from ..frame.frame_h3_e3 import edge
 from ..aligned_message.aligned_message_h3_e3 import forward as message
 
 
-def forward(step, sender, receiver, x, vectors, table, out):
+def forward(step, intervals, block, sender, receiver, x, vectors, table, out):
     """out[i] plus the sum over edges i <- j of G W(r) G x[j]; x and out are [atom, component, channel]."""
-    s, turn, knot = geometry(step, vectors, table.shape[0] - 3)
+    s, turn, knot = geometry(step, vectors, intervals)
+    knot = knot + block * (intervals + 3)
     w = sum(s[:, p, None, None] * table[knot + p] for p in range(4))
     return out.index_add(0, receiver, message(x.index_select(0, sender), turn, w))
 
@@ -38,7 +39,7 @@ def frames(v, length, below, per_knot):
 
 
 def geometry(step, vectors, intervals):
-    """Splines and frame of each edge, and its knot; splines are 0 beyond the table and without a length."""
+    """Splines and frame of each edge, and the knot below; splines are 0 beyond the table and without a length."""
     some, v, length = lengths(vectors)
     below = (length.detach() / step).floor().clamp(max=intervals)
     inside = some * (below < intervals).to(vectors.dtype)

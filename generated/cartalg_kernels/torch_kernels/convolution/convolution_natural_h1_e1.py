@@ -17,9 +17,10 @@ from ..message.message_0_1_1 import forward as message_0_1_1
 from ..message.message_1_0_1 import forward as message_1_0_1
 
 
-def forward(step, sender, receiver, x, vectors, table, out):
+def forward(step, intervals, block, sender, receiver, x, vectors, table, out):
     """out[i] plus the sum over edges i <- j and paths of w(r) C y x[j]; x and out are [atom, component, channel]."""
-    s, y, knot = geometry(step, vectors, table.shape[0] - 3)
+    s, y, knot = geometry(step, vectors, intervals)
+    knot = knot + block * (intervals + 3)
     w = sum(s[:, p, None, None] * table[knot + p] for p in range(4))
     return messages(sender, receiver, x, y, w, out)
 
@@ -39,7 +40,7 @@ def lengths(vectors):
 
 
 def geometry(step, vectors, intervals):
-    """Splines and harmonics of each edge, and its knot; splines are 0 beyond the table and without a length."""
+    """Splines and harmonics of each edge, and the knot below; splines are 0 beyond the table and without a length."""
     some, v, length = lengths(vectors)
     below = (length.detach() / step).floor().clamp(max=intervals)
     inside = some * (below < intervals).to(vectors.dtype)
