@@ -3,6 +3,10 @@
 The calls are bound once to the buffers of one graph. A step fills in the edge vectors and runs the list: forward, then
 backward, kernel by kernel. Nothing is allocated, nothing is recorded, no operator is dispatched; a molecule of a few
 atoms costs what its arithmetic costs. Weights are prepared when they change: radial tables, scales folded in.
+
+Domains are graphs whose edges have an exchange: the calls that bring features to ghosts, and gradients back from them,
+stand in the list where they are due, so all processes must run it together. What depends on species alone is exchanged
+when a domain has new edges, which all domains get at once.
 """
 
 from collections.abc import Callable, Hashable
@@ -26,8 +30,8 @@ FAR = 1e3
 class Engine:
     """Runs a network, for one state of its parameters.
 
-    Calls are bound to arrays of the engine's own, with room for more edges than a graph has: when neighbours change in
-    a simulation they are copied there, and nothing is bound anew.
+    Calls are bound to arrays of the engine's own, with room for more edges than a graph has: when neighbours or species
+    change in a simulation they are copied there, and nothing is bound anew. Domains have room for atoms and ghosts too.
 
     Args:
         network: Its forward pass.
@@ -39,15 +43,14 @@ class Engine:
         self._bound: _Bound | None = None
 
     def _program(self, graph: Graph) -> "_Bound":
-        """The calls for a graph; they are kept while species and threads stay, and its edges find room."""
+        """The calls for a graph; they are kept while threads stay, and its atoms and edges find room."""
         threads, bound, spare = torch.get_num_threads(), self._bound, []
         if bound is not None:
             if bound.threads == threads and bound.takes(graph):
                 return bound
             spare = bound.program.blocks
         self._bound = None  # its memory is taken over
-        count = len(graph.vectors)
-        own = roomy(graph, len(graph.species), count + count // 8 + 16)
+        own = roomy(graph, *rooms(graph))
         plan = Plan(own.vectors.shape, own.vectors.dtype, self._kept, spare)
         energy, others = self._network(own, plan.input)
         program = plan.bind(energy, list(others.values()))
@@ -69,7 +72,7 @@ class Engine:
             Energy of each atom [atoms], the gradient of their sum to the edge vectors [edges, 3], other results. All
             lie in buffers that the next call overwrites.
         """
-        bound, count = self._program(graph), len(graph.vectors)
+        bound, count, atoms = self._program(graph), len(graph.vectors), graph.edges.receivers
         program = bound.program
         program.input[:count] = graph.vectors
         program.run("result")
@@ -77,8 +80,8 @@ class Engine:
             program.run("others")
         if gradient:
             program.run("gradient")
-        found = dict(zip(bound.names, program.others, strict=True)) if others else {}
-        return program.result, program.gradient[:count] if gradient else None, found
+        found = {n: value[:atoms] for n, value in zip(bound.names, program.others, strict=True)} if others else {}
+        return program.result[:atoms], program.gradient[:count] if gradient else None, found
 
 
 @dataclass
@@ -98,33 +101,54 @@ class _Bound:
     source: Edges | None = None
 
     def takes(self, graph: Graph) -> bool:
-        """Whether a graph has these atoms and its edges find room; if so they are there now."""
-        own, count = self.graph, len(graph.edges.sender)
-        if own.vectors.dtype != graph.vectors.dtype or not torch.equal(own.species, graph.species):
+        """Whether a graph's atoms and edges find room; if so they are there now."""
+        own, edges = self.graph, graph.edges
+        if own.vectors.dtype != graph.vectors.dtype or own.edges.exchange is not edges.exchange:
             return False
-        if graph.edges is self.source:
+        same = torch.equal(own.species[: len(graph.species)], graph.species)
+        if same and edges is self.source:
             return True
-        if count > len(own.edges.sender):
+        needed, best, room = sizes(graph), rooms(graph), sizes(own)
+        if any(n > r for n, r in zip(needed, room, strict=True)) or room[0] - best[0] > best[0] - needed[0]:
             return False
         settle(own, graph)
-        self.program.input[count:] = FAR
-        self.source = graph.edges
+        self.program.input[len(edges.sender) :] = FAR
+        if not same or self.source is None or edges.exchange:
+            self.program.run("atoms")
+        self.source = edges
         return True
 
 
-def roomy(graph: Graph, atoms: int, edges: int) -> Graph:
-    """A graph with room for so many atoms and edges, and species and edges of the one that is given."""
+def sizes(graph: Graph) -> tuple[int, int, int]:
+    """Number of atoms, of all senders and of edges."""
+    return graph.edges.receivers, graph.edges.senders, len(graph.edges.sender)
+
+
+def rooms(graph: Graph) -> tuple[int, int, int]:
+    """Room for these. Atoms of a domain come and go, those of a whole system do not."""
+    atoms, senders, edges = sizes(graph)
+    if graph.edges.exchange:
+        atoms, senders = atoms + atoms // 32 + 4, senders + senders // 8 + 16
+    return atoms, senders, edges + edges // 8 + 16
+
+
+def roomy(graph: Graph, atoms: int, senders: int, edges: int) -> Graph:
+    """A graph with room for so many atoms, senders and edges, and species and edges of the one that is given."""
     of_edges = {name: torch.zeros(edges, dtype=torch.int64) for name in ("sender", "receiver", "col_edge")}
-    pointers = {name: torch.zeros(atoms + 1, dtype=torch.int64) for name in ("row_ptr", "col_ptr")}
-    species = torch.zeros(atoms, dtype=torch.int64)
+    pointers = {n: torch.zeros(c + 1, dtype=torch.int64) for n, c in (("row_ptr", atoms), ("col_ptr", senders))}
+    species = torch.zeros(senders, dtype=torch.int64)
     vectors = torch.full((edges, 3), FAR, dtype=graph.vectors.dtype)
-    own = replace(graph, species=species, vectors=vectors, edges=Edges(**of_edges, **pointers))
+    indexed = Edges(**of_edges, **pointers, exchange=graph.edges.exchange)
+    own = replace(graph, species=species, vectors=vectors, edges=indexed)
     settle(own, graph)
     return own
 
 
 def settle(own: Graph, graph: Graph) -> None:
-    """Copy species and edges to a graph with room. Further atoms have no edges; further edges are of no atom."""
+    """Copy species and edges to a graph with room. Further atoms have no edges; further edges are of no atom.
+
+    Rows of copies follow those of atoms at once: where there is room between, an exchange writes where they are.
+    """
     own.species[: len(graph.species)] = graph.species
     own.species[len(graph.species) :] = 0
     for name, array in own.edges.index.items():

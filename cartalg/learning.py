@@ -64,7 +64,7 @@ class Learner:
         bound = self._bound.get(key)
         if bound is None or (bound.program.tied and not torch.equal(bound.species, graph.species)):
             self._parameters = [m._parameters for m in self._module.modules() if m._parameters]
-            self._places, own = self._where(), roomy(graph, *sizes)
+            self._places, own = self._where(), roomy(graph, sizes[0], *sizes)
             with torch.enable_grad():  # what is computed of parameters is known by that
                 plan = TrainingPlan(own.vectors.shape, own.vectors.dtype, self._memory)
                 energy, found = self._network(own, plan.input)

@@ -20,6 +20,7 @@ from cartalg.architecture import ModelConfig
 from cartalg.data.graphs import Graph
 from cartalg.inference import Engine, Watch
 from cartalg.learning import Learner
+from cartalg.nn.exchange import gathered
 from cartalg.nn.heads import heads
 from cartalg.nn.interaction import interaction
 from cartalg.nn.operations import cast
@@ -114,11 +115,11 @@ class Potential(nn.Module):
 
     def features(self, graph: Graph, vectors: Value) -> list[Value]:
         """Features of every layer, [atoms, components, channels], from edge vectors [edges, 3] in angstrom."""
-        h: Any = given(vectors, lambda: self.embedding.index_select(0, graph.species.clone())[:, None, :])
+        h: Any = given(vectors, lambda: self.embedding.index_select(0, graph.of_atoms.clone())[:, None, :])
         found: list[Any] = []
         vectors = cast(vectors, self.dtype)
         for layer in self.interactions:
-            h = layer(graph.species, h, graph.edges, vectors)
+            h = layer(graph.of_atoms, h, graph.edges, vectors)
             found.append(h)
         return found
 
@@ -129,12 +130,12 @@ class Potential(nn.Module):
         double = cast(vectors, torch.float64)
         terms = [term(graph.species, graph.edges, double) for term in self.pair_terms]
         return atomic_energies(
-            network, self.scale, given(vectors, lambda: self.shifts.index_select(0, graph.species)), *terms
+            network, self.scale, given(vectors, lambda: self.shifts.index_select(0, graph.of_atoms)), *terms
         )
 
     def tensors(self, graph: Graph, features: list[Value]) -> dict[str, Value]:
         """Tensors of each atom that the model has heads for, by name: [atoms, 3^n, 1], row-major."""
-        return {name: head(graph.species, features) for name, head in self.heads.items()}
+        return {name: head(graph.of_atoms, features) for name, head in self.heads.items()}
 
     def _outputs(self, graph: Graph, vectors: Value) -> tuple[Value, dict[str, Value]]:
         """All of the above."""
@@ -197,7 +198,7 @@ class Potential(nn.Module):
         """
         if graph.n_frames != 1:
             raise ValueError(f"a Hessian is of one frame, got a batch of {graph.n_frames}")
-        count, edges = 3 * len(graph.species), graph.edges
+        count, edges = 3 * graph.edges.receivers, graph.edges
         vectors = graph.vectors.to(self.dtype).detach().requires_grad_()
         (slope,) = torch.autograd.grad(self.energies(graph, vectors).sum(), vectors, create_graph=True)
         gradient = -self._to_atoms(slope, edges).flatten()
@@ -214,9 +215,10 @@ class Potential(nn.Module):
     def _to_atoms(slope: Tensor, edges: Edges) -> Tensor:
         """Minus the derivative with respect to positions, from that with respect to edge vectors: [atoms, 3]."""
         received = torch.segment_reduce(slope, "sum", offsets=edges.row_ptr, axis=0)
-        return received - torch.segment_reduce(
-            slope.index_select(0, edges.col_edge), "sum", offsets=edges.col_ptr, axis=0
+        sent = gathered(
+            torch.segment_reduce(slope.index_select(0, edges.col_edge), "sum", offsets=edges.col_ptr, axis=0), edges
         )
+        return received - sent
 
     def _prediction(
         self, graph: Graph, atomic: Tensor, slope: Tensor | None, tensors: dict[str, Tensor], forces: bool, virial: bool

@@ -70,7 +70,7 @@ class Graph:
     """One frame, or several side by side.
 
     Attributes:
-        species: Index into the model's elements, int64 [atoms].
+        species: Index into the model's elements, int64 [atoms]; of a domain, those of copies after its own atoms'.
         vectors: Edge vectors r_j - r_i in angstrom, float64 [edges, 3].
         edges: Edges sorted by receiver.
         frame: Frame of each atom, int64 [atoms].
@@ -84,6 +84,11 @@ class Graph:
     frame: Tensor
     n_frames: int
     volume: Tensor
+
+    @property
+    def of_atoms(self) -> Tensor:
+        """Species of the atoms without copies, int64 [atoms]."""
+        return self.species[: self.edges.receivers]
 
     @property
     def atoms_per_frame(self) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cartalg.architecture import ModelConfig
+from cartalg.nn.exchange import spread
 from cartalg.nn.kernels import convolution, product
 from cartalg.nn.linear import ChannelLinear, PathLinear
 from cartalg.nn.nonlinear import between_layers
@@ -73,8 +74,8 @@ class EdgeConvolution(nn.Module):
         self.mix = PathLinear(kernels, paths, channels, latent, features, scale, elements)
 
     def forward(self, species: Tensor, h: Value | Tensor, edges: Edges, vectors: Value) -> Value:
-        """species [atoms], h [atoms, components, channels], vectors [edges, 3] in angstrom -> A [.., latent]."""
-        x = self.up(h)
+        """species and h [receivers, components, channels], vectors [edges, 3] in angstrom -> A [.., latent]."""
+        x = spread(self.up(h), edges)
         if self.direct:
             sums = recorded(partial(self._directly, edges), x, vectors, *self.radial.parameters())
         else:

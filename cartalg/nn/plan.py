@@ -1,9 +1,10 @@
 """A forward pass and its gradient as lists of calls on fixed memory.
 
 A plan is what layers make when they are given a slot in place of a tensor. What depends on no slot is computed while
-the plan is made and is constant in it. The plan differentiates what it has recorded, gives memory to slots that are
-alive at different times, and binds every operation to it; a run is then a loop over calls. Nothing is allocated,
-nothing recorded, no operator dispatched.
+the plan is made and is constant in it. What depends on the atoms alone, not on the input, is a section of its own, run
+when the atoms are others. The plan differentiates what it has recorded, gives memory to slots that are alive at
+different times, and binds every operation to it; a run is then a loop over calls. Nothing is allocated, nothing
+recorded, no operator dispatched.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -26,7 +27,8 @@ class Program:
     Attributes:
         input, result, others, gradient: Where the input is to be written, and where results are found: the next run
             overwrites them.
-        sections: Calls: ``result``, ``others`` and ``gradient``, to be run in this order.
+        sections: Calls: ``atoms``, which depends on no input, ``result``, ``others`` and ``gradient``, to be run in
+            this order.
         blocks: All memory.
     """
 
@@ -57,7 +59,7 @@ class Plan:
         sections: Of the program, in order.
     """
 
-    sections: ClassVar[tuple[str, ...]] = ("result", "others", "gradient")
+    sections: ClassVar[tuple[str, ...]] = ("atoms", "result", "others", "gradient")
 
     def __init__(
         self, shape: Sequence[int], dtype: torch.dtype, kept: dict[Hashable, Any], spare: Iterable[Tensor] = ()
@@ -83,9 +85,16 @@ class Plan:
 
         return self.once(key, made)  # type: ignore[no-any-return]
 
-    def given(self, make: Make) -> Tensor | Slot:
-        """What is made of parameters for each atom."""
-        return make()
+    def given(self, make: Make) -> Slot:
+        """A slot for what is made of parameters for each atom, made anew whenever section ``atoms`` is run."""
+        made = make()
+        slot = Slot(self, made.shape, made.dtype, moves=False)
+        self._program.append(Instruction("atoms", [slot], lambda: [lambda: slot.tensor.copy_(make())]))
+        return slot
+
+    def _fixed(self, slot: Slot) -> bool:
+        """Whether a slot is written in section ``atoms``."""
+        return not slot.moves
 
     def record(self, operation: Operation, inputs: Sequence[Tensor | Slot | Make]) -> Slot:
         """The slot of an operation's result."""
@@ -114,9 +123,12 @@ class Plan:
         main = self._ancestors([result])
         rest = [step for step in self._ancestors(others) if step not in main]
         self._host([*main, *rest], [result, *others])
-        for section, steps in (("result", main), ("others", rest)):
+        fixed = [step for step in (*main, *rest) if self._fixed(step.out)]
+        for section, steps in (("atoms", fixed), ("result", main), ("others", rest)):
             for step in steps:
-                self._program.append(Instruction(section, [step.out, *step.slots], _forward(self, step)))
+                if self._fixed(step.out) == (section == "atoms"):
+                    self._program.append(Instruction(section, [step.out, *step.slots], _forward(self, step)))
+        kept = [slot for step in (*main, *rest) for slot in step.slots if self._fixed(slot) > self._fixed(step.out)]
         slopes = Adjoints(self, "gradient", self._program)
         slopes.start(result).memory = torch.ones(result.shape, dtype=result.dtype)
         for step in reversed(main):
@@ -124,7 +136,7 @@ class Plan:
                 self._differentiate(step, slopes)
         gradient = slopes.finished(self.input)
         first, lasting = self._further(main, rest, result, others, slopes)
-        blocks = give_memory(self._program, first, [*first, *lasting, result, *others, gradient], self._spare)
+        blocks = give_memory(self._program, first, [*first, *lasting, *kept, result, *others, gradient], self._spare)
         sections: dict[str, list[Call]] = {name: [] for name in self.sections}
         for instruction in self._program:
             sections[instruction.section] += instruction.bind()
@@ -165,6 +177,8 @@ class Plan:
             for n, start in step.operation.hosts(*step.inputs).items():
                 slot = step.inputs[n]
                 if not isinstance(slot, Slot) or slot.base or slot.parts or slot in results or slot not in made:
+                    continue
+                if self._fixed(slot) != self._fixed(step.out):  # written less often
                     continue
                 if uses.count(slot) == 1:
                     slot.put(step.out, start)

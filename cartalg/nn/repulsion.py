@@ -85,8 +85,8 @@ class Repulsion(nn.Module):
         self.register_buffer("radii", torch.tensor(covalent_radii[numbers], dtype=torch.float64), persistent=False)
 
     def forward(self, species: Tensor, edges: Edges, vectors: Value) -> Value:
-        """species [atoms], vectors [edges, 3] in angstrom, float64 -> eV, float64 [atoms]."""
-        return run(_Repulsion(lambda: self._pairs(species, edges), edges, len(species)), vectors)
+        """species [senders], vectors [edges, 3] in angstrom, float64 -> eV, float64 [receivers]."""
+        return run(_Repulsion(lambda: self._pairs(species, edges), edges, edges.receivers), vectors)
 
     def _pairs(self, species: Tensor, edges: Edges) -> "_Pairs":
         z_i, z_j, radius_i, radius_j = (

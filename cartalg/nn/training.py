@@ -117,6 +117,9 @@ class TrainingPlan(Plan):
             self._weights[make] = Slot(self, made.shape, made.dtype, moves=False, learns=True)
         return self._weights[make]
 
+    def _fixed(self, slot: Slot) -> bool:
+        return False  # weights move on
+
     def _taken(self, value: Tensor | Slot | Make) -> Tensor | Slot:
         if isinstance(value, Slot):
             return value

@@ -6,13 +6,14 @@ from cartalg.extras import require
 require("torch", "cartalg.ops")
 
 from cartalg.ops.calls import bind
-from cartalg.ops.edges import Edges
+from cartalg.ops.edges import Edges, Exchange
 from cartalg.ops.functions import convolution, convolution_of_weights, couple, evaluate, harmonics, product
 from cartalg.ops.kernel_sets import KernelNotFound, KernelSet, open_kernels
 from cartalg.ops.tensors import pack, unpack
 
 __all__ = [
     "Edges",
+    "Exchange",
     "KernelNotFound",
     "KernelSet",
     "bind",
