@@ -36,6 +36,7 @@ LAYERS = (
     {"cartalg.compilation"},
     {"cartalg.train", "cartalg.datasets"},
     {"cartalg.interfaces", "cartalg.atlas"},
+    {"cartalg.simulate"},
     {"cartalg.testing"},
     {"cartalg.demo"},
     {"cartalg.cli"},
@@ -75,6 +76,8 @@ THIRD_PARTY = {
     "cartalg.train": {"rich", "numpy", *EXTRAS["train"]},
     "cartalg.interfaces": {"numpy", "ase", "torch"},
     "cartalg.interfaces.mace": {"numpy", "ase", "torch", "flint", "mace", "yaml"},
+    "cartalg.simulate": {"rich", "numpy", *EXTRAS["train"]},
+    "cartalg.simulate.options": set(),  # read by a command line without them
     "cartalg.atlas": {*NUMBERS, *EXTRAS["atlas"]},
     "cartalg.testing": {"numpy", "torch", "ase", "pytest"},
     "cartalg.demo": {"rich", "numpy", *EXTRAS["train"]},
@@ -104,6 +107,7 @@ EINSUM = {
 WRITERS = {
     "cartalg.files": "the place itself",
     "cartalg_codegen.backends.numba.worker": "an empty file, to lock",
+    "cartalg.simulate.folder": "appends frames and lines, of which a state, written whole, says how much counts",
     "cartalg.datasets.fetch": "into a folder aside, renamed when all in it is there and checked",
     "cartalg.datasets.acetamide.make_acetamide": "run by hand, once",
     "cartalg.atlas.pictures": "a picture into memory",

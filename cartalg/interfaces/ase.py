@@ -76,6 +76,7 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
         self.implemented_properties = [*type(self).implemented_properties, *tensors]  # type: ignore[misc]
         self.skin = skin
         self.searches = 0
+        self.graph: Graph | None = None  # of the last calculation
         self._known: tuple[Atoms, Pairs, Graph] | None = None
 
     def calculate(
@@ -90,7 +91,7 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
                 raise PropertyNotImplementedError(
                     f"{quantity.name} needs a cell that is periodic along all three axes; pbc is {system.pbc.tolist()}"
                 )
-        graph = self._graph_of(system)
+        self.graph = graph = self._graph_of(system)
         found = []
         for model in self.models:
             wanted = [q for q in model.config.quantities if periodic or not q.per_volume]
@@ -117,13 +118,30 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
         cutoff = self.model.config.cutoff
         if self._known is not None and self._still_valid(atoms, self._known[0], cutoff):
             return move_graph(self._known[2], atoms, self._known[1], "atoms")
+        self.searches += 1
+        return self.search(atoms)
+
+    def search(self, atoms: Atoms) -> Graph:
+        """Find neighbours anew, and keep them for what comes: the graph of these atoms.
+
+        Sums over neighbours are rounded in the order of this list: after `search(searched)` a calculator gives, bit
+        for bit, what another one does that searched there.
+
+        Raises:
+            DataError: As a calculation does.
+        """
+        cutoff = self.model.config.cutoff
         pairs = find_pairs(atoms, cutoff + self.skin, "atoms")
         graph = build_graph(atoms, cutoff, self.model.elements, "atoms", pairs)
         reference = atoms.copy()
         reference.calc = None
         self._known = (reference, pairs, graph)
-        self.searches += 1
         return graph
+
+    @property
+    def searched(self) -> Atoms | None:
+        """The atoms of the last search; None before the first."""
+        return self._known[0] if self._known else None
 
     def _still_valid(self, atoms: Atoms, reference: Atoms, cutoff: float) -> bool:
         """A pair farther than cutoff + skin then is farther than the cutoff now.

@@ -67,8 +67,23 @@ def load_committee(path: str | Path, backend: str = "auto", trust_kernels: bool 
     Raises:
         FileNotFoundError, CheckpointError, UntrustedKernels: As `load_model`.
     """
-    members = sorted(Path(path).glob(f"{MEMBER}*"), key=lambda p: int(p.name.removeprefix(MEMBER)))
-    return [load_model(place, backend, trust_kernels) for place in members or [Path(path)]]
+    return [load_model(member, backend, trust_kernels) for member in members(path)]
+
+
+def members(path: str | Path) -> list[Path]:
+    """Folders of a committee's members; of any other run or a model file, itself."""
+    found = Path(path).glob(f"{MEMBER}*")
+    return sorted(found, key=lambda p: int(p.name.removeprefix(MEMBER))) or [Path(path)]
+
+
+def model_file(path: str | Path) -> Path:
+    """The file of a model that is given by it or by its run's folder. Raises FileNotFoundError if there is none."""
+    path = Path(path)
+    if path.is_dir():
+        if not (path / MODEL_FILE).is_file():
+            raise FileNotFoundError(f"no {MODEL_FILE} in {path}: is the training run finished with its first epoch?")
+        return path / MODEL_FILE
+    return path
 
 
 def load_model(path: str | Path, backend: str = "auto", trust_kernels: bool = False) -> Potential:
@@ -84,11 +99,7 @@ def load_model(path: str | Path, backend: str = "auto", trust_kernels: bool = Fa
         CheckpointError: If the file is damaged or not a model.
         UntrustedKernels: If it names kernels that are not what the generator emits.
     """
-    path = Path(path)
-    if path.is_dir():
-        if not (path / MODEL_FILE).is_file():
-            raise FileNotFoundError(f"no {MODEL_FILE} in {path}: is the training run finished with its first epoch?")
-        path = path / MODEL_FILE
+    path = model_file(path)
     tensors, description = read_tensors(path)
     if "model" not in description:
         raise CheckpointError(f"{path}: holds no model")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
@@ -22,6 +22,9 @@ class Section(BaseModel):
     """A part of a configuration: unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Settings = TypeVar("Settings", bound=Section)
 
 
 def _with_each(ending: str, annotation: Any, setting: Callable[[Quantity], Any]) -> Any:
@@ -192,24 +195,32 @@ def load_config(path: str | Path) -> Config:
         ConfigError: If the file is missing or no YAML, a key is unknown (the nearest valid one is named), or a value
             has the wrong type or range.
     """
-    path = Path(path)
+    return parse_config(read_yaml(path), str(path))
+
+
+def read_yaml(path: str | Path) -> Any:
+    """What a YAML file holds. Raises ConfigError if it cannot be read or is no YAML."""
     try:
-        values = yaml.safe_load(path.read_text())
+        return yaml.safe_load(Path(path).read_text())
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
-    return parse_config(values, str(path))
 
 
 def parse_config(values: Any, source: str) -> Config:
     """Check a configuration given as a mapping. Raises ConfigError as `load_config` does."""
+    return parse_section(Config, values, source)
+
+
+def parse_section(section: type[Settings], values: Any, source: str) -> Settings:
+    """Check a mapping that stands for a section. Raises ConfigError as `load_config` does."""
     if not isinstance(values, dict):
-        raise ConfigError(f"{source}: a configuration is a mapping with the keys {', '.join(Config.model_fields)}")
+        raise ConfigError(f"{source}: a configuration is a mapping with the keys {', '.join(section.model_fields)}")
     try:
-        return Config.model_validate(values, strict=False)
+        return section.model_validate(values, strict=False)
     except ValidationError as error:
-        problems = [_explain(item) for item in error.errors()]
+        problems = [_explain(section, item) for item in error.errors()]
         raise ConfigError(f"{source}: " + "; ".join(problems)) from None
 
 
@@ -220,11 +231,10 @@ def _model_in(annotation: Any) -> Any:
     return next((found for inner in get_args(annotation) if (found := _model_in(inner))), None)
 
 
-def _explain(item: Any) -> str:
-    """One validation problem as a sentence."""
+def _explain(section: Any, item: Any) -> str:
+    """One validation problem of a section as a sentence."""
     place = ".".join(map(str, item["loc"])) or "configuration"
     if item["type"] == "extra_forbidden":
-        section: Any = Config
         for name in item["loc"][:-1]:
             if name in section.model_fields:  # else a place in a list, or the kind of its entries
                 section = _model_in(section.model_fields[name].annotation)

@@ -1,4 +1,4 @@
-"""Pictures of a run: learning curve, parity plot, energy conservation."""
+"""Pictures of a run: learning curve, parity plot, energy conservation, simulation."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -111,6 +111,34 @@ def energy_conservation(
     axes[1].set(
         xlabel="time (fs)", ylabel="meV/atom", title=f"Total energy: largest deviation {abs(drift).max():.2g} meV/atom"
     )
+    for axis in axes:
+        axis.grid(alpha=0.3, linewidth=0.5)
+    _save(figure, path)
+
+
+def simulation_plot(rows: Sequence[dict[str, float]], atoms: int, path: Path) -> None:
+    """Energies in meV/atom relative to the start, temperature and, if there is one, pressure, of a simulation's log.
+
+    Args:
+        rows: Lines of the log: ``time_fs``, ``potential_eV``, ``total_eV``, ``temperature_K``; perhaps
+            ``conserved_eV``, ``pressure_GPa``.
+        atoms: Number of atoms.
+    """
+    shown = ["temperature_K", *(key for key in ("pressure_GPa",) if key in rows[0])]
+    figure, axes = _panels(1 + len(shown), 4.5, 3.4)
+    times = np.array([row["time_fs"] for row in rows]) / 1e3
+    names = {"potential_eV": (GREY, "potential"), "total_eV": (BLUE, "total"), "conserved_eV": (ORANGE, "conserved")}
+    for key, (colour, label) in names.items():
+        if key in rows[0]:
+            values = np.array([row[key] for row in rows])
+            axes[0].plot(times, (values - values[0]) * 1e3 / atoms, color=colour, label=label, linewidth=0.8)
+    axes[0].set(xlabel="time (ps)", ylabel="meV/atom", title="Energy, less its start")
+    axes[0].legend(frameon=False)
+    for axis, key in zip(axes[1:], shown, strict=True):
+        values, (name, unit) = np.array([row[key] for row in rows]), key.split("_")
+        axis.plot(times, values, color=BLUE, linewidth=0.8)
+        axis.axhline(values.mean(), color=GREY, linewidth=0.8)
+        axis.set(xlabel="time (ps)", ylabel=unit, title=f"{name.capitalize()}: {values.mean():.4g} {unit} on average")
     for axis in axes:
         axis.grid(alpha=0.3, linewidth=0.5)
     _save(figure, path)

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from rich.progress import Progress
 
+from cartalg.data.coverage import COVERAGE_FILE, Coverage
 from cartalg.data.dataset import Dataset
 from cartalg.data.frames import DataError, Frame, read_frames, read_numbers, split_isolated
 from cartalg.quantities import Quantity
@@ -126,7 +127,12 @@ def worthwhile_threads(config: Config, train: Dataset, processes: int = 1) -> in
     """
     graphs = [train.graphs[n] for n in range(min(len(train), 32))]
     edges = sum(len(graph.vectors) for graph in graphs) / len(graphs) * min(config.training.batch_size, len(train))
-    work = edges * config.model.channels / 32 / processes
+    return threads_for(edges, config.model.channels, processes)
+
+
+def threads_for(edges: float, channels: int, processes: int = 1) -> int:
+    """Threads that a call for so many edges has work for, in one of several processes."""
+    work = edges * channels / 32 / processes
     return max(1, min(round(work / EDGES_PER_THREAD), cores() // processes))
 
 
@@ -165,6 +171,7 @@ def _train_one(run: Run, config: Config, output: Path, restart: bool) -> dict[st
 def _finish(run: Run, config: Config, output: Path) -> dict[str, Errors]:
     """Refit the best model's shifts, and write pictures and errors: the errors, by set."""
     learning_curve(read_metrics(output / METRICS_FILE), config.quantities, output / "learning_curve.png")
+    write_json(output / COVERAGE_FILE, Coverage.of(run.train.frames, run.train.graphs, run.elements).as_json())
     best = load_model(output, run.backend)
     if any(quantity.name == "energy" for quantity in config.learned):
         refit_shifts(best, run.train)

@@ -16,6 +16,7 @@ from ase.io import read, write
 from typer.testing import CliRunner
 
 from cartalg.cli import app
+from cartalg.data.coverage import read_coverage
 from cartalg.data.dataset import Dataset
 from cartalg.data.frames import DataError
 from cartalg.interfaces.ase import CartalgCalculator
@@ -75,6 +76,9 @@ def test_a_run_learns_and_writes_everything(data_folder, make_config, tmp_path):
     for name in ("model.safetensors", "checkpoint.safetensors", "learning_curve.png", "parity_test.png", "errors.json"):
         assert (out / name).stat().st_size > 0
     assert list((out / "tensorboard").iterdir())
+    covered = read_coverage(out / "coverage.json")
+    assert covered.force is not None
+    assert covered.distances.keys() == {"C-C", "C-H", "C-O", "H-H", "H-O"}
     result = run("evaluate", out, data_folder / "test.xyz", "--json")
     assert result.exit_code == 0, result.output
     errors = json.loads(result.stdout)
@@ -165,7 +169,7 @@ def test_mistakes_are_one_line_without_a_traceback(data_folder, make_config, tmp
 
 
 def test_help_teaches_by_example():
-    for command in ("train", "evaluate", "generate"):
+    for command in ("train", "evaluate", "generate", "md"):
         assert f"cartalg {command} " in " ".join(run(command, "--help").stdout.split())
 
 
