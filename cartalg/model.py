@@ -42,6 +42,8 @@ class Prediction:
         atomic_energies: eV, float64, shape [atoms].
         forces: eV/angstrom, shape [atoms, 3]; None if not asked for.
         virial: Strain derivative dE/d(strain) in eV, shape [frames, 3, 3]; None if not asked for.
+        edge_forces: -dE/d(edge vectors) in eV/angstrom, [edges, 3]: of an edge i <- j on j, and its negative on i; None
+            if not asked for.
         properties: Tensors by name, [frames, 3, ..] or, if atomic, [atoms, 3, ..], in the units of the training data.
     """
 
@@ -49,6 +51,7 @@ class Prediction:
     atomic_energies: Tensor
     forces: Tensor | None = None
     virial: Tensor | None = None
+    edge_forces: Tensor | None = None
     properties: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -149,6 +152,7 @@ class Potential(nn.Module):
         virial: bool = False,
         training: bool = False,
         properties: bool = False,
+        edge_forces: bool = False,
     ) -> Prediction:
         """Predict a batch.
 
@@ -158,8 +162,10 @@ class Potential(nn.Module):
             virial: Ask for the strain derivative of the energy; divide by the cell volume for the stress.
             training: Keep the graph, so that a loss on forces can be differentiated.
             properties: Ask for the tensor properties that the model has heads for.
+            edge_forces: Ask for forces along edges.
         """
-        wanted = forces or virial
+        wanted = forces or virial or edge_forces
+        asked = forces, virial, edge_forces
         planned = not resolve(self.backend, self.embedding, graph.vectors).autograd
         if planned and not training:
             with self._lock:
@@ -167,11 +173,11 @@ class Potential(nn.Module):
                 if self._watch.changed() or self._engine is None:
                     self._engine = Engine(self._outputs)
                 atomic, slope, tensors = self._engine(graph, wanted, properties)
-                return self._prediction(graph, atomic.clone(), slope, tensors, forces, virial)
+                return self._prediction(graph, atomic.clone(), slope, tensors, asked)
         if planned and self._learner:
             try:
                 atomic, slope, tensors = self._learner(graph, properties)
-                return self._prediction(graph, atomic, slope if wanted else None, tensors, forces, virial)
+                return self._prediction(graph, atomic, slope if wanted else None, tensors, asked)
             except NotPlanned:  # layers of a user's own: autograd does it
                 self._learner = None
         vectors = graph.vectors.to(self.dtype).detach()  # a leaf of its own: the graph is shared
@@ -183,7 +189,7 @@ class Potential(nn.Module):
             slope = torch.autograd.grad(atomic.sum(), vectors, create_graph=training)[0] if wanted else None
         if not training:
             atomic, tensors = atomic.detach(), {name: value.detach() for name, value in tensors.items()}
-        return self._prediction(graph, atomic, slope, tensors, forces, virial)
+        return self._prediction(graph, atomic, slope, tensors, asked)
 
     def hessian(self, graph: Graph, progress: Callable[[int, int], None] | None = None) -> Tensor:
         """Second derivatives of the energy with respect to positions, exact: one backward pass a coordinate.
@@ -201,18 +207,18 @@ class Potential(nn.Module):
         count, edges = 3 * graph.edges.receivers, graph.edges
         vectors = graph.vectors.to(self.dtype).detach().requires_grad_()
         (slope,) = torch.autograd.grad(self.energies(graph, vectors).sum(), vectors, create_graph=True)
-        gradient = -self._to_atoms(slope, edges).flatten()
+        gradient = -self.to_atoms(slope, edges).flatten()
         rows = vectors.new_zeros(count, count, dtype=torch.float64)
         for place in range(count):
             if gradient.requires_grad:  # without edges there is nothing to differentiate
                 (second,) = torch.autograd.grad(gradient[place], vectors, retain_graph=True)
-                rows[place] = -self._to_atoms(second, edges).flatten()
+                rows[place] = -self.to_atoms(second, edges).flatten()
             if progress:
                 progress(place + 1, count)
         return rows
 
     @staticmethod
-    def _to_atoms(slope: Tensor, edges: Edges) -> Tensor:
+    def to_atoms(slope: Tensor, edges: Edges) -> Tensor:
         """Minus the derivative with respect to positions, from that with respect to edge vectors: [atoms, 3]."""
         received = torch.segment_reduce(slope, "sum", offsets=edges.row_ptr, axis=0)
         sent = gathered(
@@ -221,13 +227,25 @@ class Potential(nn.Module):
         return received - sent
 
     def _prediction(
-        self, graph: Graph, atomic: Tensor, slope: Tensor | None, tensors: dict[str, Tensor], forces: bool, virial: bool
+        self,
+        graph: Graph,
+        atomic: Tensor,
+        slope: Tensor | None,
+        tensors: dict[str, Tensor],
+        asked: tuple[bool, bool, bool],
     ) -> Prediction:
-        """Sum over frames, atoms and edges; `slope` is dE/d(edge vectors), `tensors` are of atoms."""
+        """Sum over frames, atoms and edges.
+
+        Args:
+            graph: The batch.
+            atomic, slope, tensors: Energies of atoms, dE/d(edge vectors), and tensors of atoms.
+            asked: For forces, the virial, and forces along edges.
+        """
+        forces, virial, edge_forces = asked
         energy = atomic.new_zeros(graph.n_frames).index_add(0, graph.frame, atomic)
         force = strain = None
         if forces and slope is not None:
-            force = self._to_atoms(slope, graph.edges).to(self.dtype)
+            force = self.to_atoms(slope, graph.edges).to(self.dtype)
         if virial and slope is not None:
             starts = graph.edges.row_ptr[functional.pad(graph.atoms_per_frame.cumsum(0), (1, 0))]
             parts = (edges.split(starts.diff().tolist()) for edges in (graph.vectors.to(slope.dtype), slope))
@@ -239,7 +257,7 @@ class Potential(nn.Module):
             value = tensors[wanted.name].reshape(-1, *[3] * wanted.order)
             sums = value.new_zeros(graph.n_frames, *value.shape[1:])
             found[wanted.name] = sums.index_add(0, graph.frame, value) if wanted.per == "frame" else value.clone()
-        return Prediction(energy, atomic, force, strain, found)
+        return Prediction(energy, atomic, force, strain, -slope if edge_forces and slope is not None else None, found)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy binds an engine of its own."""
