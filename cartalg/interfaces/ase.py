@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.geometry import complete_cell
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from cartalg.data.graphs import Graph, Pairs, build_graph, find_pairs, move_graph
+from cartalg.flow import Flow, Flows, pair_virials
 from cartalg.model import Potential, Prediction
 from cartalg.quantities import QUANTITIES, Quantity, request
 from cartalg.train.checkpoint import load_committee
@@ -26,6 +28,9 @@ def _results(prediction: Prediction, graph: Graph, quantities: Sequence[Quantity
         values = predicted.detach().double().numpy()
         values = values if quantity.atomic else values[0]
         found[quantity.name] = full_3x3_to_voigt_6_stress(values) if quantity.symmetric else values
+    if prediction.edge_forces is not None:
+        of_atoms = pair_virials(graph, prediction.edge_forces.detach().double()) / graph.volume
+        found["stresses"] = full_3x3_to_voigt_6_stress(of_atoms.numpy())
     return found
 
 
@@ -36,6 +41,9 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
     skin and kept while no pair can have come within the cutoff unseen, also when the cell changes. With a committee,
     `results` holds standard deviations over its members as well: ``energy_std``, ``forces_std`` [atoms, 3] and, in a
     periodic cell, ``stress_std``.
+
+    ``stresses`` of atoms share each edge's part of the stress between its two atoms, and sum to it. They do not give
+    the flow of heat: `get_heat_flux` and `get_centroid_virials` do.
 
     Tensor properties that the model has heads for are in `results` under their names, in the units of their labels.
 
@@ -50,7 +58,7 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
         PropertyNotImplementedError: If a stress is asked of a system that is not periodic along all three axes.
     """
 
-    implemented_properties: ClassVar[list[str]] = [*(q.name for q in QUANTITIES), "free_energy", "energies"]
+    implemented_properties: ClassVar[list[str]] = [*(q.name for q in QUANTITIES), "free_energy", "energies", "stresses"]
 
     def __init__(
         self,
@@ -78,6 +86,7 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
         self.searches = 0
         self.graph: Graph | None = None  # of the last calculation
         self._known: tuple[Atoms, Pairs, Graph] | None = None
+        self._flows: dict[torch.dtype | None, list[Flows]] = {}
 
     def calculate(
         self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes
@@ -86,20 +95,22 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
         super().calculate(atoms, properties, system_changes)
         system = self.atoms
         periodic = bool(np.all(system.pbc))
-        for quantity in self.model.config.quantities:
-            if quantity.per_volume and quantity.name in (properties or ()) and not periodic:
+        asked = properties or ()
+        for name in ("stresses", *(q.name for q in self.model.config.quantities if q.per_volume)):
+            if name in asked and not periodic:
                 raise PropertyNotImplementedError(
-                    f"{quantity.name} needs a cell that is periodic along all three axes; pbc is {system.pbc.tolist()}"
+                    f"{name} needs a cell that is periodic along all three axes; pbc is {system.pbc.tolist()}"
                 )
         self.graph = graph = self._graph_of(system)
         found = []
         for model in self.models:
             wanted = [q for q in model.config.quantities if periodic or not q.per_volume]
-            found.append(_results(model(graph, **request(wanted)), graph, wanted))
+            said = model(graph, **request(wanted), edge_forces="stresses" in asked)
+            found.append(_results(said, graph, wanted))
         self.results = {name: np.mean([f[name] for f in found], axis=0) for name in found[0]}
         self.results["energy"] = self.results["free_energy"] = float(self.results["energy"])
         if len(found) > 1:
-            for name in found[0].keys() - {"energies"}:
+            for name in found[0].keys() - {"energies", "stresses"}:
                 self.results[f"{name}_std"] = np.std([f[name] for f in found], axis=0)
 
     def get_hessian(self, atoms: Atoms) -> np.ndarray[Any, Any]:
@@ -112,6 +123,41 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
         """
         graph = self._graph_of(atoms)
         return np.mean([model.hessian(graph).numpy() for model in self.models], axis=0)  # type: ignore[no-any-return]
+
+    def get_centroid_virials(self, atoms: Atoms, dtype: torch.dtype | None = None) -> np.ndarray[Any, Any]:
+        """Of each atom i, the sum over atoms j of (r_i - r_j) dU_j/dr_i in eV, [atoms, 3, 3]; a committee's mean.
+
+        Their sum is the stress times the volume. Source: docs/theory.md, eq. 59.
+
+        Args:
+            atoms: Periodic or not.
+            dtype: To compute in, such as ``torch.float64``; by default the model's.
+        Raises:
+            DataError: As a calculation does.
+        """
+        return np.mean([flow.centroid.numpy() for flow in self._flow(atoms, dtype)], axis=0)  # type: ignore[no-any-return]
+
+    def get_heat_flux(self, atoms: Atoms, dtype: torch.dtype | None = None) -> np.ndarray[Any, Any]:
+        """Heat flux and its convective part, eV angstrom over ASE's unit of time, [2, 3]; a committee's mean.
+
+        Neither is divided by the volume. Energies of single atoms are in it as they are: where elements move against
+        each other, take the flow of their enthalpies into account. Source: docs/theory.md, eq. 59.
+
+        Args:
+            atoms: With momenta, periodic or not.
+            dtype: As in `get_centroid_virials`.
+        Raises:
+            DataError: As a calculation does.
+        """
+        velocities, masses = (torch.from_numpy(of) for of in (atoms.get_velocities(), atoms.get_masses()))
+        fluxes = [flow.heat_flux(velocities, masses) for flow in self._flow(atoms, dtype)]
+        return np.mean([[part.sum(0).numpy() for part in flux] for flux in fluxes], axis=0)  # type: ignore[no-any-return]
+
+    def _flow(self, atoms: Atoms, dtype: torch.dtype | None) -> list[Flow]:
+        if dtype not in self._flows:
+            self._flows[dtype] = [Flows(model, dtype) for model in self.models]
+        graph, positions = self._graph_of(atoms), torch.from_numpy(atoms.positions)
+        return [flows(graph, positions) for flows in self._flows[dtype]]
 
     def _graph_of(self, atoms: Atoms) -> Graph:
         """Pairs within cutoff + skin, from the last search if that is certain to hold every pair in the cutoff."""

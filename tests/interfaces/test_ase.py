@@ -1,4 +1,6 @@
 import contextlib
+import copy
+import pickle
 import tempfile
 
 import numpy as np
@@ -10,6 +12,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
+from ase.stress import full_3x3_to_voigt_6_stress
 
 from cartalg.architecture import ModelConfig, TensorProperty
 from cartalg.data.frames import DataError
@@ -161,3 +164,38 @@ def test_vibrations_from_the_exact_hessian(model):
         numeric.run()
         energies = numeric.get_energies()
     np.testing.assert_allclose(exact[-3:].real, energies[-3:].real, rtol=1e-4)
+
+
+def test_stresses_of_atoms_and_the_heat_flux(model):
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        other.embedding.mul_(1.1)
+    atoms = crystal()
+    thermalize_momenta(atoms, 300 * units.kB, rng=np.random.default_rng(0))
+    atoms.calc = CartalgCalculator([model, other])
+    stress, stresses = atoms.get_stress(), atoms.get_stresses()
+    np.testing.assert_allclose(stresses.sum(0), stress, atol=1e-12)
+    assert np.std(stresses, axis=0).max() > 1e-5
+    virials = atoms.calc.get_centroid_virials(atoms)
+    np.testing.assert_allclose(full_3x3_to_voigt_6_stress(virials.sum(0)) / atoms.get_volume(), stress, atol=1e-12)
+    total, convective = atoms.calc.get_heat_flux(atoms)
+    energies = atoms.get_potential_energies() + 0.5 * (atoms.get_momenta() * atoms.get_velocities()).sum(1)
+    np.testing.assert_allclose(convective, energies @ atoms.get_velocities(), atol=1e-10)
+    expected = convective - sum(c @ v for c, v in zip(virials, atoms.get_velocities(), strict=True))
+    np.testing.assert_allclose(total, expected, atol=1e-10)
+    alone = [CartalgCalculator(m).get_heat_flux(atoms) for m in (model, other)]
+    np.testing.assert_allclose(np.mean(alone, axis=0), [total, convective], atol=1e-10)
+    twin = pickle.loads(pickle.dumps(atoms.calc))
+    np.testing.assert_allclose(twin.get_heat_flux(atoms), [total, convective], atol=1e-10)
+    single = copy.deepcopy(model).to(torch.float32)
+    calculator = CartalgCalculator(single)
+    errors = [
+        abs(calculator.get_centroid_virials(atoms, d) - CartalgCalculator(model).get_centroid_virials(atoms)).max()
+        for d in (None, torch.float64)
+    ]
+    assert errors[1] < 0.5 * errors[0]
+    water = molecule("H2O", vacuum=3.0)
+    water.calc = CartalgCalculator(model)
+    with pytest.raises(PropertyNotImplementedError, match="stresses needs a cell"):
+        water.get_stresses()
+    assert water.calc.get_centroid_virials(water).shape == (3, 3, 3)
