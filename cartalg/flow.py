@@ -9,7 +9,7 @@ Source: docs/theory.md, section 9; Langer et al. 2023 (arXiv:2303.14434); Fan et
 
 import copy
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -117,11 +117,10 @@ class Flows:
         bound, threads = self._bound, torch.get_num_threads()
         if self._watch.changed():
             self._kept.clear()
-        elif bound and bound.takes(graph, threads) and bound.images.move(vectors, places):
+        elif bound and bound.takes(graph, threads) and bound.images.move(graph.edges, vectors, places):
             return bound
-        images = Images.of(graph.edges, vectors, places)
         autograd = resolve(self._model.backend, self._model.embedding, vectors).autograd
-        given = (self._model, graph, images, threads)
+        given = (self._model, graph, Images(graph, places), threads)
         self._bound = _Recorded(*given) if autograd else _Planned(*given, self._kept)
         return self._bound
 
@@ -135,13 +134,12 @@ class _Bound:
 
     Args:
         model, graph: The potential, and the graph.
-        images: That send in the graph.
+        images: That send in it.
         threads: For which it is bound.
     """
 
     def __init__(self, model: Potential, graph: Graph, images: Images, threads: int) -> None:
         self.model, self.images, self._graph, self._threads = model, images, graph, threads
-        self.unfolded = replace(graph, edges=images)
 
     def takes(self, graph: Graph, threads: int) -> bool:
         """Whether a graph has the same atoms and edges; vectors may be others."""
@@ -156,12 +154,12 @@ class _Recorded(_Bound):
         """Of atoms in eV, float64 [atoms]."""
         self._vectors = vectors.detach().clone().requires_grad_()
         with torch.enable_grad():
-            self._energies = self.model.energies(self.unfolded, self._vectors)
+            self._energies = self.model.energies(self.images.graph, self._vectors)
         return self._energies.detach()
 
     def gradient(self, axis: int | None, weights: Tensor) -> Tensor:
         """Of the weighted sum of energies to edge vectors, float64 [edges, 3]; weights are positions along the axis."""
-        self.images.moment.axis = axis
+        self.images.begin(axis)
         (found,) = torch.autograd.grad(self._energies, self._vectors, weights, retain_graph=True)
         return found
 
@@ -173,7 +171,8 @@ class _Planned(_Bound):
         super().__init__(model, graph, images, threads)
         with torch.no_grad():
             plan = _Repeated(graph.vectors.shape, torch.float64, kept)
-            self._program = plan.bind(model.energies(self.unfolded, plan.input))
+            self._program = plan.bind(model.energies(images.graph, plan.input))
+            self._program.run("atoms")
         self._weights = plan.weights
 
     @torch.no_grad()
@@ -186,7 +185,7 @@ class _Planned(_Bound):
     @torch.no_grad()
     def gradient(self, axis: int | None, weights: Tensor) -> Tensor:
         """As above."""
-        self.images.moment.axis = axis
+        self.images.begin(axis)
         self._weights.copy_(weights)
         self._program.run("gradient")
         return self._program.gradient.clone()

@@ -5,147 +5,81 @@ sums of r_j dU_j/dx do: what an image b + T sends is what b sends, moved by T. W
 sum takes one more pass backwards, and no atom is computed twice. Source: docs/theory.md, eqs. 59-62.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from cartalg.nn.operations import give
-from cartalg.nn.values import Call, Operation, Recorder, Slot, Target, Value, run
+from cartalg.data.graphs import Graph
 from cartalg.ops import Edges
 
 #: Two vectors of a lattice are farther apart than this, in angstrom; it is well below `cartalg.data.graphs.OVERLAP`.
 APART = 0.01
 
 
-@dataclass
-class Moment:
-    """What gradients are of: the sum of U_j or, with an axis 0..2, of that component of r_j U_j."""
+class Images:
+    """The images that send in a graph: an exchange of its edges. Gradients are of moments of the energies of atoms.
 
-    axis: int | None = None
-
-
-@dataclass(frozen=True)
-class Images(Edges):
-    """Edges of a cell, and the same ones sent by images.
+    Args:
+        graph: One frame or several, without copies of atoms.
+        positions: Of the atoms in angstrom, float64 [atoms, 3], each in any cell.
 
     Attributes:
-        unfolded: Edges whose senders are the atoms, then the images.
-        owner: The atom that each image is one of, int64 [images].
-        offset: Lattice vector T of each image in angstrom, float64 [images, 3].
-        moment: Of the pass backwards that runs.
+        graph: The same, with images after the atoms.
+        owned: Number of atoms.
     """
 
-    unfolded: Edges
-    owner: Tensor
-    offset: Tensor
-    moment: Moment
-
-    @classmethod
-    def of(cls, edges: Edges, vectors: Tensor, positions: Tensor) -> "Images":
-        """Find the images that send.
-
-        Args:
-            edges: Of a cell.
-            vectors: Edge vectors in angstrom, float64 [edges, 3].
-            positions: Of the atoms in angstrom, float64 [atoms, 3], each anywhere in space.
-        """
-        atoms, sender = len(positions), edges.sender
-        atoms, offset = len(positions), _offsets(edges, vectors, positions)
+    def __init__(self, graph: Graph, positions: Tensor) -> None:
+        self.owned, edges = len(positions), graph.edges
+        offset = _offsets(edges, graph.vectors, positions)
         away = offset.abs().amax(1) > APART
         # an image whose offsets are rounded apart is taken for two: no harm
         places = torch.cat([edges.sender[away, None], torch.round(offset[away] / APART).long()], 1)
         found, image = torch.unique(places, dim=0, return_inverse=True)
-        sender = edges.sender.clone()
-        sender[away] = atoms + image
-        unfolded = Edges.build(sender, edges.receiver, atoms + len(found), atoms)
-        own = {name: getattr(edges, name) for name in Edges.__dataclass_fields__}
-        images = cls(
-            **own, unfolded=unfolded, owner=found[:, 0].clone(), offset=offset.new_zeros(len(found), 3), moment=Moment()
-        )
-        images.offset[image] = offset[away]
-        return images
+        self._owner = found[:, 0].clone()
+        self._image = torch.full_like(edges.sender, -1)  # of each edge
+        self._image[away] = image
+        self._offset = offset.new_zeros(len(found), 3)
+        self._offset[image] = offset[away]
+        sender = torch.where(away, self.owned + self._image, edges.sender)
+        unfolded = Edges.build(sender, edges.receiver, self.owned + len(found), self.owned, self)
+        self.graph = replace(graph, species=torch.cat([graph.species, graph.species[self._owner]]), edges=unfolded)
+        self._axis: int | None = None
+        self._kept: list[Tensor] = []
+        self._passed = 0
 
-    def move(self, vectors: Tensor, positions: Tensor) -> bool:
-        """Whether the same images send, in a cell that is about the same; if so they send from where they are now."""
-        offset, image = _offsets(self, vectors, positions), self.unfolded.sender - len(positions)
-        away = image >= 0
+    def move(self, edges: Edges, vectors: Tensor, positions: Tensor) -> bool:
+        """Whether the same images send in a cell that is about the same; if so they send from where they are now."""
+        offset, away = _offsets(edges, vectors, positions), self._image >= 0
         before = torch.zeros_like(offset)
-        before[away] = self.offset[image[away]]
+        before[away] = self._offset[self._image[away]]
         if len(offset) and float((offset - before).abs().max()) > APART:
             return False
-        self.offset[image[away]] = offset[away]
+        self._offset[self._image[away]] = offset[away]
         return True
 
-    def folded(self, g: Tensor, kept: list[Tensor]) -> Tensor:
-        """Gradients to features of atoms and images [atoms + images, ..] as gradients to those of atoms.
+    def begin(self, axis: int | None) -> None:
+        """Before a pass backwards: of the sum of energies, or then of its moment along an axis."""
+        self._axis, self._passed = axis, 0
+        if axis is None:
+            self._kept.clear()
 
-        Args:
-            g: Gradients.
-            kept: Those to images of the sum of U_j: written in the pass for it, read in the others.
-        """
-        count = len(g) - len(self.owner)
-        images = g[count:]
-        if self.moment.axis is None:
-            kept[:] = [images.clone()]
+    def fill(self, rows: Tensor) -> None:
+        """Give each image, in `rows` [atoms + images, ..], what its atom has."""
+        rows[self.owned :] = rows[self._owner]
+
+    def collect(self, rows: Tensor, into: Tensor) -> None:
+        """Bring gradients to images, in `rows` [atoms + images, ..], to their atoms, in `into` [atoms, ..] (eq. 61)."""
+        images = rows[self.owned :]
+        if self._axis is None:
+            self._kept.append(images.clone())
         else:
-            offset = self.offset[:, self.moment.axis].to(g.dtype).view(-1, *[1] * (g.ndim - 1))
-            images = torch.addcmul(images, offset, kept[0], value=-1)
-        return g[:count].index_add(0, self.owner, images)
+            offset = self._offset[:, self._axis].to(rows.dtype).view(-1, *[1] * (rows.ndim - 1))
+            images = torch.addcmul(images, offset, self._kept[self._passed], value=-1)
+            self._passed += 1
+        into.index_add_(0, self._owner, images)
 
 
 def _offsets(edges: Edges, vectors: Tensor, positions: Tensor) -> Tensor:
     """From each sender's position to where it sends from, [edges, 3]."""
     return positions[edges.receiver] + vectors - positions[edges.sender]
-
-
-def passed(x: Value, edges: Edges) -> tuple[Value, Edges]:
-    """Features of senders, [senders, components, channels], from those of atoms, and the edges that name senders so."""
-    if not isinstance(edges, Images):
-        return x, edges
-    return run(_Passed(edges), x), edges.unfolded
-
-
-class _Passed(Operation):
-    """Every image has the features of its atom."""
-
-    linear = True
-
-    def __init__(self, images: Images) -> None:
-        self.images = images
-        self._kept: list[Tensor] = []
-
-    def eager(self, *inputs: Tensor) -> Tensor:
-        return _Eager.apply(inputs[0], self.images)  # type: ignore[no-untyped-call, no-any-return]
-
-    def shape(self, *inputs: Tensor | Slot) -> tuple[Sequence[int], torch.dtype]:
-        x = inputs[0]
-        return (x.shape[0] + len(self.images.owner), *x.shape[1:]), x.dtype
-
-    def forward(self, plan: Recorder, out: Tensor, *inputs: Tensor) -> Iterable[Call]:
-        count = len(inputs[0])
-        yield partial(out[:count].copy_, inputs[0])
-        yield lambda: out[count:].copy_(inputs[0].index_select(0, self.images.owner))
-
-    def backward(
-        self, plan: Recorder, g: Tensor, inputs: Sequence[Tensor], targets: Sequence[Target | None]
-    ) -> Iterable[Call]:
-        def call() -> None:
-            for brought in give(self.images.folded(g, self._kept), targets[0]):
-                brought()
-
-        yield call
-
-
-class _Eager(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, images: Images) -> Tensor:  # type: ignore[override]
-        ctx.images, ctx.kept = images, []
-        return torch.cat([x, x.index_select(0, images.owner)])
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Any:  # type: ignore[override]
-        return ctx.images.folded(g, ctx.kept), None
