@@ -34,9 +34,7 @@ def by_numba(spec, stage, index, tensors):
     for name, role in spec.roles(stage).items():
         array = copies[name].numpy()
         arguments.append(array.reshape(role.shape(array.shape)))
-    first = tensors[about.reads[0]]
-    arguments += [np.zeros((16, spec.scratch_size(name)), dtype=first.numpy().dtype) for name in about.scratch]
-    rows = len(index[about.over]) - 1 if about.over else len(first)
+    rows = len(index[about.over]) - 1 if about.over else len(tensors[about.reads[0]])
     getattr(module, stage)(0, rows, 0, *arguments)
     return {name: copies[name] for name in about.writes}
 
@@ -167,12 +165,11 @@ def test_every_shipped_kernel_compiles():
             continue
         source = BACKENDS["numba"].load("cartalg_kernels", spec)
         for stage, about in spec.stages().items():
-            kinds = [Kind("double") if n == "step" else Kind("int", 1) for n in about.index]
+            kinds = [Kind("double") if spec.index[n] == "float" else Kind("int", 1) for n in about.index]
             for name, role in spec.roles(stage).items():
                 gradient = role.role == "parameter" and name in about.writes
                 axes = len(role.shape([2] * ((3 if role.lanes else 2) + gradient)))
                 kinds.append(Kind("lanes" if role.lanes else "real", axes))
-            kinds += [Kind("lanes", 2)] * len(about.scratch)
             functions = Functions(source.find, precision)
             functions.compile(source.name, stage, [Kind("int")] * 3 + kinds)
             assert f'"{spec.kind}.{spec.name}' in functions.text()

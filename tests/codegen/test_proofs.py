@@ -109,16 +109,15 @@ FAULTS = [
     ("numba", CONV, "count < 16", "count < 17", "there is no scratch"),
     ("numba", CONV, "for atom in range(start, stop)", "for atom in range(start, start + 1)", NOT_FORWARD),
     ("numba", CONV, "for atom in range(start, stop)", "for atom in range(0, stop)", TAKEN),
-    ("numba", CONV, "real(d_edge[first + n, part])", "real(d_edge[first, part])", NOT_DERIVATIVE),
+    ("numba", CONV, "real(d_edge[n, part])", "real(d_edge[0, part])", NOT_DERIVATIVE),
     ("numba", CONV, "at += 1", "at += 0", "a loop without end"),
     # gradients that Torch would not see
     ("torch", PAIR, "a0 = a[..., 0, :]", "a0 = a[..., 0, :].detach()", "stops gradients"),
     ("torch", CONV, "edge(v, 1 / length, below", "edge(v.detach(), 1 / length, below", "stops gradients"),
     # threads, species, channels, rows
-    ("numba", CONV, "first = thread * 16", "first = 0", "the scratch of another thread"),
     ("numba", "message_1_1_2", "d_table[thread, k0,", "d_table[0, k0,", "does not add the derivative"),
     ("numba", "message_1_1_2", "for c in range(x.shape[1])", "for c in range(1)", "does not add|forward"),
-    ("numba", "message_1_1_2", "d_edge[first + n, 5] +=", "d_edge[first + n, 5] =", "backward"),
+    ("numba", "message_1_1_2", "d_edge[n, 5] +=", "d_edge[n, 5] =", "backward"),
     ("numba", PROD, "d_w[thread, z, 0, c]", "d_w[0, z, 0, c]", "gradient to w"),
     ("numba", PROD, "z = species[n]", "z = 0", NOT_FORWARD),
     ("numba", PROD, "z = species[n]", "z = species[start]", NOT_FORWARD),
@@ -169,7 +168,7 @@ FAULTS = [
     ("numba", PAIR, "\n\n\n@njit", "\nfrom math import sin\n\n\n@njit", "no import that an emitted file may have"),
     ("numba", PAIR, "def backward(", "def was_backward(", "functions beyond those of its kind"),
     ("numba", PAIR, "real = a.dtype.type", "real = b.shape", "not callable"),
-    ("numba", CONV, "    forward as forward_0_1_1", "    backward as forward_0_1_1", "missing 3 required positional"),
+    ("numba", CONV, "    forward as forward_0_1_1", "    backward as forward_0_1_1", "missing 2 required positional"),
     ("numba", CONV, "        own = atom", "        if at < 3:\n            at = 1\n        own = atom", "variable"),
     ("numba", PAIR, "range(start, stop):", "range(start, stop):\n        if n < 7:\n            n = n", "never"),
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from cartalg_codegen.lowering.edges import CHUNK, COUNT, FIRST, KNOT, OTHER, OWN, THREAD, C, N, owner_of, sum_array
+from cartalg_codegen.lowering.edges import CHUNK, COUNT, KNOT, OTHER, OWN, THREAD, C, N, owner_of, sum_array
 from cartalg_codegen.program import Assign, Program, Ref, Slot, Term, Where
 from cartalg_codegen.specs.aligned import AlignedMessageSpec
 from cartalg_codegen.specs.edge import SPLINES
@@ -50,7 +50,7 @@ def message_parameters(program: Program) -> tuple[str, ...]:
     """
     slots = (*program.inputs, *program.outputs)
     parts = [s for s in program.outputs if s.where is Where.EDGE]
-    scalars = ["count", "own", *(["first"] if parts else [])]
+    scalars = ["count", "own"]
     scalars += ["thread"] if any(s.where is Where.KNOT for s in program.outputs) else []
     sums = dict.fromkeys(map(sum_array, parts))
     return (*scalars, "knot", "other", *(s.name for s in slots if s not in parts), *sums)
@@ -180,7 +180,7 @@ class _Message:
         if slot.where is Where.KNOT:
             return Array(_row(slot, ref.index % SPLINES))[_column(ref.index // SPLINES)]
         if slot.where is Where.EDGE and slot.name in self.outputs:
-            return Array(sum_array(slot))[FIRST + N, ref.index + (SPLINES if slot.base == "tau" else 0)]
+            return Array(sum_array(slot))[N, ref.index + (SPLINES if slot.base == "tau" else 0)]
         if slot.where is Where.EDGE:
             return Array(slot.name)[ref.index, N]
         if slot.where is self.owner:

@@ -9,7 +9,7 @@ thread adds in a part of its own. An edge of no length, or at or beyond the end 
 from collections.abc import Iterator
 
 from cartalg_codegen.lowering import aligned
-from cartalg_codegen.lowering.edges import CHUNK, COUNT, FIRST, THREAD, C, N, message_parameters, uniform_sizes
+from cartalg_codegen.lowering.edges import CHUNK, COUNT, C, N, message_parameters, uniform_sizes
 from cartalg_codegen.specs.base import KernelSpec, Stage, base
 from cartalg_codegen.specs.edge_sum import Call, EdgeSumSpec
 from cartalg_codegen.tree import (
@@ -69,6 +69,17 @@ class _Driver:
         for program in self.programs.values():
             for name, size in uniform_sizes(program).items():
                 self.sizes[name] = max(self.sizes.get(name, 1), size)
+        self.sums = self._sums()
+
+    def _sums(self) -> dict[str, dict[str, int]]:
+        """Sums over channels of gradients to what an edge gives: array, and what stands in it with its size."""
+        if not self.vectors:
+            return {}
+        found: dict[str, dict[str, int]] = {}
+        for name in self.called[1].reads:
+            if name.startswith(("d_", "t_d_")):
+                found.setdefault(f"{name.removesuffix(base(name))}edge", {})[name] = self.sizes[name]
+        return found
 
     def imports(self) -> Iterator[Import]:
         """Functions of other files."""
@@ -104,9 +115,9 @@ class _Driver:
             Let(PER_KNOT, real(Int(1) / Var("step"))),
             Let(LIMIT, real(Var("intervals"))),
             Let(ROWS, Apply("int", (Var("intervals"),)) + 3),
-            *([Let(FIRST, THREAD * CHUNK)] if self.vectors else []),
             *(Scratch(name, (Int(CHUNK),), integers=True) for name in ("place", "knot", "other")),
             *(Scratch(name, (Int(size), Int(CHUNK))) for name, size in self.sizes.items()),
+            *(Scratch(name, (Int(CHUNK), Int(sum(of.values()))), like="x") for name, of in self.sums.items()),
         ]
         read = {name for about in self.called for name in about.reads}
         written = {name for about in self.called for name in about.writes}
@@ -187,9 +198,11 @@ class _Driver:
 
     def _clear(self) -> list[Node]:
         """Sums over channels start at zero."""
-        size = self.spec.scratch_size("d_edge")
-        sums = tuple(Let(Array(name)[FIRST + N, PART], real(0)) for name in self.stage.scratch)
-        return [Loop(Axis.EDGES, N, COUNT, (Loop(Axis.COMPONENTS, PART, Int(size), sums),))] if sums else []
+        zeros = tuple(
+            Loop(Axis.COMPONENTS, PART, Int(sum(of.values())), (Let(Array(name)[N, PART], real(0)),))
+            for name, of in self.sums.items()
+        )
+        return [Loop(Axis.EDGES, N, COUNT, zeros)] if zeros else []
 
     def _message(self, call: Call) -> Invoke:
         program = self.programs[call.message]
@@ -202,15 +215,11 @@ class _Driver:
         if not self.vectors:
             return []
         nodes: list[Node] = []
-        for scratch in self.stage.scratch:
-            prefix = scratch.removesuffix("edge")
+        for sums, of in self.sums.items():
             start = 0
-            for name in self.spec.shared.named("out"):
-                size = self.sizes.get(prefix + name)
-                if size is None:
-                    continue
-                sums = Let(Array(prefix + name)[PART, N], real(Array(scratch)[FIRST + N, PART + start]))
-                nodes.append(Loop(Axis.COMPONENTS, PART, Int(size), (sums,)))
+            for name, size in of.items():
+                total = Let(Array(name)[PART, N], real(Array(sums)[N, PART + start]))
+                nodes.append(Loop(Axis.COMPONENTS, PART, Int(size), (total,)))
                 start += size
         result = self.called[1].writes[0]
         store = [Let(Array(self.vectors)[Array("place")[N], i], Array(result)[i, N]) for i in range(3)]

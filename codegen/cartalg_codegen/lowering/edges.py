@@ -32,7 +32,7 @@ from cartalg_codegen.tree import (
 
 #: Edges of one atom that are treated together. Fewer load the atom's rows more often, more overflow the L1 cache.
 CHUNK = 16
-N, C, COUNT, FIRST, THREAD, KNOT = names("n c count first thread k0")
+N, C, COUNT, THREAD, KNOT = names("n c count thread k0")
 OWN, OTHER, X_AT, OUT_AT, PATHS, PATH = names("own theirs x_at out_at paths path")
 
 
@@ -83,7 +83,6 @@ def message_parameters(program: Program) -> tuple[str, ...]:
     bases = {s.base for s in slots}
     scalars = ["count", "own", "x_at", "out_at", "paths", *(["path"] if "table" in bases else [])]
     parts = [s.name for s in program.outputs if s.where is Where.EDGE]
-    scalars += ["first"] if parts else []
     scalars += ["thread"] if any(s.where is Where.KNOT for s in program.outputs) else []
     scratch = list(dict.fromkeys(a.target.slot for a in program.uniform))
     sums = list(dict.fromkeys(sum_array(s) for s in program.outputs if s.where is Where.EDGE))
@@ -172,7 +171,7 @@ def _places(spec: MessageSpec, program: Program) -> Callable[[Ref], Item]:
             return Array(slot.name)[(*thread, KNOT + ref.index, PATH, C)]
         if slot in program.outputs:
             at = ref.index + (starts["y"] + SPLINES if slot.base == "y" else 0)
-            return Array(sum_array(slot))[FIRST + N, at]
+            return Array(sum_array(slot))[N, at]
         return Array(slot.name)[starts[slot.base] + ref.index, N]
 
     return place

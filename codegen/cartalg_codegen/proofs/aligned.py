@@ -211,7 +211,7 @@ class Message:
     by tau are all there is to know, and the rest are sums in which an argument is replaced.
     """
 
-    COUNT, THREAD, THREADS, FIRST, CHANNELS, OWN = 2, 2, 4, 5, 2, 1
+    COUNT, THREAD, THREADS, CHANNELS, OWN = 2, 2, 4, 2, 1
     #: Powers of tau: none, one of each, and the second derivatives.
     MOVES: tuple[tuple[int, ...], ...] = ((), (0,), (1,), (0, 0), (0, 1), (1, 1))
 
@@ -337,12 +337,12 @@ class Message:
             if "t_d_table" in results:
                 results["t_d_table"][self.THREAD, knots, p, c] += s * of_t + t_s * of_x
             if "d_edge" in results:
-                row = results["d_edge"][self.FIRST + n]
+                row = results["d_edge"][n]
                 row[:SPLINES] += table * of_x
                 for a in range(2):
                     row[SPLINES + a] += _dot(first[a], x) * w
             if "t_d_edge" in results:
-                row = results["t_d_edge"][self.FIRST + n]
+                row = results["t_d_edge"][n]
                 row[:SPLINES] += table * of_t
                 for a in range(2):
                     second = [self._back(n, p, tuple(sorted((a, b))), g) for b in range(2)]
@@ -356,7 +356,7 @@ class Message:
         shapes = {
             "out": (atoms, self.sizes["out"], c),
             "x": self.values["x"].shape,
-            "edge": (self.FIRST + self.COUNT + 1, SPLINES + 2),
+            "edge": (self.COUNT + 1, SPLINES + 2),
             "table": (self.THREADS, *self.values["table"].shape),
         }
         home = next(f for f in (self.loaded, *self.loaded.siblings) if stage in f.arguments)  # a long one is divided
@@ -371,7 +371,7 @@ class Message:
             for channel in range(c):
                 self._add(stage, n, channel, wanted)
         given: dict[str, Any] = {
-            "count": self.COUNT, "own": self.OWN, "thread": self.THREAD, "first": self.FIRST,
+            "count": self.COUNT, "own": self.OWN, "thread": self.THREAD,
             "knot": Array("knot", np.array([*self.knot, 0], dtype=object), INDEX, False),
             "other": Array("other", np.array([*self.other, 0], dtype=object), INDEX, False),
         }  # fmt: skip

@@ -18,8 +18,7 @@ import numpy as np
 from flint import fmpq
 
 from cartalg.symbolic.irreps import Irrep, Irreps
-from cartalg_codegen.lowering.edges import CHUNK
-from cartalg_codegen.proofs.arrays import INDEX, LANE, REAL, UNSET, Array, from_lanes, to_lanes
+from cartalg_codegen.proofs.arrays import INDEX, LANE, REAL, Array, from_lanes, to_lanes
 from cartalg_codegen.proofs.closed import couple, couplings, entries, irreps_of, zeros
 from cartalg_codegen.proofs.exact import Rational, Sources, require_reached
 from cartalg_codegen.proofs.graphs import EDGE, SPLINES, Graph, Jet, crowded, jets, single, sparse
@@ -451,13 +450,8 @@ class _Run:
         values = {**self.values, "vectors": graph.vectors}
         given |= {name: self._array(name, values[name], False) for name in about.reads}
         results = {name: self._array(name, cells, True) for name, cells in before.items()}
-        scratch = {name: self._scratch(name) for name in about.scratch}
-        given |= results | scratch
+        given |= results
         self.loaded[stage](start, stop, sizes.thread, *(given[name] for name in about.signature))
-        for array in scratch.values():
-            for at, value in np.ndenumerate(array.cells):
-                mine = at[0] // CHUNK == sizes.thread
-                require(mine or value is _FOREIGN, f"{stage} writes to the scratch of another thread")
         after = {}
         for name, array in results.items():
             cells, shape = array.cells, before[name].shape
@@ -465,20 +459,6 @@ class _Run:
                 cells = from_lanes(cells.reshape(*shape[:-1], -1), sizes.width)
             after[name] = cells.reshape(shape)
         return after
-
-    def _scratch(self, name: str) -> Array:
-        """As a call makes it: numbers of other threads, which stay as they are, and of this one, not set yet."""
-        cells = np.empty((self.sizes.threads * CHUNK, self.kernel.spec.scratch_size(name)), dtype=object)
-        cells.fill(_FOREIGN)
-        cells[self.sizes.thread * CHUNK : (self.sizes.thread + 1) * CHUNK].fill(UNSET)
-        return Array(name, cells, LANE, True, self.sizes.width)
-
-
-class _Foreign:
-    """A number in the scratch of another thread."""
-
-
-_FOREIGN = _Foreign()
 
 
 def numbers(rng: random.Random, *shape: int) -> np.ndarray:

@@ -106,7 +106,7 @@ def _inner(a: Any, b: Any) -> Any:
 class Message:
     """One path on edges at column 0 and 1 of a chunk, in arrays of a larger convolution; all that is read is free."""
 
-    COUNT, PATHS, PATH, THREAD, FIRST, CHANNELS = 2, 4, 1, 2, 5, 3
+    COUNT, PATHS, PATH, THREAD, CHANNELS = 2, 4, 1, 2, 3
 
     def __init__(self, spec: MessageSpec, read: Read, path: str, backend: str) -> None:
         self.spec, self.path, self.ranks = spec, path, spec.ranks
@@ -174,7 +174,7 @@ class Message:
         for name in self.loaded.arguments[stage]:
             if name.startswith(("d_", "t_d_")) or name in ("out", "t_out"):
                 base = name.split("_")[-1]
-                shape = sizes.get(base, (self.FIRST + self.COUNT + 1, edge_rows))
+                shape = sizes.get(base, (self.COUNT + 1, edge_rows))
                 shape = (4, *self.values["table"].shape) if base == "table" else shape
                 results[name] = filled.variables(*shape)
         wanted = {name: array.copy() for name, array in results.items()}
@@ -182,7 +182,7 @@ class Message:
             self._add(stage, forward, moving, n, c, wanted)
         given: dict[str, Any] = {
             "count": self.COUNT, "own": self.own[forward], "x_at": self.x_at, "out_at": self.out_at,
-            "paths": self.PATHS, "path": self.PATH, "thread": self.THREAD, "first": self.FIRST,
+            "paths": self.PATHS, "path": self.PATH, "thread": self.THREAD,
             "knot": Array("knot", np.array([*self.knot, 0], dtype=object), INDEX, False),
             "other": Array("other", np.array([*self.other[forward], 0], dtype=object), INDEX, False),
         }  # fmt: skip
@@ -217,7 +217,7 @@ class Message:
             values = second if name.startswith("t_") else first
             base = name.split("_")[-1]
             if base == "edge":
-                row = wanted[name][self.FIRST + n]
+                row = wanted[name][n]
                 row[:SPLINES] += values["s"]
                 if self.ranks[1]:
                     row[SPLINES + self.y0 :] += values["y"]

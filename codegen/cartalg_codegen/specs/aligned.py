@@ -300,10 +300,6 @@ class AlignedConvolutionSpec(EdgeSumSpec):
     def calls(self) -> tuple[Call, ...]:
         return (Call("all weights", self.message, {}),)
 
-    def scratch_size(self, array: str) -> int:
-        """Gradients to splines and direction of an edge."""
-        return SPLINES + 2
-
     def closed_form(self, inputs: Mapping[str, Sequence[Any]]) -> list[Any]:
         """The rows of one edge with no frame, as a sum over paths [docs/theory.md, eqs. 35, 54].
 

@@ -55,7 +55,6 @@ class Stage:
         name: Of the function.
         reads: Arrays it reads, by their names in the emitted file.
         writes: Arrays it sets, or adds to if the argument is a parameter.
-        scratch: Arrays that hold numbers while it runs.
         index: Arrays and numbers without a gradient that come first.
         over: The array of the index that counts the rows; without one they are those of the first array read.
     """
@@ -63,14 +62,13 @@ class Stage:
     name: str
     reads: tuple[str, ...]
     writes: tuple[str, ...]
-    scratch: tuple[str, ...] = ()
     index: tuple[str, ...] = ()
     over: str = ""
 
     @property
     def signature(self) -> tuple[str, ...]:
         """Arguments after start, stop and thread, in order."""
-        return (*self.index, *self.reads, *self.writes, *self.scratch)
+        return (*self.index, *self.reads, *self.writes)
 
     def rows(self, index: Mapping[str, Any], first: Any) -> int:
         """Rows that are shared out to threads, of arrays by name and the first array that is read."""
@@ -150,7 +148,7 @@ class KernelSpec(ABC):
     @classmethod
     @cache
     def roles(cls, stage: str) -> dict[str, Argument]:
-        """The argument that each array of a stage belongs to, scratch aside, in order."""
+        """The argument that each array of a stage belongs to, in order."""
         about = cls.stages()[stage]
         return {name: cls.argument(name) for name in (*about.reads, *about.writes)}
 
@@ -195,10 +193,6 @@ class KernelSpec(ABC):
         if how is None:
             raise ValueError(f"{self.name}: the components of {argument} follow from no representation")
         return 3**how if isinstance(how, int) else how.dim
-
-    def scratch_size(self, array: str) -> int:
-        """Numbers of a scratch array for each row that a thread treats at once."""
-        raise ValueError(f"{self.name} needs no scratch array {array}")
 
     @abstractmethod
     def closed_form(self, inputs: Mapping[str, Sequence[Any]]) -> list[Any]:

@@ -147,10 +147,6 @@ class ConvolutionSpec(EdgeSumSpec):
     def variances(self) -> tuple[Fraction, ...]:
         return tuple(p.orthonormal_squared * p.edge.dim / p.edge_squared_norm for p in self.paths)
 
-    def scratch_size(self, array: str) -> int:
-        """Gradients to splines and harmonics of an edge."""
-        return sum(self.shared.components[name] for name in ("s", "y"))
-
     def closed_form(self, inputs: Mapping[str, Sequence[Any]]) -> list[Any]:
         """The rows of one edge: x of its sender, s and y of the edge, table [knot, path] of its four knots."""
         rows: list[Any] = [Fraction(0)] * self.outputs.dim

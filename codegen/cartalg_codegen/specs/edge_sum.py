@@ -96,12 +96,7 @@ class EdgeSumSpec(KernelSpec):
         backward = "g" in reads
         of_atoms = ("col_ptr", "col_edge", "receiver") if backward else ("row_ptr", "sender")
         index = ("step", "intervals", "block", *of_atoms)
-        scratch: tuple[str, ...] = ()
-        if "d_vectors" in writes:
-            scratch = ("d_edge",)
-        if "t_d_vectors" in writes:
-            scratch = ("d_edge", "t_d_edge")
-        return Stage(name, reads, writes, scratch, index, "col_ptr" if backward else "row_ptr")
+        return Stage(name, reads, writes, index, "col_ptr" if backward else "row_ptr")
 
     def transforms(self, argument: str) -> Transforms:
         known: dict[str, Transforms] = {"x": self.left, "vectors": 1, "table": None, "out": self.outputs}

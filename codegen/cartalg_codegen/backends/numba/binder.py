@@ -7,7 +7,7 @@ and calls the compiled function on each part (`entry` writes its machine code).
 
 import ctypes
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,6 @@ from cartalg_codegen.backends.numba.objects import Job, Library, kept
 from cartalg_codegen.backends.numba.targets import level
 from cartalg_codegen.backends.numba.values import Kind, Precision, Scalar
 from cartalg_codegen.backends.numba.workers import workers
-from cartalg_codegen.lowering.edges import CHUNK
 from cartalg_codegen.specs import KernelSpec, Stage
 
 #: Bytes of the widest vector that is used: 16 float32 or 8 float64.
@@ -104,7 +103,6 @@ def bind(
     about = spec.stages()[stage]
     real = tensors[about.reads[0]]
     width = _width(spec, about, tensors, real.dtype)
-    scratch = [real.new_empty(threads * CHUNK, spec.scratch_size(name), width) for name in about.scratch]
     entry = functions.entries.get((stage, real.dtype, width))
     if entry is None or _collected:
         kinds, columns = _types(spec, about, index, tensors, width)
@@ -114,9 +112,9 @@ def bind(
             _collected[-1].add(job)
             return lambda: None
         entry = functions.entries[stage, real.dtype, width] = Entry(job)
-    words = _words(spec, about, index, tensors, scratch, width)
+    words = _words(spec, about, index, tensors, width)
 
-    def go(run: Entry = entry, alive: tuple[Any, ...] = (index, tensors, scratch)) -> None:
+    def go(run: Entry = entry, alive: tuple[Any, ...] = (index, tensors)) -> None:
         run(words, threads)
 
     return go
@@ -136,7 +134,6 @@ def _words(
     about: Stage,
     index: Mapping[str, Any],
     tensors: Mapping[str, Tensor],
-    scratch: Sequence[Tensor],
     width: int,
 ) -> Any:
     """What an entry reads: rows, the team, then address and sizes of every argument, or the bits of a number."""
@@ -155,8 +152,6 @@ def _words(
         tensor = tensors[name]
         words.append(tensor.data_ptr())
         words += role.shape(tensor.shape, width)
-    for tensor in scratch:
-        words += [tensor.data_ptr(), tensor.shape[0], tensor.shape[1]]
     return (ctypes.c_int64 * len(words))(*words)
 
 
@@ -172,4 +167,4 @@ def _types(
         scalar: Scalar = "lanes" if role.lanes or by_rows else "real"
         kinds.append(Kind(scalar, 2 if role.flat else tensors[name].ndim))
         columns.append((-1 if name in about.writes else 1) * tensors[name].shape[1] if by_rows else 0)
-    return [*kinds, *(Kind("lanes", 2) for _ in about.scratch)], [*columns, *(0 for _ in about.scratch)]
+    return kinds, columns

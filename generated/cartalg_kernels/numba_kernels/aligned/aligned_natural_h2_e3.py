@@ -173,14 +173,12 @@ def forward_tangent(
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward(
     start, stop, thread, step, intervals, block, col_ptr, col_edge, receiver, x, vectors, table, g, d_x, d_vectors,
-    d_edge,
 ):
     """Gradient of <g, out> to x and vectors."""
     real = vectors.dtype.type
     per_knot = real(1 / step)
     limit = real(intervals)
     rows = int(intervals) + 3
-    first = thread * 16
     place = np.empty(16, np.int64)
     knot = np.empty(16, np.int64)
     other = np.empty(16, np.int64)
@@ -194,6 +192,7 @@ def backward(
     d_s = np.empty((4, 16), vectors.dtype)
     d_tau = np.empty((2, 16), vectors.dtype)
     d_v = np.empty((3, 16), vectors.dtype)
+    d_edge = np.empty((16, 6), x.dtype)
     for n in range(16):
         for part in range(3):
             v[part, n] = real(0)
@@ -248,14 +247,14 @@ def backward(
             edge(v, inverse, below, per_knot, side, half, s, turn)
             for n in range(count):
                 for part in range(6):
-                    d_edge[first + n, part] = real(0)
+                    d_edge[n, part] = real(0)
             # all weights
-            backward_h2_e3(count, own, first, knot, other, x, s, turn, table, g, d_x, d_edge)
+            backward_h2_e3(count, own, knot, other, x, s, turn, table, g, d_x, d_edge)
             for n in range(count):
                 for part in range(4):
-                    d_s[part, n] = real(d_edge[first + n, part])
+                    d_s[part, n] = real(d_edge[n, part])
                 for part in range(2):
-                    d_tau[part, n] = real(d_edge[first + n, part + 4])
+                    d_tau[part, n] = real(d_edge[n, part + 4])
             edge_gradient(v, inverse, below, per_knot, turn, d_s, d_tau, d_v)
             for n in range(count):
                 d_vectors[place[n], 0] = d_v[0, n]
@@ -266,14 +265,13 @@ def backward(
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(
     start, stop, thread, step, intervals, block, col_ptr, col_edge, receiver, x, vectors, table, g, t_x, t_vectors,
-    t_d_x, t_d_vectors, d_edge, t_d_edge,
+    t_d_x, t_d_vectors,
 ):
     """Derivative of `backward` along (t_x, t_vectors), at rest in g."""
     real = vectors.dtype.type
     per_knot = real(1 / step)
     limit = real(intervals)
     rows = int(intervals) + 3
-    first = thread * 16
     place = np.empty(16, np.int64)
     knot = np.empty(16, np.int64)
     other = np.empty(16, np.int64)
@@ -292,6 +290,8 @@ def backward_tangent(
     t_d_s = np.empty((4, 16), vectors.dtype)
     t_d_tau = np.empty((2, 16), vectors.dtype)
     t_d_v = np.empty((3, 16), vectors.dtype)
+    d_edge = np.empty((16, 6), x.dtype)
+    t_d_edge = np.empty((16, 6), x.dtype)
     for n in range(16):
         for part in range(3):
             v[part, n] = real(0)
@@ -355,21 +355,22 @@ def backward_tangent(
             edge_tangent(v, inverse, below, per_knot, side, half, t_v, t_s, t_tau, s, turn)
             for n in range(count):
                 for part in range(6):
-                    d_edge[first + n, part] = real(0)
-                    t_d_edge[first + n, part] = real(0)
+                    d_edge[n, part] = real(0)
+                for part in range(6):
+                    t_d_edge[n, part] = real(0)
             # all weights
             backward_tangent_h2_e3(
-                count, own, first, knot, other, x, s, turn, table, g, t_x, t_s, t_tau, t_d_x, t_d_edge, d_edge,
+                count, own, knot, other, x, s, turn, table, g, t_x, t_s, t_tau, t_d_x, t_d_edge, d_edge,
             )
             for n in range(count):
                 for part in range(4):
-                    d_s[part, n] = real(d_edge[first + n, part])
+                    d_s[part, n] = real(d_edge[n, part])
                 for part in range(2):
-                    d_tau[part, n] = real(d_edge[first + n, part + 4])
+                    d_tau[part, n] = real(d_edge[n, part + 4])
                 for part in range(4):
-                    t_d_s[part, n] = real(t_d_edge[first + n, part])
+                    t_d_s[part, n] = real(t_d_edge[n, part])
                 for part in range(2):
-                    t_d_tau[part, n] = real(t_d_edge[first + n, part + 4])
+                    t_d_tau[part, n] = real(t_d_edge[n, part + 4])
             edge_gradient_tangent(v, inverse, below, per_knot, turn, d_s, d_tau, t_v, t_d_s, t_d_tau, t_d_v)
             for n in range(count):
                 t_d_vectors[place[n], 0] = t_d_v[0, n]

@@ -441,7 +441,7 @@ def forward_tangent(count, own, knot, other, x, s, turn, table, t_x, t_s, t_tau,
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
-def backward(count, own, first, knot, other, x, s, turn, table, g, d_x, d_edge):
+def backward(count, own, knot, other, x, s, turn, table, g, d_x, d_edge):
     """Gradient to x, s and tau."""
     real = s.dtype.type
     c3_2 = real(3 / 2); c2 = real(2); c3 = real(3)
@@ -685,13 +685,13 @@ def backward(count, own, first, knot, other, x, s, turn, table, g, d_x, d_edge):
             d_s2 += d_w10 * row2[p10]
             d_s3 += d_w10 * row3[p10]
             kept[n, 16] = d_x_moved0
-            d_edge[first + n, 0] += d_s0
-            d_edge[first + n, 1] += d_s1
-            d_edge[first + n, 2] += d_s2
-            d_edge[first + n, 3] += d_s3
+            d_edge[n, 0] += d_s0
+            d_edge[n, 1] += d_s1
+            d_edge[n, 2] += d_s2
+            d_edge[n, 3] += d_s3
             kept[n, 18] = d_x_moved2
-            d_edge[first + n, 4] += d_tau0
-            d_edge[first + n, 5] += d_tau1
+            d_edge[n, 4] += d_tau0
+            d_edge[n, 5] += d_tau1
             kept[n, 19] = d_x_moved3
             kept[n, 17] = d_x_moved1
         # d_x: ranks 0 to 1 turned back
@@ -713,7 +713,7 @@ def backward(count, own, first, knot, other, x, s, turn, table, g, d_x, d_edge):
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
-def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, t_s, t_tau, t_d_x, t_d_edge, d_edge):
+def backward_tangent(count, own, knot, other, x, s, turn, table, g, t_x, t_s, t_tau, t_d_x, t_d_edge, d_edge):
     """Tangent of `backward`, at rest in g."""
     real = s.dtype.type
     c1_2 = real(1 / 2); c5_4 = real(5 / 4); c3_2 = real(3 / 2); c2 = real(2); c3 = real(3)
@@ -1330,18 +1330,18 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
             d_s3 += d_w10 * row3[p10]
             t_d_s3 += t_d_w10 * row3[p10]
             kept[n, 21] = t_d_x_moved0
-            d_edge[first + n, 0] += d_s0
-            t_d_edge[first + n, 0] += t_d_s0
-            d_edge[first + n, 1] += d_s1
-            t_d_edge[first + n, 1] += t_d_s1
-            d_edge[first + n, 2] += d_s2
-            t_d_edge[first + n, 2] += t_d_s2
-            d_edge[first + n, 3] += d_s3
-            t_d_edge[first + n, 3] += t_d_s3
-            t_d_edge[first + n, 5] += t_d_tau1
-            t_d_edge[first + n, 4] += t_d_tau0
-            d_edge[first + n, 4] += d_tau0
-            d_edge[first + n, 5] += d_tau1
+            d_edge[n, 0] += d_s0
+            t_d_edge[n, 0] += t_d_s0
+            d_edge[n, 1] += d_s1
+            t_d_edge[n, 1] += t_d_s1
+            d_edge[n, 2] += d_s2
+            t_d_edge[n, 2] += t_d_s2
+            d_edge[n, 3] += d_s3
+            t_d_edge[n, 3] += t_d_s3
+            t_d_edge[n, 5] += t_d_tau1
+            t_d_edge[n, 4] += t_d_tau0
+            d_edge[n, 4] += d_tau0
+            d_edge[n, 5] += d_tau1
             kept[n, 22] = t_d_along1
             kept[n, 24] = t_d_along3
             kept[n, 23] = t_d_along2

@@ -11,7 +11,7 @@ from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
-def backward(count, own, first, knot, other, x, s, turn, table, g, d_x, d_edge):
+def backward(count, own, knot, other, x, s, turn, table, g, d_x, d_edge):
     """Gradient to x, s and tau."""
     real = s.dtype.type
     c3_2 = real(3 / 2); c2 = real(2)
@@ -280,14 +280,14 @@ def backward(count, own, first, knot, other, x, s, turn, table, g, d_x, d_edge):
             d_s2 += d_w13 * row2[p13]
             d_s3 += d_w13 * row3[p13]
             kept[n, 16] = d_x_moved0
-            d_edge[first + n, 0] += d_s0
-            d_edge[first + n, 1] += d_s1
-            d_edge[first + n, 2] += d_s2
-            d_edge[first + n, 3] += d_s3
+            d_edge[n, 0] += d_s0
+            d_edge[n, 1] += d_s1
+            d_edge[n, 2] += d_s2
+            d_edge[n, 3] += d_s3
             kept[n, 18] = d_x_moved2
             kept[n, 22] = d_x_moved6
-            d_edge[first + n, 4] += d_tau0
-            d_edge[first + n, 5] += d_tau1
+            d_edge[n, 4] += d_tau0
+            d_edge[n, 5] += d_tau1
             kept[n, 19] = d_x_moved3
             kept[n, 17] = d_x_moved1
             kept[n, 23] = d_x_moved7

@@ -11,7 +11,7 @@ from numba import njit
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
-def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, t_s, t_tau, t_d_x, t_d_edge, d_edge):
+def backward_tangent(count, own, knot, other, x, s, turn, table, g, t_x, t_s, t_tau, t_d_x, t_d_edge, d_edge):
     """Tangent of `backward`, at rest in g."""
     real = s.dtype.type
     c1_2 = real(1 / 2); c5_4 = real(5 / 4); c3_2 = real(3 / 2); c2 = real(2); c3 = real(3)
@@ -1067,18 +1067,18 @@ def backward_tangent(count, own, first, knot, other, x, s, turn, table, g, t_x, 
             d_s3 += d_w19 * row3[p19]
             t_d_s3 += t_d_w19 * row3[p19]
             kept[n, 31] = t_d_x_moved0
-            d_edge[first + n, 0] += d_s0
-            t_d_edge[first + n, 0] += t_d_s0
-            d_edge[first + n, 1] += d_s1
-            t_d_edge[first + n, 1] += t_d_s1
-            d_edge[first + n, 2] += d_s2
-            t_d_edge[first + n, 2] += t_d_s2
-            d_edge[first + n, 3] += d_s3
-            t_d_edge[first + n, 3] += t_d_s3
-            t_d_edge[first + n, 5] += t_d_tau1
-            t_d_edge[first + n, 4] += t_d_tau0
-            d_edge[first + n, 4] += d_tau0
-            d_edge[first + n, 5] += d_tau1
+            d_edge[n, 0] += d_s0
+            t_d_edge[n, 0] += t_d_s0
+            d_edge[n, 1] += d_s1
+            t_d_edge[n, 1] += t_d_s1
+            d_edge[n, 2] += d_s2
+            t_d_edge[n, 2] += t_d_s2
+            d_edge[n, 3] += d_s3
+            t_d_edge[n, 3] += t_d_s3
+            t_d_edge[n, 5] += t_d_tau1
+            t_d_edge[n, 4] += t_d_tau0
+            d_edge[n, 4] += d_tau0
+            d_edge[n, 5] += d_tau1
             kept[n, 32] = t_d_along1
             kept[n, 34] = t_d_along3
             kept[n, 33] = t_d_along2

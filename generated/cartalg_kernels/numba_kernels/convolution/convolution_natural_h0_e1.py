@@ -168,14 +168,12 @@ def forward_tangent(
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward(
     start, stop, thread, step, intervals, block, col_ptr, col_edge, receiver, x, vectors, table, g, d_x, d_vectors,
-    d_edge,
 ):
     """Gradient of <g, out> to x and vectors."""
     real = vectors.dtype.type
     per_knot = real(1 / step)
     limit = real(intervals)
     rows = int(intervals) + 3
-    first = thread * 16
     place = np.empty(16, np.int64)
     knot = np.empty(16, np.int64)
     other = np.empty(16, np.int64)
@@ -188,6 +186,7 @@ def backward(
     d_y = np.empty((4, 16), vectors.dtype)
     d_v = np.empty((3, 16), vectors.dtype)
     m = np.empty((3, 16), vectors.dtype)
+    d_edge = np.empty((16, 8), x.dtype)
     for n in range(16):
         for part in range(3):
             v[part, n] = real(0)
@@ -235,16 +234,16 @@ def backward(
             edge(v, inverse, below, per_knot, s, y)
             for n in range(count):
                 for part in range(8):
-                    d_edge[first + n, part] = real(0)
+                    d_edge[n, part] = real(0)
             # (0e, 0e) -> 0e
-            backward_0_0_0(count, own, 0, 0, 1, 0, first, knot, other, x, y, s, table, g, d_x, d_edge)
+            backward_0_0_0(count, own, 0, 0, 1, 0, knot, other, x, y, s, table, g, d_x, d_edge)
             # (0e, 1o) -> 1o
-            backward_0_1_1(count, own, 0, 1, 1, 1, first, knot, other, m, x, y, s, table, g, d_x, d_edge)
+            backward_0_1_1(count, own, 0, 1, 1, 1, knot, other, m, x, y, s, table, g, d_x, d_edge)
             for n in range(count):
                 for part in range(4):
-                    d_s[part, n] = real(d_edge[first + n, part])
+                    d_s[part, n] = real(d_edge[n, part])
                 for part in range(4):
-                    d_y[part, n] = real(d_edge[first + n, part + 4])
+                    d_y[part, n] = real(d_edge[n, part + 4])
             edge_gradient(v, inverse, below, per_knot, d_s, d_y, d_v)
             for n in range(count):
                 d_vectors[place[n], 0] = d_v[0, n]
@@ -255,14 +254,13 @@ def backward(
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(
     start, stop, thread, step, intervals, block, col_ptr, col_edge, receiver, x, vectors, table, g, t_x, t_vectors,
-    t_d_x, t_d_vectors, d_edge, t_d_edge,
+    t_d_x, t_d_vectors,
 ):
     """Derivative of `backward` along (t_x, t_vectors), at rest in g."""
     real = vectors.dtype.type
     per_knot = real(1 / step)
     limit = real(intervals)
     rows = int(intervals) + 3
-    first = thread * 16
     place = np.empty(16, np.int64)
     knot = np.empty(16, np.int64)
     other = np.empty(16, np.int64)
@@ -281,6 +279,8 @@ def backward_tangent(
     t_d_v = np.empty((3, 16), vectors.dtype)
     m = np.empty((3, 16), vectors.dtype)
     t_m = np.empty((3, 16), vectors.dtype)
+    d_edge = np.empty((16, 8), x.dtype)
+    t_d_edge = np.empty((16, 8), x.dtype)
     for n in range(16):
         for part in range(3):
             v[part, n] = real(0)
@@ -337,26 +337,27 @@ def backward_tangent(
             edge_tangent(v, inverse, below, per_knot, t_v, t_s, t_y, s, y)
             for n in range(count):
                 for part in range(8):
-                    d_edge[first + n, part] = real(0)
-                    t_d_edge[first + n, part] = real(0)
+                    d_edge[n, part] = real(0)
+                for part in range(8):
+                    t_d_edge[n, part] = real(0)
             # (0e, 0e) -> 0e
             backward_tangent_0_0_0(
-                count, own, 0, 0, 1, 0, first, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge, d_edge,
+                count, own, 0, 0, 1, 0, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge, d_edge,
             )
             # (0e, 1o) -> 1o
             backward_tangent_0_1_1(
-                count, own, 0, 1, 1, 1, first, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
+                count, own, 0, 1, 1, 1, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
                 d_edge,
             )
             for n in range(count):
                 for part in range(4):
-                    d_s[part, n] = real(d_edge[first + n, part])
+                    d_s[part, n] = real(d_edge[n, part])
                 for part in range(4):
-                    d_y[part, n] = real(d_edge[first + n, part + 4])
+                    d_y[part, n] = real(d_edge[n, part + 4])
                 for part in range(4):
-                    t_d_s[part, n] = real(t_d_edge[first + n, part])
+                    t_d_s[part, n] = real(t_d_edge[n, part])
                 for part in range(4):
-                    t_d_y[part, n] = real(t_d_edge[first + n, part + 4])
+                    t_d_y[part, n] = real(t_d_edge[n, part + 4])
             edge_gradient_tangent(v, inverse, below, per_knot, d_s, d_y, t_v, t_d_s, t_d_y, t_d_v)
             for n in range(count):
                 t_d_vectors[place[n], 0] = t_d_v[0, n]

@@ -423,14 +423,12 @@ def forward_tangent(
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward(
     start, stop, thread, step, intervals, block, col_ptr, col_edge, receiver, x, vectors, table, g, d_x, d_vectors,
-    d_edge,
 ):
     """Gradient of <g, out> to x and vectors."""
     real = vectors.dtype.type
     per_knot = real(1 / step)
     limit = real(intervals)
     rows = int(intervals) + 3
-    first = thread * 16
     place = np.empty(16, np.int64)
     knot = np.empty(16, np.int64)
     other = np.empty(16, np.int64)
@@ -443,6 +441,7 @@ def backward(
     d_y = np.empty((16, 16), vectors.dtype)
     d_v = np.empty((3, 16), vectors.dtype)
     m = np.empty((31, 16), vectors.dtype)
+    d_edge = np.empty((16, 20), x.dtype)
     for n in range(16):
         for part in range(3):
             v[part, n] = real(0)
@@ -490,58 +489,58 @@ def backward(
             edge(v, inverse, below, per_knot, s, y)
             for n in range(count):
                 for part in range(20):
-                    d_edge[first + n, part] = real(0)
+                    d_edge[n, part] = real(0)
             # (0e, 0e) -> 0e
-            backward_0_0_0(count, own, 0, 0, 4, 0, first, knot, other, x, y, s, table, g, d_x, d_edge)
+            backward_0_0_0(count, own, 0, 0, 4, 0, knot, other, x, y, s, table, g, d_x, d_edge)
             # (1o, 1o) -> 0e
-            backward_1_1_0(count, own, 1, 1, 4, 1, first, knot, other, m, x, y, s, table, g, d_x, d_edge)
+            backward_1_1_0(count, own, 1, 1, 4, 1, knot, other, m, x, y, s, table, g, d_x, d_edge)
             # (2e, 2e) -> 0e
-            backward_2_2_0(count, own, 4, 2, 4, 2, first, knot, other, m, x, y, s, table, g, d_x, d_edge)
+            backward_2_2_0(count, own, 4, 2, 4, 2, knot, other, m, x, y, s, table, g, d_x, d_edge)
             # (3o, 3o) -> 0e
-            backward_3_3_0(count, own, 9, 3, 4, 3, first, knot, other, m, x, y, s, table, g, d_x, d_edge)
+            backward_3_3_0(count, own, 9, 3, 4, 3, knot, other, m, x, y, s, table, g, d_x, d_edge)
             # (0e, 1o) -> 1o
-            backward_0_1_1(count, own, 0, 4, 6, 4, first, knot, other, m, x, y, s, table, g, d_x, d_edge)
+            backward_0_1_1(count, own, 0, 4, 6, 4, knot, other, m, x, y, s, table, g, d_x, d_edge)
             # (1o, 0e) -> 1o
-            backward_1_0_1(count, own, 1, 5, 6, 5, first, knot, other, x, y, s, table, g, d_x, d_edge)
+            backward_1_0_1(count, own, 1, 5, 6, 5, knot, other, x, y, s, table, g, d_x, d_edge)
             # (1o, 2e) -> 1o
-            backward_1_2_1(count, own, 1, 6, 6, 6, first, knot, other, m, x, y, s, table, g, d_x, d_edge)
+            backward_1_2_1(count, own, 1, 6, 6, 6, knot, other, m, x, y, s, table, g, d_x, d_edge)
             # (2e, 1o) -> 1o
-            backward_2_1_1(count, own, 4, 7, 6, 7, first, knot, other, m, x, y, s, table, g, d_x, d_edge)
+            backward_2_1_1(count, own, 4, 7, 6, 7, knot, other, m, x, y, s, table, g, d_x, d_edge)
             # (2e, 3o) -> 1o
-            backward_2_3_1(count, own, 4, 8, 6, 8, first, knot, other, m, x, y, s, table, g, d_x, d_edge)
+            backward_2_3_1(count, own, 4, 8, 6, 8, knot, other, m, x, y, s, table, g, d_x, d_edge)
             # (3o, 2e) -> 1o
-            backward_3_2_1(count, own, 9, 9, 6, 9, first, knot, other, m, x, y, s, table, g, d_x, d_edge)
+            backward_3_2_1(count, own, 9, 9, 6, 9, knot, other, m, x, y, s, table, g, d_x, d_edge)
             # (0e, 2e) -> 2e
-            backward_0_2_2(count, own, 0, 22, 7, 10, first, knot, other, m, x, y, s, table, g, d_x, d_edge)
+            backward_0_2_2(count, own, 0, 22, 7, 10, knot, other, m, x, y, s, table, g, d_x, d_edge)
             # (1o, 1o) -> 2e
-            backward_1_1_2(count, own, 1, 23, 7, 11, first, knot, other, m, x, y, s, table, g, d_x, d_edge)
+            backward_1_1_2(count, own, 1, 23, 7, 11, knot, other, m, x, y, s, table, g, d_x, d_edge)
             # (1o, 3o) -> 2e
-            backward_1_3_2(count, own, 1, 24, 7, 12, first, knot, other, m, x, y, s, table, g, d_x, d_edge)
+            backward_1_3_2(count, own, 1, 24, 7, 12, knot, other, m, x, y, s, table, g, d_x, d_edge)
             # (2e, 0e) -> 2e
-            backward_2_0_2(count, own, 4, 25, 7, 13, first, knot, other, x, y, s, table, g, d_x, d_edge)
+            backward_2_0_2(count, own, 4, 25, 7, 13, knot, other, x, y, s, table, g, d_x, d_edge)
             # (2e, 2e) -> 2e
-            backward_2_2_2(count, own, 4, 26, 7, 14, first, knot, other, m, x, y, s, table, g, d_x, d_edge)
+            backward_2_2_2(count, own, 4, 26, 7, 14, knot, other, m, x, y, s, table, g, d_x, d_edge)
             # (3o, 1o) -> 2e
-            backward_3_1_2(count, own, 9, 27, 7, 15, first, knot, other, m, x, y, s, table, g, d_x, d_edge)
+            backward_3_1_2(count, own, 9, 27, 7, 15, knot, other, m, x, y, s, table, g, d_x, d_edge)
             # (3o, 3o) -> 2e
-            backward_3_3_2(count, own, 9, 28, 7, 16, first, knot, other, m, x, y, s, table, g, d_x, d_edge)
+            backward_3_3_2(count, own, 9, 28, 7, 16, knot, other, m, x, y, s, table, g, d_x, d_edge)
             # (0e, 3o) -> 3o
-            backward_0_3_3(count, own, 0, 57, 6, 17, first, knot, other, m, x, y, s, table, g, d_x, d_edge)
+            backward_0_3_3(count, own, 0, 57, 6, 17, knot, other, m, x, y, s, table, g, d_x, d_edge)
             # (1o, 2e) -> 3o
-            backward_1_2_3(count, own, 1, 58, 6, 18, first, knot, other, m, x, y, s, table, g, d_x, d_edge)
+            backward_1_2_3(count, own, 1, 58, 6, 18, knot, other, m, x, y, s, table, g, d_x, d_edge)
             # (2e, 1o) -> 3o
-            backward_2_1_3(count, own, 4, 59, 6, 19, first, knot, other, m, x, y, s, table, g, d_x, d_edge)
+            backward_2_1_3(count, own, 4, 59, 6, 19, knot, other, m, x, y, s, table, g, d_x, d_edge)
             # (2e, 3o) -> 3o
-            backward_2_3_3(count, own, 4, 60, 6, 20, first, knot, other, m, x, y, s, table, g, d_x, d_edge)
+            backward_2_3_3(count, own, 4, 60, 6, 20, knot, other, m, x, y, s, table, g, d_x, d_edge)
             # (3o, 0e) -> 3o
-            backward_3_0_3(count, own, 9, 61, 6, 21, first, knot, other, x, y, s, table, g, d_x, d_edge)
+            backward_3_0_3(count, own, 9, 61, 6, 21, knot, other, x, y, s, table, g, d_x, d_edge)
             # (3o, 2e) -> 3o
-            backward_3_2_3(count, own, 9, 62, 6, 22, first, knot, other, m, x, y, s, table, g, d_x, d_edge)
+            backward_3_2_3(count, own, 9, 62, 6, 22, knot, other, m, x, y, s, table, g, d_x, d_edge)
             for n in range(count):
                 for part in range(4):
-                    d_s[part, n] = real(d_edge[first + n, part])
+                    d_s[part, n] = real(d_edge[n, part])
                 for part in range(16):
-                    d_y[part, n] = real(d_edge[first + n, part + 4])
+                    d_y[part, n] = real(d_edge[n, part + 4])
             edge_gradient(v, inverse, below, per_knot, d_s, d_y, d_v)
             for n in range(count):
                 d_vectors[place[n], 0] = d_v[0, n]
@@ -552,14 +551,13 @@ def backward(
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def backward_tangent(
     start, stop, thread, step, intervals, block, col_ptr, col_edge, receiver, x, vectors, table, g, t_x, t_vectors,
-    t_d_x, t_d_vectors, d_edge, t_d_edge,
+    t_d_x, t_d_vectors,
 ):
     """Derivative of `backward` along (t_x, t_vectors), at rest in g."""
     real = vectors.dtype.type
     per_knot = real(1 / step)
     limit = real(intervals)
     rows = int(intervals) + 3
-    first = thread * 16
     place = np.empty(16, np.int64)
     knot = np.empty(16, np.int64)
     other = np.empty(16, np.int64)
@@ -578,6 +576,8 @@ def backward_tangent(
     t_d_v = np.empty((3, 16), vectors.dtype)
     m = np.empty((31, 16), vectors.dtype)
     t_m = np.empty((31, 16), vectors.dtype)
+    d_edge = np.empty((16, 20), x.dtype)
+    t_d_edge = np.empty((16, 20), x.dtype)
     for n in range(16):
         for part in range(3):
             v[part, n] = real(0)
@@ -634,130 +634,129 @@ def backward_tangent(
             edge_tangent(v, inverse, below, per_knot, t_v, t_s, t_y, s, y)
             for n in range(count):
                 for part in range(20):
-                    d_edge[first + n, part] = real(0)
-                    t_d_edge[first + n, part] = real(0)
+                    d_edge[n, part] = real(0)
+                for part in range(20):
+                    t_d_edge[n, part] = real(0)
             # (0e, 0e) -> 0e
             backward_tangent_0_0_0(
-                count, own, 0, 0, 4, 0, first, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge, d_edge,
+                count, own, 0, 0, 4, 0, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge, d_edge,
             )
             # (1o, 1o) -> 0e
             backward_tangent_1_1_0(
-                count, own, 1, 1, 4, 1, first, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
+                count, own, 1, 1, 4, 1, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
                 d_edge,
             )
             # (2e, 2e) -> 0e
             backward_tangent_2_2_0(
-                count, own, 4, 2, 4, 2, first, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
+                count, own, 4, 2, 4, 2, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
                 d_edge,
             )
             # (3o, 3o) -> 0e
             backward_tangent_3_3_0(
-                count, own, 9, 3, 4, 3, first, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
+                count, own, 9, 3, 4, 3, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
                 d_edge,
             )
             # (0e, 1o) -> 1o
             backward_tangent_0_1_1(
-                count, own, 0, 4, 6, 4, first, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
+                count, own, 0, 4, 6, 4, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
                 d_edge,
             )
             # (1o, 0e) -> 1o
             backward_tangent_1_0_1(
-                count, own, 1, 5, 6, 5, first, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge, d_edge,
+                count, own, 1, 5, 6, 5, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge, d_edge,
             )
             # (1o, 2e) -> 1o
             backward_tangent_1_2_1(
-                count, own, 1, 6, 6, 6, first, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
+                count, own, 1, 6, 6, 6, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
                 d_edge,
             )
             # (2e, 1o) -> 1o
             backward_tangent_2_1_1(
-                count, own, 4, 7, 6, 7, first, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
+                count, own, 4, 7, 6, 7, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
                 d_edge,
             )
             # (2e, 3o) -> 1o
             backward_tangent_2_3_1(
-                count, own, 4, 8, 6, 8, first, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
+                count, own, 4, 8, 6, 8, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
                 d_edge,
             )
             # (3o, 2e) -> 1o
             backward_tangent_3_2_1(
-                count, own, 9, 9, 6, 9, first, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
+                count, own, 9, 9, 6, 9, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
                 d_edge,
             )
             # (0e, 2e) -> 2e
             backward_tangent_0_2_2(
-                count, own, 0, 22, 7, 10, first, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
-                t_d_edge, d_edge,
+                count, own, 0, 22, 7, 10, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
+                d_edge,
             )
             # (1o, 1o) -> 2e
             backward_tangent_1_1_2(
-                count, own, 1, 23, 7, 11, first, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
-                t_d_edge, d_edge,
+                count, own, 1, 23, 7, 11, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
+                d_edge,
             )
             # (1o, 3o) -> 2e
             backward_tangent_1_3_2(
-                count, own, 1, 24, 7, 12, first, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
-                t_d_edge, d_edge,
+                count, own, 1, 24, 7, 12, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
+                d_edge,
             )
             # (2e, 0e) -> 2e
             backward_tangent_2_0_2(
-                count, own, 4, 25, 7, 13, first, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
-                d_edge,
+                count, own, 4, 25, 7, 13, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge, d_edge,
             )
             # (2e, 2e) -> 2e
             backward_tangent_2_2_2(
-                count, own, 4, 26, 7, 14, first, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
-                t_d_edge, d_edge,
+                count, own, 4, 26, 7, 14, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
+                d_edge,
             )
             # (3o, 1o) -> 2e
             backward_tangent_3_1_2(
-                count, own, 9, 27, 7, 15, first, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
-                t_d_edge, d_edge,
+                count, own, 9, 27, 7, 15, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
+                d_edge,
             )
             # (3o, 3o) -> 2e
             backward_tangent_3_3_2(
-                count, own, 9, 28, 7, 16, first, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
-                t_d_edge, d_edge,
+                count, own, 9, 28, 7, 16, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
+                d_edge,
             )
             # (0e, 3o) -> 3o
             backward_tangent_0_3_3(
-                count, own, 0, 57, 6, 17, first, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
-                t_d_edge, d_edge,
+                count, own, 0, 57, 6, 17, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
+                d_edge,
             )
             # (1o, 2e) -> 3o
             backward_tangent_1_2_3(
-                count, own, 1, 58, 6, 18, first, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
-                t_d_edge, d_edge,
+                count, own, 1, 58, 6, 18, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
+                d_edge,
             )
             # (2e, 1o) -> 3o
             backward_tangent_2_1_3(
-                count, own, 4, 59, 6, 19, first, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
-                t_d_edge, d_edge,
+                count, own, 4, 59, 6, 19, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
+                d_edge,
             )
             # (2e, 3o) -> 3o
             backward_tangent_2_3_3(
-                count, own, 4, 60, 6, 20, first, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
-                t_d_edge, d_edge,
+                count, own, 4, 60, 6, 20, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
+                d_edge,
             )
             # (3o, 0e) -> 3o
             backward_tangent_3_0_3(
-                count, own, 9, 61, 6, 21, first, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
-                d_edge,
+                count, own, 9, 61, 6, 21, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge, d_edge,
             )
             # (3o, 2e) -> 3o
             backward_tangent_3_2_3(
-                count, own, 9, 62, 6, 22, first, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
-                t_d_edge, d_edge,
+                count, own, 9, 62, 6, 22, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
+                d_edge,
             )
             for n in range(count):
                 for part in range(4):
-                    d_s[part, n] = real(d_edge[first + n, part])
+                    d_s[part, n] = real(d_edge[n, part])
                 for part in range(16):
-                    d_y[part, n] = real(d_edge[first + n, part + 4])
+                    d_y[part, n] = real(d_edge[n, part + 4])
                 for part in range(4):
-                    t_d_s[part, n] = real(t_d_edge[first + n, part])
+                    t_d_s[part, n] = real(t_d_edge[n, part])
                 for part in range(16):
-                    t_d_y[part, n] = real(t_d_edge[first + n, part + 4])
+                    t_d_y[part, n] = real(t_d_edge[n, part + 4])
             edge_gradient_tangent(v, inverse, below, per_knot, d_s, d_y, t_v, t_d_s, t_d_y, t_d_v)
             for n in range(count):
                 t_d_vectors[place[n], 0] = t_d_v[0, n]

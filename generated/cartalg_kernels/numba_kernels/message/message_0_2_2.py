@@ -94,7 +94,7 @@ def forward_tangent(count, own, x_at, out_at, paths, path, knot, other, m, t_m, 
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
-def backward(count, own, x_at, out_at, paths, path, first, knot, other, m, x, y, s, table, g, d_x, d_edge):
+def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, table, g, d_x, d_edge):
     """Gradient to x, s and y."""
     for n in range(count):
         # the coupling contracted with the harmonics
@@ -127,22 +127,22 @@ def backward(count, own, x_at, out_at, paths, path, first, knot, other, m, x, y,
             d_m1 = g1 * wx0
             d_m0 = g0 * wx0
             d_x0 += d_wx0 * w0
-            d_edge[first + n, 0] += d_w0 * table0
-            d_edge[first + n, 1] += d_w0 * table1
-            d_edge[first + n, 2] += d_w0 * table2
-            d_edge[first + n, 3] += d_w0 * table3
-            d_edge[first + n, 8] += d_m0
-            d_edge[first + n, 9] += d_m1
-            d_edge[first + n, 10] += d_m2
-            d_edge[first + n, 11] += d_m3
-            d_edge[first + n, 12] += d_m4
+            d_edge[n, 0] += d_w0 * table0
+            d_edge[n, 1] += d_w0 * table1
+            d_edge[n, 2] += d_w0 * table2
+            d_edge[n, 3] += d_w0 * table3
+            d_edge[n, 8] += d_m0
+            d_edge[n, 9] += d_m1
+            d_edge[n, 10] += d_m2
+            d_edge[n, 11] += d_m3
+            d_edge[n, 12] += d_m4
         d_x[mine, c] = d_x0
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def backward_tangent(
-    count, own, x_at, out_at, paths, path, first, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
-    t_d_edge, d_edge,
+    count, own, x_at, out_at, paths, path, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
+    d_edge,
 ):
     """Tangent of `backward`, at rest in g."""
     for n in range(count):
@@ -191,24 +191,24 @@ def backward_tangent(
             d_m0 = g0 * wx0
             t_d_m0 = g0 * t_wx0
             t_d_x0 += d_wx0 * t_w0 + t_d_wx0 * w0
-            d_edge[first + n, 0] += d_w0 * table0
-            t_d_edge[first + n, 0] += t_d_w0 * table0
-            d_edge[first + n, 1] += d_w0 * table1
-            t_d_edge[first + n, 1] += t_d_w0 * table1
-            d_edge[first + n, 2] += d_w0 * table2
-            t_d_edge[first + n, 2] += t_d_w0 * table2
-            d_edge[first + n, 3] += d_w0 * table3
-            t_d_edge[first + n, 3] += t_d_w0 * table3
-            d_edge[first + n, 8] += d_m0
-            t_d_edge[first + n, 8] += t_d_m0
-            d_edge[first + n, 9] += d_m1
-            t_d_edge[first + n, 9] += t_d_m1
-            d_edge[first + n, 10] += d_m2
-            t_d_edge[first + n, 10] += t_d_m2
-            d_edge[first + n, 11] += d_m3
-            t_d_edge[first + n, 11] += t_d_m3
-            d_edge[first + n, 12] += d_m4
-            t_d_edge[first + n, 12] += t_d_m4
+            d_edge[n, 0] += d_w0 * table0
+            t_d_edge[n, 0] += t_d_w0 * table0
+            d_edge[n, 1] += d_w0 * table1
+            t_d_edge[n, 1] += t_d_w0 * table1
+            d_edge[n, 2] += d_w0 * table2
+            t_d_edge[n, 2] += t_d_w0 * table2
+            d_edge[n, 3] += d_w0 * table3
+            t_d_edge[n, 3] += t_d_w0 * table3
+            d_edge[n, 8] += d_m0
+            t_d_edge[n, 8] += t_d_m0
+            d_edge[n, 9] += d_m1
+            t_d_edge[n, 9] += t_d_m1
+            d_edge[n, 10] += d_m2
+            t_d_edge[n, 10] += t_d_m2
+            d_edge[n, 11] += d_m3
+            t_d_edge[n, 11] += t_d_m3
+            d_edge[n, 12] += d_m4
+            t_d_edge[n, 12] += t_d_m4
         t_d_x[mine, c] = t_d_x0
 
 

@@ -85,7 +85,7 @@ def forward_tangent(count, own, x_at, out_at, paths, path, knot, other, x, y, s,
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
-def backward(count, own, x_at, out_at, paths, path, first, knot, other, x, y, s, table, g, d_x, d_edge):
+def backward(count, own, x_at, out_at, paths, path, knot, other, x, y, s, table, g, d_x, d_edge):
     """Gradient to x, s and y."""
     mine = own + x_at
     for c in range(x.shape[1]):
@@ -113,10 +113,10 @@ def backward(count, own, x_at, out_at, paths, path, first, knot, other, x, y, s,
             d_x2 += d_wx2 * w0
             d_x3 += d_wx3 * w0
             d_x4 += d_wx4 * w0
-            d_edge[first + n, 0] += d_w0 * table0
-            d_edge[first + n, 1] += d_w0 * table1
-            d_edge[first + n, 2] += d_w0 * table2
-            d_edge[first + n, 3] += d_w0 * table3
+            d_edge[n, 0] += d_w0 * table0
+            d_edge[n, 1] += d_w0 * table1
+            d_edge[n, 2] += d_w0 * table2
+            d_edge[n, 3] += d_w0 * table3
         d_x[mine, c] = d_x0
         d_x[mine + 1, c] = d_x1
         d_x[mine + 2, c] = d_x2
@@ -126,8 +126,7 @@ def backward(count, own, x_at, out_at, paths, path, first, knot, other, x, y, s,
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def backward_tangent(
-    count, own, x_at, out_at, paths, path, first, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
-    d_edge,
+    count, own, x_at, out_at, paths, path, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge, d_edge,
 ):
     """Tangent of `backward`, at rest in g."""
     mine = own + x_at
@@ -159,14 +158,14 @@ def backward_tangent(
             t_d_x2 += d_wx2 * t_w0
             t_d_x3 += d_wx3 * t_w0
             t_d_x4 += d_wx4 * t_w0
-            d_edge[first + n, 0] += d_w0 * table0
-            t_d_edge[first + n, 0] += t_d_w0 * table0
-            d_edge[first + n, 1] += d_w0 * table1
-            t_d_edge[first + n, 1] += t_d_w0 * table1
-            d_edge[first + n, 2] += d_w0 * table2
-            t_d_edge[first + n, 2] += t_d_w0 * table2
-            d_edge[first + n, 3] += d_w0 * table3
-            t_d_edge[first + n, 3] += t_d_w0 * table3
+            d_edge[n, 0] += d_w0 * table0
+            t_d_edge[n, 0] += t_d_w0 * table0
+            d_edge[n, 1] += d_w0 * table1
+            t_d_edge[n, 1] += t_d_w0 * table1
+            d_edge[n, 2] += d_w0 * table2
+            t_d_edge[n, 2] += t_d_w0 * table2
+            d_edge[n, 3] += d_w0 * table3
+            t_d_edge[n, 3] += t_d_w0 * table3
         t_d_x[mine, c] = t_d_x0
         t_d_x[mine + 1, c] = t_d_x1
         t_d_x[mine + 2, c] = t_d_x2

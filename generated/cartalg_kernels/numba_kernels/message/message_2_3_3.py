@@ -211,7 +211,7 @@ def forward_tangent(count, own, x_at, out_at, paths, path, knot, other, m, t_m, 
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
-def backward(count, own, x_at, out_at, paths, path, first, knot, other, m, x, y, s, table, g, d_x, d_edge):
+def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, table, g, d_x, d_edge):
     """Gradient to x, s and y."""
     real = s.dtype.type
     c1_6 = real(1 / 6); c1_4 = real(1 / 4); c5_16 = real(5 / 16); c1_3 = real(1 / 3); c5_12 = real(5 / 12)
@@ -308,19 +308,17 @@ def backward(count, own, x_at, out_at, paths, path, first, knot, other, m, x, y,
             d_x2 += d_wx2 * w0
             d_x3 += d_wx3 * w0
             d_x4 += d_wx4 * w0
-            d_edge[first + n, 0] += d_w0 * table0
-            d_edge[first + n, 1] += d_w0 * table1
-            d_edge[first + n, 2] += d_w0 * table2
-            d_edge[first + n, 3] += d_w0 * table3
-            d_edge[first + n, 13] += -c5_6 * d_m2 + c5_8 * (d_m7 + d_m22) - c5_16 * (d_m12 + d_m18)
-            d_edge[first + n, 14] += c5_12 * (d_m3 - d_m13) + c5_16 * d_m11
-            d_edge[first + n, 15] += (
-                -c1_3 * (d_m4 - d_m24) + c1_2 * (d_m7 + d_m10 - d_m12 + d_m18 - d_m22) + c1_6 * d_m14
-            )
-            d_edge[first + n, 16] += -d_m5 + c1_4 * (d_m9 + d_m20) + c2_3 * d_m15
-            d_edge[first + n, 17] += -c1_3 * d_m0 + c1_2 * (d_m6 + d_m8 + d_m19 + d_m21 + d_m23) + c1_6 * d_m16
-            d_edge[first + n, 18] += c5_12 * (d_m1 - d_m17) - c5_16 * (d_m9 - d_m20)
-            d_edge[first + n, 19] += -c5_8 * (d_m6 - d_m23) + c5_16 * (d_m8 - d_m21) - c5_6 * d_m25
+            d_edge[n, 0] += d_w0 * table0
+            d_edge[n, 1] += d_w0 * table1
+            d_edge[n, 2] += d_w0 * table2
+            d_edge[n, 3] += d_w0 * table3
+            d_edge[n, 13] += -c5_6 * d_m2 + c5_8 * (d_m7 + d_m22) - c5_16 * (d_m12 + d_m18)
+            d_edge[n, 14] += c5_12 * (d_m3 - d_m13) + c5_16 * d_m11
+            d_edge[n, 15] += -c1_3 * (d_m4 - d_m24) + c1_2 * (d_m7 + d_m10 - d_m12 + d_m18 - d_m22) + c1_6 * d_m14
+            d_edge[n, 16] += -d_m5 + c1_4 * (d_m9 + d_m20) + c2_3 * d_m15
+            d_edge[n, 17] += -c1_3 * d_m0 + c1_2 * (d_m6 + d_m8 + d_m19 + d_m21 + d_m23) + c1_6 * d_m16
+            d_edge[n, 18] += c5_12 * (d_m1 - d_m17) - c5_16 * (d_m9 - d_m20)
+            d_edge[n, 19] += -c5_8 * (d_m6 - d_m23) + c5_16 * (d_m8 - d_m21) - c5_6 * d_m25
         d_x[mine, c] = d_x0
         d_x[mine + 1, c] = d_x1
         d_x[mine + 2, c] = d_x2
@@ -330,8 +328,8 @@ def backward(count, own, x_at, out_at, paths, path, first, knot, other, m, x, y,
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def backward_tangent(
-    count, own, x_at, out_at, paths, path, first, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
-    t_d_edge, d_edge,
+    count, own, x_at, out_at, paths, path, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
+    d_edge,
 ):
     """Tangent of `backward`, at rest in g."""
     real = s.dtype.type
@@ -508,34 +506,32 @@ def backward_tangent(
             t_d_x2 += d_wx2 * t_w0 + t_d_wx2 * w0
             t_d_x3 += d_wx3 * t_w0 + t_d_wx3 * w0
             t_d_x4 += d_wx4 * t_w0 + t_d_wx4 * w0
-            d_edge[first + n, 0] += d_w0 * table0
-            t_d_edge[first + n, 0] += t_d_w0 * table0
-            d_edge[first + n, 1] += d_w0 * table1
-            t_d_edge[first + n, 1] += t_d_w0 * table1
-            d_edge[first + n, 2] += d_w0 * table2
-            t_d_edge[first + n, 2] += t_d_w0 * table2
-            d_edge[first + n, 3] += d_w0 * table3
-            t_d_edge[first + n, 3] += t_d_w0 * table3
-            d_edge[first + n, 13] += -c5_6 * d_m2 + c5_8 * (d_m7 + d_m22) - c5_16 * (d_m12 + d_m18)
-            t_d_edge[first + n, 13] += -c5_6 * t_d_m2 + c5_8 * (t_d_m7 + t_d_m22) - c5_16 * (t_d_m12 + t_d_m18)
-            d_edge[first + n, 14] += c5_12 * (d_m3 - d_m13) + c5_16 * d_m11
-            t_d_edge[first + n, 14] += c5_12 * (t_d_m3 - t_d_m13) + c5_16 * t_d_m11
-            d_edge[first + n, 15] += (
-                -c1_3 * (d_m4 - d_m24) + c1_2 * (d_m7 + d_m10 - d_m12 + d_m18 - d_m22) + c1_6 * d_m14
-            )
-            t_d_edge[first + n, 15] += (
+            d_edge[n, 0] += d_w0 * table0
+            t_d_edge[n, 0] += t_d_w0 * table0
+            d_edge[n, 1] += d_w0 * table1
+            t_d_edge[n, 1] += t_d_w0 * table1
+            d_edge[n, 2] += d_w0 * table2
+            t_d_edge[n, 2] += t_d_w0 * table2
+            d_edge[n, 3] += d_w0 * table3
+            t_d_edge[n, 3] += t_d_w0 * table3
+            d_edge[n, 13] += -c5_6 * d_m2 + c5_8 * (d_m7 + d_m22) - c5_16 * (d_m12 + d_m18)
+            t_d_edge[n, 13] += -c5_6 * t_d_m2 + c5_8 * (t_d_m7 + t_d_m22) - c5_16 * (t_d_m12 + t_d_m18)
+            d_edge[n, 14] += c5_12 * (d_m3 - d_m13) + c5_16 * d_m11
+            t_d_edge[n, 14] += c5_12 * (t_d_m3 - t_d_m13) + c5_16 * t_d_m11
+            d_edge[n, 15] += -c1_3 * (d_m4 - d_m24) + c1_2 * (d_m7 + d_m10 - d_m12 + d_m18 - d_m22) + c1_6 * d_m14
+            t_d_edge[n, 15] += (
                 -c1_3 * (t_d_m4 - t_d_m24) + c1_2 * (t_d_m7 + t_d_m10 - t_d_m12 + t_d_m18 - t_d_m22) + c1_6 * t_d_m14
             )
-            d_edge[first + n, 16] += -d_m5 + c1_4 * (d_m9 + d_m20) + c2_3 * d_m15
-            t_d_edge[first + n, 16] += -t_d_m5 + c1_4 * (t_d_m9 + t_d_m20) + c2_3 * t_d_m15
-            d_edge[first + n, 17] += -c1_3 * d_m0 + c1_2 * (d_m6 + d_m8 + d_m19 + d_m21 + d_m23) + c1_6 * d_m16
-            t_d_edge[first + n, 17] += (
+            d_edge[n, 16] += -d_m5 + c1_4 * (d_m9 + d_m20) + c2_3 * d_m15
+            t_d_edge[n, 16] += -t_d_m5 + c1_4 * (t_d_m9 + t_d_m20) + c2_3 * t_d_m15
+            d_edge[n, 17] += -c1_3 * d_m0 + c1_2 * (d_m6 + d_m8 + d_m19 + d_m21 + d_m23) + c1_6 * d_m16
+            t_d_edge[n, 17] += (
                 -c1_3 * t_d_m0 + c1_2 * (t_d_m6 + t_d_m8 + t_d_m19 + t_d_m21 + t_d_m23) + c1_6 * t_d_m16
             )
-            d_edge[first + n, 18] += c5_12 * (d_m1 - d_m17) - c5_16 * (d_m9 - d_m20)
-            t_d_edge[first + n, 18] += c5_12 * (t_d_m1 - t_d_m17) - c5_16 * (t_d_m9 - t_d_m20)
-            d_edge[first + n, 19] += -c5_8 * (d_m6 - d_m23) + c5_16 * (d_m8 - d_m21) - c5_6 * d_m25
-            t_d_edge[first + n, 19] += -c5_8 * (t_d_m6 - t_d_m23) + c5_16 * (t_d_m8 - t_d_m21) - c5_6 * t_d_m25
+            d_edge[n, 18] += c5_12 * (d_m1 - d_m17) - c5_16 * (d_m9 - d_m20)
+            t_d_edge[n, 18] += c5_12 * (t_d_m1 - t_d_m17) - c5_16 * (t_d_m9 - t_d_m20)
+            d_edge[n, 19] += -c5_8 * (d_m6 - d_m23) + c5_16 * (d_m8 - d_m21) - c5_6 * d_m25
+            t_d_edge[n, 19] += -c5_8 * (t_d_m6 - t_d_m23) + c5_16 * (t_d_m8 - t_d_m21) - c5_6 * t_d_m25
         t_d_x[mine, c] = t_d_x0
         t_d_x[mine + 1, c] = t_d_x1
         t_d_x[mine + 2, c] = t_d_x2

@@ -240,7 +240,7 @@ def forward_tangent(count, own, x_at, out_at, paths, path, knot, other, m, t_m, 
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
-def backward(count, own, x_at, out_at, paths, path, first, knot, other, m, x, y, s, table, g, d_x, d_edge):
+def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, table, g, d_x, d_edge):
     """Gradient to x, s and y."""
     real = s.dtype.type
     c1_6 = real(1 / 6); c1_4 = real(1 / 4); c5_16 = real(5 / 16); c1_3 = real(1 / 3); c5_12 = real(5 / 12)
@@ -354,22 +354,18 @@ def backward(count, own, x_at, out_at, paths, path, first, knot, other, m, x, y,
             d_x4 += d_wx4 * w0
             d_x5 += d_wx5 * w0
             d_x6 += d_wx6 * w0
-            d_edge[first + n, 0] += d_w0 * table0
-            d_edge[first + n, 1] += d_w0 * table1
-            d_edge[first + n, 2] += d_w0 * table2
-            d_edge[first + n, 3] += d_w0 * table3
-            d_edge[first + n, 8] += (
-                -c1_3 * (d_m3 - d_m30) - d_m7 + c1_2 * d_m14 + c5_16 * (d_m16 - d_m22) - c5_12 * d_m17
-            )
-            d_edge[first + n, 9] += (
+            d_edge[n, 0] += d_w0 * table0
+            d_edge[n, 1] += d_w0 * table1
+            d_edge[n, 2] += d_w0 * table2
+            d_edge[n, 3] += d_w0 * table3
+            d_edge[n, 8] += -c1_3 * (d_m3 - d_m30) - d_m7 + c1_2 * d_m14 + c5_16 * (d_m16 - d_m22) - c5_12 * d_m17
+            d_edge[n, 9] += (
                 c5_12 * (d_m4 - d_m29) + c1_2 * (d_m8 - d_m27) - c5_8 * (d_m9 - d_m26) + c1_4 * d_m13 - c5_16 * (d_m15
                 - d_m23) + c1_6 * d_m18
             )
-            d_edge[first + n, 10] += -c5_6 * d_m0 + c1_2 * (d_m12 + d_m25) + c2_3 * d_m19
-            d_edge[first + n, 11] += (
-                c5_12 * d_m1 + c5_8 * d_m5 + c1_2 * d_m6 + c5_16 * d_m11 + c1_6 * d_m20 + c1_4 * d_m24
-            )
-            d_edge[first + n, 12] += -c1_3 * d_m2 - c5_16 * d_m10 - c1_2 * (d_m12 - d_m25) - c5_12 * d_m21 - d_m28
+            d_edge[n, 10] += -c5_6 * d_m0 + c1_2 * (d_m12 + d_m25) + c2_3 * d_m19
+            d_edge[n, 11] += c5_12 * d_m1 + c5_8 * d_m5 + c1_2 * d_m6 + c5_16 * d_m11 + c1_6 * d_m20 + c1_4 * d_m24
+            d_edge[n, 12] += -c1_3 * d_m2 - c5_16 * d_m10 - c1_2 * (d_m12 - d_m25) - c5_12 * d_m21 - d_m28
         d_x[mine, c] = d_x0
         d_x[mine + 1, c] = d_x1
         d_x[mine + 2, c] = d_x2
@@ -381,8 +377,8 @@ def backward(count, own, x_at, out_at, paths, path, first, knot, other, m, x, y,
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def backward_tangent(
-    count, own, x_at, out_at, paths, path, first, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
-    t_d_edge, d_edge,
+    count, own, x_at, out_at, paths, path, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
+    d_edge,
 ):
     """Tangent of `backward`, at rest in g."""
     real = s.dtype.type
@@ -587,38 +583,34 @@ def backward_tangent(
             t_d_x4 += d_wx4 * t_w0 + t_d_wx4 * w0
             t_d_x5 += d_wx5 * t_w0 + t_d_wx5 * w0
             t_d_x6 += d_wx6 * t_w0 + t_d_wx6 * w0
-            d_edge[first + n, 0] += d_w0 * table0
-            t_d_edge[first + n, 0] += t_d_w0 * table0
-            d_edge[first + n, 1] += d_w0 * table1
-            t_d_edge[first + n, 1] += t_d_w0 * table1
-            d_edge[first + n, 2] += d_w0 * table2
-            t_d_edge[first + n, 2] += t_d_w0 * table2
-            d_edge[first + n, 3] += d_w0 * table3
-            t_d_edge[first + n, 3] += t_d_w0 * table3
-            d_edge[first + n, 8] += (
-                -c1_3 * (d_m3 - d_m30) - d_m7 + c1_2 * d_m14 + c5_16 * (d_m16 - d_m22) - c5_12 * d_m17
-            )
-            t_d_edge[first + n, 8] += (
+            d_edge[n, 0] += d_w0 * table0
+            t_d_edge[n, 0] += t_d_w0 * table0
+            d_edge[n, 1] += d_w0 * table1
+            t_d_edge[n, 1] += t_d_w0 * table1
+            d_edge[n, 2] += d_w0 * table2
+            t_d_edge[n, 2] += t_d_w0 * table2
+            d_edge[n, 3] += d_w0 * table3
+            t_d_edge[n, 3] += t_d_w0 * table3
+            d_edge[n, 8] += -c1_3 * (d_m3 - d_m30) - d_m7 + c1_2 * d_m14 + c5_16 * (d_m16 - d_m22) - c5_12 * d_m17
+            t_d_edge[n, 8] += (
                 -c1_3 * (t_d_m3 - t_d_m30) - t_d_m7 + c1_2 * t_d_m14 + c5_16 * (t_d_m16 - t_d_m22) - c5_12 * t_d_m17
             )
-            d_edge[first + n, 9] += (
+            d_edge[n, 9] += (
                 c5_12 * (d_m4 - d_m29) + c1_2 * (d_m8 - d_m27) - c5_8 * (d_m9 - d_m26) + c1_4 * d_m13 - c5_16 * (d_m15
                 - d_m23) + c1_6 * d_m18
             )
-            t_d_edge[first + n, 9] += (
+            t_d_edge[n, 9] += (
                 c5_12 * (t_d_m4 - t_d_m29) + c1_2 * (t_d_m8 - t_d_m27) - c5_8 * (t_d_m9 - t_d_m26) + c1_4 * t_d_m13 -
                 c5_16 * (t_d_m15 - t_d_m23) + c1_6 * t_d_m18
             )
-            d_edge[first + n, 10] += -c5_6 * d_m0 + c1_2 * (d_m12 + d_m25) + c2_3 * d_m19
-            t_d_edge[first + n, 10] += -c5_6 * t_d_m0 + c1_2 * (t_d_m12 + t_d_m25) + c2_3 * t_d_m19
-            d_edge[first + n, 11] += (
-                c5_12 * d_m1 + c5_8 * d_m5 + c1_2 * d_m6 + c5_16 * d_m11 + c1_6 * d_m20 + c1_4 * d_m24
-            )
-            t_d_edge[first + n, 11] += (
+            d_edge[n, 10] += -c5_6 * d_m0 + c1_2 * (d_m12 + d_m25) + c2_3 * d_m19
+            t_d_edge[n, 10] += -c5_6 * t_d_m0 + c1_2 * (t_d_m12 + t_d_m25) + c2_3 * t_d_m19
+            d_edge[n, 11] += c5_12 * d_m1 + c5_8 * d_m5 + c1_2 * d_m6 + c5_16 * d_m11 + c1_6 * d_m20 + c1_4 * d_m24
+            t_d_edge[n, 11] += (
                 c5_12 * t_d_m1 + c5_8 * t_d_m5 + c1_2 * t_d_m6 + c5_16 * t_d_m11 + c1_6 * t_d_m20 + c1_4 * t_d_m24
             )
-            d_edge[first + n, 12] += -c1_3 * d_m2 - c5_16 * d_m10 - c1_2 * (d_m12 - d_m25) - c5_12 * d_m21 - d_m28
-            t_d_edge[first + n, 12] += (
+            d_edge[n, 12] += -c1_3 * d_m2 - c5_16 * d_m10 - c1_2 * (d_m12 - d_m25) - c5_12 * d_m21 - d_m28
+            t_d_edge[n, 12] += (
                 -c1_3 * t_d_m2 - c5_16 * t_d_m10 - c1_2 * (t_d_m12 - t_d_m25) - c5_12 * t_d_m21 - t_d_m28
             )
         t_d_x[mine, c] = t_d_x0

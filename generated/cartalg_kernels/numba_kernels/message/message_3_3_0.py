@@ -116,7 +116,7 @@ def forward_tangent(count, own, x_at, out_at, paths, path, knot, other, m, t_m, 
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
-def backward(count, own, x_at, out_at, paths, path, first, knot, other, m, x, y, s, table, g, d_x, d_edge):
+def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, table, g, d_x, d_edge):
     """Gradient to x, s and y."""
     real = s.dtype.type
     c4_15 = real(4 / 15); c2_5 = real(2 / 5); c32_75 = real(32 / 75); c16_25 = real(16 / 25)
@@ -174,17 +174,17 @@ def backward(count, own, x_at, out_at, paths, path, first, knot, other, m, x, y,
             d_x4 += d_wx4 * w0
             d_x5 += d_wx5 * w0
             d_x6 += d_wx6 * w0
-            d_edge[first + n, 0] += d_w0 * table0
-            d_edge[first + n, 1] += d_w0 * table1
-            d_edge[first + n, 2] += d_w0 * table2
-            d_edge[first + n, 3] += d_w0 * table3
-            d_edge[first + n, 13] += c2_5 * d_m0
-            d_edge[first + n, 14] += c4_15 * d_m1
-            d_edge[first + n, 15] += c32_75 * d_m2
-            d_edge[first + n, 16] += c16_25 * d_m3
-            d_edge[first + n, 17] += c32_75 * d_m4
-            d_edge[first + n, 18] += c4_15 * d_m5
-            d_edge[first + n, 19] += c2_5 * d_m6
+            d_edge[n, 0] += d_w0 * table0
+            d_edge[n, 1] += d_w0 * table1
+            d_edge[n, 2] += d_w0 * table2
+            d_edge[n, 3] += d_w0 * table3
+            d_edge[n, 13] += c2_5 * d_m0
+            d_edge[n, 14] += c4_15 * d_m1
+            d_edge[n, 15] += c32_75 * d_m2
+            d_edge[n, 16] += c16_25 * d_m3
+            d_edge[n, 17] += c32_75 * d_m4
+            d_edge[n, 18] += c4_15 * d_m5
+            d_edge[n, 19] += c2_5 * d_m6
         d_x[mine, c] = d_x0
         d_x[mine + 1, c] = d_x1
         d_x[mine + 2, c] = d_x2
@@ -196,8 +196,8 @@ def backward(count, own, x_at, out_at, paths, path, first, knot, other, m, x, y,
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def backward_tangent(
-    count, own, x_at, out_at, paths, path, first, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
-    t_d_edge, d_edge,
+    count, own, x_at, out_at, paths, path, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
+    d_edge,
 ):
     """Tangent of `backward`, at rest in g."""
     real = s.dtype.type
@@ -292,28 +292,28 @@ def backward_tangent(
             t_d_x4 += d_wx4 * t_w0 + t_d_wx4 * w0
             t_d_x5 += d_wx5 * t_w0 + t_d_wx5 * w0
             t_d_x6 += d_wx6 * t_w0 + t_d_wx6 * w0
-            d_edge[first + n, 0] += d_w0 * table0
-            t_d_edge[first + n, 0] += t_d_w0 * table0
-            d_edge[first + n, 1] += d_w0 * table1
-            t_d_edge[first + n, 1] += t_d_w0 * table1
-            d_edge[first + n, 2] += d_w0 * table2
-            t_d_edge[first + n, 2] += t_d_w0 * table2
-            d_edge[first + n, 3] += d_w0 * table3
-            t_d_edge[first + n, 3] += t_d_w0 * table3
-            d_edge[first + n, 13] += c2_5 * d_m0
-            t_d_edge[first + n, 13] += c2_5 * t_d_m0
-            d_edge[first + n, 14] += c4_15 * d_m1
-            t_d_edge[first + n, 14] += c4_15 * t_d_m1
-            d_edge[first + n, 15] += c32_75 * d_m2
-            t_d_edge[first + n, 15] += c32_75 * t_d_m2
-            d_edge[first + n, 16] += c16_25 * d_m3
-            t_d_edge[first + n, 16] += c16_25 * t_d_m3
-            d_edge[first + n, 17] += c32_75 * d_m4
-            t_d_edge[first + n, 17] += c32_75 * t_d_m4
-            d_edge[first + n, 18] += c4_15 * d_m5
-            t_d_edge[first + n, 18] += c4_15 * t_d_m5
-            d_edge[first + n, 19] += c2_5 * d_m6
-            t_d_edge[first + n, 19] += c2_5 * t_d_m6
+            d_edge[n, 0] += d_w0 * table0
+            t_d_edge[n, 0] += t_d_w0 * table0
+            d_edge[n, 1] += d_w0 * table1
+            t_d_edge[n, 1] += t_d_w0 * table1
+            d_edge[n, 2] += d_w0 * table2
+            t_d_edge[n, 2] += t_d_w0 * table2
+            d_edge[n, 3] += d_w0 * table3
+            t_d_edge[n, 3] += t_d_w0 * table3
+            d_edge[n, 13] += c2_5 * d_m0
+            t_d_edge[n, 13] += c2_5 * t_d_m0
+            d_edge[n, 14] += c4_15 * d_m1
+            t_d_edge[n, 14] += c4_15 * t_d_m1
+            d_edge[n, 15] += c32_75 * d_m2
+            t_d_edge[n, 15] += c32_75 * t_d_m2
+            d_edge[n, 16] += c16_25 * d_m3
+            t_d_edge[n, 16] += c16_25 * t_d_m3
+            d_edge[n, 17] += c32_75 * d_m4
+            t_d_edge[n, 17] += c32_75 * t_d_m4
+            d_edge[n, 18] += c4_15 * d_m5
+            t_d_edge[n, 18] += c4_15 * t_d_m5
+            d_edge[n, 19] += c2_5 * d_m6
+            t_d_edge[n, 19] += c2_5 * t_d_m6
         t_d_x[mine, c] = t_d_x0
         t_d_x[mine + 1, c] = t_d_x1
         t_d_x[mine + 2, c] = t_d_x2

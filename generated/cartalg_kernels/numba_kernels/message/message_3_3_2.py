@@ -214,7 +214,7 @@ def forward_tangent(count, own, x_at, out_at, paths, path, knot, other, m, t_m, 
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
-def backward(count, own, x_at, out_at, paths, path, first, knot, other, m, x, y, s, table, g, d_x, d_edge):
+def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, table, g, d_x, d_edge):
     """Gradient to x, s and y."""
     real = s.dtype.type
     c8_25 = real(8 / 25); c2_5 = real(2 / 5); c12_25 = real(12 / 25); c1_2 = real(1 / 2); c16_25 = real(16 / 25)
@@ -314,21 +314,19 @@ def backward(count, own, x_at, out_at, paths, path, first, knot, other, m, x, y,
             d_x4 += d_wx4 * w0
             d_x5 += d_wx5 * w0
             d_x6 += d_wx6 * w0
-            d_edge[first + n, 0] += d_w0 * table0
-            d_edge[first + n, 1] += d_w0 * table1
-            d_edge[first + n, 2] += d_w0 * table2
-            d_edge[first + n, 3] += d_w0 * table3
-            d_edge[first + n, 13] += -c2_5 * (d_m4 + d_m24) + c1_2 * (d_m11 + d_m19) - c3_4 * d_m13
-            d_edge[first + n, 14] += -c4_5 * d_m3 + c2_5 * d_m10 - c1_2 * (d_m12 - d_m18)
-            d_edge[first + n, 15] += (
+            d_edge[n, 0] += d_w0 * table0
+            d_edge[n, 1] += d_w0 * table1
+            d_edge[n, 2] += d_w0 * table2
+            d_edge[n, 3] += d_w0 * table3
+            d_edge[n, 13] += -c2_5 * (d_m4 + d_m24) + c1_2 * (d_m11 + d_m19) - c3_4 * d_m13
+            d_edge[n, 14] += -c4_5 * d_m3 + c2_5 * d_m10 - c1_2 * (d_m12 - d_m18)
+            d_edge[n, 15] += (
                 c16_25 * (d_m4 - d_m24) + c2_5 * (d_m5 - d_m11 + d_m19 - d_m23) + c8_25 * d_m9 + c12_25 * d_m14
             )
-            d_edge[first + n, 16] += -c4_5 * d_m1 + c8_25 * (d_m8 + d_m21) + c24_25 * d_m15
-            d_edge[first + n, 17] += (
-                -c2_5 * (d_m0 - d_m7 - d_m22) + c16_25 * (d_m2 + d_m26) + c12_25 * d_m16 + c8_25 * d_m20
-            )
-            d_edge[first + n, 18] += c1_2 * d_m6 - c2_5 * (d_m8 - d_m21) - c4_5 * d_m25
-            d_edge[first + n, 19] += c2_5 * (d_m2 - d_m26) - c1_2 * (d_m7 - d_m22) - c3_4 * d_m17
+            d_edge[n, 16] += -c4_5 * d_m1 + c8_25 * (d_m8 + d_m21) + c24_25 * d_m15
+            d_edge[n, 17] += -c2_5 * (d_m0 - d_m7 - d_m22) + c16_25 * (d_m2 + d_m26) + c12_25 * d_m16 + c8_25 * d_m20
+            d_edge[n, 18] += c1_2 * d_m6 - c2_5 * (d_m8 - d_m21) - c4_5 * d_m25
+            d_edge[n, 19] += c2_5 * (d_m2 - d_m26) - c1_2 * (d_m7 - d_m22) - c3_4 * d_m17
         d_x[mine, c] = d_x0
         d_x[mine + 1, c] = d_x1
         d_x[mine + 2, c] = d_x2
@@ -340,8 +338,8 @@ def backward(count, own, x_at, out_at, paths, path, first, knot, other, m, x, y,
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def backward_tangent(
-    count, own, x_at, out_at, paths, path, first, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x,
-    t_d_edge, d_edge,
+    count, own, x_at, out_at, paths, path, knot, other, m, t_m, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge,
+    d_edge,
 ):
     """Tangent of `backward`, at rest in g."""
     real = s.dtype.type
@@ -518,37 +516,35 @@ def backward_tangent(
             t_d_x4 += d_wx4 * t_w0 + t_d_wx4 * w0
             t_d_x5 += d_wx5 * t_w0 + t_d_wx5 * w0
             t_d_x6 += d_wx6 * t_w0 + t_d_wx6 * w0
-            d_edge[first + n, 0] += d_w0 * table0
-            t_d_edge[first + n, 0] += t_d_w0 * table0
-            d_edge[first + n, 1] += d_w0 * table1
-            t_d_edge[first + n, 1] += t_d_w0 * table1
-            d_edge[first + n, 2] += d_w0 * table2
-            t_d_edge[first + n, 2] += t_d_w0 * table2
-            d_edge[first + n, 3] += d_w0 * table3
-            t_d_edge[first + n, 3] += t_d_w0 * table3
-            d_edge[first + n, 13] += -c2_5 * (d_m4 + d_m24) + c1_2 * (d_m11 + d_m19) - c3_4 * d_m13
-            t_d_edge[first + n, 13] += -c2_5 * (t_d_m4 + t_d_m24) + c1_2 * (t_d_m11 + t_d_m19) - c3_4 * t_d_m13
-            d_edge[first + n, 14] += -c4_5 * d_m3 + c2_5 * d_m10 - c1_2 * (d_m12 - d_m18)
-            t_d_edge[first + n, 14] += -c4_5 * t_d_m3 + c2_5 * t_d_m10 - c1_2 * (t_d_m12 - t_d_m18)
-            d_edge[first + n, 15] += (
+            d_edge[n, 0] += d_w0 * table0
+            t_d_edge[n, 0] += t_d_w0 * table0
+            d_edge[n, 1] += d_w0 * table1
+            t_d_edge[n, 1] += t_d_w0 * table1
+            d_edge[n, 2] += d_w0 * table2
+            t_d_edge[n, 2] += t_d_w0 * table2
+            d_edge[n, 3] += d_w0 * table3
+            t_d_edge[n, 3] += t_d_w0 * table3
+            d_edge[n, 13] += -c2_5 * (d_m4 + d_m24) + c1_2 * (d_m11 + d_m19) - c3_4 * d_m13
+            t_d_edge[n, 13] += -c2_5 * (t_d_m4 + t_d_m24) + c1_2 * (t_d_m11 + t_d_m19) - c3_4 * t_d_m13
+            d_edge[n, 14] += -c4_5 * d_m3 + c2_5 * d_m10 - c1_2 * (d_m12 - d_m18)
+            t_d_edge[n, 14] += -c4_5 * t_d_m3 + c2_5 * t_d_m10 - c1_2 * (t_d_m12 - t_d_m18)
+            d_edge[n, 15] += (
                 c16_25 * (d_m4 - d_m24) + c2_5 * (d_m5 - d_m11 + d_m19 - d_m23) + c8_25 * d_m9 + c12_25 * d_m14
             )
-            t_d_edge[first + n, 15] += (
+            t_d_edge[n, 15] += (
                 c16_25 * (t_d_m4 - t_d_m24) + c2_5 * (t_d_m5 - t_d_m11 + t_d_m19 - t_d_m23) + c8_25 * t_d_m9 +
                 c12_25 * t_d_m14
             )
-            d_edge[first + n, 16] += -c4_5 * d_m1 + c8_25 * (d_m8 + d_m21) + c24_25 * d_m15
-            t_d_edge[first + n, 16] += -c4_5 * t_d_m1 + c8_25 * (t_d_m8 + t_d_m21) + c24_25 * t_d_m15
-            d_edge[first + n, 17] += (
-                -c2_5 * (d_m0 - d_m7 - d_m22) + c16_25 * (d_m2 + d_m26) + c12_25 * d_m16 + c8_25 * d_m20
-            )
-            t_d_edge[first + n, 17] += (
+            d_edge[n, 16] += -c4_5 * d_m1 + c8_25 * (d_m8 + d_m21) + c24_25 * d_m15
+            t_d_edge[n, 16] += -c4_5 * t_d_m1 + c8_25 * (t_d_m8 + t_d_m21) + c24_25 * t_d_m15
+            d_edge[n, 17] += -c2_5 * (d_m0 - d_m7 - d_m22) + c16_25 * (d_m2 + d_m26) + c12_25 * d_m16 + c8_25 * d_m20
+            t_d_edge[n, 17] += (
                 -c2_5 * (t_d_m0 - t_d_m7 - t_d_m22) + c16_25 * (t_d_m2 + t_d_m26) + c12_25 * t_d_m16 + c8_25 * t_d_m20
             )
-            d_edge[first + n, 18] += c1_2 * d_m6 - c2_5 * (d_m8 - d_m21) - c4_5 * d_m25
-            t_d_edge[first + n, 18] += c1_2 * t_d_m6 - c2_5 * (t_d_m8 - t_d_m21) - c4_5 * t_d_m25
-            d_edge[first + n, 19] += c2_5 * (d_m2 - d_m26) - c1_2 * (d_m7 - d_m22) - c3_4 * d_m17
-            t_d_edge[first + n, 19] += c2_5 * (t_d_m2 - t_d_m26) - c1_2 * (t_d_m7 - t_d_m22) - c3_4 * t_d_m17
+            d_edge[n, 18] += c1_2 * d_m6 - c2_5 * (d_m8 - d_m21) - c4_5 * d_m25
+            t_d_edge[n, 18] += c1_2 * t_d_m6 - c2_5 * (t_d_m8 - t_d_m21) - c4_5 * t_d_m25
+            d_edge[n, 19] += c2_5 * (d_m2 - d_m26) - c1_2 * (d_m7 - d_m22) - c3_4 * d_m17
+            t_d_edge[n, 19] += c2_5 * (t_d_m2 - t_d_m26) - c1_2 * (t_d_m7 - t_d_m22) - c3_4 * t_d_m17
         t_d_x[mine, c] = t_d_x0
         t_d_x[mine + 1, c] = t_d_x1
         t_d_x[mine + 2, c] = t_d_x2
