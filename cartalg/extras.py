@@ -7,10 +7,13 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "torch": ("torch", "llvmlite", "platformdirs"),
     "train": ("ase", "vesin", "pydantic", "yaml", "safetensors", "tensorboardX", "pooch"),
     "mace": ("mace",),
+    "openmm": ("openmm",),
+    "ipi": ("ipi",),
     "atlas": ("jinja2", "markupsafe", "matplotlib", "pygments"),
 }
 EXTRAS["train"] += (*EXTRAS["torch"], "matplotlib")
-EXTRAS["mace"] += EXTRAS["train"]
+for extra in ("mace", "openmm", "ipi"):
+    EXTRAS[extra] += EXTRAS["train"]
 
 
 class MissingExtra(ModuleNotFoundError):

@@ -77,6 +77,7 @@ THIRD_PARTY = {
     "cartalg.datasets.acetamide": {"numpy", "ase", "pyscf", "tblite"},  # run by hand, once, where these are installed
     "cartalg.train": {"rich", "numpy", *EXTRAS["train"]},
     "cartalg.interfaces": {"numpy", "ase", "torch"},
+    "cartalg.interfaces.openmm": {"numpy", "ase", "openmm"},
     "cartalg.interfaces.mace": {"numpy", "ase", "torch", "flint", "mace", "yaml"},
     "cartalg.simulate": {"rich", "numpy", *EXTRAS["train"]},
     "cartalg.simulate.options": set(),  # read by a command line without them
