@@ -1,6 +1,6 @@
 """A crystal or molecule in OpenMM: Langevin dynamics, at constant pressure if it is periodic.
 
-    python openmm_npt.py RUN STRUCTURE --temperature 300 --pressure 1 --steps 10000
+python openmm_npt.py RUN STRUCTURE --temperature 300 --pressure 1 --steps 10000
 """
 
 import argparse
@@ -33,7 +33,6 @@ def main() -> None:
     integrator = LangevinMiddleIntegrator(given.temperature * unit.kelvin, 1 / unit.picosecond, step)
     simulation = Simulation(topology, system, integrator, Platform.getPlatformByName(given.platform))
     simulation.context.setPositions(positions)
-    simulation.minimizeEnergy(maxIterations=20)
     simulation.context.setVelocitiesToTemperature(given.temperature * unit.kelvin)
     shown = {"potentialEnergy": True, "temperature": True, "volume": topology.getPeriodicBoxVectors() is not None}
     simulation.reporters.append(StateDataReporter(sys.stdout, given.every, step=True, speed=True, **shown))
