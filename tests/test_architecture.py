@@ -35,6 +35,7 @@ LAYERS = (
     {"cartalg.model"},
     {"cartalg.flow"},
     {"cartalg.compilation"},
+    {"cartalg.export"},
     {"cartalg.train", "cartalg.datasets"},
     {"cartalg.interfaces", "cartalg.atlas"},
     {"cartalg.simulate"},
@@ -72,6 +73,8 @@ THIRD_PARTY = {
     "cartalg.flow": {"torch"},
     "cartalg.architecture": {"pydantic"},
     "cartalg.compilation": {"torch", "ase", "llvmlite"},
+    "cartalg.export": {"torch"},
+    "cartalg.export.runtime": {"numpy"},
     "cartalg.data": {"torch", "numpy", "ase", "vesin"},
     "cartalg.datasets": {"numpy", "ase", "pooch", "rich"},
     "cartalg.datasets.acetamide": {"numpy", "ase", "pyscf", "tblite"},  # run by hand, once, where these are installed

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from cartalg import __version__
-from cartalg.cli import convert, kernels, potential, simulate
+from cartalg.cli import convert, export, kernels, potential, simulate
 from cartalg.cli.datasets import data_app
 from cartalg.cli.inspect import inspect_app
 from cartalg.cli.terminal import console, user_errors
@@ -22,6 +22,7 @@ for command in (kernels.generate, kernels.prove, kernels.atlas, potential.train,
 app.command("compile")(kernels.compile_kernels)
 app.command()(convert.convert)
 app.command()(simulate.md)
+app.command()(export.export)
 app.add_typer(data_app, name="data")
 
 

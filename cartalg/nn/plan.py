@@ -136,7 +136,7 @@ class Plan:
                 self._differentiate(step, slopes)
         gradient = slopes.finished(self.input)
         first, lasting = self._further(main, rest, result, others, slopes)
-        blocks = give_memory(self._program, first, [*first, *lasting, *kept, result, *others, gradient], self._spare)
+        blocks = self._give_memory(first, [*first, *lasting, *kept, result, *others, gradient])
         sections: dict[str, list[Call]] = {name: [] for name in self.sections}
         for instruction in self._program:
             sections[instruction.section] += instruction.bind()
@@ -146,6 +146,10 @@ class Plan:
             held.clear()
         del self.input
         return Program(*found, sections, blocks)
+
+    def _give_memory(self, first: dict[Slot, int], lasting: Sequence[Slot]) -> list[Tensor]:
+        """Give memory to all slots; arguments and result as of `cartalg.nn.memory.give_memory`."""
+        return give_memory(self._program, first, lasting, self._spare)
 
     def _further(
         self, main: Sequence[Step], rest: Sequence[Step], result: Slot, others: Sequence[Slot], slopes: Adjoints

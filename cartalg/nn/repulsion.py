@@ -89,11 +89,13 @@ class Repulsion(nn.Module):
         return run(_Repulsion(lambda: self._pairs(species, edges), edges, edges.receivers), vectors)
 
     def _pairs(self, species: Tensor, edges: Edges) -> "_Pairs":
-        z_i, z_j, radius_i, radius_j = (
-            of[species[side]].double() for of in (self.numbers, self.radii) for side in (edges.receiver, edges.sender)
+        form, charges = self.form, self.numbers.double()
+        z_i, z_j, power_i, power_j, radius_i, radius_j = (
+            of[species[side]]
+            for of in (charges, charges**form.power, self.radii.double())
+            for side in (edges.receiver, edges.sender)
         )
-        form, charge = self.form, 0.5 * self.factor * self.form.coulomb * z_i * z_j
-        rate = (z_i**form.power + z_j**form.power) / form.length
+        charge, rate = 0.5 * self.factor * form.coulomb * z_i * z_j, (power_i + power_j) / form.length
         return _Pairs(form, charge, rate[:, None] * rate.new_tensor(form.exponents), radius_i + radius_j)
 
 

@@ -4,11 +4,13 @@ The versions that have them are bounded in pyproject.toml. `missing` names those
 prints.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 INTERFACES = (
     "_C._are_functorch_transforms_active",
@@ -18,6 +20,7 @@ INTERFACES = (
     "_foreach_lerp_",
     "_foreach_mul",
     "_foreach_mul_",
+    "utils._python_dispatch.TorchDispatchMode",
 )
 
 
@@ -55,6 +58,18 @@ def copy_each(into: Sequence[Tensor], what: Sequence[Tensor]) -> None:
     """Copy each of some tensors to each of others, in one call."""
     if into:
         torch._foreach_copy_([*into], [*what])
+
+
+def dispatched(told: Callable[[str, Sequence[Any], dict[str, Any], Any], None]) -> AbstractContextManager[Any]:
+    """In this block, every operator that Torch runs is told of: its name, arguments, keywords and result."""
+
+    class Told(TorchDispatchMode):
+        def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = operator(*args, **(kwargs or {}))
+            told(str(operator), args, kwargs or {}, result)
+            return result
+
+    return Told()
 
 
 def transforms_are_active() -> bool:

@@ -7,8 +7,9 @@ and calls the compiled function on each part (`entry` writes its machine code).
 
 import ctypes
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,6 +28,9 @@ VECTOR_BYTES = 64
 REALS = {torch.float32: 32, torch.float64: 64}
 #: Where jobs are collected, while nothing is to be run.
 _collected: list[set[Job]] = []
+#: Called with (job, words, what is written) in place of machine code, with tensors in place of their addresses.
+Listener = Callable[[Job, Sequence[int | Tensor], Sequence[Tensor]], None]
+_listeners: list[Listener] = []
 
 
 def lane_width(channels: int, dtype: torch.dtype) -> int:
@@ -54,7 +58,7 @@ class Entry:
         """Run on all rows.
 
         Args:
-            words: From `_words`.
+            words: Those of `_words`, in memory.
             threads: Size of the team.
         """
         if self._library is None:
@@ -81,6 +85,16 @@ def collected() -> Iterator[set[Job]]:
         _collected.remove(jobs)
 
 
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """What is bound in this block is told to a listener whenever it is run, and nothing is computed."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
 def bind(
     functions: Source,
     spec: KernelSpec,
@@ -103,19 +117,23 @@ def bind(
     about = spec.stages()[stage]
     real = tensors[about.reads[0]]
     width = _width(spec, about, tensors, real.dtype)
+    words = _words(spec, about, index, tensors, width)
     entry = functions.entries.get((stage, real.dtype, width))
-    if entry is None or _collected:
+    if entry is None or _collected or _listeners:
         kinds, columns = _types(spec, about, index, tensors, width)
         source, precision = (functions.folder, functions.version, functions.name), Precision(REALS[real.dtype], width)
         job = Job(*source, stage, tuple(kinds), tuple(columns), precision, level())
         if _collected:
             _collected[-1].add(job)
             return lambda: None
+        if _listeners:
+            written = [tensors[name] for name in about.writes]
+            return partial(_listeners[-1], job, words, written)
         entry = functions.entries[stage, real.dtype, width] = Entry(job)
-    words = _words(spec, about, index, tensors, width)
+    block = (ctypes.c_int64 * len(words))(*(w.data_ptr() if isinstance(w, Tensor) else w for w in words))
 
     def go(run: Entry = entry, alive: tuple[Any, ...] = (index, tensors)) -> None:
-        run(words, threads)
+        run(block, threads)
 
     return go
 
@@ -135,24 +153,27 @@ def _words(
     index: Mapping[str, Any],
     tensors: Mapping[str, Tensor],
     width: int,
-) -> Any:
-    """What an entry reads: rows, the team, then address and sizes of every argument, or the bits of a number."""
+) -> list[int | Tensor]:
+    """What an entry reads: rows, the team, then address and sizes of every argument, or the bits of a number.
+
+    A tensor stands for its address.
+    """
     first = tensors[about.reads[0]]
-    words = [about.rows(index, first), *team.numbers()]
+    words: list[int | Tensor] = [about.rows(index, first), *team.numbers()]
     for name in about.index:
         given = index[name]
         if isinstance(given, Tensor):
             if given.dtype != torch.int64 or not given.is_contiguous():
                 raise ValueError(f"{spec.name}: {name} must be contiguous int64, got {given.dtype} {given.stride()}")
-            words.append(given.data_ptr())
+            words.append(given)
             words.extend(given.shape)
         else:
             words.append(struct.unpack("q", struct.pack("d", given))[0])
     for name, role in spec.roles(about.name).items():
         tensor = tensors[name]
-        words.append(tensor.data_ptr())
+        words.append(tensor)
         words += role.shape(tensor.shape, width)
-    return (ctypes.c_int64 * len(words))(*words)
+    return words
 
 
 def _types(

@@ -1,0 +1,1 @@
+"""A trained model as a library without Python or Torch."""
