@@ -9,10 +9,11 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "mace": ("mace",),
     "openmm": ("openmm",),
     "ipi": ("ipi",),
+    "phonons": ("phonopy",),
     "atlas": ("jinja2", "markupsafe", "matplotlib", "pygments"),
 }
 EXTRAS["train"] += (*EXTRAS["torch"], "matplotlib")
-for extra in ("mace", "openmm", "ipi"):
+for extra in ("mace", "openmm", "ipi", "phonons"):
     EXTRAS[extra] += EXTRAS["train"]
 
 

@@ -83,6 +83,7 @@ THIRD_PARTY = {
     "cartalg.interfaces.openmm": {"numpy", "ase", "openmm"},
     "cartalg.interfaces.mace": {"numpy", "ase", "torch", "flint", "mace", "yaml"},
     "cartalg.simulate": {"rich", "numpy", *EXTRAS["train"]},
+    "cartalg.simulate.phonons": {"rich", "numpy", "ase", "phonopy"},
     "cartalg.simulate.options": set(),  # read by a command line without them
     "cartalg.atlas": {*NUMBERS, *EXTRAS["atlas"]},
     "cartalg.testing": {"numpy", "torch", "ase", "pytest"},

@@ -21,8 +21,8 @@ for command in (kernels.generate, kernels.prove, kernels.atlas, potential.train,
     app.command()(command)
 app.command("compile")(kernels.compile_kernels)
 app.command()(convert.convert)
-app.command()(simulate.md)
-app.command()(export.export)
+for command in (simulate.md, simulate.relax, simulate.phonons, export.export):
+    app.command()(command)
 app.add_typer(data_app, name="data")
 
 

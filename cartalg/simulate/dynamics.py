@@ -9,18 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms, units
-from ase.calculators.calculator import all_properties
-from ase.calculators.singlepoint import SinglePointCalculator
 from rich.progress import Progress
 
 from cartalg.data.frames import DataError
 from cartalg.files import write_file
 from cartalg.interfaces.ase import CartalgCalculator
 from cartalg.simulate.ensembles import check, conserved, integrator, numbers, set_numbers, start
-from cartalg.simulate.folder import LOG_FILE, Records, State, as_xyz, identity, opened
+from cartalg.simulate.folder import LOG_FILE, Records, State, identity, opened
 from cartalg.simulate.guard import Guard, coverage_of
 from cartalg.simulate.options import Simulation
-from cartalg.simulate.structures import read_structure
+from cartalg.simulate.structures import as_xyz, read_structure, with_results
 from cartalg.train.plots import simulation_plot
 from cartalg.train.records import read_metrics
 from cartalg.train.run import threads_for
@@ -178,13 +176,8 @@ class Run:
 
     def _frame(self, more: dict[str, Any] | None = None) -> Atoms:
         """A copy for a file, with what was calculated of it."""
-        frame = self.atoms.copy()
-        step = self.dynamics.nsteps
+        frame, step = with_results(self.atoms), self.dynamics.nsteps
         frame.info = {"step": step, "time_fs": step * self.options.timestep, **(more or {})}
-        known = set(all_properties) - {"free_energy", "energies"}
-        current = not self.calculator.check_state(self.atoms)
-        results = self.calculator.results if current else {}
-        frame.calc = SinglePointCalculator(frame, **{k: v for k, v in results.items() if k in known})
         return frame
 
 

@@ -19,9 +19,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 from ase import Atoms
-from ase.io.extxyz import write_xyz
 
 from cartalg.simulate.ensembles import SCALARS
+from cartalg.simulate.structures import as_xyz
 from cartalg.train.checkpoint import CheckpointError, members, model_file, read_tensors, write_tensors
 from cartalg.train.config import differing_keys
 from cartalg.train.records import write_json
@@ -156,10 +156,3 @@ class Records:
         """Close both files."""
         for stream in self._files.values():
             stream.close()
-
-
-def as_xyz(atoms: Atoms) -> str:
-    """One frame of extended XYZ."""
-    text = io.StringIO()
-    write_xyz(text, atoms)
-    return text.getvalue()

@@ -1,9 +1,13 @@
-"""Structures from files, for simulations."""
+"""Structures from files and to them, for simulations."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
+from ase.calculators.calculator import all_properties
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io.extxyz import write_xyz
 
 from cartalg.data.frames import DataError, to_frame
 
@@ -37,3 +41,19 @@ def read_structures(path: Path, index: Any = ":") -> list[Atoms]:
 def read_structure(path: Path, index: int) -> Atoms:
     """One structure of a file, by number. Raises as `read_structures`."""
     return read_structures(path, index)[0]
+
+
+def with_results(atoms: Atoms) -> Atoms:
+    """A copy for a file, with what the calculator has found for these very positions."""
+    frame, calculator = atoms.copy(), atoms.calc
+    known = set(all_properties) - {"free_energy", "energies"}
+    results = {} if calculator.check_state(atoms) else calculator.results
+    frame.calc = SinglePointCalculator(frame, **{k: v for k, v in results.items() if k in known})
+    return frame
+
+
+def as_xyz(atoms: Atoms) -> str:
+    """One frame of extended XYZ."""
+    text = io.StringIO()
+    write_xyz(text, atoms)
+    return text.getvalue()

@@ -1,4 +1,4 @@
-"""Pictures of a run: learning curve, parity plot, energy conservation, simulation."""
+"""Pictures of a run: learning curve, parity plot, energy conservation, simulation, vibrations."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -128,12 +128,14 @@ def simulation_plot(rows: Sequence[dict[str, float]], atoms: int, path: Path) ->
     figure, axes = _panels(1 + len(shown), 4.5, 3.4)
     times = np.array([row["time_fs"] for row in rows]) / 1e3
     names = {"potential_eV": (GREY, "potential"), "total_eV": (BLUE, "total"), "conserved_eV": (ORANGE, "conserved")}
+    if all(row.get("conserved_eV") == row["total_eV"] for row in rows):
+        del names["conserved_eV"]  # of NVE
     for key, (colour, label) in names.items():
         if key in rows[0]:
             values = np.array([row[key] for row in rows])
             axes[0].plot(times, (values - values[0]) * 1e3 / atoms, color=colour, label=label, linewidth=0.8)
     axes[0].set(xlabel="time (ps)", ylabel="meV/atom", title="Energy, less its start")
-    axes[0].legend(frameon=False)
+    axes[0].legend(fontsize=8)
     for axis, key in zip(axes[1:], shown, strict=True):
         values, (name, unit) = np.array([row[key] for row in rows]), key.split("_")
         axis.plot(times, values, color=BLUE, linewidth=0.8)
@@ -141,4 +143,47 @@ def simulation_plot(rows: Sequence[dict[str, float]], atoms: int, path: Path) ->
         axis.set(xlabel="time (ps)", ylabel=unit, title=f"{name.capitalize()}: {values.mean():.4g} {unit} on average")
     for axis in axes:
         axis.grid(alpha=0.3, linewidth=0.5)
+    _save(figure, path)
+
+
+def phonon_plot(
+    distances: Sequence[np.ndarray],
+    frequencies: Sequence[np.ndarray],
+    ticks: Sequence[tuple[float, str]],
+    density: tuple[np.ndarray, np.ndarray],
+    path: Path,
+) -> None:
+    """Phonon bands along a path, and their density beside them.
+
+    Args:
+        distances: Along each piece of the path, [points].
+        frequencies: In THz, [points, bands]; imaginary ones negative.
+        ticks: Where special points are, and their names.
+        density: Frequencies in THz, and states per THz.
+    """
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    bands, states = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": [3, 1]})
+    for along, values in zip(distances, frequencies, strict=True):
+        bands.plot(along, values, color=BLUE, linewidth=1)
+    bands.set_xticks([at for at, _ in ticks], [name for _, name in ticks])
+    bands.set(ylabel="frequency (THz)", xlim=(0, max(at for at, _ in ticks)), title="Phonons")
+    bands.axhline(0, color=GREY, linewidth=0.8)
+    states.plot(density[1], density[0], color=BLUE, linewidth=1)
+    states.fill_betweenx(density[0], density[1], color=BLUE, alpha=0.2)
+    states.set(xlabel="states per THz", xlim=(0, None), title="Density")
+    for axis in (bands, states):
+        axis.grid(alpha=0.3, linewidth=0.5)
+    _save(figure, path)
+
+
+def spectrum_plot(waves: np.ndarray, path: Path) -> None:
+    """Vibrations in 1/cm as lines, and smeared to 10 1/cm; imaginary ones are negative."""
+    figure, (axis,) = _panels(1, 6, 3.4)
+    low, high = min(0.0, *waves, 0.0), max(0.0, *waves, 0.0)
+    grid = np.linspace(low - 100, high + 100, 2000)
+    smeared = np.exp(-(((grid[:, None] - waves) / 10) ** 2)).sum(1)
+    axis.plot(grid, smeared, color=BLUE, linewidth=1)
+    axis.vlines(waves, 0, -0.15, color=[ORANGE if wave < 0 else GREY for wave in waves], linewidth=1)
+    axis.set(xlabel="wave number (1/cm)", ylabel="modes", title="Vibrations")
+    axis.grid(alpha=0.3, linewidth=0.5)
     _save(figure, path)
