@@ -1,6 +1,6 @@
 """The architecture of a potential, as a configuration: every key checked."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -50,6 +50,9 @@ class TensorProperty(BaseModel):
         return Quantity(self.name, self.order, atomic=self.per == "atom", key=self.key)
 
 
+Correlation = Annotated[int, Field(ge=1, le=4)]
+
+
 class ModelConfig(BaseModel):
     """Architecture of a potential. Lengths in angstrom, energies in eV."""
 
@@ -60,7 +63,9 @@ class ModelConfig(BaseModel):
     layers: int = Field(2, ge=1, description="message-passing layers")
     hidden_rank: int = Field(1, ge=0, description="highest rank of the features passed between layers")
     edge_rank: int = Field(2, ge=1, description="highest rank of the edge harmonics and of the product basis' input")
-    correlation: int = Field(3, ge=1, le=4, description="body order of the product basis: 1 to 4 factors")
+    correlation: Correlation | tuple[Correlation, ...] = Field(
+        3, description="body order of the product basis: 1 to 4 factors; or a list, one for each layer"
+    )
     parity: Literal["natural", "full"] = Field(
         "natural", description="irreps of natural parity only, or both parities of each rank"
     )
@@ -81,7 +86,10 @@ class ModelConfig(BaseModel):
         "scales", description="each element's part in a layer's residual map: scales of its channels, or matrices"
     )
     element_messages: int = Field(
-        0, ge=0, description="so many layers, from the first, mix their messages by matrices of the receiver's element"
+        0,
+        ge=0,
+        description="so many layers, from the first, mix their messages by matrices of the receiver's element and "
+        "have no residual map",
     )
     gate: bool = Field(False, description="gate the features between layers by scalars")
     norm: bool = Field(False, description="normalise the features between layers over channels")
@@ -97,7 +105,12 @@ class ModelConfig(BaseModel):
     envelope_power: int = Field(6, ge=3, description="power p of the smooth cutoff 1 - .. (r/cutoff)^p ..")
     knots: int = Field(64, ge=4, description="intervals of the radial spline table")
     radial_mode: Literal["table", "direct"] = Field("table", description="spline table, or the network on each edge")
-    readout_hidden: int = Field(16, ge=1, description="width of the last readout")
+    readouts: Literal["all", "inner", "last", "linear"] = Field(
+        "all",
+        description="linear ones of all layers and a network with biases of the last (all); a network without biases "
+        "of the last layer, with linear ones of the inner layers (inner) or alone (last); linear ones alone (linear)",
+    )
+    readout_hidden: int = Field(16, ge=1, description="width of the network that reads the last layer")
     dtype: Literal["float32", "float64"] = Field("float32", description="precision of the model")
     properties: tuple[TensorProperty, ...] = Field((), description="tensors to predict beside the energy")
     kernels: str | None = Field(None, description="folder of a kernel set made by `cartalg generate`")
@@ -114,6 +127,17 @@ class ModelConfig(BaseModel):
         if self.messages == "summed" and self.parity != "natural":
             raise ValueError("messages: summed needs parity: natural; for both parities use messages: paths")
         return self
+
+    @model_validator(mode="after")
+    def _one_each(self) -> "ModelConfig":
+        if len(self.correlations) != self.layers:
+            raise ValueError(f"correlation lists {len(self.correlations)} numbers, but there are {self.layers} layers")
+        return self
+
+    @property
+    def correlations(self) -> tuple[int, ...]:
+        """That of each layer."""
+        return (self.correlation,) * self.layers if isinstance(self.correlation, int) else self.correlation
 
     @model_validator(mode="after")
     def _distinct(self) -> "ModelConfig":
@@ -149,6 +173,6 @@ class ModelConfig(BaseModel):
             )
             if self.messages == "summed" and not scalar:
                 convolution = AlignedConvolutionSpec(self.hidden_rank, self.edge_rank)
-            product = ProductSpec(self.parity, self.product, self.edge_rank, out, self.correlation)
+            product = ProductSpec(self.parity, self.product, self.edge_rank, out, self.correlations[layer])
             found.append((convolution, product))
         return found

@@ -95,13 +95,17 @@ class Potential(nn.Module):
         self.embedding = nn.Parameter(torch.randn(count, channels))
         self.interactions = nn.ModuleList()
         self.readouts = LinearReadouts(kernels)
+        linear = {"inner": config.layers - 1, "last": 0}.get(config.readouts, config.layers)
         irreps = [Irreps("0e")]
         for layer in range(config.layers):
             made = interaction(config, layer, irreps[-1], count, kernels, backend, mean_neighbours)
             self.interactions.append(made)
-            self.readouts.append(channels)
+            if layer < linear:
+                self.readouts.append(channels)
             irreps.append(made.outputs)
-        self.last_readout = LastReadout(kernels, channels, config.readout_hidden)
+        self.last_readout: LastReadout | None = None
+        if config.readouts != "linear":
+            self.last_readout = LastReadout(kernels, channels, config.readout_hidden, config.readouts == "all")
         self.heads = heads(config, irreps[1:], count, kernels, backend)
         self.pair_terms = pair_terms(config, elements, self.scale)
         self._engine: Engine | None = None
@@ -129,7 +133,7 @@ class Potential(nn.Module):
     def energies(self, graph: Graph, vectors: Value, features: list[Value] | None = None) -> Value:
         """Energy of each atom in eV, float64 [atoms], differentiable to the edge vectors [edges, 3] in angstrom."""
         features = self.features(graph, vectors) if features is None else features
-        network = self.readouts(features, self.last_readout(features[-1]))
+        network = self.readouts(features, self.last_readout(features[-1]) if self.last_readout is not None else None)
         double = cast(vectors, torch.float64)
         terms = [term(graph.species, graph.edges, double) for term in self.pair_terms]
         return atomic_energies(

@@ -56,6 +56,7 @@ THIRD_PARTY = {
     "cartalg.symbolic.spherical": NUMBERS,
     "cartalg.render": {"sympy"},
     "cartalg.render.formats.mathml": {"latex2mathml"},
+    "cartalg_codegen.specs.independent": {"flint"},
     "cartalg_codegen.specs.pack": {"sympy"},
     "cartalg_codegen.backends.folders": {"platformdirs"},
     **dict.fromkeys(
@@ -81,7 +82,7 @@ THIRD_PARTY = {
     "cartalg.train": {"rich", "numpy", *EXTRAS["train"]},
     "cartalg.interfaces": {"numpy", "ase", "torch"},
     "cartalg.interfaces.openmm": {"numpy", "ase", "openmm"},
-    "cartalg.interfaces.mace": {"numpy", "ase", "torch", "flint", "mace", "yaml"},
+    "cartalg.interfaces.mace": {"numpy", "ase", "torch", "flint", "mace", "e3nn", "yaml"},
     "cartalg.simulate": {"rich", "numpy", *EXTRAS["train"]},
     "cartalg.simulate.phonons": {"rich", "numpy", "ase", "phonopy"},
     "cartalg.simulate.options": set(),  # read by a command line without them

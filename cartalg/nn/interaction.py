@@ -122,7 +122,7 @@ class ProductBasis(nn.Module):
         """Scaled weights [elements, couplings, latent]."""
         return self.weight * self.weight_scale[:, None]
 
-    def forward(self, species: Tensor, a: Value, plus: Value) -> Value:
+    def forward(self, species: Tensor, a: Value, plus: Value | None) -> Value:
         """species [atoms], a [atoms, components, latent] -> [atoms, output components, channels], `plus` added."""
         rows = species if len(self.weight) > 1 else torch.zeros_like(species)  # of weights: of the element, or the only
         return self.linear(product(self.kernels, self.backend, self.spec, rows, a, self.weights), plus)
@@ -155,10 +155,14 @@ class Residual(nn.Module):
 
 
 class Interaction(nn.Module):
-    """h -> after(product(convolution(h)) + residual(h)), where `after` are a norm and a gate, if there are any."""
+    """h -> after(product(convolution(h)) + residual(h)), if there is a residual; `after` are a norm and a gate, too."""
 
     def __init__(
-        self, convolution: EdgeConvolution, product: ProductBasis, residual: nn.Module, after: Sequence[nn.Module] = ()
+        self,
+        convolution: EdgeConvolution,
+        product: ProductBasis,
+        residual: nn.Module | None,
+        after: Sequence[nn.Module] = (),
     ) -> None:
         super().__init__()
         self.convolution, self.product, self.residual = convolution, product, residual
@@ -172,7 +176,7 @@ class Interaction(nn.Module):
     def forward(self, species: Tensor, h: Value, edges: Edges, vectors: Value) -> Value:
         """One layer; shapes as in `EdgeConvolution` and `ProductBasis`."""
         a = self.convolution(species, h, edges, vectors)
-        out = self.product(species, a, self.residual(species, h))
+        out = self.product(species, a, self.residual(species, h) if self.residual is not None else None)
         for module in self.after:
             out = module(out)
         return out
@@ -217,6 +221,8 @@ def interaction(
     )
     last = layer == config.layers - 1
     after = [] if last else between_layers(config, product.outputs, channels, kernels, backend)
-    of_layer = ElementResidual if config.residual == "matrices" else Residual
-    residual = of_layer(kernels, incoming, product.outputs, n_species, channels)
+    residual = None
+    if layer >= config.element_messages:
+        of_layer = ElementResidual if config.residual == "matrices" else Residual
+        residual = of_layer(kernels, incoming, product.outputs, n_species, channels)
     return Interaction(convolution, product, residual, after)

@@ -18,7 +18,7 @@ SCALAR = Irreps("0e")
 
 
 class LinearReadouts(nn.Module):
-    """A linear readout of the scalars of each layer, and their sum."""
+    """A linear readout of the scalars of each of the first layers, and their sum."""
 
     def __init__(self, kernels: KernelSet) -> None:
         super().__init__()
@@ -30,11 +30,12 @@ class LinearReadouts(nn.Module):
         self.register_parameter(str(len(self.mixings)), nn.Parameter(torch.randn(channels)))
         self.mixings.append(Mixing(self.kernels, SCALAR, SCALAR, 1))
 
-    def forward(self, features: Sequence[Value], total: Value) -> Value:
-        """Features of each layer [atoms, components, channels], added to total [atoms, 1]."""
-        for n, (h, mixing) in enumerate(zip(features, self.mixings, strict=True)):
+    def forward(self, features: Sequence[Value], total: Value | None) -> Value:
+        """Features of each layer [atoms, components, channels], added to total [atoms, 1]; one of the two is there."""
+        for n, mixing in enumerate(self.mixings):
             weight = self.get_parameter(str(n))
-            total = mix(scalars(h), mixing, Scaled((weight,), (1 / math.sqrt(len(weight)),), 1), total)
+            total = mix(scalars(features[n]), mixing, Scaled((weight,), (1 / math.sqrt(len(weight)),), 1), total)
+        assert total is not None
         return total
 
 
@@ -44,10 +45,12 @@ class LastReadout(nn.Sequential):
     Args:
         kernels: A kernel set.
         channels, hidden: Channels, and width of the hidden layer.
+        bias: Whether both layers have biases.
     """
 
-    def __init__(self, kernels: KernelSet, channels: int, hidden: int) -> None:
-        super().__init__(nn.Linear(channels, hidden), nn.SiLU(), nn.Linear(hidden, 1))
+    def __init__(self, kernels: KernelSet, channels: int, hidden: int, bias: bool = True) -> None:
+        super().__init__(nn.Linear(channels, hidden, bias), nn.SiLU(), nn.Linear(hidden, 1, bias))
+        self.bias = bias
         self.mixings = [Mixing(kernels, SCALAR, SCALAR, width) for width in (hidden, 1)]
 
     def _weight(self, n: int) -> Tensor:
@@ -57,7 +60,7 @@ class LastReadout(nn.Sequential):
         return self.get_parameter(f"{2 * n}.bias")
 
     def _linear(self, n: int, x: Value) -> Value:
-        return mix(x, self.mixings[n], Made(self._weight, (n,)), Made(self._bias, (n,)))
+        return mix(x, self.mixings[n], Made(self._weight, (n,)), Made(self._bias, (n,)) if self.bias else None)
 
     def forward(self, h: Value) -> Value:
         """h [atoms, components, channels] -> [atoms, 1]."""

@@ -16,12 +16,16 @@ from ase.calculators.emt import EMT
 from ase.io import write
 from typer.testing import CliRunner
 
+from cartalg.architecture import ModelConfig
 from cartalg.cli import app
 from cartalg.interfaces.ase import CartalgCalculator
+from cartalg.interfaces.mace.back import to_mace
+from cartalg.interfaces.mace.check import difference
 from cartalg.interfaces.mace.contraction import contraction_map, coupling_trees
 from cartalg.interfaces.mace.convert import convert
 from cartalg.interfaces.mace.run import convert_file
 from cartalg.interfaces.mace.source import NotConvertible
+from cartalg.model import Potential
 from cartalg.symbolic.irreps import Irreps
 from cartalg.train.checkpoint import load_model
 from cartalg_codegen.specs.labels import TreeReader
@@ -50,6 +54,9 @@ MODELS = {
     "product shared by elements": {"use_agnostic_product": True},
     "repulsion": {"pair_repulsion": True},
     "repulsion without scale": {"pair_repulsion": True, "scaled": False, "num_polynomial_cutoff": 6},
+    "four factors": {"correlation": 4},
+    "a correlation for each layer": {"correlation": [3, 1, 2], "num_interactions": 3},
+    "hidden rank above the edges'": {"hidden_irreps": "4x0e+4x1o+4x2e", "max_ell": 1},
     "many elements": {"atomic_numbers": [1, 6, 8, *range(20, 50)]},
 }
 
@@ -119,12 +126,43 @@ def assert_same(model, potential, tolerance, head=None):
             assert abs(wanted - found).max() <= tolerance * max(abs(wanted).max(), 1e-4)
 
 
+@pytest.mark.campaign
+def test_four_factors_of_rank_3():
+    """MACE takes a minute for its own tensors."""
+    model = mace(correlation=[2, 4], max_ell=3, hidden_irreps="4x0e+4x1o")
+    potential = convert(model, None, "direct")
+    assert_same(model, potential, 1e-9)
+    assert difference(to_mace(potential), potential).forces < 1e-12
+
+
 @pytest.mark.parametrize("name", MODELS)
-def test_a_converted_model_is_the_same_function(name):
+def test_a_converted_model_is_the_same_function_and_goes_back(name):
+    """By mace's own classes; the weights of its contractions are not larger than they were."""
     options = dict(MODELS[name])
     head = options.pop("head", None)
     model = mace(**options)
-    assert_same(model, convert(model, head, "direct"), 1e-9, head)
+    potential = convert(model, head, "direct")
+    assert_same(model, potential, 1e-9, head)
+    again = to_mace(potential)
+    found = difference(again, potential)
+    assert max(found.energy, found.forces) < 1e-12
+    assert squares(again) <= squares(model) * (1 + 1e-12)
+
+
+def squares(model):
+    """Of all weights of contractions to irreps that are used."""
+    used = [list(product.symmetric_contractions.contractions) for product in model.products]
+    used[-1] = used[-1][:1]
+    return sum(float(p.square().sum()) for of_layer in used for c in of_layer for p in c.parameters())
+
+
+def test_weights_of_trees_are_the_smallest():
+    """What is added to them and changes nothing is orthogonal to them: the way back is the pseudoinverse, exactly."""
+    known = contraction_map(2, 1, 3)
+    matrix = np.array([[float(v) for v in row] for row in known.matrix])
+    roots = np.sqrt([float(q) for q in known.squares])[:, None]
+    back = roots * np.array([[float(v) for v in row] for row in known.back])
+    assert abs(back - np.linalg.pinv((roots * matrix).T)).max() < 1e-12
 
 
 @pytest.mark.parametrize("case", [(1, 0, 3), (2, 1, 3), (3, 0, 2), (3, 1, 3), (3, 2, 2)])
@@ -214,6 +252,39 @@ def test_a_converted_model_is_trained_further(tmp_path):
     ]
     key = next(name for name in errors[0] if name.startswith("forces") and "rmse" in name)
     assert errors[1][key] < 0.9 * errors[0][key]
+    shown = run("convert", tuned, "--to", "mace", "--output", tmp_path / "tuned.model").stdout
+    assert "a ScaleShiftMACE of mace-torch" in shown
+    atoms = molecule("CH3OH")
+    atoms.rattle(0.1, seed=3)
+    theirs = MACECalculator(model_paths=[str(tmp_path / "tuned.model")], device="cpu", default_dtype="float64")
+    found, wanted = (results(atoms, c) for c in (theirs, CartalgCalculator(load_model(tuned))))
+    assert abs(found[0] - wanted[0]).max() < 1e-4
+    assert abs(found[1] - wanted[1]).max() < 1e-4 * abs(wanted[1]).max()
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({}, "model.product: limited"),
+        ({"product": "independent"}, "model.readouts: all"),
+        ({"product": "independent", "readouts": "inner"}, "model.residual: scales"),
+        ({"product": "independent", "readouts": "inner", "residual": "matrices", "zbl": True}, "zbl_form"),
+        ({"product": "independent", "readouts": "inner", "layers": 1, "element_messages": 1}, "single layer"),
+    ],
+)
+def test_what_mace_has_no_equal_of_is_named(options, what):
+    potential = Potential(ModelConfig(channels=2, edge_rank=1, hidden_rank=1, **options), ("H",))
+    with pytest.raises(NotConvertible, match=what):
+        to_mace(potential)
+
+
+def test_matrices_of_elements_that_were_trained_apart_stay():
+    potential = convert(mace(**MODELS["three layers without residuals"]), None, "direct")
+    weight = next(iter(potential.interactions[1].convolution.mix.weight.values()))
+    with torch.no_grad():
+        weight += torch.randn_like(weight)
+    with pytest.raises(NotConvertible, match="element_messages"):
+        to_mace(potential)
 
 
 def run(*arguments):
@@ -225,13 +296,12 @@ def run(*arguments):
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"correlation": 4, "max_ell": 1}, "correlation 4"),
+        ({"correlation": 5, "max_ell": 1}, "correlation 5"),
         ({"distance_transform": "Agnesi"}, "AgnesiTransform"),
         ({"radial_type": "gaussian"}, "GaussianBasis"),
         ({"hidden_irreps": "4x0e+4x1e"}, "hidden irreps"),
         ({"interaction_cls": "RealAgnosticDensityResidualInteractionBlock"}, "RealAgnosticDensityResidual"),
         ({"interaction_cls": PLAIN}, "behind a residual one"),
-        ({"correlation": [2, 3]}, "different correlations"),
         ({"gate": torch.tanh}, "gate"),
         ({"heads": ["a", "b"]}, "choose one with --head"),
     ],

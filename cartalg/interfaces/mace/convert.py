@@ -1,36 +1,16 @@
-"""From a MACE model to a potential that is the same function of the atoms.
-
-Features are the same tensors in another basis: v_l = S_l t_l, with S_l of `cartalg.symbolic.spherical` over orthonormal
-components. Couplings of e3nn are then ours up to a known factor, and every linear map acts on channels alone, so that
-what is to be converted are weights: none is fitted. Source: docs/theory.md, eqs. 9, 11, 18, 35, 40.
-"""
+"""From a MACE model to a potential that is the same function of the atoms."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from ase.data import chemical_symbols
-from torch import Tensor
 
 from cartalg.architecture import ModelConfig
-from cartalg.interfaces.mace.contraction import contraction_map
-from cartalg.interfaces.mace.products import signs
-from cartalg.interfaces.mace.source import (
-    BLOCKS,
-    NotConvertible,
-    blocks,
-    check,
-    contractions,
-    element_blocks,
-    expect,
-    gain_of,
-)
+from cartalg.interfaces.mace.correspondence import correspondence
+from cartalg.interfaces.mace.source import BLOCKS, NotConvertible, check, contractions, expect, head_names
 from cartalg.model import Potential
-from cartalg.nn.interaction import EdgeConvolution, Interaction, ProductBasis
-from cartalg.nn.radial import GAIN
-from cartalg_codegen.specs import ConvolutionSpec
 
 #: Intervals of the radial tables of converted models.
 KNOTS = 256
@@ -58,14 +38,11 @@ def convert(model: Any, head: str | None = None, radial_mode: str = "table", kno
     shifts = torch.atleast_2d(model.atomic_energies_fn.atomic_energies)[place].double() + shift
     found = Potential(config, elements, shifts, scale, float(model.interactions[0].avg_num_neighbors))
     with torch.no_grad():
-        (embedding,) = blocks(model.node_embedding.linear).values()
-        found.embedding.copy_(embedding)
-        for layer, block, product in zip(found.interactions, model.interactions, model.products, strict=True):
-            assert isinstance(layer, Interaction)
-            _convolution(layer.convolution, block)
-            _product(layer.product, product)
-            _residual(layer.residual, block, product)
-        _readouts(found, model, place)
+        for parameter in found.parameters():
+            parameter.fill_(torch.nan)
+        for pair in correspondence(found, model, place):
+            pair.to_ours()
+    assert not any(p.isnan().any() for p in found.parameters()), "every weight has a counterpart"
     return found
 
 
@@ -82,8 +59,13 @@ def architecture(model: Any, radial_mode: str, knots: int) -> ModelConfig:
     neighbours = {float(block.avg_num_neighbors) for block in inner}
     expect(len(neighbours) == 1, "numbers of neighbours that differ between layers")
     last, radial = model.readouts[-1], model.radial_embedding
-    width = last.hidden_irreps.dim // len(_heads(model)) if hasattr(last, "hidden_irreps") else 1
+    width = last.hidden_irreps.dim // len(head_names(model)) if hasattr(last, "hidden_irreps") else 1
     kinds = [BLOCKS[type(block).__name__] for block in inner]
+    orders = [contractions(product)[0].correlation for product in model.products]
+    readouts = "inner" if len(model.readouts) > 1 else "last"
+    if len(inner) == 1:
+        readouts = "linear"
+        expect(len(model.readouts) == 1, "a model of one layer without a readout")
     own = model.products[0].symmetric_contractions.contractions[0].weights_max.shape[0]
     return ModelConfig(
         cutoff=float(model.r_max),
@@ -91,8 +73,8 @@ def architecture(model: Any, radial_mode: str, knots: int) -> ModelConfig:
         layers=len(inner),
         hidden_rank=hidden,
         edge_rank=edge,
-        correlation=contractions(model.products[0])[0].correlation,
-        product="complete",
+        correlation=orders[0] if len(set(orders)) == 1 else tuple(orders),
+        product="independent",
         element_weights=own > 1 or len(model.atomic_numbers) == 1,
         residual="scales" if all(kinds) else "matrices",
         element_messages=sum(kinds),
@@ -104,6 +86,7 @@ def architecture(model: Any, radial_mode: str, knots: int) -> ModelConfig:
         envelope_power=int(radial.cutoff_fn.p),
         knots=knots,
         radial_mode=radial_mode,
+        readouts=readouts,
         readout_hidden=width,
         dtype="float64",
     )
@@ -117,105 +100,11 @@ def _natural(irreps: Any, what: str) -> tuple[int, int]:
     return int(irreps[0].mul), len(listed) - 1
 
 
-def _heads(model: Any) -> list[str]:
-    return list(getattr(model, "heads", None) or ["Default"])
-
-
 def head_number(model: Any, wanted: str | None) -> int:
     """The number of a head, by its name. Raises NotConvertible for none, or one of several that is not named."""
-    names = _heads(model)
+    names = head_names(model)
     if wanted is None and len(names) > 1:
         raise NotConvertible(f"the model has the heads {', '.join(names)}: choose one with --head")
     if wanted is not None and wanted not in names:
         raise NotConvertible(f"the model has no head {wanted!r}; it has {', '.join(names)}")
     return names.index(wanted) if wanted is not None else 0
-
-
-def _convolution(ours: EdgeConvolution, block: Any) -> None:
-    """Maps before and after the sum over neighbours, and the radial network between them."""
-    for n, weight in enumerate(ours.up.weight.values()):
-        weight.copy_(blocks(block.linear_up)[n, n] / ours.up.scale)
-    radial, network, spec = ours.radial, block.conv_tp_weights, ours.spec
-    assert isinstance(spec, ConvolutionSpec)
-    inner = [getattr(network, f"layer{n}") for n in range(len(network.hs) - 1)]
-    gain = gain_of(inner[0].act)
-    for n, layer in enumerate(radial.layers):
-        layer.copy_(inner[n].weight.double() * (gain / GAIN if n else 1))
-    places = {(p.left.l, p.edge.l, p.out.l): p for p in spec.paths}
-    columns = inner[-1].weight.double().split([i.path_shape[0] for i in block.conv_tp.instructions], 1)
-    for instruction, column in zip(block.conv_tp.instructions, columns, strict=True):
-        left, edge, out = (
-            irreps[place].ir.l
-            for irreps, place in (
-                (block.conv_tp.irreps_in1, instruction.i_in1),
-                (block.conv_tp.irreps_in2, instruction.i_in2),
-                (block.conv_tp.irreps_out, instruction.i_out),
-            )
-        )
-        path = places.pop((left, edge, out))
-        # e3nn's harmonics have the norm 2l+1 and its couplings the norm 1; MACE's edges point the other way
-        factor = instruction.path_weight / math.sqrt(2 * out + 1) * math.sqrt(path.orthonormal_squared)
-        factor *= (-1) ** edge * math.sqrt((2 * edge + 1) / path.edge_squared_norm)
-        radial.last[:, path.index] = column * (factor * gain / GAIN / radial.path_scale[path.index])
-    expect(not places, "a convolution that lacks paths")
-    found: dict[int, list[Tensor]] = {}
-    mid, skip = block.linear.irreps_in, element_blocks(block.skip_tp)
-    for (source, goal), matrix in sorted(blocks(block.linear).items()):
-        assert mid[source].ir == block.irreps_out[goal].ir
-        found.setdefault(goal, []).append(matrix / block.avg_num_neighbors)
-    for n, (name, weight) in enumerate(ours.mix.weight.items()):
-        matrix = torch.cat(found[n])
-        weight.copy_((matrix @ skip[n, n] if ours.own else matrix) / ours.mix.scales[name])
-
-
-def _product(ours: ProductBasis, product: Any) -> None:
-    """Weights of symmetric contractions, by the exact map, and the linear map after them."""
-    features, inner = ours.spec.features, contractions(product)
-    places = {w.label: n for n, w in enumerate(ours.spec.weights)}
-    scales = ours.weight_scale.double()
-    ours.weight.zero_()
-    for rank, contraction in enumerate(inner[: len(ours.outputs.irreps)]):
-        listed = [contraction.weights_max, *contraction.weights]
-        for order, given in zip(range(contraction.correlation, 0, -1), listed, strict=True):
-            known = contraction_map(features, rank, order)
-            if not known.trees:  # MACE holds one weight of zero there
-                continue
-            reduced = f"a reduced basis of contractions ({given.shape[1]} of {len(known.trees)} trees)"
-            expect(given.shape[1] == len(known.trees), reduced)
-            signed = signs(known, features, rank, contraction.U_tensors(order))
-            factors = torch.tensor([s * math.sqrt(q) for s, q in zip(signed, known.squares, strict=True)])
-            matrix = torch.tensor([[float(entry) for entry in row] for row in known.matrix], dtype=torch.float64)
-            weights = (factors.double()[:, None] * matrix).t() @ given.double()
-            for n, label in enumerate(known.terms):
-                ours.weight[:, places[label]] = weights[:, n] / scales[places[label]]
-    matrices = blocks(product.linear)
-    for n, weight in enumerate(ours.linear.weight.values()):
-        weight.copy_(matrices[n, n] / ours.linear.scale)
-
-
-def _residual(ours: Any, block: Any, product: Any) -> None:
-    """The residual map: zero where MACE has none."""
-    has = not BLOCKS[type(block).__name__] and product.use_sc
-    matrices = element_blocks(block.skip_tp) if has else {}
-    for n, weight in enumerate(ours.linear.weight.values()):
-        weight.copy_(matrices[n, n] / ours.linear.scale if has else torch.zeros_like(weight))
-
-
-def _readouts(ours: Any, model: Any, head: int) -> None:
-    """Linear readouts, and the last one with its hidden layer: zero where MACE has none."""
-    for parameter in (*ours.readouts.parameters(), *ours.last_readout.parameters()):
-        parameter.zero_()
-    count, layers = len(model.readouts), len(ours.interactions)
-    for layer, readout in zip(range(layers)[-count:], model.readouts, strict=True):
-        kind = type(readout).__name__
-        if kind == "LinearReadoutBlock":
-            column = blocks(readout.linear)[0, 0][:, head]
-            ours.readouts.get_parameter(str(layer)).copy_(column * math.sqrt(len(column)))
-            continue
-        expect(kind == "NonLinearReadoutBlock" and layer == layers - 1, f"the readout {kind} of layer {layer}")
-        expect(len(readout.hidden_irreps) == 1 and readout.hidden_irreps.lmax == 0, "a readout of tensors")
-        first, second = blocks(readout.linear_1)[0, 0], blocks(readout.linear_2)[0, 0]
-        width = first.shape[1] // len(_heads(model))
-        mine = slice(head * width, (head + 1) * width)
-        ours.last_readout[0].weight.copy_(first[:, mine].t())
-        ours.last_readout[2].weight.copy_(gain_of(readout.non_linearity.acts[0]) * second[mine, head][None])

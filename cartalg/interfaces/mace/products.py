@@ -23,10 +23,10 @@ def signs(known: ContractionMap, features: int, rank: int, tensor: Tensor) -> li
         NotConvertible: If a tree is another polynomial than its place says.
     """
     irreps = Irreps.natural(features)
-    exact = [spherical_matrix(n, "e3nn").evalf(20) for n in range(features + 1)]
+    exact = [spherical_matrix(n, "e3nn").evalf(20) for n in range(max(features, rank) + 1)]
     maps = [torch.tensor([[float(v) for v in m.row(k)] for k in range(m.rows)], dtype=torch.float64) for m in exact]
     packed = torch.randn(irreps.dim, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    spherical = torch.block_diag(*maps) @ packed
+    spherical = torch.block_diag(*maps[: features + 1]) @ packed
     theirs = tensor.double()
     for _ in range(theirs.ndim - 1 - (rank > 0)):
         theirs = theirs.movedim(int(rank > 0), -1) @ spherical

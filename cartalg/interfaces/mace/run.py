@@ -1,4 +1,4 @@
-"""`cartalg convert`: a MACE file to the folder of a run."""
+"""`cartalg convert`: a MACE file to the folder of a run, and back."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,12 +7,13 @@ from typing import Any, Literal
 import torch
 import yaml
 
-from cartalg.files import write_file
+from cartalg.files import whole, write_file
+from cartalg.interfaces.mace.back import double, to_mace
 from cartalg.interfaces.mace.check import Difference, difference
 from cartalg.interfaces.mace.convert import convert, head_number
 from cartalg.interfaces.mace.source import NotConvertible, load_mace
 from cartalg.model import Potential
-from cartalg.train.checkpoint import MODEL_FILE, save_model
+from cartalg.train.checkpoint import MODEL_FILE, load_model, save_model
 
 #: The configuration's section of the model, as fine-tuning needs it.
 CONFIG_FILE = "config.yaml"
@@ -60,13 +61,50 @@ def convert_file(
     """
     model = load_mace(path, trust)
     stored = next(model.parameters()).dtype
-    model = model.double()
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)  # MACE makes constants in it
+    with double():
+        return _converted(model.double(), stored, path, output, head, dtype, direct)
+
+
+@dataclass(frozen=True)
+class BackConversion:
+    """What was written.
+
+    Attributes:
+        exact: Difference of MACE's model to the potential in double precision, radial network on each edge.
+        run: Difference to the potential as it is run: with its radial tables, in its precision.
+    """
+
+    exact: Difference
+    run: Difference
+
+
+def convert_back(run: Path, output: Path, dtype: Literal["float32", "float64"] | None = None) -> BackConversion:
+    """Write a potential as a model of mace-torch, if its architecture allows, and compare the two before.
+
+    Args:
+        run: Model file or folder of a run.
+        output: File to write, as `torch.save` does.
+        dtype: Precision of the file; by default the potential's.
+    Raises:
+        FileNotFoundError, CheckpointError: As `load_model`.
+        NotConvertible: If MACE has no equal of it.
+    """
+    if output.is_dir():
+        raise NotConvertible(f"{output} is a folder; name the file to write, such as {output / 'mace.model'}")
+    potential = load_model(run)
     try:
-        return _converted(model, stored, path, output, head, dtype, direct)
-    finally:
-        torch.set_default_dtype(before)
+        model = to_mace(potential)
+    except NotConvertible as error:
+        raise NotConvertible(f"{run}: {error}") from None
+    with double():
+        found = BackConversion(
+            difference(model, _with(potential, dtype="float64", radial_mode="direct")), difference(model, potential)
+        )
+    if not max(found.exact.forces, found.exact.energy) <= ROUNDING[torch.float64]:
+        raise NotConvertible(f"{run}: forces of MACE's model differ by {found.exact.forces:.1e}; nothing was written")
+    with whole(output) as temporary:
+        torch.save(model.to(getattr(torch, dtype or potential.config.dtype)), temporary)
+    return found
 
 
 def _converted(
@@ -92,7 +130,7 @@ def _converted(
         found = convert(model, head, "table", knots)
         if difference(model, found, place).forces <= NEAR:
             break
-    found = _in_precision(found, dtype or ("float32" if stored == torch.float32 else "float64"))
+    found = _with(found, dtype=dtype or ("float32" if stored == torch.float32 else "float64"))
     result = Conversion(found, exact, difference(model, found, place))
     output.mkdir(parents=True, exist_ok=True)
     save_model(output / MODEL_FILE, found, {"converted": {"from": path.name, "head": head}})
@@ -101,9 +139,10 @@ def _converted(
     return result
 
 
-def _in_precision(potential: Potential, dtype: str) -> Potential:
+def _with(potential: Potential, **changes: str) -> Potential:
+    """The same weights with other options."""
     description = potential.description()
-    description["config"]["dtype"] = dtype
+    description["config"] |= changes
     found = Potential.from_description(description)
     found.load_state_dict(potential.state_dict())
     return found.eval()
