@@ -9,6 +9,7 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.geometry import complete_cell
+from ase.outputs import Properties, all_outputs
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from cartalg.data.graphs import Graph, Pairs, build_graph, find_pairs, move_graph
@@ -45,7 +46,11 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
     ``stresses`` of atoms share each edge's part of the stress between its two atoms, and sum to it. They do not give
     the flow of heat: `get_heat_flux` and `get_centroid_virials` do.
 
-    Tensor properties that the model has heads for are in `results` under their names, in the units of their labels.
+    Tensor properties that the model has heads for are in `results` under their names, in the units of their labels: one
+    called ``dipole`` is what ASE's own method returns.
+
+    A calculator is for one thread at a time; calculators of several threads may share a `Potential`. Copies, deep or
+    pickled, compute the same.
 
     Args:
         model: A potential, a model file or the folder of a training run (of a committee, too), or a list of such.
@@ -68,9 +73,7 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
         trust_kernels: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        if skin < 0:
-            raise ValueError(f"skin must not be negative, got {skin}")
+        super().__init__(skin=skin, **kwargs)
         self.models: list[Potential] = []
         every: Sequence[Any] = model if isinstance(model, list | tuple) else [model]
         for given in every:
@@ -82,11 +85,39 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
             raise ValueError("the models of a committee must know the same elements and have one cutoff")
         tensors = [q.name for q in self.model.config.quantities if q.name not in self.implemented_properties]
         self.implemented_properties = [*type(self).implemented_properties, *tensors]  # type: ignore[misc]
-        self.skin = skin
         self.searches = 0
         self.graph: Graph | None = None  # of the last calculation
         self._known: tuple[Atoms, Pairs, Graph] | None = None
         self._flows: dict[torch.dtype | None, list[Flows]] = {}
+
+    @property
+    def skin(self) -> float:
+        """Of the neighbour list, in angstrom."""
+        return float(self.parameters["skin"])
+
+    def set(self, **changes: Any) -> dict[str, Any]:
+        """Change the skin, in angstrom; ASE's way. Returns what has changed.
+
+        Raises:
+            TypeError: For anything else.
+            ValueError: For a skin below 0.
+        """
+        unknown = changes.keys() - {"skin"}
+        if unknown:
+            raise TypeError(f"a CartalgCalculator has no parameter {', '.join(sorted(unknown))}; it has skin")
+        if changes.get("skin", 0) < 0:
+            raise ValueError(f"skin must not be negative, got {changes['skin']}")
+        changed = super().set(**changes)
+        if changed:
+            self._known = None
+        return changed  # type: ignore[no-any-return]
+
+    def export_properties(self) -> Properties:
+        """The results that ASE has a name for."""
+        return Properties({name: value for name, value in self.results.items() if name in all_outputs})
+
+    def _get_name(self) -> str:
+        return "cartalg"
 
     def calculate(
         self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes

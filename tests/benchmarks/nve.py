@@ -1,4 +1,6 @@
-"""Drift of the total energy in NVE, in float32 and float64, from a Langevin start; a picture of both.
+"""Drift of the total energy in NVE, in float32 and float64; a picture of both.
+
+A Langevin run comes before; velocities at its end are scaled so that the total energy is the mean of its second half.
 
 python tests/benchmarks/nve.py RUN STRUCTURE --output OUT --timestep 0.5 --picoseconds 100 --temperature 300
 """
@@ -6,6 +8,7 @@ python tests/benchmarks/nve.py RUN STRUCTURE --output OUT --timestep 0.5 --picos
 import argparse
 from pathlib import Path
 
+import ase.io
 import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -43,6 +46,20 @@ def drift(rows, atoms):
     return line[0], error, abs(energies - energies[: len(energies) // 100 + 1].mean()).max()
 
 
+def typical(folder):
+    """The last structure of a simulation, with velocities that give it the mean total energy of the second half."""
+    rows, atoms = read_metrics(folder / LOG_FILE), ase.io.read(folder / "final.xyz")
+    mean = np.mean([row["total_eV"] for row in rows[len(rows) // 2 :]])
+    kinetic = mean - atoms.get_potential_energy()
+    if kinetic <= 0:
+        raise SystemExit("the last structure has more than the mean energy: give a longer --equilibration")
+    momenta = atoms.get_momenta() * np.sqrt(kinetic / atoms.get_kinetic_energy())
+    atoms.calc = None
+    atoms.set_momenta(momenta)
+    ase.io.write(folder / "typical.xyz", atoms)
+    return folder / "typical.xyz"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
@@ -57,6 +74,7 @@ def main():
     step = {"timestep": given.timestep, "threads": 1, "temperature": given.temperature}
     start = Simulation(**step, steps=round(given.equilibration * 1e3 / given.timestep))
     simulate(given.run, given.structure, given.output / "start", start, "auto", bar)
+    structure = typical(given.output / "start")
     figure = Figure(figsize=(6, 3.4), layout="constrained")
     axis = figure.subplots()
     for dtype, colour in COLOURS.items():
@@ -65,7 +83,7 @@ def main():
         options = Simulation(
             **step, ensemble="nve", steps=round(given.picoseconds * 1e3 / given.timestep), frame_interval=1000
         )
-        found = simulate(model, given.output / "start" / "final.xyz", folder, options, "auto", bar)
+        found = simulate(model, structure, folder, options, "auto", bar)
         atoms = int((folder / "final.xyz").read_text().split("\n")[0])
         rows = read_metrics(folder / LOG_FILE)
         slope, error, largest = drift(rows, atoms)
@@ -76,9 +94,15 @@ def main():
             flush=True,
         )
         energies = (np.array([row["total_eV"] for row in rows]) - rows[0]["total_eV"]) * 1e3 / atoms
-        axis.plot([row["time_fs"] / 1e3 for row in rows], energies, color=colour, linewidth=0.5, label=text, alpha=0.8)
+        times = np.array([row["time_fs"] / 1e3 for row in rows])
+        axis.plot(times, energies, color=colour, linewidth=0.3, alpha=0.25)
+        count = max(1, round(times[-1]))
+        means = [[part.mean() for part in np.array_split(of, count)] for of in (times, energies)]
+        axis.plot(*means, color=colour, linewidth=1.2, label=text)
     axis.set(
-        xlabel="time (ps)", ylabel="meV/atom", title=f"{given.run.name}: total energy in NVE, {given.timestep:g} fs"
+        xlabel="time (ps)",
+        ylabel="meV/atom",
+        title=f"Total energy in NVE, {given.timestep:g} fs, and its means over 1 ps",
     )
     axis.legend(frameon=False, fontsize=8)
     axis.grid(alpha=0.3, linewidth=0.5)

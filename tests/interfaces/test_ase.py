@@ -2,6 +2,7 @@ import contextlib
 import copy
 import pickle
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from ase.calculators.mixing import SumCalculator
+from ase.io import read, write
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 from ase.stress import full_3x3_to_voigt_6_stress
@@ -199,3 +202,84 @@ def test_stresses_of_atoms_and_the_heat_flux(model):
     with pytest.raises(PropertyNotImplementedError, match="stresses needs a cell"):
         water.get_stresses()
     assert water.calc.get_centroid_virials(water).shape == (3, 3, 3)
+
+
+def test_copies_compute_the_same_and_go_their_own_way(model):
+    atoms = crystal()
+    atoms.calc = CartalgCalculator(model)
+    forces = atoms.get_forces()
+    for other in (copy.deepcopy(atoms), pickle.loads(pickle.dumps(atoms))):
+        assert other.calc is not atoms.calc
+        np.testing.assert_array_equal(other.get_forces(), forces)
+        fresh = crystal()
+        for moved in (other, fresh):
+            moved.rattle(0.1, seed=1)
+        fresh.calc = CartalgCalculator(model)
+        np.testing.assert_allclose(other.get_forces(), fresh.get_forces(), atol=1e-12)
+        np.testing.assert_array_equal(atoms.get_forces(), forces)
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["one model", "a model each"])
+def test_calculators_in_several_threads(model, shared):
+    images = [crystal() for _ in range(4)]
+    for number, atoms in enumerate(images):
+        atoms.rattle(0.05, seed=number)
+    calculator, alone = CartalgCalculator(model), []
+    for atoms in images:
+        atoms.calc = calculator
+        alone.append((atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()))
+
+    def work(number):
+        atoms, found = images[number].copy(), []
+        atoms.calc = CartalgCalculator(model if shared else copy.deepcopy(model))
+        for _ in range(20):
+            atoms.calc.reset()
+            found.append((atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()))
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        for found, expected in zip(pool.map(work, range(4)), alone, strict=True):
+            for each in found:
+                for value, right in zip(each, expected, strict=True):
+                    np.testing.assert_array_equal(value, right)
+
+
+def test_what_ase_asks_of_a_calculator(model, tmp_path):
+    atoms = crystal()
+    atoms.calc = calculator = CartalgCalculator([model, model])
+    assert calculator.name == "cartalg"
+    assert calculator.calculation_required(atoms, ["energy"])
+    assert calculator.get_property("energy", atoms, allow_calculation=False) is None
+    energy = atoms.get_potential_energy()
+    assert atoms.get_potential_energy(force_consistent=True) == energy
+    assert not calculator.calculation_required(atoms, ["energy", "forces", "stress", "energies"])
+    assert calculator.calculation_required(atoms, ["stresses"])
+    np.testing.assert_allclose(atoms.get_stresses().sum(0), atoms.get_stress(), atol=1e-12)
+    assert calculator.export_properties()["forces"].shape == (len(atoms), 3)
+    assert atoms.get_properties(["energy", "stresses"])["energy"] == energy
+    atoms.positions[0] += 0.1
+    assert calculator.calculation_required(atoms, ["energy"])
+    assert calculator.get_property("energy", atoms, allow_calculation=False) is None
+    doubled = atoms.copy()
+    doubled.calc = SumCalculator([CartalgCalculator(model), CartalgCalculator(model)])
+    assert doubled.get_potential_energy() == pytest.approx(2 * atoms.get_potential_energy())
+    for name in ("a.traj", "a.xyz", "a.json"):
+        write(tmp_path / name, atoms)
+        np.testing.assert_allclose(read(tmp_path / name).get_forces(), atoms.get_forces(), atol=1e-7)
+
+
+def test_parameters_are_the_skin_alone(model):
+    calculator = CartalgCalculator(model, skin=0.3)
+    assert calculator.todict() == {"skin": 0.3}
+    atoms = crystal()
+    atoms.calc = calculator
+    energy = atoms.get_potential_energy()
+    assert calculator.set(skin=0.3) == {}
+    assert calculator.set(skin=0.7) == {"skin": 0.7}
+    atoms.rattle(1e-6)
+    assert atoms.get_potential_energy() == pytest.approx(energy, abs=1e-4)
+    assert (calculator.skin, calculator.searches) == (0.7, 2)
+    with pytest.raises(TypeError, match="no parameter cutoff; it has skin"):
+        calculator.set(cutoff=3.0)
+    with pytest.raises(TypeError, match="no parameter skni"):
+        CartalgCalculator(model, skni=1.0)
