@@ -97,7 +97,28 @@ class ModelConfig(BaseModel):
     zbl_form: Literal["universal", "mace"] = Field(
         "universal", description="constants and switch of that repulsion: the universal potential, or as MACE has it"
     )
-    n_bessel: int = Field(8, ge=1, description="radial Bessel functions")
+    radial_basis: Literal["bessel", "gaussian", "chebyshev"] = Field(
+        "bessel",
+        description="radial functions: Bessel, Gaussians, or Chebyshev polynomials of the distance as it is, which "
+        "grow beyond 1 and so are for distance_transform: agnesi",
+    )
+    n_bessel: int = Field(8, ge=1, description="number of radial functions")
+    radial_points: tuple[float, ...] | None = Field(
+        None,
+        description="frequencies of the Bessel functions in 1/angstrom, or centres of the Gaussians in angstrom; by "
+        "default equidistant",
+    )
+    distance_transform: Literal["none", "agnesi", "soft"] = Field(
+        "none",
+        description="what the radial functions are of: the distance, or a transform of it by the covalent radii of the "
+        "two elements; then each pair of elements in a frame has a radial table of its own",
+    )
+    agnesi: tuple[float, float, float] = Field((0.9183, 4.5791, 1.0805), description="q, p and a of that transform")
+    soft: float = Field(4.0, gt=0, description="steepness alpha of that transform")
+    density: bool = Field(
+        False,
+        description="divide messages by 1 + the sum of a learned density over neighbours, not by their mean number",
+    )
     radial_hidden: tuple[int, ...] = Field((64, 64), min_length=1, description="widths of the radial network")
     envelope: Literal["weights", "basis"] = Field(
         "weights", description="where the smooth cutoff acts: on the radial weights, or on the radial functions"
@@ -121,6 +142,24 @@ class ModelConfig(BaseModel):
         if any(w < 1 for w in widths):
             raise ValueError("every width must be at least 1")
         return widths
+
+    @field_validator("agnesi")
+    @classmethod
+    def _falling(cls, parameters: tuple[float, float, float]) -> tuple[float, float, float]:
+        q, p, a = parameters
+        if not (0 < q < p and a > 0):
+            raise ValueError(f"agnesi must have 0 < q < p and a > 0, got q {q:g}, p {p:g}, a {a:g}")
+        return parameters
+
+    @model_validator(mode="after")
+    def _points(self) -> "ModelConfig":
+        if self.radial_basis == "gaussian" and self.n_bessel < 2:
+            raise ValueError("radial_basis: gaussian needs n_bessel of at least 2")
+        if self.radial_points is not None and self.radial_basis == "chebyshev":
+            raise ValueError("radial_points are of Bessel functions or Gaussians; leave them out")
+        if self.radial_points is not None and len(self.radial_points) != self.n_bessel:
+            raise ValueError(f"radial_points lists {len(self.radial_points)} numbers, but n_bessel is {self.n_bessel}")
+        return self
 
     @model_validator(mode="after")
     def _natural(self) -> "ModelConfig":

@@ -35,10 +35,11 @@ class Engine:
 
     Args:
         network: Its forward pass.
+        tables: Number of tables that a program for a graph has room for; what it computes depends on it.
     """
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
+    def __init__(self, network: Network, tables: Callable[[Graph], int] = lambda graph: 0) -> None:
+        self._network, self._tables = network, tables
         self._kept: dict[Hashable, Any] = {}
         self._bound: _Bound | None = None
 
@@ -54,7 +55,7 @@ class Engine:
         plan = Plan(own.vectors.shape, own.vectors.dtype, self._kept, spare)
         energy, others = self._network(own, plan.input)
         program = plan.bind(energy, list(others.values()))
-        self._bound = _Bound(own, threads, list(others), program)
+        self._bound = _Bound(own, threads, list(others), program, self._tables, self._tables(graph))
         self._bound.takes(graph)
         return self._bound
 
@@ -91,6 +92,7 @@ class _Bound:
     Attributes:
         graph: With room for edges.
         names: Of its other results.
+        tables, room: As of the engine, and the number of tables there is room for.
         source: The edges that have been copied to it.
     """
 
@@ -98,6 +100,8 @@ class _Bound:
     threads: int
     names: list[str]
     program: Program
+    tables: Callable[[Graph], int]
+    room: int
     source: Edges | None = None
 
     def takes(self, graph: Graph) -> bool:
@@ -109,8 +113,11 @@ class _Bound:
         if same and edges is self.source:
             return True
         needed, best, room = sizes(graph), rooms(graph), sizes(own)
+        if self.tables(graph) > self.room:
+            return False
         if any(n > r for n, r in zip(needed, room, strict=True)) or room[0] - best[0] > best[0] - needed[0]:
             return False
+        same = same and torch.equal(own.frame[: len(graph.frame)], graph.frame)
         settle(own, graph)
         self.program.input[len(edges.sender) :] = FAR
         if not same or self.source is None or edges.exchange:
@@ -136,10 +143,10 @@ def roomy(graph: Graph, atoms: int, senders: int, edges: int) -> Graph:
     """A graph with room for so many atoms, senders and edges, and species and edges of the one that is given."""
     of_edges = {name: torch.zeros(edges, dtype=torch.int64) for name in ("sender", "receiver", "col_edge")}
     pointers = {n: torch.zeros(c + 1, dtype=torch.int64) for n, c in (("row_ptr", atoms), ("col_ptr", senders))}
-    species = torch.zeros(senders, dtype=torch.int64)
+    species, frame = (torch.zeros(senders, dtype=torch.int64) for _ in range(2))
     vectors = torch.full((edges, 3), FAR, dtype=graph.vectors.dtype)
     indexed = Edges(**of_edges, **pointers, exchange=graph.edges.exchange)
-    own = replace(graph, species=species, vectors=vectors, edges=indexed)
+    own = replace(graph, species=species, vectors=vectors, edges=indexed, frame=frame)
     settle(own, graph)
     return own
 
@@ -148,9 +155,11 @@ def settle(own: Graph, graph: Graph) -> None:
     """Copy species and edges to a graph with room. Further atoms have no edges; further edges are of no atom.
 
     Rows of copies follow those of atoms at once: where there is room between, an exchange writes where they are.
+    Further atoms are as the first one, so that they make no pair of elements that there is none of.
     """
-    own.species[: len(graph.species)] = graph.species
-    own.species[len(graph.species) :] = 0
+    for array, given in ((own.species, graph.species), (own.frame, graph.frame)):
+        array[: len(given)] = given
+        array[len(given) :] = given[0] if len(given) else 0
     for name, array in own.edges.index.items():
         given = graph.edges.index[name]
         array[: len(given)] = given

@@ -6,6 +6,7 @@ loss, and hands the gradients to weights on. How weights are made of parameters 
 again: small arrays, whatever the number of atoms.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,10 +28,11 @@ class Learner:
     Args:
         network: Its forward pass.
         module: Whose parameters it computes with; they may be replaced.
+        tables: As of an `Engine`.
     """
 
-    def __init__(self, network: Network, module: nn.Module) -> None:
-        self._network = network
+    def __init__(self, network: Network, module: nn.Module, tables: Callable[[Graph], int] = lambda graph: 0) -> None:
+        self._network, self._tables = network, tables
         self._module = module
         self._parameters: list[dict[str, nn.Parameter | None]] = []
         self._places: list[int] = []
@@ -60,7 +62,7 @@ class Learner:
         if self._where() != self._places:  # parameters have been replaced, or their precision
             self._bound.clear()
         sizes = _rounded(len(graph.species)), _rounded(len(graph.vectors) + 1)
-        key = (*sizes, graph.vectors.dtype, others, torch.get_num_threads())
+        key = (*sizes, self._tables(graph), graph.vectors.dtype, others, torch.get_num_threads())
         bound = self._bound.get(key)
         if bound is None or (bound.program.tied and not torch.equal(bound.species, graph.species)):
             self._parameters = [m._parameters for m in self._module.modules() if m._parameters]

@@ -24,6 +24,7 @@ from cartalg.nn.exchange import gathered
 from cartalg.nn.heads import heads
 from cartalg.nn.interaction import interaction
 from cartalg.nn.operations import cast
+from cartalg.nn.pairs import ElementPairs
 from cartalg.nn.readout import LastReadout, LinearReadouts, atomic_energies
 from cartalg.nn.repulsion import pair_terms
 from cartalg.nn.training import NotPlanned
@@ -108,9 +109,10 @@ class Potential(nn.Module):
             self.last_readout = LastReadout(kernels, channels, config.readout_hidden, config.readouts == "all")
         self.heads = heads(config, irreps[1:], count, kernels, backend)
         self.pair_terms = pair_terms(config, elements, self.scale)
+        self.pairs = ElementPairs(elements) if config.distance_transform != "none" else None
         self._engine: Engine | None = None
         self._watch: Watch | None = None
-        self._learner: Learner | None = Learner(self._outputs, self)
+        self._learner: Learner | None = Learner(self._outputs, self, self._tables)
         self._lock = Lock()  # an engine's buffers hold one graph
         self.to(getattr(torch, config.dtype))
         self.shifts = self.shifts.double()
@@ -124,9 +126,9 @@ class Potential(nn.Module):
         """Features of every layer, [atoms, components, channels], from edge vectors [edges, 3] in angstrom."""
         h: Any = given(vectors, lambda: self.embedding.index_select(0, graph.of_atoms.clone())[:, None, :])
         found: list[Any] = []
-        vectors = cast(vectors, self.dtype)
+        vectors, pairs = cast(vectors, self.dtype), self.pairs and self.pairs.of(graph)
         for layer in self.interactions:
-            h = layer(graph.of_atoms, h, graph.edges, vectors)
+            h = layer(graph.of_atoms, h, graph.edges, vectors, pairs)
             found.append(h)
         return found
 
@@ -148,6 +150,10 @@ class Potential(nn.Module):
         """All of the above."""
         features = self.features(graph, vectors)
         return self.energies(graph, vectors, features), self.tensors(graph, features)
+
+    def _tables(self, graph: Graph) -> int:
+        """Radial tables that a graph needs, where there is one for each pair of elements."""
+        return self.pairs.room(graph) if self.pairs else 0
 
     def forward(
         self,
@@ -175,7 +181,7 @@ class Potential(nn.Module):
             with self._lock:
                 self._watch = self._watch or Watch(self)
                 if self._watch.changed() or self._engine is None:
-                    self._engine = Engine(self._outputs)
+                    self._engine = Engine(self._outputs, self._tables)
                 atomic, slope, tensors = self._engine(graph, wanted, properties)
                 return self._prediction(graph, atomic.clone(), slope, tensors, asked)
         if planned and self._learner:
@@ -273,7 +279,7 @@ class Potential(nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._lock, self._learner = Lock(), Learner(self._outputs, self)
+        self._lock, self._learner = Lock(), Learner(self._outputs, self, self._tables)
 
     def description(self) -> dict[str, Any]:
         """Everything but the weights: what a checkpoint's JSON holds."""

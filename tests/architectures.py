@@ -21,4 +21,14 @@ ARCHITECTURES = {
     "summed messages": {"messages": "summed", "hidden_rank": 2, "edge_rank": 2},
     "summed messages, three layers": {"messages": "summed", "hidden_rank": 1, "edge_rank": 2, "layers": 3},
     "two-body, with repulsion": {"correlation": 1, "zbl": True},
+    "Gaussians": {"radial_basis": "gaussian", "layers": 1, "correlation": 2},
+    "Agnesi transform, density": {"distance_transform": "agnesi", "density": True, "edge_rank": 1, "correlation": 2},
+    "Chebyshev polynomials of transformed distances": {
+        "radial_basis": "chebyshev",
+        "distance_transform": "agnesi",
+        "layers": 1,
+        "correlation": 2,
+    },
+    "soft transform, summed messages": {"distance_transform": "soft", "messages": "summed", "envelope": "basis"},
+    "density in the frame of edges": {"density": True, "messages": "summed", "edge_rank": 1, "correlation": 2},
 }

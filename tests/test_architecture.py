@@ -68,6 +68,7 @@ THIRD_PARTY = {
     "cartalg.ops": {"torch"},
     "cartalg.nn": {"torch"},
     "cartalg.nn.repulsion": {"torch", "ase"},  # atomic numbers and radii
+    "cartalg.nn.pairs": {"torch", "ase"},  # radii
     "cartalg.inference": {"torch"},
     "cartalg.learning": {"torch"},
     "cartalg.model": {"torch", "ase"},

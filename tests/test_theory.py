@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from cartalg.nn.radial import RadialWeights, envelope
+from cartalg.architecture import ModelConfig
+from cartalg.nn.bases import RadialFunctions, envelope
+from cartalg.nn.radial import RadialWeights
 from cartalg.ops import Edges, KernelSet, convolution
 from cartalg.symbolic import coupling
 from cartalg.symbolic.basis import basis_polynomials, squared_norms
@@ -115,7 +117,8 @@ def test_envelope_table_and_variance_of_the_page():
     r = torch.linspace(0, CUTOFF, INTERVALS + 1, dtype=torch.float64)
     t = r.numpy() / CUTOFF
     np.testing.assert_allclose(envelope(r, CUTOFF).numpy(), 1 - 28 * t**6 + 48 * t**7 - 21 * t**8, atol=1e-13)
-    radial = RadialWeights(CUTOFF, torch.ones(2), 3, 8, (16, 16), INTERVALS).double()
+    functions = RadialFunctions(ModelConfig(cutoff=CUTOFF, knots=INTERVALS))
+    radial = RadialWeights(functions, torch.ones(2), 3, (16, 16)).double()
     table = radial.table().detach().numpy()
     np.testing.assert_allclose(table, coefficients(radial.direct(r).detach().numpy()), atol=1e-12)
     np.testing.assert_allclose(table[-1], table[-3], atol=1e-12)

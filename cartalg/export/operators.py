@@ -71,8 +71,6 @@ class Lowering:
     def _loop(self, code: str, out: Tensor, *inputs: Tensor, numbers: Sequence[float] = (), shape: Any = None) -> None:
         """A loop over the result's numbers, or over a larger box in which it is summed: then it has strides there."""
         box = tuple(out.shape if shape is None else shape)
-        if not math.prod(box):
-            return  # Torch has no address for it
         views = []
         for tensor in (out, *inputs):
             if tensor.dtype not in DTYPES:

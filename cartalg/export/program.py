@@ -13,14 +13,14 @@ from cartalg.export.steps import Kernel, Loop, View
 from cartalg.export.trace import INPUTS, Sizes, Trace, trace
 from cartalg.inference import Network
 
-#: (constant, for each atom, for each atom or ghost, for each edge).
+#: (constant, for each atom, for each edge).
 Linear = tuple[int, ...]
 #: Sizes that coefficients follow from, the first and the others by one more of each; and one to check them.
-FIRST, CHECK = Sizes(5, 8, 17), Sizes(9, 15, 23)
+FIRST, CHECK = Sizes(5, 17), Sizes(9, 23)
 #: Bytes that arrays are aligned to.
 ALIGN = 64
 #: Where blocks are compared in size.
-USUAL = Sizes(1000, 1500, 40_000)
+USUAL = Sizes(1000, 40_000)
 
 
 class Place(NamedTuple):

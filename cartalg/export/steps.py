@@ -31,8 +31,6 @@ CODES = (
     "silu",
     "gather",  # out[n, k] = a[b[n], k]
     "scatter",  # out[b[n], k] += a[n, k]
-    "to_ghosts",  # rows of atoms are to be copied to those of their ghosts, wherever these are
-    "from_ghosts",  # rows of ghosts are to be added to those of their owners, in a
 )
 #: Types of numbers; their codes are their places.
 DTYPES = (torch.float32, torch.float64, torch.int64)

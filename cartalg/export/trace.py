@@ -1,8 +1,8 @@
 """One run of a model's plan, written down: which kernels, which loops over numbers, on which memory.
 
-The engine's own program is run on atoms, ghosts and edges of given numbers, whatever their content; kernels are told
-of and not run. What Torch computes of species and edges, when the program is made and when it runs, becomes loops;
-what it computes of weights alone stays a constant.
+The engine's own program is run on atoms and edges of given numbers, whatever their content; kernels are told of and not
+run. What Torch computes of species and edges, when the program is made and when it runs, becomes loops; what it
+computes of weights alone stays a constant.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cartalg.data.graphs import Graph
-from cartalg.export.operators import Lowering, NotExported, loop, tensors_in, writes
+from cartalg.export.operators import Lowering, loop, tensors_in, writes
 from cartalg.export.steps import Kernel, Loop, Storages, View
 from cartalg.inference import Network
 from cartalg.nn.plan import Plan
@@ -28,24 +28,10 @@ INPUTS = ("vectors", "species", "row_ptr", "sender", "receiver", "col_ptr", "col
 
 
 class Sizes(NamedTuple):
-    """Numbers of atoms, of atoms with their ghosts, and of edges."""
+    """Numbers of atoms, and of edges."""
 
     atoms: int
-    every: int
     edges: int
-
-
-class _Marks:
-    """An exchange that writes down where it is asked for, and moves nothing."""
-
-    def __init__(self, owned: int, mark: Callable[..., None]) -> None:
-        self.owned, self._mark = owned, mark
-
-    def fill(self, rows: Tensor) -> None:
-        self._mark("to_ghosts", rows)
-
-    def collect(self, rows: Tensor, into: Tensor) -> None:
-        self._mark("from_ghosts", rows, into)
 
 
 class _Apart(Plan):
@@ -96,7 +82,7 @@ class _Tracer:
         self.lowering = Lowering(self.storages, self._loop)
 
     def run(self, network: Network, sizes: Sizes) -> Trace:
-        graph = _graph(sizes, _Marks(sizes.atoms, self._exchange))
+        graph = _graph(sizes)
         plan = _Apart(graph.vectors.shape, graph.vectors.dtype, {})
         arrays = {"species": graph.species, **graph.edges.index}
         for array in arrays.values():
@@ -121,13 +107,6 @@ class _Tracer:
         self.steps.append(loop(self.section, code, shape, views, numbers))
         self._wrote(views[0].storage)
 
-    def _exchange(self, code: str, *arrays: Tensor) -> None:
-        if not all(array.is_contiguous() for array in arrays):
-            raise NotExported("an exchange of rows that do not lie together")
-        views = tuple(self.storages.view(array, (1,)) for array in arrays)
-        self.steps.append(Loop(self.section, code, (arrays[0][0].numel(),), views))
-        self._wrote(views[-1].storage)
-
     def _wrote(self, storage: int) -> None:
         self.written.add(storage)
         self.storages.moving.add(storage)
@@ -148,13 +127,18 @@ class _Tracer:
             self.lowering(name, args, kwargs, result)
 
 
-def _graph(sizes: Sizes, exchange: _Marks) -> Graph:
+def _graph(sizes: Sizes) -> Graph:
     """So many atoms and edges; none of their numbers is looked at."""
-
-    def zeros(count: int) -> Tensor:
-        return torch.zeros(count, dtype=torch.int64)
-
-    atoms, every, edges = sizes
-    sides = Edges(zeros(edges), zeros(edges), zeros(atoms + 1), zeros(every + 1), zeros(edges), exchange)
-    vectors, volume = torch.ones(edges, 3, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
-    return Graph(zeros(every), vectors, sides, zeros(atoms), 1, volume)
+    atoms, edges = sizes
+    sender, receiver, col_edge = (torch.zeros(edges, dtype=torch.int64) for _ in range(3))
+    row_ptr, col_ptr = (torch.zeros(atoms + 1, dtype=torch.int64) for _ in range(2))
+    vectors = torch.ones(edges, 3, dtype=torch.float64)
+    species, frame = torch.zeros(atoms, dtype=torch.int64), torch.zeros(atoms, dtype=torch.int64)
+    return Graph(
+        species,
+        vectors,
+        Edges(sender, receiver, row_ptr, col_ptr, col_edge),
+        frame,
+        1,
+        torch.ones(1, dtype=torch.float64),
+    )

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from cartalg.architecture import ModelConfig
+from cartalg.nn.bases import RadialFunctions
 from cartalg.nn.exchange import spread
 from cartalg.nn.kernels import convolution, product
 from cartalg.nn.linear import ChannelLinear, PathLinear
 from cartalg.nn.nonlinear import between_layers
 from cartalg.nn.operations import times
-from cartalg.nn.radial import RadialWeights
+from cartalg.nn.pairs import PairTables
+from cartalg.nn.radial import Density, RadialWeights, tables_of
 from cartalg.nn.recorded import recorded
 from cartalg.nn.values import Value, given
 from cartalg.ops import Edges, KernelSet, convolution_of_weights
@@ -34,7 +36,7 @@ class EdgeConvolution(nn.Module):
         latent: Channels of the result, the input of the product basis.
         features: Irreps of the result.
         config: Radial functions.
-        mean_neighbours: Average number of neighbours; messages are divided by its square root.
+        mean_neighbours: Average number of neighbours; messages are divided by its square root, if by no density.
         elements: Number of elements with matrices of their own over paths; None if all share them.
     Raises:
         KernelNotFound: If the kernel set has no such convolution.
@@ -58,34 +60,36 @@ class EdgeConvolution(nn.Module):
         self.own = elements is not None
         self.direct = config.radial_mode == "direct"
         scales = torch.tensor([math.sqrt(v) for v in self.spec.variances], dtype=torch.float64)
-        self.radial = RadialWeights(
-            config.cutoff,
-            scales,
-            channels,
-            config.n_bessel,
-            config.radial_hidden,
-            config.knots,
-            config.envelope_power,
-            config.envelope == "basis",
-        )
+        functions = RadialFunctions(config)
+        self.radial = RadialWeights(functions, scales, channels, config.radial_hidden)
+        self.density = Density(functions, kernels, backend, self.direct) if config.density else None
         left, paths = self.spec.left, self.spec.outputs
         self.up = ChannelLinear(kernels, left, channels, channels, left)
-        scale = 1 / math.sqrt(max(mean_neighbours, 1.0))
+        scale = 1.0 if config.density else 1 / math.sqrt(max(mean_neighbours, 1.0))
         self.mix = PathLinear(kernels, paths, channels, latent, features, scale, elements)
 
-    def forward(self, species: Tensor, h: Value | Tensor, edges: Edges, vectors: Value) -> Value:
-        """species and h [receivers, components, channels], vectors [edges, 3] in angstrom -> A [.., latent]."""
+    def forward(
+        self, species: Tensor, h: Value | Tensor, edges: Edges, vectors: Value, pairs: PairTables | None = None
+    ) -> Value:
+        """species and h [receivers, components, channels], vectors [edges, 3] in angstrom -> A [.., latent].
+
+        `pairs` say which radial table an edge reads where there is one for each pair of elements.
+        """
         x = spread(self.up(h), edges)
         if self.direct:
-            sums = recorded(partial(self._directly, edges), x, vectors, *self.radial.parameters())
+            sums = recorded(partial(self._directly, edges, pairs), x, vectors, *self.radial.parameters())
         else:
-            table, step, intervals = self.radial.table, self.radial.step, self.radial.intervals
-            sums = convolution(self.kernels, self.backend, self.spec, edges, x, vectors, table, step, intervals)
-        return self.mix.of_elements(species, sums) if self.own else self.mix(sums)
+            step, intervals = self.radial.functions.step, self.radial.functions.intervals
+            table = tables_of(self.radial, vectors, pairs)
+            sums = convolution(self.kernels, self.backend, self.spec, edges, x, vectors, table, step, intervals, pairs)
+        a = self.mix.of_elements(species, sums) if self.own else self.mix(sums)
+        return a if self.density is None else times(a, self.density(edges, vectors, pairs))
 
-    def _directly(self, edges: Edges, x: Tensor, vectors: Tensor, *parameters: Tensor) -> Tensor:
+    def _directly(
+        self, edges: Edges, pairs: PairTables | None, x: Tensor, vectors: Tensor, *parameters: Tensor
+    ) -> Tensor:
         """The convolution with radial weights computed for each edge: the reference, for Torch alone."""
-        weights = self.radial.direct(vectors.norm(dim=1), *parameters)
+        weights = self.radial.direct(vectors.norm(dim=1), *parameters, radii=pairs.of_edges if pairs else None)
         return convolution_of_weights(self.spec, edges, x, vectors, weights, kernels=self.kernels)
 
 
@@ -173,9 +177,11 @@ class Interaction(nn.Module):
         """Irreps of the result."""
         return self.product.outputs
 
-    def forward(self, species: Tensor, h: Value, edges: Edges, vectors: Value) -> Value:
+    def forward(
+        self, species: Tensor, h: Value, edges: Edges, vectors: Value, pairs: PairTables | None = None
+    ) -> Value:
         """One layer; shapes as in `EdgeConvolution` and `ProductBasis`."""
-        a = self.convolution(species, h, edges, vectors)
+        a = self.convolution(species, h, edges, vectors, pairs)
         out = self.product(species, a, self.residual(species, h) if self.residual is not None else None)
         for module in self.after:
             out = module(out)

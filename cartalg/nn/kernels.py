@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cartalg import ops
 from cartalg.nn.operations import give, summed
+from cartalg.nn.pairs import PairTables
 from cartalg.nn.values import Call, Make, Operation, Recorder, Slot, Target, Value, run
 from cartalg.ops import Edges, KernelSet
 from cartalg.ops.autograd import thread_count
@@ -26,7 +27,7 @@ def convolution(
     table: Value | Make,
     step: float,
     intervals: int,
-    block: Tensor | None = None,
+    pairs: PairTables | None = None,
 ) -> Value:
     """`cartalg.ops.convolution` on values.
 
@@ -37,13 +38,27 @@ def convolution(
         table: The spline tables of the radial weights, [tables x (intervals + 3), paths, channels], or what makes them.
         step: Knot distance in angstrom.
         intervals: Of a table.
-        block: The table of each edge, int64 [edges]; None if there is one.
+        pairs: Which table is of which pair of elements; None if there is one.
     Returns:
         [atoms, rows, channels].
     """
-    block = torch.zeros_like(edges.sender) if block is None else block
-    index = {"step": step, "intervals": float(intervals), "block": block, **edges.index}
-    return run(_Convolution(kernels, backend, spec, index, edges), x, vectors, table)
+    return run(_Convolution(kernels, backend, spec, edges, step, intervals, pairs), x, vectors, table)
+
+
+def edge_sums(
+    kernels: KernelSet,
+    backend: str,
+    spec: EdgeSumSpec,
+    edges: Edges,
+    vectors: Value,
+    table: Value | Make,
+    step: float,
+    intervals: int,
+    pairs: PairTables | None = None,
+) -> Value:
+    """Sums over neighbours of one function of the distance: `convolution` of ones, [receivers, 1, 1]."""
+    ones = torch.ones(edges.senders, 1, 1, dtype=vectors.dtype)
+    return run(_Convolution(kernels, backend, spec, edges, step, intervals, pairs, {"x": ones}), vectors, table)
 
 
 def product(kernels: KernelSet, backend: str, spec: ProductSpec, species: Tensor, a: Value, weights: Make) -> Value:
@@ -67,14 +82,20 @@ class _Kernel(Operation):
     Args:
         kernels, backend, spec: What runs.
         index: Arguments without a gradient, by name.
+        fixed: Features that are constants and no inputs, by name.
     """
 
     def __init__(
-        self, kernels: KernelSet, backend: str, spec: KernelSpec, index: Mapping[str, Any] | None = None
+        self,
+        kernels: KernelSet,
+        backend: str,
+        spec: KernelSpec,
+        index: Mapping[str, Any] | None = None,
+        fixed: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.kernels, self.backend, self.spec = kernels, backend, spec
-        self.index = dict(index or {})
-        self.names = spec.named("feature", "geometry", "parameter")
+        self.index, self.fixed = dict(index or {}), dict(fixed or {})
+        self.names = tuple(n for n in spec.named("feature", "geometry", "parameter") if n not in self.fixed)
 
     def eager(self, *inputs: Tensor) -> Tensor:
         index = tuple(self.index.values())
@@ -117,12 +138,13 @@ class _Kernel(Operation):
         yield from self._gradients("backward_tangent", given, targets)
 
     def _named(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
-        return dict(zip(self.names, inputs, strict=True))
+        return {**self.fixed, **dict(zip(self.names, inputs, strict=True))}
 
     def _moves(self, plan: Recorder, inputs: Sequence[Tensor], moves: Sequence[Tensor | None]) -> dict[str, Tensor]:
         """Moves by name, zeros for what is at rest; a parameter has none."""
         found = {}
-        for name, value, move in zip(self.names, inputs, moves, strict=True):
+        at_rest = ((name, value, None) for name, value in self.fixed.items())
+        for name, value, move in (*at_rest, *zip(self.names, inputs, moves, strict=True)):
             if name != self.spec.parameter():
                 zeros = partial(torch.zeros, value.shape, dtype=value.dtype)
                 found[f"t_{name}"] = plan.once(("zeros", value.shape, value.dtype), zeros) if move is None else move
@@ -163,23 +185,37 @@ class _Kernel(Operation):
 
 class _Convolution(_Kernel):
     def __init__(
-        self, kernels: KernelSet, backend: str, spec: EdgeSumSpec, index: Mapping[str, Any], edges: Edges
+        self,
+        kernels: KernelSet,
+        backend: str,
+        spec: EdgeSumSpec,
+        edges: Edges,
+        step: float,
+        intervals: int,
+        pairs: PairTables | None,
+        fixed: Mapping[str, Tensor] | None = None,
     ) -> None:
-        super().__init__(kernels, backend, spec, index)
-        self.convolution, self.edges = spec, edges
+        block = torch.zeros_like(edges.sender) if pairs is None else pairs.block
+        index = {"step": step, "intervals": float(intervals), "block": block, **edges.index}
+        super().__init__(kernels, backend, spec, index, fixed)
+        self.convolution, self.edges, self.pairs, self.intervals = spec, edges, pairs, intervals
 
     def eager(self, *inputs: Tensor) -> Tensor:
-        x, vectors, table = inputs
-        step, block = self.index["step"], self.index["block"]
-        tables = table.unflatten(0, (-1, int(self.index["intervals"]) + 3))
+        x, vectors, table = self._named(inputs).values()
+        tables, step, block = table.unflatten(0, (-1, self.intervals + 3)), self.index["step"], self.index["block"]
         spec, backend, kernels = self.convolution, self.backend, self.kernels
         return ops.convolution(
             spec, self.edges, x, vectors, tables, step, block=block, backend=backend, kernels=kernels
         )
 
     def shape(self, *inputs: Tensor | Slot) -> tuple[Sequence[int], torch.dtype]:
-        x = inputs[0]
-        return (len(self.edges.row_ptr) - 1, self.spec.components["out"], x.shape[2]), x.dtype
+        table = inputs[-1]
+        return (self.edges.receivers, self.spec.components["out"], table.shape[2]), table.dtype
+
+    def forward(self, plan: Recorder, out: Tensor, *inputs: Tensor) -> Iterable[Call]:
+        if self.pairs is not None:
+            yield self.pairs.update
+        yield from super().forward(plan, out, *inputs)
 
 
 def _contiguous(tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Call]]:

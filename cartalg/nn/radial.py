@@ -1,119 +1,50 @@
 r"""Radial weights: a small network of the distance, tabulated as a cubic spline once a step.
 
-The weights of an edge depend on its length alone, so the network is evaluated on a few hundred knots and interpolated
-inside the convolution kernel. The spline *is* the model's radial function: forces are its exact derivatives, and its
-cost does not grow with the number of edges. Source: docs/theory.md, eqs. 37, 44-46.
+The weights of an edge depend on its length alone, or on that and its two elements, so the network is evaluated on a few
+hundred knots and interpolated inside the convolution kernel. The spline *is* the model's radial function: forces are
+its exact derivatives, and its cost does not grow with the number of edges. Source: docs/theory.md, eqs. 37, 44-46, 66.
 """
 
 import math
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from cartalg.nn.bases import RadialFunctions
+from cartalg.nn.kernels import edge_sums
+from cartalg.nn.pairs import PairTables
+from cartalg.nn.pointwise import pointwise
+from cartalg.nn.recorded import recorded
+from cartalg.nn.values import Made, Make, Value, given
+from cartalg.ops import Edges, KernelSet
+from cartalg_codegen.specs import ConvolutionSpec
 
 #: Keeps the variance of silu(x) at one for unit-variance x.
 GAIN = 1.679
 
 
-def bessel_basis(r: Tensor, cutoff: float, count: int) -> Tensor:
-    r"""Radial Bessel functions sqrt(2/c) sin(n pi r/c)/r, n = 1..count, finite at r = 0.
-
-    Args:
-        r: Distances in angstrom, shape [n].
-        cutoff: c in angstrom.
-        count: Number of functions.
-    Returns:
-        Shape [n, count]. Source: Gasteiger et al. 2020 (DimeNet), eq. 7.
-    """
-    n = torch.arange(1, count + 1, dtype=r.dtype, device=r.device)
-    return math.sqrt(2 / cutoff) * (n * math.pi / cutoff) * torch.sinc(n * r[:, None] / cutoff)
-
-
-def envelope(r: Tensor, cutoff: float, power: int = 6) -> Tensor:
-    """Smooth cutoff: 1 at 0; value, slope and curvature are zero at the cutoff and the value stays zero beyond.
-
-    Source: Gasteiger et al. 2020 (DimeNet), eq. 8, with p = `power`.
-    """
-    p = power
-    u = (r / cutoff).clamp(max=1.0)
-    return 1 - (p + 1) * (p + 2) / 2 * u**p + p * (p + 2) * u ** (p + 1) - p * (p + 1) / 2 * u ** (p + 2)
-
-
-def spline_matrix(intervals: int) -> Tensor:
-    """Map from values on intervals+1 equidistant knots to the intervals+3 coefficients of their cubic B-spline.
-
-    Ends: third derivative continuous across the first inner knot (not-a-knot); value, slope and curvature zero at the
-    last knot, whose value and that of the knot before it, which follow from these, are not read.
-
-    Args:
-        intervals: At least 4.
-    Returns:
-        Float64, shape [intervals+3, intervals+1].
-    Raises:
-        ValueError: If there are fewer than 4 intervals.
-    Source: docs/theory.md, eq. 46.
-    """
-    if intervals < 4:
-        raise ValueError(f"a cubic spline table needs at least 4 intervals, got {intervals}")
-    size = intervals + 3
-    system = torch.zeros(size, size, dtype=torch.float64)
-    values = torch.zeros(size, intervals + 1, dtype=torch.float64)
-    for k in range(intervals - 1):
-        system[k, k : k + 3] = torch.tensor([1.0, 4.0, 1.0], dtype=torch.float64) / 6
-        values[k, k] = 1
-    system[intervals - 1, :5] = torch.tensor([1.0, -4.0, 6.0, -4.0, 1.0], dtype=torch.float64)
-    system[intervals:, intervals:] = torch.eye(3, dtype=torch.float64)
-    return torch.linalg.solve(system, values)
-
-
 class RadialWeights(nn.Module):
-    """Network r -> w[path, channel], as a spline table or evaluated directly.
+    """Network r -> w[path, channel], as spline tables or evaluated directly.
 
     Args:
-        cutoff: In angstrom.
+        functions: What the network reads.
         path_scale: Exact normalisation of each path, shape [paths].
         channels: Channels of each path.
-        n_bessel: Radial Bessel functions.
         hidden: Widths of the hidden layers.
-        intervals: Knot intervals of the table.
-        power: Of the envelope.
-        inside: Let the envelope act on the radial functions, not on the weights.
     """
 
     path_scale: Tensor
-    bessel: Tensor
-    to_spline: Tensor
 
-    def __init__(
-        self,
-        cutoff: float,
-        path_scale: Tensor,
-        channels: int,
-        n_bessel: int,
-        hidden: tuple[int, ...],
-        intervals: int,
-        power: int = 6,
-        inside: bool = False,
-    ) -> None:
+    def __init__(self, functions: RadialFunctions, path_scale: Tensor, channels: int, hidden: tuple[int, ...]) -> None:
         super().__init__()
-        self.power, self.inside = power, inside
-        self.cutoff, self.n_bessel, self.channels = cutoff, n_bessel, channels
-        self.intervals, self.step = intervals, cutoff / intervals
-        widths = (n_bessel, *hidden)
+        self.functions, self.channels = functions, channels
+        widths = (functions.count, *hidden)
         self.layers = nn.ParameterList([nn.Parameter(torch.randn(a, b)) for a, b in zip(widths, hidden, strict=False)])
         self.last = nn.Parameter(torch.randn(widths[-1], len(path_scale), channels))
         self.register_buffer("path_scale", path_scale.double(), persistent=False)
-        knots = torch.linspace(0, cutoff, intervals + 1, dtype=torch.float64)
-        before, after = self._envelopes(knots)
-        basis = bessel_basis(knots, cutoff, n_bessel) * before[:, None]
-        self.register_buffer("bessel", basis, persistent=False)  # [knots, n_bessel]
-        spline = spline_matrix(intervals) * after
-        self.register_buffer("to_spline", spline, persistent=False)  # [intervals+3, knots]
-
-    def _envelopes(self, r: Tensor) -> tuple[Tensor, Tensor]:
-        """Factors of the radial functions and of the weights at distances r."""
-        smooth, one = envelope(r, self.cutoff, self.power), torch.ones_like(r)
-        return (smooth, one) if self.inside else (one, smooth)
 
     @staticmethod
     def _hidden(h: Tensor, layers: Sequence[Tensor]) -> Tensor:
@@ -124,20 +55,73 @@ class RadialWeights(nn.Module):
 
     def _mix(self, features: Tensor, last: Tensor) -> Tensor:
         weight = last * (self.path_scale * (GAIN / math.sqrt(last.shape[0])))[:, None]
-        return (features @ weight.flatten(1)).unflatten(1, weight.shape[1:])
+        return (features @ weight.flatten(1)).unflatten(-1, weight.shape[1:])
 
-    def table(self) -> Tensor:
-        """B-spline coefficients of the weights, shape [intervals+3, paths, channels]."""
-        return self._mix(self.to_spline @ self._hidden(self.bessel, [*self.layers]), self.last)
+    def table(self, pairs: PairTables | None = None) -> Tensor:
+        """B-spline coefficients of the weights, shape [tables x (intervals + 3), paths, channels].
 
-    def direct(self, r: Tensor, *parameters: Tensor) -> Tensor:
+        Args:
+            pairs: Which pairs of elements have a table each; None if there is one for all.
+        """
+        functions = self.functions.tabulated(pairs.radii if pairs else None)
+        return self._mix(self.functions.splines(self._hidden(functions, [*self.layers])), self.last)
+
+    def direct(self, r: Tensor, *parameters: Tensor, radii: Tensor | None = None) -> Tensor:
         """Weights at distances r [edges] without the table: the reference mode. Shape [edges, paths, channels].
 
         Args:
             r: In angstrom.
             parameters: In place of the module's, in their order.
+            radii: Sum of the covalent radii of each edge's atoms, [edges], for a transform of distances.
         """
         last, *layers = parameters or self.parameters()
-        before, after = self._envelopes(r)
-        hidden = self._hidden(bessel_basis(r, self.cutoff, self.n_bessel) * before[:, None], layers)
-        return self._mix(hidden * after[:, None], last)
+        functions, factor = self.functions(r, radii)
+        return self._mix(self._hidden(functions, layers) * factor, last)
+
+
+def tables_of(module: "RadialWeights | Density", vectors: Value, pairs: PairTables | None) -> Value | Make:
+    """A module's tables for use beside vectors: made of parameters alone, or of the pairs that a graph has, too."""
+    return module.table if pairs is None else given(vectors, Made(module.table, (pairs,)))
+
+
+class Density(nn.Module):
+    """1 + the sum over neighbours of tanh(f(r)^2), f linear in the radial functions: what messages are divided by.
+
+    Args:
+        functions: The radial functions.
+        kernels: The kernel set.
+        backend, direct: As in `EdgeConvolution`.
+    Raises:
+        KernelNotFound: If the kernel set has no sum of numbers over edges.
+    Source: mace-torch 0.3.16, `RealAgnosticDensityInteractionBlock`; docs/theory.md, eq. 66.
+    """
+
+    def __init__(self, functions: RadialFunctions, kernels: KernelSet, backend: str, direct: bool) -> None:
+        super().__init__()
+        self.spec, self.backend, self.direct = ConvolutionSpec("natural", 0, 0), backend, direct
+        self.functions, self.kernels = functions, kernels.holding(self.spec)
+        self.weight = nn.Parameter(torch.randn(functions.count, 1))
+
+    @staticmethod
+    def _bounded(functions: Tensor, weight: Tensor) -> Tensor:
+        return torch.tanh((functions @ (weight / math.sqrt(len(weight)))) ** 2)
+
+    def table(self, pairs: PairTables | None = None) -> Tensor:
+        """B-spline coefficients, shape [tables x (intervals + 3), 1, 1]."""
+        values = self._bounded(self.functions.tabulated(pairs.radii if pairs else None), self.weight)
+        return self.functions.splines(values)[:, :, None]
+
+    def _directly(self, edges: Edges, pairs: PairTables | None, vectors: Tensor, weight: Tensor) -> Tensor:
+        functions, factor = self.functions(vectors.norm(dim=1), pairs.of_edges if pairs else None)
+        values = self._bounded(functions, weight) * factor
+        return values.new_zeros(edges.receivers, 1).index_add(0, edges.receiver, values)[:, :, None]
+
+    def forward(self, edges: Edges, vectors: Value, pairs: PairTables | None = None) -> Value:
+        """One over it, for vectors [edges, 3] in angstrom: [receivers, 1, 1]."""
+        density: Any
+        if self.direct:
+            density = recorded(partial(self._directly, edges, pairs), vectors, Made(self.get_parameter, ("weight",)))
+        else:
+            step, intervals, table = self.functions.step, self.functions.intervals, tables_of(self, vectors, pairs)
+            density = edge_sums(self.kernels, self.backend, self.spec, edges, vectors, table, step, intervals, pairs)
+        return pointwise(density, lambda d: 1 / (1 + d), lambda d: -((1 + d) ** -2), lambda d: 2 * (1 + d) ** -3)

@@ -8,7 +8,7 @@ from ase.data import atomic_numbers, covalent_radii
 from torch import Tensor, nn
 
 from cartalg.architecture import ModelConfig
-from cartalg.nn.radial import envelope
+from cartalg.nn.bases import envelope
 from cartalg.nn.values import Call, Operation, Recorder, Slot, Target, Value, run
 from cartalg.ops import Edges
 

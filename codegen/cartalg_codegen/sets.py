@@ -70,6 +70,7 @@ class Set:
             for l3 in range(abs(l1 - l2), min(l1 + l2, self.max_rank) + 1)
         )
         yield LinearSpec()
+        yield ConvolutionSpec("natural", 0, 0)  # sums of numbers over edges
         for edge in ranks[1:]:
             yield from (ConvolutionSpec("natural", hidden, edge) for hidden in range(edge + 1))
             yield from (AlignedConvolutionSpec(hidden, edge) for hidden in range(1, edge + 1))

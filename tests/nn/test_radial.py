@@ -1,7 +1,11 @@
+import math
+
 import pytest
 import torch
 
-from cartalg.nn.radial import RadialWeights, bessel_basis, envelope, spline_matrix
+from cartalg.architecture import ModelConfig
+from cartalg.nn.bases import RadialFunctions, agnesi, bessel, chebyshev, envelope, gaussian, soft, spline_matrix
+from cartalg.nn.radial import RadialWeights
 from cartalg_codegen.specs.edge import spline_pieces
 
 
@@ -43,14 +47,53 @@ def test_envelope_and_its_first_two_derivatives_vanish_at_the_cutoff():
 
 
 def test_bessel_functions_are_finite_at_zero():
-    values = bessel_basis(torch.tensor([0.0, 1e-9], dtype=torch.float64), 5.0, 4)
+    r, frequencies = torch.tensor([[0.0, 1e-9], [0.6, 3.1]], dtype=torch.float64)
+    values = bessel(r, frequencies, 5.0)
     assert torch.isfinite(values).all()
     torch.testing.assert_close(values[0], values[1])
 
 
+def test_other_functions_are_what_they_are_called():
+    r = torch.linspace(0, 1, 7, dtype=torch.float64)
+    angle = torch.arccos(r)
+    torch.testing.assert_close(chebyshev(r, 5), torch.stack([torch.cos(n * angle) for n in range(1, 6)], 1))
+    assert chebyshev(r, 1).shape == (7, 1)
+    centres = torch.tensor([0.0, 2.0, 4.0], dtype=torch.float64)
+    values = gaussian(torch.tensor([2.0, 3.0], dtype=torch.float64), centres, 4.0)
+    torch.testing.assert_close(values, torch.exp(-torch.tensor([[0.5, 0, 0.5], [1.125, 0.125, 0.125]]).double()))
+
+
+def test_transforms_between_their_limits():
+    radii = torch.tensor(1.5, dtype=torch.float64)
+    r = torch.tensor([0.0, 1e-3, 0.75, 1.5625, 40.0], dtype=torch.float64)
+    x = agnesi(r, radii, 0.9183, 4.5791, 1.0805)
+    assert x.tolist()[0] == 1
+    assert (x[1:] < x[:-1]).all()
+    assert float(x[2]) == pytest.approx(1 / (1 + 1.0805 / 2))  # at the mean of the radii
+    y = soft(r, radii, 4.0)
+    # 3/4 of the sum, half-way between that and the distance in the middle, the distance
+    assert y.tolist() == pytest.approx([1.125, 1.125, 1.125, 1.34375, 40.0], abs=1e-3)
+
+
+def test_points_of_a_models_own():
+    own = RadialFunctions(ModelConfig(n_bessel=2, radial_points=(0.7, 1.3)))
+    r = torch.tensor([1.0, 2.5], dtype=torch.float64)
+    wanted = math.sqrt(2 / 5) * torch.sin(r[:, None] * torch.tensor([0.7, 1.3]).double()) / r[:, None]
+    torch.testing.assert_close(own(r)[0], wanted)
+    for changes, says in (
+        ({"radial_points": (1.0,)}, "radial_points lists 1 numbers, but n_bessel is 8"),
+        ({"radial_points": (1.0,), "n_bessel": 1, "radial_basis": "chebyshev"}, "leave them out"),
+        ({"radial_basis": "gaussian", "n_bessel": 1}, "at least 2"),
+        ({"agnesi": (2.0, 1.0, 1.0)}, "0 < q < p"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            ModelConfig(**changes)
+
+
 def test_weights_vanish_at_the_cutoff():
     torch.manual_seed(0)
-    radial = RadialWeights(4.0, torch.ones(3), 2, 4, (8,), 32).double()
+    functions = RadialFunctions(ModelConfig(cutoff=4.0, n_bessel=4, knots=32))
+    radial = RadialWeights(functions, torch.ones(3), 2, (8,)).double()
     table = radial.table().detach()
     assert float(table[-3:].abs().max()) == 0
     assert float(radial.direct(torch.tensor([4.0, 5.0], dtype=torch.float64)).detach().abs().max()) == 0
@@ -58,7 +101,7 @@ def test_weights_vanish_at_the_cutoff():
 
 def test_each_path_has_its_scale():
     """Of equal weights of the network, those of the second path are three times as large."""
-    radial = RadialWeights(5.0, torch.tensor([1.0, 3.0]), 2, 8, (16,), 32).double()
+    radial = RadialWeights(RadialFunctions(ModelConfig(knots=32)), torch.tensor([1.0, 3.0]), 2, (16,)).double()
     with torch.no_grad():
         radial.last[:, 1] = radial.last[:, 0]
     weights = radial.direct(torch.tensor([0.7, 2.0, 4.0], dtype=torch.float64))

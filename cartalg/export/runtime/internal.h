@@ -4,13 +4,13 @@
 
 #include "cartalg.h"
 
-/* Coefficients of a size: constant, for each atom, for each atom or ghost, for each edge. */
-enum { COEFFICIENTS = 4, AXES = 4, OPERANDS = 3 };
+/* Coefficients of a size: constant, for each atom, for each edge. */
+enum { COEFFICIENTS = 3, AXES = 4, OPERANDS = 3 };
 enum { REAL32 = 0, REAL64 = 1, INT64 = 2 };
 enum { SETUP, ATOMS, RESULT, OTHERS, GRADIENT };
 /* Blocks of memory: constants, then what neighbours are written to. */
 enum { CONSTANTS, VECTORS, SPECIES, ROW_PTR, SENDER, RECEIVER, COL_PTR, COL_EDGE, INPUTS };
-enum { TO_GHOSTS = 16, FROM_GHOSTS = 17, KERNEL = 100 };
+enum { KERNEL = 100 };
 
 typedef void (*kernel_code)(const int64_t *words, int64_t thread, int64_t threads);
 
@@ -52,9 +52,7 @@ struct cartalg_model {
     size_t arena_size;
     void *input[INPUTS];
     size_t input_size[INPUTS];
-    int64_t atoms, every, edges; /* what calls are bound to; atoms is -1 for nothing */
-    int64_t next;                /* the call that comes next, of a computation in steps; -1 if there is none */
-    int gradient_wanted, domain; /* whether ghosts are of other processes */
+    int64_t atoms, edges; /* what calls are bound to; -1 for nothing */
     char message[512];
 };
 
@@ -63,12 +61,12 @@ int ct_read_artefact(cartalg_model *model, const char *file);
 int ct_load_code(cartalg_model *model);
 void ct_unload_code(cartalg_model *model);
 int ct_parse_calls(cartalg_model *model);
-int ct_bind_calls(cartalg_model *model, int64_t atoms, int64_t every, int64_t edges);
-const struct call *ct_run(cartalg_model *model);
+int ct_bind_calls(cartalg_model *model, int64_t atoms, int64_t edges);
+void ct_run_section(cartalg_model *model, int section);
 void ct_run_loop(const struct call *call);
 int ct_build_edges(cartalg_model *model, int64_t atoms, int64_t ghosts, const double *positions, const int32_t *types,
                 const int32_t *owners, const int64_t *first, const int32_t *neighbours, int64_t *edges);
 void *ct_room(cartalg_model *model, int input, size_t bytes);
-int64_t ct_evaluate(const cartalg_model *model, const int64_t *coefficients);
+int64_t ct_evaluate(const int64_t *coefficients, int64_t atoms, int64_t edges);
 
 #endif

@@ -1,0 +1,83 @@
+"""Pairs of elements with radial functions of their own: which of them a graph has, and which pair each edge is."""
+
+from collections.abc import Sequence
+
+import torch
+from ase.data import atomic_numbers, covalent_radii
+from torch import Tensor
+
+from cartalg.data.graphs import Graph
+
+
+class ElementPairs:
+    """Pairs of the elements that a model knows.
+
+    Args:
+        elements: Chemical symbols.
+    """
+
+    def __init__(self, elements: Sequence[str]) -> None:
+        self.radii = torch.tensor([covalent_radii[atomic_numbers[e]] for e in elements], dtype=torch.float64)
+
+    def present(self, graph: Graph) -> Tensor:
+        """Which pairs the atoms of a frame make, in any of a graph's frames, bool [elements, elements]."""
+        frames = graph.species.new_zeros(len(graph.species))  # copies of atoms are of the only one
+        frames[: len(graph.frame)] = graph.frame
+        count = int(frames.max()) + 1 if len(frames) else 1
+        found = torch.zeros(count, len(self.radii), device=frames.device)
+        found[frames, graph.species] = 1
+        return found.T @ found > 0
+
+    def room(self, graph: Graph) -> int:
+        """Number of tables that a graph needs, rounded up: those of about as many pairs are of one size."""
+        count = max(int(self.present(graph).triu().sum()), 1)
+        step = 1 << max(count.bit_length() - 4, 0)
+        return -(-count // step) * step
+
+    def of(self, graph: Graph) -> "PairTables":
+        """The tables of a graph."""
+        return PairTables(self, graph)
+
+
+class PairTables:
+    """A table for each pair of elements that a graph has, in either order.
+
+    The graph may be one with room whose atoms and edges are replaced in place: `update` follows.
+
+    Attributes:
+        block: The table of each edge, int64 [edges].
+    """
+
+    def __init__(self, pairs: ElementPairs, graph: Graph) -> None:
+        self._pairs, self._graph = pairs, graph
+        self.block = torch.zeros_like(graph.edges.sender)
+        self._of_elements = pairs.radii.to(graph.species.device)
+        self._radii = self._of_elements.new_zeros(pairs.room(graph))
+        self._known: tuple[int, ...] | None = None
+        self.update()
+
+    def update(self) -> None:
+        """Follow changes of the graph."""
+        graph, edges = self._graph, self._graph.edges
+        watched = (graph.species, graph.frame, edges.sender, edges.receiver)
+        known = tuple(0 if t.is_inference() else t._version for t in watched)
+        if known == self._known:
+            return
+        self._known = known
+        first, second = self._pairs.present(graph).triu().nonzero().T
+        numbers = graph.species.new_zeros(2 * [len(self._of_elements)])
+        numbers[first, second] = numbers[second, first] = torch.arange(len(first), device=numbers.device)
+        self.block.copy_(numbers[graph.species[edges.receiver], graph.species[edges.sender]])
+        self._radii[: len(first)] = self._of_elements[first] + self._of_elements[second]
+        self._radii[len(first) :] = 1.0  # of no pair: any length
+
+    @property
+    def radii(self) -> Tensor:
+        """Sum of the covalent radii of each table's pair, in angstrom, float64 [tables]."""
+        self.update()
+        return self._radii
+
+    @property
+    def of_edges(self) -> Tensor:
+        """The same of each edge's two atoms, [edges]."""
+        return self.radii[self.block]
