@@ -82,6 +82,7 @@ THIRD_PARTY = {
     "cartalg.datasets.acetamide": {"numpy", "ase", "pyscf", "tblite"},  # run by hand, once, where these are installed
     "cartalg.train": {"rich", "numpy", *EXTRAS["train"]},
     "cartalg.interfaces": {"numpy", "ase", "torch"},
+    "cartalg.interfaces.lammps": {"numpy", "ase", "torch", *EXTRAS["lammps"]},
     "cartalg.interfaces.openmm": {"numpy", "ase", "openmm"},
     "cartalg.interfaces.mace": {"numpy", "ase", "torch", "flint", "mace", "e3nn", "yaml"},
     "cartalg.simulate": {"rich", "numpy", *EXTRAS["train"]},

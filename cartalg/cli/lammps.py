@@ -13,7 +13,8 @@ from cartalg.collector import at_rest
 def lammps(
     model: Annotated[Path, typer.Argument(help="Model file or folder of a run.")],
     structure: Annotated[
-        Path | None, typer.Argument(help="Any file that ASE reads; its last frame. Without it, structure.data is yours.")
+        Path | None,
+        typer.Argument(help="Any file that ASE reads: its last frame. Without one, structure.data is yours."),
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder to write.")] = Path("lammps"),
     ensemble: Annotated[Literal["nve", "nvt", "npt"], typer.Option(help="What is kept constant.")] = "nvt",
@@ -28,16 +29,17 @@ def lammps(
 
     `cd md && mpirun -n 2 python -m cartalg.interfaces.lammps in.lammps`
 
-    The input is LAMMPS's own but for the lines `pair_style cartalg RUN` and `pair_coeff * * ELEMENTS`, which that module
-    understands: put them into any input file of yours. Scripts in Python: docs/lammps.md.
+    The input is LAMMPS's own but for the lines `pair_style cartalg RUN` and `pair_coeff * * ELEMENTS`, which that
+    module understands: put them into any input file of yours. Scripts in Python: docs/lammps.md.
     """
     with at_rest(lasting=True):
-        from cartalg.interfaces.lammps.write import Plan, read_structure, write_input
+        from cartalg.interfaces.lammps.write import Plan, write_input
+        from cartalg.simulate.structures import read_structure
         from cartalg.train.checkpoint import load_model
 
     with user_errors():
         plan = Plan(ensemble, temperature, pressure, steps, timestep)
-        atoms = None if structure is None else read_structure(structure)
+        atoms = None if structure is None else read_structure(structure, -1)
         written = write_input(output, model.resolve(), load_model(model), atoms, plan)
     console.print(
         f"{' and '.join(map(str, written))}\n"

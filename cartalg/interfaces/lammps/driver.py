@@ -154,7 +154,7 @@ class CartalgLammps:
 def _check(lammps: Any) -> None:
     """Raise ValueError where LAMMPS is set up for something else."""
     if not lammps.extract_setting("box_exist"):
-        raise ValueError("there is no simulation box yet: attach the potential after read_data, read_restart or create_box")
+        raise ValueError("there is no simulation box yet: attach the potential after read_data or create_box")
     if (units := lammps.extract_global("units")) != "metal":
         raise ValueError(f"units are {units}, but the potential's are metal: put `units metal` first")
     if lammps.extract_setting("dimension") != 3:

@@ -37,7 +37,12 @@ def _labelled(lammps: Any, types: int, known: Sequence[str]) -> list[str]:
         lammps.command("variable cartalg_label delete")
         return value
 
-    found = {number(f"label2type(atom,{e})"): e for e in known if number(f"is_typelabel(atom,{e})")}
+    try:
+        found = {number(f"label2type(atom,{e})"): e for e in known if number(f"is_typelabel(atom,{e})")}
+    except Exception as error:  # the class of all that LAMMPS raises
+        if "labelmap" not in str(error):
+            raise
+        found = {}
     if lacking := [str(n) for n in range(1, types + 1) if n not in found]:
         raise ValueError(
             f"no element is given for atom type {', '.join(lacking)}, and its label is none that the model knows "

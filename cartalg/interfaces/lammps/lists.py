@@ -33,7 +33,9 @@ def full_list(lammps: Any, style: str, atoms: int) -> tuple[Array, Array]:
     """
     index = lammps.find_pair_neighlist(style)
     if index < 0 or lammps.get_neighlist_size(index) != atoms:
-        raise RuntimeError(f"pair style {style} has no neighbour list of all atoms; it must stay defined, as `zero R full`")
+        raise RuntimeError(
+            f"pair style {style} has no neighbour list of all atoms: define no other pair style after it"
+        )
     neighbours = lammps.lib.lammps_neighlist_element_neighbors
     atom, count, first = ctypes.c_int(), ctypes.c_int(), ctypes.POINTER(ctypes.c_int)()
     address = ctypes.c_void_p.from_buffer(first)

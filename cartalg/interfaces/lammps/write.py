@@ -58,13 +58,16 @@ def write_input(folder: Path, run: Path, model: Potential, atoms: Atoms | None, 
     Returns:
         The files.
     Raises:
-        ValueError: If the model does not know an element, or a stress is asked for that an open system does not have.
+        DataError: If the model does not know an element.
+        ValueError: If a pressure is asked for that an open system does not have.
     """
     elements: Sequence[str] = model.elements
     if atoms is not None:
         elements = [e for e in model.elements if e in set(atoms.get_chemical_symbols())]
         if unknown := sorted(set(atoms.get_chemical_symbols()) - set(elements)):
-            raise ValueError(f"the model knows {', '.join(model.elements)}, but the structure holds {', '.join(unknown)}")
+            raise ValueError(
+                f"the model knows {', '.join(model.elements)}, but the structure holds {', '.join(unknown)}"
+            )
         if plan.ensemble == "npt" and not atoms.pbc.any():
             raise ValueError("constant pressure needs a periodic axis; choose another --ensemble")
     written = [folder / SCRIPT]
@@ -97,48 +100,44 @@ def data_file(atoms: Atoms, elements: Sequence[str]) -> str:
 def _script(run: Path, elements: Sequence[str], atoms: Atoms | None, plan: Plan) -> str:
     """The input's text."""
     periodic = [True] * 3 if atoms is None else [bool(p) for p in atoms.pbc]
-    boundary = " ".join("p" if p else "s" for p in periodic)
-    light = "H" in elements
-    step = plan.timestep if plan.timestep is not None else (0.5 if light else 1.0)
-    skewed = atoms is not None and not atoms.cell.orthorhombic
     sides = [side for side, p in zip("xyz", periodic, strict=True) if p]
-    barostat = f"iso {plan.pressure:g} {plan.pressure:g} 1.0" if len(sides) == 3 else " ".join(
-        f"{side} {plan.pressure:g} {plan.pressure:g} 1.0" for side in sides
-    )
+    barostat = " ".join(f"{s} {plan.pressure:g} {plan.pressure:g} 1.0" for s in (sides if len(sides) < 3 else ["iso"]))
     thermostat = "temp ${T} ${T} 0.1"
     integrator = {"nve": "nve", "nvt": f"nvt {thermostat}", "npt": f"npt {thermostat} {barostat}"}[plan.ensemble]
+    skewed = atoms is not None and not atoms.cell.orthorhombic
     moving = atoms is not None and atoms.has("momenta")
+    create = 'if "${fresh}" then "velocity all create ${T} 4928459 mom yes rot no dist gaussian"'
+    step = plan.timestep if plan.timestep is not None else (0.5 if "H" in elements else 1.0)
     masses = "".join(f"#   mass {n} {atomic_masses[atomic_numbers[e]]:.4f}  # {e}\n" for n, e in enumerate(elements, 1))
-    velocity = "# velocities are in the data file\n" if moving else "velocity all create ${T} 4928459 mom yes rot no dist gaussian\n"
-    first = velocity if moving else f'if "${{restart}} == none" then "{velocity.strip()}"\n'
     return f"""# Molecular dynamics with {run.name}. Start it on 2 processes with
 #   mpirun -n 2 python -m cartalg.interfaces.lammps {SCRIPT}
-# and go on from a restart file with
+# and go on after an interruption with
 #   mpirun -n 2 python -m cartalg.interfaces.lammps {SCRIPT} -var restart restart.1000
 
-variable T equal {plan.temperature:g}            # kelvin
-variable steps equal {plan.steps}        # in all, those before a restart included
-variable restart index none     # -var restart FILE takes the place of this
+variable T equal {plan.temperature:g}              # kelvin
+variable steps equal {plan.steps}          # in all, those before a restart included
+variable fresh equal !is_defined(variable,restart)
 
-units metal                     # eV, angstrom, ps, bar: the potential's
+units metal                       # eV, angstrom, ps, bar
 atom_style atomic
-boundary {boundary}                  # p periodic, s open
-{"box tilt large" + chr(10) if skewed else ""}
-if "${{restart}} == none" then "read_data {DATA}" else "read_restart ${{restart}}"
+boundary {" ".join("p" if p else "s" for p in periodic)}                    # p periodic, s open
+{"box tilt large" + chr(10) if skewed else ""}if "${{fresh}}" then "read_data {DATA}" else "read_restart ${{restart}}"
 
-# The model, then the element of each atom type. Masses are in the data file; they would be
+# The model, then the element of each atom type. Masses are in the data file:
 {masses}pair_style cartalg {run}
 pair_coeff * * {" ".join(elements)}
 
-neighbor 0.5 bin                # a wider skin is searched less often, and costs more in every step
+neighbor 0.5 bin                  # a wider skin is searched less often, and costs more in every step
 neigh_modify every 1 delay 0 check yes
-timestep {step / 1000:g}                  # ps
-{first}fix integrate all {integrator}
+timestep {step / 1000:g}                    # ps
+{"# velocities are in the data file" if moving else create}
+fix integrate all {integrator}
 
 thermo 100
 thermo_style custom step temp pe etotal press vol
-variable first equal step       # the number where this part of the trajectory starts, in its name
-dump trajectory all custom 100 trajectory.${{first}}.lammpstrj id type element xu yu zu fx fy fz
+variable first equal step
+variable begin equal ${{first}}     # a number in the trajectory's name: where this part of it starts
+dump trajectory all custom 100 trajectory.${{begin}}.lammpstrj id type element xu yu zu fx fy fz
 dump_modify trajectory element {" ".join(elements)} sort id
 restart 1000 restart.*
 
