@@ -3,7 +3,7 @@
     python tests/benchmarks/engines.py [--rounds 5] [--size 10] [--settings S M] [--steps 20]
 
 Strong scaling is of one alloy of 2 size^3 atoms; weak scaling gives two processes one twice as long. All processes are
-there at once and wait for their turn asleep; each turn is a run of some steps at 300 K, 1 fs, skin 0.5 A, and its time is
+there at once and wait for their turn asleep; a turn is a run of some steps at 300 K, 1 fs, skin 0.5 A, and its time is
 the longest of the processes'. Prints Markdown.
 """
 
