@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from cartalg import __version__
-from cartalg.cli import convert, export, kernels, lammps, potential, simulate
+from cartalg.cli import convert, engines, export, kernels, lammps, potential, simulate
 from cartalg.cli.datasets import data_app
 from cartalg.cli.inspect import inspect_app
 from cartalg.cli.terminal import console, user_errors
@@ -21,7 +21,7 @@ for command in (kernels.generate, kernels.prove, kernels.atlas, potential.train,
     app.command()(command)
 app.command("compile")(kernels.compile_kernels)
 app.command()(convert.convert)
-for command in (simulate.md, simulate.relax, simulate.phonons, lammps.lammps, export.export):
+for command in (simulate.md, simulate.relax, simulate.phonons, lammps.lammps, engines.ipi, export.export):
     app.command()(command)
 app.add_typer(data_app, name="data")
 
