@@ -129,7 +129,8 @@ def test_without_a_socket_i_pi_finds_the_same(folder):
     text = re.sub(r"<ffsocket.*</ffsocket>", direct, (folder / "input.xml").read_text(), flags=re.S)
     (folder / "direct.xml").write_text(text.replace("prefix='pimd'", "prefix='direct'"))
     finish(folder, start(folder, "direct.xml", 6))
-    np.testing.assert_allclose(np.loadtxt(folder / "direct.out"), over_socket, rtol=1e-6, atol=2e-7)  # ASE has units of 2014
+    # ASE has units of 2014
+    np.testing.assert_allclose(np.loadtxt(folder / "direct.out"), over_socket, rtol=1e-6, atol=2e-7)
 
 
 @pytest.mark.parametrize("periodic", [False, True])
