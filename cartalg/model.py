@@ -6,7 +6,7 @@
 Source: docs/theory.md, section 5; Zaverkin et al. 2024 (arXiv:2405.14253).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
@@ -32,6 +32,9 @@ from cartalg.nn.values import Value, given
 from cartalg.ops import Edges, open_kernels
 from cartalg.ops.functions import resolve
 from cartalg.symbolic.irreps import Irreps
+
+#: Radial functions are held from this part of the shortest distance in the training data on.
+HELD = 0.9
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,9 @@ class Potential(nn.Module):
         shifts: Energy of each element in eV, shape [elements].
         scale: Energy scale of the network's output in eV.
         mean_neighbours: Average number of neighbours of an atom.
+        shortest: Shortest distance of each pair of elements in the training data, in angstrom, under ``"C-H"``, symbols
+            by the alphabet. Below 0.9 of the shortest of all, radial functions stay as they are there, and the
+            repulsion of nuclei, if there is one, reaches at least to a pair's own.
         backend: ``"auto"``, ``"numba"`` or ``"torch"``.
     Raises:
         KernelNotFound: If the kernel set lacks a kernel that the architecture needs.
@@ -83,13 +89,14 @@ class Potential(nn.Module):
         scale: float = 1.0,
         mean_neighbours: float = 10.0,
         backend: str = "auto",
+        shortest: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         unknown = [e for e in elements if e not in atomic_numbers]
         if unknown or len(set(elements)) != len(elements) or not elements:
             raise ValueError(f"elements must be distinct chemical symbols, got {list(elements)}")
         self.config, self.elements, self.backend = config, tuple(elements), backend
-        self.scale, self.mean_neighbours = float(scale), float(mean_neighbours)
+        self.scale, self.mean_neighbours, self.shortest = float(scale), float(mean_neighbours), dict(shortest or {})
         kernels, count, channels = open_kernels(config.kernels), len(elements), config.channels
         self.kernels = kernels
         self.register_buffer("shifts", torch.zeros(count, dtype=torch.float64) if shifts is None else shifts.double())
@@ -97,9 +104,9 @@ class Potential(nn.Module):
         self.interactions = nn.ModuleList()
         self.readouts = LinearReadouts(kernels)
         linear = {"inner": config.layers - 1, "last": 0}.get(config.readouts, config.layers)
-        irreps = [Irreps("0e")]
+        irreps, core = [Irreps("0e")], HELD * min(self.shortest.values(), default=0.0)
         for layer in range(config.layers):
-            made = interaction(config, layer, irreps[-1], count, kernels, backend, mean_neighbours)
+            made = interaction(config, layer, irreps[-1], count, kernels, backend, mean_neighbours, core)
             self.interactions.append(made)
             if layer < linear:
                 self.readouts.append(channels)
@@ -108,7 +115,7 @@ class Potential(nn.Module):
         if config.readouts != "linear":
             self.last_readout = LastReadout(kernels, channels, config.readout_hidden, config.readouts == "all")
         self.heads = heads(config, irreps[1:], count, kernels, backend)
-        self.pair_terms = pair_terms(config, elements, self.scale)
+        self.pair_terms = pair_terms(config, elements, self.scale, self.shortest)
         self.pairs = ElementPairs(elements) if config.distance_transform != "none" else None
         self._engine: Engine | None = None
         self._watch: Watch | None = None
@@ -288,6 +295,7 @@ class Potential(nn.Module):
             "elements": list(self.elements),
             "scale": self.scale,
             "mean_neighbours": self.mean_neighbours,
+            "shortest": self.shortest,
         }
 
     @classmethod
@@ -299,4 +307,5 @@ class Potential(nn.Module):
             scale=description["scale"],
             mean_neighbours=description["mean_neighbours"],
             backend=backend,
+            shortest=description.get("shortest"),  # older files have none
         )

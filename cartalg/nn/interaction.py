@@ -37,6 +37,7 @@ class EdgeConvolution(nn.Module):
         features: Irreps of the result.
         config: Radial functions.
         mean_neighbours: Average number of neighbours; messages are divided by its square root, if by no density.
+        core: Where radial functions are held, in angstrom: `cartalg.nn.bases.held`.
         elements: Number of elements with matrices of their own over paths; None if all share them.
     Raises:
         KernelNotFound: If the kernel set has no such convolution.
@@ -52,6 +53,7 @@ class EdgeConvolution(nn.Module):
         features: Irreps,
         config: ModelConfig,
         mean_neighbours: float,
+        core: float = 0.0,
         elements: int | None = None,
     ) -> None:
         super().__init__()
@@ -60,7 +62,7 @@ class EdgeConvolution(nn.Module):
         self.own = elements is not None
         self.direct = config.radial_mode == "direct"
         scales = torch.tensor([math.sqrt(v) for v in self.spec.variances], dtype=torch.float64)
-        functions = RadialFunctions(config)
+        functions = RadialFunctions(config, core)
         self.radial = RadialWeights(functions, scales, channels, config.radial_hidden)
         self.density = Density(functions, kernels, backend, self.direct) if config.density else None
         left, paths = self.spec.left, self.spec.outputs
@@ -196,6 +198,7 @@ def interaction(
     kernels: KernelSet,
     backend: str,
     mean_neighbours: float,
+    core: float = 0.0,
 ) -> Interaction:
     """A layer of a potential.
 
@@ -204,7 +207,7 @@ def interaction(
         layer: Number of the layer, from 0.
         incoming: Irreps of its input.
         n_species: Number of elements.
-        kernels, backend, mean_neighbours: As in `EdgeConvolution`.
+        kernels, backend, mean_neighbours, core: As in `EdgeConvolution`.
     Raises:
         KernelNotFound: If the kernel set lacks a kernel that the architecture needs.
     """
@@ -223,6 +226,7 @@ def interaction(
         features,
         config,
         mean_neighbours,
+        core,
         n_species if layer < config.element_messages else None,
     )
     last = layer == config.layers - 1

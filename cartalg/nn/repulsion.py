@@ -1,6 +1,6 @@
 """Ziegler-Biersack-Littmark repulsion of screened nuclei, so that atoms cannot meet where there are no data."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -47,56 +47,67 @@ class Form:
 MACE = Form(14.3996, 0.4543 * 0.529, 0.3, (0.1818, 0.5099, 0.2802, 0.02817), (3.2, 0.9423, 0.4028, 0.2016))
 
 
-def pair_terms(config: ModelConfig, elements: Sequence[str], scale: float) -> nn.ModuleList:
+def pair_terms(
+    config: ModelConfig, elements: Sequence[str], scale: float, shortest: Mapping[str, float]
+) -> nn.ModuleList:
     """Terms of the energy of each atom that are sums over its neighbours, called as `Repulsion` is.
 
     Args:
         config: The architecture.
         elements: Chemical symbols that the model knows.
         scale: Energy scale of the network's output in eV, which is MACE's of its repulsion, too.
+        shortest: As in `Potential`.
     """
     if not config.zbl:
         return nn.ModuleList()
     if config.zbl_form == "mace":
         return nn.ModuleList([Repulsion(elements, replace(MACE, cutoff=config.envelope_power), scale)])
-    return nn.ModuleList([Repulsion(elements)])
+    return nn.ModuleList([Repulsion(elements, shortest=shortest)])
 
 
 class Repulsion(nn.Module):
     """Energy of each atom, half of each pair's.
 
-    Switched off smoothly between zero and the sum of the two covalent radii.
+    Switched off smoothly between zero and the sum of the two covalent radii, or the shortest distance of the pair in
+    the training data, if that is larger: it says what the data do not.
 
     Args:
         elements: Chemical symbols that the model knows.
         form: Constants and switch.
         factor: Of the energy.
+        shortest: Of pairs, in angstrom, under ``"C-H"``, symbols by the alphabet.
     Source: Ziegler, Biersack & Littmark 1985, eqs. 2-60 to 2-63 (universal potential).
     """
 
     numbers: Tensor
-    radii: Tensor
+    reach: Tensor
 
-    def __init__(self, elements: Sequence[str], form: Form = Form(), factor: float = 1.0) -> None:
+    def __init__(
+        self,
+        elements: Sequence[str],
+        form: Form = Form(),
+        factor: float = 1.0,
+        shortest: Mapping[str, float] | None = None,
+    ) -> None:
         super().__init__()
         self.form, self.factor = form, factor
         numbers = [atomic_numbers[e] for e in elements]
         self.register_buffer("numbers", torch.tensor(numbers), persistent=False)
-        self.register_buffer("radii", torch.tensor(covalent_radii[numbers], dtype=torch.float64), persistent=False)
+        radii = torch.tensor(covalent_radii[numbers], dtype=torch.float64)
+        known = [[(shortest or {}).get("-".join(sorted((a, b))), 0.0) for a in elements] for b in elements]
+        reach = torch.maximum(radii[:, None] + radii, radii.new_tensor(known))
+        self.register_buffer("reach", reach, persistent=False)  # [elements, elements]
 
     def forward(self, species: Tensor, edges: Edges, vectors: Value) -> Value:
         """species [senders], vectors [edges, 3] in angstrom, float64 -> eV, float64 [receivers]."""
         return run(_Repulsion(lambda: self._pairs(species, edges), edges, edges.receivers), vectors)
 
     def _pairs(self, species: Tensor, edges: Edges) -> "_Pairs":
+        i, j = species[edges.receiver], species[edges.sender]
         form, charges = self.form, self.numbers.double()
-        z_i, z_j, power_i, power_j, radius_i, radius_j = (
-            of[species[side]]
-            for of in (charges, charges**form.power, self.radii.double())
-            for side in (edges.receiver, edges.sender)
-        )
-        charge, rate = 0.5 * self.factor * form.coulomb * z_i * z_j, (power_i + power_j) / form.length
-        return _Pairs(form, charge, rate[:, None] * rate.new_tensor(form.exponents), radius_i + radius_j)
+        powers, reach = charges**form.power / form.length, self.reach.double().flatten()[i * len(charges) + j]
+        charge, rate = 0.5 * self.factor * form.coulomb * charges[i] * charges[j], powers[i] + powers[j]
+        return _Pairs(form, charge, rate[:, None] * rate.new_tensor(form.exponents), reach)
 
 
 class _Pairs:

@@ -1,9 +1,11 @@
-"""Pictures of a run: learning curve, parity plot, energy conservation, simulation, vibrations."""
+"""Pictures of a run: learning curve, parity plot, energy conservation, simulation, vibrations, pairs of atoms."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -186,4 +188,31 @@ def spectrum_plot(waves: np.ndarray, path: Path) -> None:
     axis.vlines(waves, 0, -0.15, color=[ORANGE if wave < 0 else GREY for wave in waves], linewidth=1)
     axis.set(xlabel="wave number (1/cm)", ylabel="modes", title="Vibrations")
     axis.grid(alpha=0.3, linewidth=0.5)
+    _save(figure, path)
+
+
+def pair_curves(
+    names: Sequence[str],
+    distances: np.ndarray[Any, Any],
+    energies: Sequence[np.ndarray[Any, Any]],
+    shortest: Sequence[float],
+    path: Path,
+) -> None:
+    """Energies of two atoms alone, with a mark at the shortest distance of each pair in the data.
+
+    Args:
+        names: Of the pairs.
+        distances: angstrom, [n]. energies: eV, [n] each. shortest: angstrom.
+    """
+    figure, (axis,) = _panels(1, 6, 3.8)
+    for place, (name, curve, mark) in enumerate(zip(names, energies, shortest, strict=True)):
+        colour = colormaps["viridis"](place / max(len(names) - 1, 1))
+        axis.plot(distances, curve, color=colour, linewidth=1.2, label=name)
+        axis.plot([mark], [np.interp(mark, distances, curve)], "o", color=colour, markersize=4)
+    axis.axhline(0, color=GREY, linewidth=0.8, zorder=0)
+    axis.set(xlabel="distance (Å)", ylabel="energy (eV)", title="Two atoms alone (dots: shortest distance in the data)")
+    axis.set_yscale("symlog", linthresh=1.0)
+    axis.set_ylim(2 * min(-1.0, *(float(np.nanmin(curve)) for curve in energies)))
+    axis.grid(alpha=0.3, linewidth=0.5)
+    axis.legend(frameon=False, fontsize=7, ncols=1 + len(names) // 9)
     _save(figure, path)

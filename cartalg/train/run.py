@@ -23,6 +23,7 @@ from cartalg.train.checkpoint import (
 from cartalg.train.config import Config, load_config
 from cartalg.train.distributed import ProcessGroup
 from cartalg.train.metrics import Comparison, compare
+from cartalg.train.pairs import PAIRS_FILE, report_pairs
 from cartalg.train.plots import learning_curve, parity
 from cartalg.train.records import METRICS_FILE, read_metrics, write_json
 from cartalg.train.split import Split, load_split
@@ -56,6 +57,7 @@ class Run:
     elements: tuple[str, ...]
     train: Dataset
     valid: Dataset
+    coverage: Coverage
     backend: str
     bar: Progress
     group: ProcessGroup
@@ -71,7 +73,8 @@ class Run:
             build_dataset(frames, config.model.cutoff, elements, config.quantities, bar, what, config.data.on_disk)
             for what, frames in (("training", split.train), ("validation", split.valid))
         )
-        return cls(config, folder, split, elements, train, valid, backend, bar, group)
+        coverage = Coverage.of(train.frames, train.graphs, elements)
+        return cls(config, folder, split, elements, train, valid, coverage, backend, bar, group)
 
 
 def build_dataset(
@@ -139,7 +142,8 @@ def threads_for(edges: float, channels: int, processes: int = 1) -> int:
 def _train_one(run: Run, config: Config, output: Path, restart: bool) -> dict[str, Errors]:
     """Train one model, or go on with it: errors of the best one, by set."""
     bar, group = run.bar, run.group
-    model = initial_model(config, run.split, run.train, run.elements, run.backend, run.folder)
+    shortest = run.coverage.distances
+    model = initial_model(config, run.split, run.train, run.elements, run.backend, run.folder, shortest)
     trainer = Trainer(config, model, run.train, run.valid, output, group)
     if (output / CHECKPOINT_FILE).exists() and not restart:
         trainer.resume()
@@ -171,7 +175,7 @@ def _train_one(run: Run, config: Config, output: Path, restart: bool) -> dict[st
 def _finish(run: Run, config: Config, output: Path) -> dict[str, Errors]:
     """Refit the best model's shifts, and write pictures and errors: the errors, by set."""
     learning_curve(read_metrics(output / METRICS_FILE), config.quantities, output / "learning_curve.png")
-    write_json(output / COVERAGE_FILE, Coverage.of(run.train.frames, run.train.graphs, run.elements).as_json())
+    write_json(output / COVERAGE_FILE, run.coverage.as_json())
     best = load_model(output, run.backend)
     if any(quantity.name == "energy" for quantity in config.learned):
         refit_shifts(best, run.train)
@@ -188,6 +192,7 @@ def _finish(run: Run, config: Config, output: Path) -> dict[str, Errors]:
         parity(comparison, output / f"parity_{name}.png")
         results[name] = comparison.errors()
     write_json(output / "errors.json", results)
+    report_pairs(best, run.coverage.distances, output / PAIRS_FILE, run.bar.console)
     return results
 
 

@@ -1,5 +1,6 @@
 """What training begins with and ends with: a potential from the data's statistics, or from another; its shifts."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,19 @@ from cartalg.train.split import Split
 
 
 def initial_model(
-    config: Config, split: Split, train: Dataset, elements: tuple[str, ...], backend: str, folder: Path
+    config: Config,
+    split: Split,
+    train: Dataset,
+    elements: tuple[str, ...],
+    backend: str,
+    folder: Path,
+    shortest: Mapping[str, float],
 ) -> Potential:
-    """A potential with the training set's statistics and seeded random weights, or the model to be fine-tuned."""
+    """A potential with the training set's statistics and seeded random weights, or the model to be fine-tuned.
+
+    Args:
+        shortest: As in `Potential`.
+    """
     isolated = None if config.data.shifts == "fit" else split.isolated
     if config.data.shifts == "isolated" and isolated is None:
         raise DataError("data.shifts is isolated, but there is no isolated atom: name a file as data.isolated_atoms")
@@ -28,7 +39,7 @@ def initial_model(
     if config.training.start_from is not None:
         return _fine_tuned(config, folder / config.training.start_from, split, elements, backend)
     values = torch.tensor([statistics.shifts[e] for e in elements], dtype=torch.float64)
-    model = Potential(config.model, elements, values, statistics.scale, statistics.mean_neighbours, backend)
+    model = Potential(config.model, elements, values, statistics.scale, statistics.mean_neighbours, backend, shortest)
     for wanted in config.model.properties:
         labelled = [f for f in split.train if wanted.name in f.labels]
         if labelled:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cartalg.architecture import ModelConfig
-from cartalg.nn.bases import RadialFunctions, agnesi, bessel, chebyshev, envelope, gaussian, soft, spline_matrix
+from cartalg.nn.bases import RadialFunctions, agnesi, bessel, chebyshev, envelope, gaussian, held, soft, spline_matrix
 from cartalg.nn.radial import RadialWeights
 from cartalg_codegen.specs.edge import spline_pieces
 
@@ -107,3 +107,30 @@ def test_each_path_has_its_scale():
     weights = radial.direct(torch.tensor([0.7, 2.0, 4.0], dtype=torch.float64))
     assert (weights.abs() > 1e-6).all()
     torch.testing.assert_close(weights[:, 1], 3 * weights[:, 0])
+
+
+def test_radial_functions_are_held_inside_the_core_and_left_alone_outside():
+    r = torch.tensor([0.0, 0.3, 0.79, 0.8, 0.9, 1.0 - 1e-12, 1.7], dtype=torch.float64, requires_grad=True)
+    seen = held(r, 1.0)
+    assert seen.tolist() == pytest.approx([0.9, 0.9, 0.9, 0.9, 0.915625, 1.0, 1.7])
+    slope, orders = seen, []
+    for _ in range(3):  # derivatives to the third are continuous: at both ends those of the other side
+        (slope,) = torch.autograd.grad(slope.sum(), r, create_graph=True)
+        orders.append(slope.tolist())
+    assert orders[0] == pytest.approx([0, 0, 0, 0, 0.5, 1, 1], abs=1e-9)
+    assert [value for order in orders[1:] for value in (order[3], order[5])] == pytest.approx([0] * 4, abs=1e-6)
+    assert held(r, 0.0) is r
+
+
+def test_weights_of_a_held_network_are_those_of_the_core_further_in():
+    torch.manual_seed(0)
+    config = ModelConfig(cutoff=4.0, knots=80, n_bessel=4)
+    free, still = (RadialWeights(RadialFunctions(config, c), torch.ones(3), 2, (8,)).double() for c in (0.0, 1.0))
+    still.load_state_dict(free.state_dict())
+    r = torch.tensor([0.1, 0.7, 1.0, 2.0], dtype=torch.float64)
+    direct = still.direct(r).detach()
+    torch.testing.assert_close(direct[2:], free.direct(r[2:]).detach())
+    torch.testing.assert_close(direct[0], direct[1])
+    inner, outer = (radial.table().detach() for radial in (still, free))
+    assert float((inner[5:14] - inner[5]).abs().max()) < 1e-3 * float(inner.abs().max())
+    torch.testing.assert_close(inner[40:], outer[40:])

@@ -260,7 +260,7 @@ def test_isolated_atoms_or_a_fit_give_the_shifts(data_folder, make_config, tmp_p
         config = load_config(make_config(**data))
         split = load_split(config, data_folder)
         dataset = Dataset.build(split.train, 3.0, split.elements)
-        return initial_model(config, split, dataset, split.elements, "auto", data_folder).shifts
+        return initial_model(config, split, dataset, split.elements, "auto", data_folder, {}).shifts
 
     given = shifts(isolated_atoms=str(tmp_path / "isolated.xyz"))
     assert float(given[1] - given[0]) == pytest.approx(-20)

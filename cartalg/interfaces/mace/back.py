@@ -74,6 +74,7 @@ def options(potential: Potential) -> dict[str, Any]:
             raise NotConvertible(f"MACE has no equal of model.{name}: {value}; it needs {wanted}")
     _require(config.residual == "matrices" or config.element_messages >= config.layers, "model.residual: scales")
     _require(config.zbl_form == "mace" or not config.zbl, "model.zbl_form: universal")
+    _require(not potential.shortest, "radial functions that stay as they are below the distances of the training data")
     _require(config.layers > 1 or config.readouts == "linear", "a network that reads a single layer; model.readouts")
     _require(config.layers == 1 or config.readouts != "linear", "model.readouts: linear in several layers")
     plain, residual = "RealAgnosticInteractionBlock", "RealAgnosticResidualInteractionBlock"
