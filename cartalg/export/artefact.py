@@ -32,7 +32,7 @@ MAGIC, FORMAT = b"CARTALG\n", 1
 HEADER = 64
 PARTS = ("about", "numbers", "elements", "blocks", "calls", "kernels", "levels", "tensors", "constants", "code")
 SECTIONS = ("setup", "atoms", "result", "others", "gradient")
-KERNEL = 100
+KERNEL, GROUP = 100, 101
 PAGE = 4096
 
 
@@ -99,10 +99,12 @@ def _code(jobs: Sequence[Job], codes: Mapping[str, Mapping[Job, bytes]]) -> tupl
 
 
 def _call(call: Call, jobs: Sequence[Job]) -> bytes:
-    """Length, section and code; of a kernel its number and words, of a loop its axes, operands and two numbers."""
+    """Length, section, code; of a kernel number, group and words, of a loop its axes, operands and two numbers."""
     words = [SECTIONS.index(call.section)]
     if call.kernel:
-        words += [KERNEL, jobs.index(call.kernel.job), len(call.places)]
+        group = call.kernel.group
+        words += [GROUP if group else KERNEL, jobs.index(call.kernel.job), len(call.places)]
+        words += [group.number, *group.words, *group.bytes] if group else [0] * 5
         for place in call.places:
             words += _place(place)
     else:

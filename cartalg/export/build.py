@@ -11,6 +11,7 @@ from cartalg import __version__
 from cartalg.compilation import compile_all
 from cartalg.export.artefact import content
 from cartalg.export.operators import NotExported
+from cartalg.export.pairs import with_every_pair
 from cartalg.export.program import program
 from cartalg.files import whole, write_file
 from cartalg.model import Potential
@@ -80,7 +81,7 @@ def _artefact(model: Potential, levels: Sequence[str], progress: Progress) -> by
     if long:
         raise NotExported(f"the name of the property {long[0]} is longer than 31 letters")
     try:
-        found = program(model._outputs)
+        found = program(with_every_pair(model)._outputs)
     except NotExported as error:
         raise NotExported(f"this model cannot be exported: {error}") from error
     jobs = {call.kernel.job for call in found.calls if call.kernel}

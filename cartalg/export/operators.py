@@ -71,6 +71,8 @@ class Lowering:
     def _loop(self, code: str, out: Tensor, *inputs: Tensor, numbers: Sequence[float] = (), shape: Any = None) -> None:
         """A loop over the result's numbers, or over a larger box in which it is summed: then it has strides there."""
         box = tuple(out.shape if shape is None else shape)
+        if not math.prod(box):
+            return  # Torch has no address for it
         views = []
         for tensor in (out, *inputs):
             if tensor.dtype not in DTYPES:
@@ -137,6 +139,9 @@ class Lowering:
 
     def _addcmul(self, out: Tensor, _: Tensor, a: Tensor, b: Tensor, value: float = 1) -> None:
         self._loop("add_product", out, a, b, numbers=[value])
+
+    def _reciprocal(self, out: Tensor, a: Tensor) -> None:
+        self._loop("power", out, a, numbers=[-1])
 
     def _pow(self, out: Tensor, a: Tensor, exponent: float) -> None:
         self._loop("power", out, a, numbers=[exponent])

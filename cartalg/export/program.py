@@ -13,14 +13,14 @@ from cartalg.export.steps import Kernel, Loop, View
 from cartalg.export.trace import INPUTS, Sizes, Trace, trace
 from cartalg.inference import Network
 
-#: (constant, for each atom, for each edge).
+#: (constant, for each atom, for each atom or ghost, for each edge).
 Linear = tuple[int, ...]
 #: Sizes that coefficients follow from, the first and the others by one more of each; and one to check them.
-FIRST, CHECK = Sizes(5, 17), Sizes(9, 23)
+FIRST, CHECK = Sizes(5, 8, 17), Sizes(9, 15, 23)
 #: Bytes that arrays are aligned to.
 ALIGN = 64
 #: Where blocks are compared in size.
-USUAL = Sizes(1000, 40_000)
+USUAL = Sizes(1000, 1500, 40_000)
 
 
 class Place(NamedTuple):
@@ -92,8 +92,9 @@ class _Merge:
     def program(self) -> Program:
         every = self.first.storages.tensors
         size = {n: self.linear([t.storages.whole(n).nbytes for t in self.traces]) for n in range(len(every))}
-        steps = [*self._ones(size), *enumerate(self.first.steps)]
-        homes, constants, blocks = self._homes(steps, size)
+        same = self._copies(size)
+        steps = [*self._ones(size), *((n, step) for n, step in enumerate(self.first.steps) if n not in same)]
+        homes, constants, blocks = self._homes(steps, size, dict(same.values()))
         calls = []
         for n, step in steps:
             views, numbers = zip(*((_views(t, n, step), _sizes(t, n, step)) for t in self.traces), strict=True)
@@ -135,13 +136,34 @@ class _Merge:
             found.append((-1 - number, Loop("setup", "fill", (len(values),), (view,), (float(values[0]),))))
         return found
 
+    def _copies(self, size: dict[int, Linear]) -> dict[int, tuple[int, int]]:
+        """Steps that do nothing but write a constant to memory of its own: (that memory, the constant)."""
+        found, first = {}, self.first
+        for n, step in enumerate(first.steps):
+            if not isinstance(step, Loop) or (step.code, step.numbers, len(step.shape)) != ("affine", (1.0, 0.0), 1):
+                continue
+            out, source = step.views
+            constant = source.storage not in first.written and source.storage not in first.inputs.values()
+            whole = step.shape[0] * out.dtype.itemsize
+            alike = out._replace(storage=source.storage) == source and (out.offset, out.strides) == (0, (1,))
+            fixed = all(size[v.storage] == (whole, *[0] * len(Sizes._fields)) for v in step.views)
+            if constant and alike and fixed and first.written[out.storage] == 1:
+                found[n] = out.storage, source.storage
+        return found
+
     def _read(self) -> set[int]:
         return {view.storage for n, step in enumerate(self.first.steps) for view in _views(self.first, n, step)}
 
     def _homes(
-        self, steps: Sequence[tuple[int, Loop | Kernel]], size: dict[int, Linear]
+        self, steps: Sequence[tuple[int, Loop | Kernel]], size: dict[int, Linear], same: dict[int, int]
     ) -> tuple[dict[int, tuple[int, Linear]], bytes, list[Linear]]:
-        """Block and offset of each storage, the constants, and the sizes of the blocks."""
+        """Block and offset of each storage, the constants, and the sizes of the blocks.
+
+        Args:
+            steps: With their places in the first run.
+            size: Bytes of each storage.
+            same: Storages that hold what others hold, which are constants.
+        """
         begin, end = dict[int, int](), dict[int, int]()
         for n, (_, step) in enumerate(steps):
             for view in step.views if isinstance(step, Loop) else (w for w in step.words if isinstance(w, View)):
@@ -160,8 +182,9 @@ class _Merge:
         for number, start in sorted(begin.items(), key=lambda pair: pair[1]):
             if number in homes:
                 continue
-            if number not in self.first.written and not any(size[number][1:]):
-                homes[number] = 0, (_kept(self.first.storages.whole(number), content, known), *none[1:])
+            source = same.get(number, number)
+            if source not in self.first.written and not any(size[number][1:]):
+                homes[number] = 0, (_kept(self.first.storages.whole(source), content, known), *none[1:])
                 continue
             free += [block for until, block in taken if until < start]
             taken = [pair for pair in taken if pair[0] >= start]
@@ -205,7 +228,7 @@ def _plus(a: Linear, b: Linear) -> Linear:
 def _kind(step: Loop | Kernel) -> object:
     """All of a step that is not a number of atoms or edges."""
     if isinstance(step, Kernel):
-        return step.section, step.job, [w.storage if isinstance(w, View) else None for w in step.words]
+        return step.section, step.job, step.group, [w.storage if isinstance(w, View) else None for w in step.words]
     return replace(step, shape=(len(step.shape),), views=tuple(v._replace(offset=0, strides=()) for v in step.views))
 
 

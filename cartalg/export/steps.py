@@ -31,6 +31,8 @@ CODES = (
     "silu",
     "gather",  # out[n, k] = a[b[n], k]
     "scatter",  # out[b[n], k] += a[n, k]
+    "to_ghosts",  # rows of atoms are to be copied to those of their ghosts, wherever these are
+    "from_ghosts",  # rows of ghosts are to be added to those of their owners, in a
 )
 #: Types of numbers; their codes are their places.
 DTYPES = (torch.float32, torch.float64, torch.int64)
@@ -56,6 +58,20 @@ class Loop:
     numbers: tuple[float, ...] = ()
 
 
+class Group(NamedTuple):
+    """A type whose atoms alone a kernel treats: they lie together in its first array and in its last.
+
+    Attributes:
+        number: The type.
+        words: Which words are the addresses of these arrays.
+        bytes: Of an atom in each.
+    """
+
+    number: int
+    words: tuple[int, int]
+    bytes: tuple[int, int]
+
+
 @dataclass(frozen=True)
 class Kernel:
     """A kernel and its words; an address is a view."""
@@ -63,6 +79,7 @@ class Kernel:
     section: str
     job: Job
     words: tuple[int | View, ...]
+    group: Group | None = None
 
 
 class Storages:

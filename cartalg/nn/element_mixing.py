@@ -22,10 +22,10 @@ def mix_of_elements(species: Tensor, x: Value | Make, mixing: Mixing, weight: Ma
     Returns:
         [atoms, components, channels].
     """
-    return run(_ElementMix(mixing, species), x, weight)
+    return run(ElementMix(mixing, species), x, weight)
 
 
-class _ElementMix(Operation):
+class ElementMix(Operation):
     """Inputs: x and weight."""
 
     def __init__(self, mixing: Mixing, species: Tensor) -> None:
@@ -86,7 +86,7 @@ class _ElementMix(Operation):
         mixing, groups, out = self.mixing, self.groups, []
         for element, atoms in zip(groups.elements, groups.split(x), strict=True):
             parts, found = atoms.split(mixing.sizes, 1), dict[int, Tensor]()
-            for (source, goal), matrix in zip(mixing.pairs, self._matrices(weight, x.shape[2]), strict=True):
+            for (source, goal), matrix in zip(mixing.pairs, self.matrices(weight, x.shape[2]), strict=True):
                 found[goal] = parts[source].reshape(len(atoms), -1, matrix.shape[1]) @ matrix[element]
             blocks = [
                 found[n] if n in found else x.new_zeros(len(atoms), irrep.dim, mixing.channels)
@@ -95,7 +95,7 @@ class _ElementMix(Operation):
             out.append(torch.cat(blocks, 1) if len(blocks) > 1 else blocks[0])
         return groups.joined(out) if out else x.new_zeros(self.shape(x)[0])
 
-    def _matrices(self, weight: Tensor, channels: int) -> list[Tensor]:
+    def matrices(self, weight: Tensor, channels: int) -> list[Tensor]:
         """Of each pair those of all elements, [elements, rows, columns]."""
         depths = [self.mixing.inputs[source].mul * channels for source, _ in self.mixing.pairs]
         elements = len(weight) // sum(depths)
@@ -107,7 +107,7 @@ class _ElementMix(Operation):
     def _turn(self, g: Tensor, weight: Tensor, target: Target) -> None:
         """The gradient to the input."""
         mixing, groups, into = self.mixing, self.groups, target.tensor
-        matrices, out = self._matrices(weight, into.shape[2]), list[Tensor]()
+        matrices, out = self.matrices(weight, into.shape[2]), list[Tensor]()
         for element, atoms in zip(groups.elements, groups.split(g), strict=True):
             places, found = mixing.outputs.slices, atoms.new_zeros(len(atoms), *into.shape[1:])
             for (source, goal), matrix in zip(mixing.pairs, matrices, strict=True):
@@ -125,7 +125,7 @@ class _ElementMix(Operation):
         for x, g in pairs:
             for element, atoms, of in zip(groups.elements, groups.split(x), groups.split(g), strict=True):
                 parts, places = atoms.split(mixing.sizes, 1), mixing.outputs.slices
-                for (source, goal), matrix in zip(mixing.pairs, self._matrices(into, x.shape[2]), strict=True):
+                for (source, goal), matrix in zip(mixing.pairs, self.matrices(into, x.shape[2]), strict=True):
                     rows = parts[source].reshape(-1, matrix.shape[1])
                     matrix[element].addmm_(rows.t(), of[:, places[goal]].reshape(len(rows), -1))
 

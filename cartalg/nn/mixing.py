@@ -62,10 +62,10 @@ def mix(x: Value | Make, mixing: Mixing, weight: Make, plus: Value | Tensor | Ma
     Returns:
         [atoms, components, channels].
     """
-    return run(_Mix(mixing), x, weight) if plus is None else run(_Mix(mixing), x, weight, plus)
+    return run(Mix(mixing), x, weight) if plus is None else run(Mix(mixing), x, weight, plus)
 
 
-class _Mix(Operation):
+class Mix(Operation):
     """Inputs: x, weight, and what is added if anything is."""
 
     def __init__(self, mixing: Mixing) -> None:

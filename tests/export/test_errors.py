@@ -52,8 +52,10 @@ def test_bad_input_is_refused_and_the_model_lives_on(exported, wrapper, change, 
 
 def test_arrays_that_do_not_fit_together_are_refused(exported):
     twin = exported().twin
-    with pytest.raises(ValueError, match=r"positions \(3, 3\) and types \(2,\) for 2 atoms, 1 ghosts"):
+    with pytest.raises(ValueError, match=r"positions \(3, 3\), types \(2,\) and first \(3,\) do not fit"):
         twin.compute(**{**PAIR, "types": [0, 1]})
+    with pytest.raises(ValueError, match="1 positions beyond those of the atoms, and 0 owners"):
+        twin.compute(**{**PAIR, "owners": []})
     with pytest.raises(ValueError, match="first names 4 neighbours, and there are 3"):
         twin.compute(**{**PAIR, "first": [0, 1, 4]})
 

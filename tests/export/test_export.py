@@ -20,6 +20,8 @@ SETTINGS = {
     "gate, norm and repulsion": {"gate": True, "norm": True, "zbl": True, "hidden_rank": 2},
     "summed messages": {"messages": "summed", "hidden_rank": 1, "edge_rank": 2, "layers": 3},
     "repulsion as of MACE": {"zbl": True, "zbl_form": "mace", "layers": 1, "correlation": 2},
+    "matrices of each element": {"residual": "matrices", "element_messages": 1, "edge_rank": 1, "dtype": "float32"},
+    "a table for each pair": {"distance_transform": "agnesi", "density": True, "layers": 1, "edge_rank": 1},
     "heads": {"properties": [{"name": "mu", "tensor": "i"}, {"name": "alpha", "tensor": "ij=ji", "per": "atom"}]},
 }
 

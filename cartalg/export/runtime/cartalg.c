@@ -44,6 +44,7 @@ void cartalg_free(cartalg_model *model) {
     for (int n = 0; n < INPUTS; n++)
         free(model->input[n]);
     free(model->arena);
+    free(model->starts);
     free(model->block);
     free(model->words);
     free(model->call);
@@ -64,7 +65,26 @@ double cartalg_cutoff(const cartalg_model *model) { return model ? model->cutoff
 const char *cartalg_about(const cartalg_model *model) { return model ? model->about.at : NULL; }
 
 static char *placed(const cartalg_model *model, const int64_t *place) {
-    return model->block[place[0]] + ct_evaluate(place + 1, model->atoms, model->edges);
+    return model->block[place[0]] + ct_evaluate(model, place + 1);
+}
+
+/* Check the input and get ready to run. */
+static int start(cartalg_model *model, int64_t atoms, int64_t ghosts, const double *positions, const int32_t *types,
+                 const int32_t *owners, const int64_t *first, const int32_t *neighbours, int gradient) {
+    model->message[0] = 0;
+    model->next = -1;
+    if (atoms < 0 || ghosts < 0)
+        return ct_fail(model, CARTALG_SIZE, "%lld atoms and %lld ghosts", (long long)atoms, (long long)ghosts);
+    if (!first || (atoms + ghosts && (!positions || !types)))
+        return ct_fail(model, CARTALG_NULL, "positions, types or first are NULL");
+    int64_t edges = 0;
+    int code = ct_build_edges(model, atoms, ghosts, positions, types, owners, first, neighbours, &edges);
+    if (!code)
+        code = ct_bind_calls(model, atoms, owners ? atoms : atoms + ghosts, edges);
+    model->gradient_wanted = gradient;
+    model->domain = !owners;
+    model->next = code ? -1 : 0;
+    return code;
 }
 
 /* Forces on receivers and senders, and the virial, from the gradient to edge vectors. */
@@ -73,7 +93,7 @@ static void collect(const cartalg_model *model, double *forces, double *virial) 
     const int64_t *senders = model->input[SENDER], *receivers = model->input[RECEIVER];
     double total[3][3] = {{0}};
     if (forces)
-        memset(forces, 0, 3 * (size_t)model->atoms * sizeof *forces);
+        memset(forces, 0, 3 * (size_t)model->every * sizeof *forces);
     for (int64_t e = 0; e < model->edges; e++, slope += 3, vector += 3)
         for (int k = 0; k < 3; k++) {
             if (forces) {
@@ -88,39 +108,67 @@ static void collect(const cartalg_model *model, double *forces, double *virial) 
             virial[k] = (total[k / 3][k % 3] + total[k % 3][k / 3]) / 2;
 }
 
-int cartalg_compute(cartalg_model *model, int64_t atoms, int64_t ghosts, const double *positions, const int32_t *types,
-                    const int32_t *owners, const int64_t *first, const int32_t *neighbours, double *energy,
-                    double *energies, double *forces, double *virial) {
-    if (!model)
-        return CARTALG_NULL;
-    model->message[0] = 0;
-    if (atoms < 0 || ghosts < 0)
-        return ct_fail(model, CARTALG_SIZE, "%lld atoms and %lld ghosts", (long long)atoms, (long long)ghosts);
-    if (!first || (atoms + ghosts && (!positions || !types)) || (ghosts && !owners))
-        return ct_fail(model, CARTALG_NULL, "positions, types, first, or owners of ghosts are NULL");
-    int64_t edges = 0;
-    int code = ct_build_edges(model, atoms, ghosts, positions, types, owners, first, neighbours, &edges);
-    if (!code && (atoms != model->atoms || edges != model->edges))
-        code = ct_bind_calls(model, atoms, edges);
-    if (code)
-        return code;
-    ct_run_section(model, SETUP);
-    ct_run_section(model, ATOMS);
-    ct_run_section(model, RESULT);
-    if (model->count_tensors)
-        ct_run_section(model, OTHERS);
-    if (forces || virial)
-        ct_run_section(model, GRADIENT);
+static void results(const cartalg_model *model, double *energy, double *energies, double *forces, double *virial) {
     const double *found = (const double *)placed(model, model->energies);
     double sum = 0;
-    for (int64_t n = 0; n < atoms; n++)
+    for (int64_t n = 0; n < model->atoms; n++)
         sum += found[n];
     if (energy)
         *energy = sum;
     if (energies)
-        memcpy(energies, found, (size_t)atoms * sizeof *found);
+        memcpy(energies, found, (size_t)model->atoms * sizeof *found);
     if (forces || virial)
         collect(model, forces, virial);
+}
+
+int cartalg_compute(cartalg_model *model, int64_t atoms, int64_t ghosts, const double *positions, const int32_t *types,
+                    const int32_t *owners, const int64_t *first, const int32_t *neighbours, double *energy,
+                    double *energies, double *forces, double *virial) {
+    static const int32_t none[1];
+    if (!model)
+        return CARTALG_NULL;
+    if (ghosts > 0 && !owners)
+        return ct_fail(model, CARTALG_NULL, "owners of ghosts are NULL");
+    int code = start(model, atoms, ghosts, positions, types, owners ? owners : none, first, neighbours, forces || virial);
+    if (code)
+        return code;
+    ct_run(model);
+    results(model, energy, energies, forces, virial);
+    model->next = -1;
+    return CARTALG_OK;
+}
+
+int cartalg_begin(cartalg_model *model, int64_t atoms, int64_t ghosts, const double *positions, const int32_t *types,
+                  const int64_t *first, const int32_t *neighbours, int gradient) {
+    return model ? start(model, atoms, ghosts, positions, types, NULL, first, neighbours, gradient) : CARTALG_NULL;
+}
+
+int cartalg_next(cartalg_model *model, cartalg_exchange *exchange) {
+    if (!model || !exchange)
+        return CARTALG_NULL;
+    memset(exchange, 0, sizeof *exchange);
+    if (model->next < 0)
+        return ct_fail(model, CARTALG_ORDER, "cartalg_next comes after cartalg_begin");
+    const struct call *call = ct_run(model);
+    if (!call)
+        return CARTALG_OK;
+    exchange->direction = call->code == TO_GHOSTS ? CARTALG_TO_GHOSTS : CARTALG_FROM_GHOSTS;
+    exchange->bytes = call->operand[0].type == REAL32 ? 4 : 8;
+    exchange->width = call->size[0];
+    exchange->rows = call->operand[0].at;
+    exchange->into = call->code == TO_GHOSTS ? NULL : call->operand[1].at;
+    return CARTALG_OK;
+}
+
+int cartalg_end(cartalg_model *model, double *energy, double *energies, double *forces, double *virial) {
+    if (!model)
+        return CARTALG_NULL;
+    if (model->next < model->count_calls)
+        return ct_fail(model, CARTALG_ORDER, "cartalg_end comes when cartalg_next has nothing to exchange");
+    if ((forces || virial) && !model->gradient_wanted)
+        return ct_fail(model, CARTALG_ORDER, "forces and virial were not asked for in cartalg_begin");
+    results(model, energy, energies, forces, virial);
+    model->next = -1;
     return CARTALG_OK;
 }
 

@@ -69,6 +69,35 @@ int cartalg_compute(cartalg_model *model, int64_t atoms, int64_t ghosts, const d
                     const int32_t *owners, const int64_t *first, const int32_t *neighbours, double *energy,
                     double *energies, double *forces, double *virial);
 
+/* The same for a domain whose ghosts other processes own, in steps: between its layers a model has to send values of
+ * atoms to their ghosts, and gradients back.
+ *
+ *     cartalg_begin(model, atoms, ghosts, positions, types, first, neighbours, 1);
+ *     while (!cartalg_next(model, &exchange) && exchange.direction) {
+ *         if (exchange.direction == CARTALG_TO_GHOSTS) ..    write the ghosts' rows: copies of their owners'
+ *         else ..                                            add the ghosts' rows to their owners' rows in `into`
+ *     }
+ *     cartalg_end(model, &energy, energies, forces, virial);
+ *
+ * All domains make the same exchanges in one order, whatever atoms they hold. Arguments as above; forces are
+ * [atoms + ghosts][3], and those on ghosts are to be added to their owners'. Energy and virial are the domain's part of
+ * the sum.
+ */
+enum cartalg_direction { CARTALG_DONE = 0, CARTALG_TO_GHOSTS = 1, CARTALG_FROM_GHOSTS = 2 };
+
+typedef struct {
+    int direction;
+    int bytes;     /* of a number: 4 for float, 8 for double */
+    int64_t width; /* numbers in a row */
+    void *rows;    /* [atoms + ghosts][width] */
+    void *into;    /* [atoms][width], where ghosts' rows are added; NULL on the way to ghosts */
+} cartalg_exchange;
+
+int cartalg_begin(cartalg_model *model, int64_t atoms, int64_t ghosts, const double *positions, const int32_t *types,
+                  const int64_t *first, const int32_t *neighbours, int gradient);
+int cartalg_next(cartalg_model *model, cartalg_exchange *exchange);
+int cartalg_end(cartalg_model *model, double *energy, double *energies, double *forces, double *virial);
+
 /* Tensors that the model predicts beside the energy, of the last cartalg_compute: how many, their names, numbers of
  * each atom (row-major, 3 a vector, 9 a matrix), and values [atoms][numbers] in the unit of the training data. */
 int cartalg_tensors(const cartalg_model *model);

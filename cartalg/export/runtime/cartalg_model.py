@@ -7,7 +7,7 @@ found = model.compute(positions, types, first, neighbours, owners)
 
 import ctypes
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,20 +81,55 @@ class Model:
             ValueError: If the shapes do not fit together.
             CartalgError: If a number cannot be right; the message says which.
         """
-        positions = np.ascontiguousarray(positions, dtype=np.float64)
-        types, images, neighbours = (np.ascontiguousarray(a, dtype=np.int32) for a in (types, owners, neighbours))
-        first = np.ascontiguousarray(first, dtype=np.int64)
-        atoms, ghosts = len(first) - 1, len(images)
-        if atoms < 0 or positions.shape != (atoms + ghosts, 3) or types.shape != (atoms + ghosts,):
-            raise ValueError(f"positions {positions.shape} and types {types.shape} for {atoms} atoms, {ghosts} ghosts")
-        if first[-1] > len(neighbours):
-            raise ValueError(f"first names {first[-1]} neighbours, and there are {len(neighbours)}")
-        energy, energies = ctypes.c_double(), np.empty(atoms)
-        forces, virial = (np.empty((atoms, 3)), np.empty((3, 3))) if gradient else (None, None)
-        given = (_at(positions, REAL), _at(types, SHORT), _at(images, SHORT), _at(first, LONG), _at(neighbours, SHORT))
-        results = (ctypes.byref(energy), _at(energies, REAL), _at(forces, REAL), _at(virial, REAL))
-        self._check(self._library.cartalg_compute(self._model, atoms, ghosts, *given, *results))
-        found: dict[str, Any] = {"energy": energy.value, "energies": energies, "forces": forces, "virial": virial}
+        images = np.ascontiguousarray(owners, dtype=np.int32)
+        given = _Given(positions, types, first, neighbours)
+        if given.ghosts != len(images):
+            raise ValueError(f"{given.ghosts} positions beyond those of the atoms, and {len(images)} owners")
+        found = _Found(given.atoms, given.atoms, gradient)
+        before, after = given.arguments
+        self._check(self._library.cartalg_compute(self._model, *before, _at(images, SHORT), *after, *found.arguments))
+        return found.results() | self._tensors(given.atoms)
+
+    def compute_domain(
+        self,
+        positions: Any,
+        types: Any,
+        first: Any,
+        neighbours: Any,
+        to_ghosts: Callable[[Array], None],
+        from_ghosts: Callable[[Array, Array], None],
+        gradient: bool = True,
+    ) -> dict[str, Any]:
+        """The same for a domain whose ghosts other processes own.
+
+        Args:
+            positions, types, first, neighbours, gradient: As in `compute`; what is beyond the atoms are ghosts.
+            to_ghosts: Called with rows [atoms + ghosts, numbers]: writes those of ghosts, copies of their owners'.
+            from_ghosts: Called with such rows and others [atoms, numbers]: adds the rows of ghosts, of all domains, to
+                those of their owners. Both are called in all domains as often, in one order.
+        Returns:
+            As `compute`, of this domain; ``forces`` are [atoms + ghosts, 3], and those on ghosts are to be added to
+            their owners'.
+        """
+        given = _Given(positions, types, first, neighbours)
+        before, after = given.arguments
+        self._check(self._library.cartalg_begin(self._model, *before, *after, int(gradient)))
+        exchange = _Exchange()
+        while True:
+            self._check(self._library.cartalg_next(self._model, ctypes.byref(exchange)))
+            if exchange.direction == 0:
+                break
+            rows = exchange.array(exchange.rows, given.atoms + given.ghosts)
+            if exchange.direction == 1:
+                to_ghosts(rows)
+            else:
+                from_ghosts(rows, exchange.array(exchange.into, given.atoms))
+        found = _Found(given.atoms, given.atoms + given.ghosts, gradient)
+        self._check(self._library.cartalg_end(self._model, *found.arguments))
+        return found.results() | self._tensors(given.atoms)
+
+    def _tensors(self, atoms: int) -> dict[str, Any]:
+        found = {}
         for n in range(self._library.cartalg_tensors(self._model)):
             values = np.empty((atoms, self._library.cartalg_tensor_size(self._model, n)))
             self._check(self._library.cartalg_tensor(self._model, n, _at(values, REAL)))
@@ -104,6 +139,63 @@ class Model:
     def _check(self, code: int) -> None:
         if code:
             raise CartalgError(code, self._library.cartalg_message(self._model).decode())
+
+
+class _Given:
+    """Input as the library takes it."""
+
+    def __init__(self, positions: Any, types: Any, first: Any, neighbours: Any) -> None:
+        self._positions = np.ascontiguousarray(positions, dtype=np.float64)
+        self._types, self._neighbours = (np.ascontiguousarray(a, dtype=np.int32) for a in (types, neighbours))
+        self._first = np.ascontiguousarray(first, dtype=np.int64)
+        self.atoms = len(self._first) - 1
+        self.ghosts = len(self._types) - self.atoms
+        if self.atoms < 0 or self.ghosts < 0 or self._positions.shape != (len(self._types), 3):
+            raise ValueError(
+                f"positions {self._positions.shape}, types {self._types.shape} and first {self._first.shape} do not fit"
+            )
+        if self._first[-1] > len(self._neighbours):
+            raise ValueError(f"first names {self._first[-1]} neighbours, and there are {len(self._neighbours)}")
+
+    @property
+    def arguments(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Before the owners, and after."""
+        before = (self.atoms, self.ghosts, _at(self._positions, REAL), _at(self._types, SHORT))
+        return before, (_at(self._first, LONG), _at(self._neighbours, SHORT))
+
+
+class _Found:
+    """Where the library writes."""
+
+    def __init__(self, atoms: int, rows: int, gradient: bool) -> None:
+        self._energy, self._energies = ctypes.c_double(), np.empty(atoms)
+        self._forces: Array | None = np.empty((rows, 3)) if gradient else None
+        self._virial: Array | None = np.empty((3, 3)) if gradient else None
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        return (ctypes.byref(self._energy), *(_at(a, REAL) for a in (self._energies, self._forces, self._virial)))
+
+    def results(self) -> dict[str, Any]:
+        values = (self._energy.value, self._energies, self._forces, self._virial)
+        return dict(zip(("energy", "energies", "forces", "virial"), values, strict=True))
+
+
+class _Exchange(ctypes.Structure):
+    """cartalg_exchange."""
+
+    _fields_ = (
+        ("direction", ctypes.c_int),
+        ("bytes", ctypes.c_int),
+        ("width", ctypes.c_int64),
+        ("rows", ctypes.c_void_p),
+        ("into", ctypes.c_void_p),
+    )
+
+    def array(self, address: int, count: int) -> Array:
+        """Rows in the library's memory."""
+        kind = ctypes.c_float if self.bytes == 4 else ctypes.c_double
+        return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(kind)), (count, self.width))
 
 
 def _at(array: Array | None, kind: Any) -> Any:
@@ -120,6 +212,9 @@ def _load(path: Path) -> Any:
         "about": (ctypes.c_char_p, [MODEL]),
         "cutoff": (ctypes.c_double, [MODEL]),
         "compute": (ctypes.c_int, [MODEL, whole, whole, REAL, SHORT, SHORT, LONG, SHORT, *[REAL] * 4]),
+        "begin": (ctypes.c_int, [MODEL, whole, whole, REAL, SHORT, LONG, SHORT, ctypes.c_int]),
+        "next": (ctypes.c_int, [MODEL, ctypes.POINTER(_Exchange)]),
+        "end": (ctypes.c_int, [MODEL, *[REAL] * 4]),
         "tensors": (ctypes.c_int, [MODEL]),
         "tensor_name": (ctypes.c_char_p, [MODEL, ctypes.c_int]),
         "tensor_size": (ctypes.c_int, [MODEL, ctypes.c_int]),

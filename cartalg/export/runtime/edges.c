@@ -16,7 +16,7 @@ static int check_atoms(cartalg_model *model, int64_t atoms, int64_t ghosts, cons
             return ct_fail(model, CARTALG_TYPE, "atom %lld: type %d; the model knows types 0 to %lld", (long long)n, types[n],
                         (long long)model->count_elements - 1);
     }
-    for (int64_t n = 0; n < ghosts; n++) {
+    for (int64_t n = 0; owners && n < ghosts; n++) {
         if (owners[n] < 0 || owners[n] >= atoms)
             return ct_fail(model, CARTALG_NEIGHBOUR, "ghost %lld: its owner %d is none of the %lld atoms", (long long)n,
                         owners[n], (long long)atoms);
@@ -66,7 +66,7 @@ static int fill_edges(cartalg_model *model, int64_t atoms, const double *positio
             vectors[3 * count + 1] = y;
             vectors[3 * count + 2] = z;
             receivers[count] = i;
-            senders[count++] = j < atoms ? j : owners[j - atoms];
+            senders[count++] = j < atoms || !owners ? j : owners[j - atoms];
         }
         rows[i + 1] = count;
     }
@@ -75,16 +75,30 @@ static int fill_edges(cartalg_model *model, int64_t atoms, const double *positio
 }
 
 /* The order by sender: a counting sort. */
-static void sort_by_sender(cartalg_model *model, int64_t atoms, int64_t edges) {
+static void sort_by_sender(cartalg_model *model, int64_t every, int64_t edges) {
     int64_t *columns = model->input[COL_PTR], *order = model->input[COL_EDGE];
     const int64_t *senders = model->input[SENDER];
-    memset(columns, 0, (size_t)(atoms + 2) * sizeof *columns);
+    memset(columns, 0, (size_t)(every + 2) * sizeof *columns);
     for (int64_t e = 0; e < edges; e++)
         columns[senders[e] + 2]++;
-    for (int64_t j = 0; j < atoms; j++)
+    for (int64_t j = 0; j < every; j++)
         columns[j + 2] += columns[j + 1];
     for (int64_t e = 0; e < edges; e++)
         order[columns[senders[e] + 1]++] = e;
+}
+
+/* The order by type, and back: a counting sort. */
+static void sort_by_type(cartalg_model *model, int64_t atoms, const int32_t *types) {
+    int64_t *starts = model->starts, *order = model->input[ORDER], *back = model->input[BACK];
+    memset(starts, 0, (size_t)(model->count_elements + 2) * sizeof *starts);
+    for (int64_t n = 0; n < atoms; n++)
+        starts[types[n] + 2]++;
+    for (int64_t n = 2; n < model->count_elements + 2; n++)
+        starts[n] += starts[n - 1];
+    for (int64_t n = 0; n < atoms; n++) {
+        back[n] = starts[types[n] + 1]++;
+        order[back[n]] = n;
+    }
 }
 
 int ct_build_edges(cartalg_model *model, int64_t atoms, int64_t ghosts, const double *positions, const int32_t *types,
@@ -94,9 +108,10 @@ int ct_build_edges(cartalg_model *model, int64_t atoms, int64_t ghosts, const do
         code = check_lists(model, atoms, atoms + ghosts, first, neighbours);
     if (code)
         return code;
-    size_t most = (size_t)first[atoms] * sizeof(int64_t), rows = (size_t)(atoms + 2) * sizeof(int64_t);
+    const int64_t every = owners ? atoms : atoms + ghosts; /* that kernels know */
+    size_t most = (size_t)first[atoms] * sizeof(int64_t), rows = (size_t)(every + 2) * sizeof(int64_t);
     const size_t bytes[INPUTS] = {[VECTORS] = 3 * most, [SPECIES] = rows, [ROW_PTR] = rows, [SENDER] = most,
-                                  [RECEIVER] = most, [COL_PTR] = rows, [COL_EDGE] = most};
+                                  [RECEIVER] = most, [COL_PTR] = rows, [COL_EDGE] = most, [ORDER] = rows, [BACK] = rows};
     for (int n = 1; n < INPUTS; n++) {
         void *before = model->input[n];
         if (!ct_room(model, n, bytes[n]))
@@ -104,10 +119,11 @@ int ct_build_edges(cartalg_model *model, int64_t atoms, int64_t ghosts, const do
         if (before != model->input[n])
             model->atoms = -1; /* calls know the old address */
     }
-    for (int64_t n = 0; n < atoms; n++)
+    for (int64_t n = 0; n < every; n++)
         ((int64_t *)model->input[SPECIES])[n] = types[n];
+    sort_by_type(model, atoms, types);
     code = fill_edges(model, atoms, positions, owners, first, neighbours, edges);
     if (!code)
-        sort_by_sender(model, atoms, *edges);
+        sort_by_sender(model, every, *edges);
     return code;
 }

@@ -4,13 +4,14 @@
 
 #include "cartalg.h"
 
-/* Coefficients of a size: constant, for each atom, for each edge. */
-enum { COEFFICIENTS = 3, AXES = 4, OPERANDS = 3 };
+/* Coefficients of a size: constant, for each atom, for each atom or ghost, for each edge. */
+enum { COEFFICIENTS = 4, AXES = 4, OPERANDS = 3 };
 enum { REAL32 = 0, REAL64 = 1, INT64 = 2 };
 enum { SETUP, ATOMS, RESULT, OTHERS, GRADIENT };
 /* Blocks of memory: constants, then what neighbours are written to. */
-enum { CONSTANTS, VECTORS, SPECIES, ROW_PTR, SENDER, RECEIVER, COL_PTR, COL_EDGE, INPUTS };
-enum { KERNEL = 100 };
+enum { CONSTANTS, VECTORS, SPECIES, ROW_PTR, SENDER, RECEIVER, COL_PTR, COL_EDGE, ORDER, BACK, INPUTS };
+enum { TO_GHOSTS = 16, FROM_GHOSTS = 17, KERNEL = 100, GROUP = 101 };
+enum { WORDS = 64 }; /* of a kernel that treats the atoms of a type, at most */
 
 typedef void (*kernel_code)(const int64_t *words, int64_t thread, int64_t threads);
 
@@ -27,7 +28,8 @@ struct call {
     struct operand operand[OPERANDS];
     double p, q;
     kernel_code kernel;
-    int64_t *words;
+    int64_t *words, count;
+    const int64_t *group; /* type, two places of addresses among words, bytes of an atom in each */
 };
 
 struct part {
@@ -50,9 +52,12 @@ struct cartalg_model {
     char **block;
     char *arena;
     size_t arena_size;
+    int64_t *starts; /* of each type in the order by type */
     void *input[INPUTS];
     size_t input_size[INPUTS];
-    int64_t atoms, edges; /* what calls are bound to; -1 for nothing */
+    int64_t atoms, every, edges; /* what calls are bound to; atoms is -1 for nothing */
+    int64_t next;                /* the call that comes next, of a computation in steps; -1 if there is none */
+    int gradient_wanted, domain; /* whether ghosts are of other processes */
     char message[512];
 };
 
@@ -61,12 +66,12 @@ int ct_read_artefact(cartalg_model *model, const char *file);
 int ct_load_code(cartalg_model *model);
 void ct_unload_code(cartalg_model *model);
 int ct_parse_calls(cartalg_model *model);
-int ct_bind_calls(cartalg_model *model, int64_t atoms, int64_t edges);
-void ct_run_section(cartalg_model *model, int section);
+int ct_bind_calls(cartalg_model *model, int64_t atoms, int64_t every, int64_t edges);
+const struct call *ct_run(cartalg_model *model);
 void ct_run_loop(const struct call *call);
 int ct_build_edges(cartalg_model *model, int64_t atoms, int64_t ghosts, const double *positions, const int32_t *types,
                 const int32_t *owners, const int64_t *first, const int32_t *neighbours, int64_t *edges);
 void *ct_room(cartalg_model *model, int input, size_t bytes);
-int64_t ct_evaluate(const int64_t *coefficients, int64_t atoms, int64_t edges);
+int64_t ct_evaluate(const cartalg_model *model, const int64_t *coefficients);
 
 #endif

@@ -5,19 +5,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-int64_t ct_evaluate(const int64_t *c, int64_t atoms, int64_t edges) { return c[0] + c[1] * atoms + c[2] * edges; }
+int64_t ct_evaluate(const cartalg_model *model, const int64_t *c) {
+    return c[0] + c[1] * model->atoms + c[2] * model->every + c[3] * model->edges;
+}
 
 /* Memory for the calls and the words of kernels. */
 int ct_parse_calls(cartalg_model *model) {
     const int64_t *at = (const int64_t *)model->calls.at;
     size_t words = 0;
     for (int64_t n = 0; n < model->count_calls; n++, at += at[0])
-        words += at[2] == KERNEL ? (size_t)at[4] : 0;
+        words += at[2] >= KERNEL ? (size_t)at[4] : 0;
     model->call = calloc((size_t)model->count_calls + 1, sizeof *model->call);
     model->words = calloc(words + 1, sizeof *model->words);
     model->block = calloc((size_t)model->count_blocks, sizeof *model->block);
-    model->atoms = model->edges = -1;
-    return model->call && model->words && model->block ? CARTALG_OK
+    model->starts = calloc((size_t)model->count_elements + 2, sizeof *model->starts);
+    model->atoms = model->next = -1;
+    return model->call && model->words && model->block && model->starts ? CARTALG_OK
                                                        : ct_fail(model, CARTALG_MEMORY, "no memory for the program");
 }
 
@@ -31,7 +34,7 @@ void *ct_room(cartalg_model *model, int input, size_t bytes) {
     return model->input[input];
 }
 
-static int place_blocks(cartalg_model *model, int64_t atoms, int64_t edges) {
+static int place_blocks(cartalg_model *model) {
     const int64_t *sizes = (const int64_t *)model->blocks.at;
     size_t total = 0;
     for (int pass = 0; pass < 2; pass++) {
@@ -39,7 +42,7 @@ static int place_blocks(cartalg_model *model, int64_t atoms, int64_t edges) {
         for (int64_t n = INPUTS; n < model->count_blocks; n++) {
             if (pass)
                 model->block[n] = model->arena + at;
-            at += ((size_t)ct_evaluate(sizes + COEFFICIENTS * (n - 1), atoms, edges) + 63) / 64 * 64;
+            at += ((size_t)ct_evaluate(model, sizes + COEFFICIENTS * (n - 1)) + 63) / 64 * 64;
         }
         total = at + 64;
         if (!pass && total > model->arena_size) {
@@ -49,7 +52,7 @@ static int place_blocks(cartalg_model *model, int64_t atoms, int64_t edges) {
             if (!model->arena) {
                 model->arena_size = 0;
                 return ct_fail(model, CARTALG_MEMORY, "no memory for %zu bytes: %lld atoms, %lld pairs within the cutoff",
-                            total, (long long)atoms, (long long)edges);
+                            total, (long long)model->atoms, (long long)model->edges);
             }
         }
     }
@@ -59,15 +62,15 @@ static int place_blocks(cartalg_model *model, int64_t atoms, int64_t edges) {
     return CARTALG_OK;
 }
 
-static void bind_loop(cartalg_model *model, struct call *call, const int64_t *at, int64_t atoms, int64_t edges) {
+static void bind_loop(cartalg_model *model, struct call *call, const int64_t *at) {
     call->axes = (int)*at++;
     for (int n = 0; n < call->axes; n++, at += COEFFICIENTS)
-        call->size[n] = ct_evaluate(at, atoms, edges);
+        call->size[n] = ct_evaluate(model, at);
     call->operands = (int)*at++;
     for (int n = 0; n < call->operands; n++) {
         struct operand *operand = call->operand + n;
         operand->type = (int)*at++;
-        operand->at = model->block[at[0]] + ct_evaluate(at + 1, atoms, edges);
+        operand->at = model->block[at[0]] + ct_evaluate(model, at + 1);
         at += 1 + COEFFICIENTS;
         for (int axis = 0; axis < call->axes; axis++)
             operand->stride[axis] = *at++;
@@ -76,41 +79,67 @@ static void bind_loop(cartalg_model *model, struct call *call, const int64_t *at
     memcpy(&call->q, at + 1, sizeof(double));
 }
 
-int ct_bind_calls(cartalg_model *model, int64_t atoms, int64_t edges) {
-    int code = place_blocks(model, atoms, edges);
-    if (code)
+int ct_bind_calls(cartalg_model *model, int64_t atoms, int64_t every, int64_t edges) {
+    if (atoms == model->atoms && every == model->every && edges == model->edges)
+        return CARTALG_OK;
+    model->atoms = atoms;
+    model->every = every;
+    model->edges = edges;
+    int code = place_blocks(model);
+    if (code) {
+        model->atoms = -1;
         return code;
+    }
     const int64_t *at = (const int64_t *)model->calls.at;
     int64_t *words = model->words;
     for (int64_t n = 0; n < model->count_calls; n++, at += at[0]) {
         struct call *call = model->call + n;
         call->section = (int)at[1];
         call->code = (int)at[2];
-        if (call->code != KERNEL) {
-            bind_loop(model, call, at + 3, atoms, edges);
+        if (call->code < KERNEL) {
+            bind_loop(model, call, at + 3);
             continue;
         }
-        const int64_t *kernel = model->kernel + 3 * at[3], *word = at + 5;
+        const int64_t *kernel = model->kernel + 3 * at[3], *word = at + 10;
         call->kernel = (kernel_code)(void *)(model->machine + kernel[0] + kernel[2]);
         call->words = words;
+        call->count = at[4];
+        call->group = at + 5;
         for (int64_t k = 0; k < at[4]; k++, word += 1 + COEFFICIENTS) {
-            int64_t value = ct_evaluate(word + 1, atoms, edges);
+            int64_t value = ct_evaluate(model, word + 1);
             *words++ = word[0] < 0 ? value : (int64_t)(intptr_t)(model->block[word[0]] + value);
         }
     }
-    model->atoms = atoms;
-    model->edges = edges;
     return CARTALG_OK;
 }
 
-void ct_run_section(cartalg_model *model, int section) {
-    for (int64_t n = 0; n < model->count_calls; n++) {
-        const struct call *call = model->call + n;
-        if (call->section != section)
+/* A kernel on the atoms of one type, in the order by type. */
+static void run_group(const cartalg_model *model, const struct call *call) {
+    const int64_t *group = call->group, start = model->starts[group[0]], count = model->starts[group[0] + 1] - start;
+    int64_t words[WORDS];
+    if (!count)
+        return;
+    memcpy(words, call->words, (size_t)call->count * sizeof *words);
+    words[0] = count;
+    words[group[1]] += start * group[3];
+    words[group[2]] += start * group[4];
+    call->kernel(words, 0, 1);
+}
+
+/* Run calls from the next on, to an exchange with ghosts, which is returned, or to the end: NULL. */
+const struct call *ct_run(cartalg_model *model) {
+    while (model->next < model->count_calls) {
+        const struct call *call = model->call + model->next++;
+        if ((call->section == OTHERS && !model->count_tensors) || (call->section == GRADIENT && !model->gradient_wanted))
             continue;
         if (call->code == KERNEL)
             call->kernel(call->words, 0, 1);
-        else
+        else if (call->code == GROUP)
+            run_group(model, call);
+        else if (call->code != TO_GHOSTS && call->code != FROM_GHOSTS)
             ct_run_loop(call);
+        else if (model->domain)
+            return call;
     }
+    return NULL;
 }
