@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.functional import silu
 
 from cartalg.interfaces.mace.correspondence import correspondence
+from cartalg.interfaces.mace.radial import options_there, set_constants
 from cartalg.interfaces.mace.source import NotConvertible
 from cartalg.model import Potential
 
@@ -49,6 +50,7 @@ def to_mace(potential: Potential) -> nn.Module:
             given[name] = o3.Irreps(given[name])
         found: nn.Module = modules.ScaleShiftMACE(**given, gate=silu)
         with torch.no_grad():
+            set_constants(found, potential.config)
             fixed = {name for name, p in found.named_parameters() if not p.requires_grad or "radial_embedding" in name}
             for name, parameter in found.named_parameters():
                 if name not in fixed:
@@ -77,14 +79,14 @@ def options(potential: Potential) -> dict[str, Any]:
     _require(not potential.shortest, "radial functions that stay as they are below the distances of the training data")
     _require(config.layers > 1 or config.readouts == "linear", "a network that reads a single layer; model.readouts")
     _require(config.layers == 1 or config.readouts != "linear", "model.readouts: linear in several layers")
-    plain, residual = "RealAgnosticInteractionBlock", "RealAgnosticResidualInteractionBlock"
+    plain, residual = (f"RealAgnostic{'Density' * config.density}{kind}InteractionBlock" for kind in ("", "Residual"))
     _require(config.element_messages in (0, 1, config.layers), f"model.element_messages: {config.element_messages}")
     hidden = "+".join(f"{config.channels}x{rank}{'eo'[rank % 2]}" for rank in range(config.hidden_rank + 1))
     return {
         "atomic_inter_scale": potential.scale,
         "atomic_inter_shift": 0.0,
         "r_max": config.cutoff,
-        "num_bessel": config.n_bessel,
+        **options_there(config),
         "num_polynomial_cutoff": config.envelope_power,
         "max_ell": config.edge_rank,
         "interaction_cls_first": plain if config.element_messages else residual,

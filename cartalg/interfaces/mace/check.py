@@ -1,5 +1,7 @@
 """A converted model beside the one that it was made of, on a cluster of atoms."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,7 @@ from torch import nn
 
 from cartalg.data.graphs import Graph, build_graph
 from cartalg.model import Potential
+from cartalg.nn.bases import chebyshev
 
 
 @dataclass(frozen=True)
@@ -25,15 +28,16 @@ class Difference:
     forces: float
 
 
-def cluster(potential: Potential, seed: int = 0) -> Atoms:
-    """24 atoms of up to as many elements, no two closer than a fifth of the cutoff, and one of them far away."""
+def cluster(potential: Potential, seed: int = 0, most: int = 24) -> Atoms:
+    """24 atoms of up to `most` elements, no two closer than a fifth of the cutoff, and one of them far away."""
     generator, cutoff = np.random.default_rng(seed), potential.config.cutoff
     found = [np.zeros(3)]
     while len(found) < 23:
         place = found[generator.integers(len(found))] + generator.normal(size=3) * cutoff / 4
         if min(np.linalg.norm(place - other) for other in found) > cutoff / 5:
             found.append(place)
-    symbols = [potential.elements[int(n)] for n in np.linspace(0, len(potential.elements) - 1, 24).round()]
+    kinds = np.linspace(0, len(potential.elements) - 1, min(most, len(potential.elements))).round().astype(int)
+    symbols = [potential.elements[kinds[n * len(kinds) // 24]] for n in range(24)]
     return Atoms(generator.permutation(symbols), [*found, np.full(3, 20 * cutoff)])
 
 
@@ -45,7 +49,9 @@ def difference(model: Any, potential: Potential, head: int = 0) -> Difference:
         potential: The converted one.
         head: Number of the head.
     """
-    graph = build_graph(cluster(potential), potential.config.cutoff, potential.elements)
+    # a table for each pair of elements takes as much memory as a table for all elsewhere
+    tables = potential.pairs is not None and potential.config.radial_mode == "table"
+    graph = build_graph(cluster(potential, most=4 if tables else 24), potential.config.cutoff, potential.elements)
     theirs = run_mace(model, graph, head)
     with torch.no_grad():
         ours = potential(graph)
@@ -70,5 +76,32 @@ def run_mace(model: Any, graph: Graph, head: int = 0) -> dict[str, Any]:
         "ptr": torch.tensor([0, count]),
         "head": torch.tensor([head]),
     }
-    found: dict[str, Any] = model(data, compute_force=True)
+    with differentiable(model):
+        found: dict[str, Any] = model(data, compute_force=True)
     return found
+
+
+class _Chebyshev(nn.Module):
+    """Chebyshev polynomials as a MACE module has them, x [edges, 1] -> [edges, count]."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return chebyshev(x[:, 0], self.count)
+
+
+@contextmanager
+def differentiable(model: Any) -> Iterator[None]:
+    """Let forces of a MACE model be the derivatives of its energies.
+
+    Torch does not differentiate its Chebyshev polynomials, and says nothing: mace-torch's own forces lack a part.
+    """
+    radial, before = model.radial_embedding, model.radial_embedding.bessel_fn
+    if type(before).__name__ == "ChebychevBasis":
+        radial.bessel_fn = _Chebyshev(before.num_basis)
+    try:
+        yield
+    finally:
+        radial.bessel_fn = before

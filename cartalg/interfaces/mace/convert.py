@@ -9,7 +9,8 @@ from ase.data import chemical_symbols
 
 from cartalg.architecture import ModelConfig
 from cartalg.interfaces.mace.correspondence import correspondence
-from cartalg.interfaces.mace.source import BLOCKS, NotConvertible, check, contractions, expect, head_names
+from cartalg.interfaces.mace.radial import options_here
+from cartalg.interfaces.mace.source import BLOCKS, NotConvertible, check, contractions, expect, has_density, head_names
 from cartalg.model import Potential
 
 #: Intervals of the radial tables of converted models.
@@ -80,7 +81,8 @@ def architecture(model: Any, radial_mode: str, knots: int) -> ModelConfig:
         element_messages=sum(kinds),
         zbl=hasattr(model, "pair_repulsion_fn"),
         zbl_form="mace" if hasattr(model, "pair_repulsion_fn") else "universal",
-        n_bessel=len(radial.bessel_fn.bessel_weights),
+        **options_here(model),
+        density=has_density(inner[0]),
         radial_hidden=networks.pop(),
         envelope="basis" if getattr(radial, "apply_cutoff", True) else "weights",
         envelope_power=int(radial.cutoff_fn.p),

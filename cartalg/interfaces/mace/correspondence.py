@@ -184,12 +184,15 @@ def _convolution(ours: EdgeConvolution, block: Any) -> Iterator[Pair]:
         view, factor = up[n]
         yield Same(weight, view, factor / ours.up.scale)
     yield from _radial(ours, block)
+    if ours.density is not None:
+        yield Same(ours.density.weight, block.density_fn.layer0.weight.detach(), 1.0)
+    neighbours = 1.0 if ours.density is not None else float(block.avg_num_neighbors)
     skip, mid = element_blocks(block.skip_tp), block.linear.irreps_in
     ordered = sorted(blocks(block.linear), key=_places)
     for goal, (name, weight) in enumerate(ours.mix.weight.items()):
         parts = [(view, factor) for (source, out), view, factor in ordered if out == goal]
         assert all(mid[source].ir == block.irreps_out[goal].ir for (source, out), *_ in ordered if out == goal)
-        factors = [factor / float(block.avg_num_neighbors) / ours.mix.scales[name] for _, factor in parts]
+        factors = [factor / neighbours / ours.mix.scales[name] for _, factor in parts]
         if ours.own:
             each, factor = skip[goal, goal]
             yield OfElements(weight, [view for view, _ in parts], each, [f * factor for f in factors])

@@ -11,7 +11,12 @@ from torch import nn
 from torch.nn.functional import silu
 
 #: Blocks that layers may be, and whether each maps messages by matrices of the receiver's element.
-BLOCKS = {"RealAgnosticInteractionBlock": True, "RealAgnosticResidualInteractionBlock": False}
+BLOCKS = {
+    "RealAgnosticInteractionBlock": True,
+    "RealAgnosticResidualInteractionBlock": False,
+    "RealAgnosticDensityInteractionBlock": True,
+    "RealAgnosticDensityResidualInteractionBlock": False,
+}
 MODELS = ("MACE", "ScaleShiftMACE")
 
 
@@ -60,14 +65,6 @@ def check(model: Any) -> None:
     ):
         expect(not hasattr(model, name), about)
     expect(not getattr(model, "use_so3", False), "harmonics without parity (use_so3)")
-    radial = model.radial_embedding
-    basis = type(radial.bessel_fn).__name__
-    expect(basis == "BesselBasis", f"the radial basis {basis}")
-    transform = getattr(radial, "distance_transform", None)
-    expect(transform is None, f"the distance transform {type(transform).__name__}")
-    count, cutoff = len(radial.bessel_fn.bessel_weights), float(model.r_max)
-    exact = torch.arange(1, count + 1, dtype=torch.float64) * torch.pi / cutoff
-    expect(torch.allclose(radial.bessel_fn.bessel_weights.double(), exact, rtol=1e-5), "trained Bessel frequencies")
     for block in model.interactions:
         kind = type(block).__name__
         expect(kind in BLOCKS, f"the interaction {kind}")
@@ -76,15 +73,21 @@ def check(model: Any) -> None:
             expect(getattr(block, name, None) is None, f"modules of another library ({name}); save it without them")
     if hasattr(model, "pair_repulsion_fn"):
         repulsion = model.pair_repulsion_fn
-        expect(int(repulsion.p) == int(radial.cutoff_fn.p), "a repulsion with a cutoff of its own")
+        expect(int(repulsion.p) == int(model.radial_embedding.cutoff_fn.p), "a repulsion with a cutoff of its own")
         for name, value in (("a_exp", 0.3), ("a_prefactor", 0.4543)):
             expect(abs(float(getattr(repulsion, name)) - value) < 1e-6, f"a repulsion with another {name}")
     kinds = [BLOCKS[type(block).__name__] for block in model.interactions]
-    expect(kinds == sorted(kinds, reverse=True), "a RealAgnosticInteractionBlock behind a residual one")
+    expect(kinds == sorted(kinds, reverse=True), "a block without a residual map behind a residual one")
+    expect(len({has_density(block) for block in model.interactions}) == 1, "a density in some of the layers")
     orders = [{contraction.correlation for contraction in contractions(product)} for product in model.products]
     expect(all(len(of_layer) == 1 for of_layer in orders), "correlations that differ between irreps")
     highest = max(max(of_layer) for of_layer in orders)
     expect(highest <= 4, f"correlation {highest}; 1 to 4 can be")
+
+
+def has_density(block: Any) -> bool:
+    """Whether its messages are divided by a learned density."""
+    return "Density" in type(block).__name__
 
 
 def head_names(model: Any) -> list[str]:
