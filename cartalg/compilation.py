@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import as_completed
-from dataclasses import replace
 from pathlib import Path
 
 import llvmlite
@@ -16,9 +15,10 @@ from cartalg.files import write_file
 from cartalg.model import Potential
 from cartalg_codegen.backends.numba.binder import collected
 from cartalg_codegen.backends.numba.objects import INDEX, Job, content, keep, kept
+from cartalg_codegen.backends.numba.targets import level
 from cartalg_codegen.backends.numba.workers import Workers, cores
 
-#: Models that come with machine code, by hidden and edge rank; channels in multiples of 16 all have the same.
+#: Models that come with machine code, by hidden and edge rank; channels in multiples of 32 all have the same.
 USUAL = tuple(
     ModelConfig(hidden_rank=hidden, edge_rank=edge, correlation=correlation, messages=messages)
     for hidden, edge in ((0, 1), (1, 2), (1, 3), (2, 3))
@@ -28,9 +28,9 @@ USUAL = tuple(
 Progress = Callable[[str, int, int], None]
 
 
-def asked_for(config: ModelConfig) -> set[Job]:
-    """What a model has to have compiled to be trained and to predict everything that it can, for this processor."""
-    with collected() as jobs:
+def asked_for(config: ModelConfig, target: str) -> set[Job]:
+    """What a model has to have compiled to be trained and to predict everything that it can, on a level."""
+    with collected(target) as jobs:
         model = Potential(config, ("H", "O"))
         graph = build_graph(Atoms("OH", [[0, 0, 0], [0, 0, config.cutoff / 2]]), config.cutoff, model.elements, "OH")
         model(graph, virial=True, properties=True)
@@ -46,8 +46,8 @@ def jobs_of(configs: Iterable[ModelConfig], targets: Iterable[str] = ()) -> list
     found: set[Job] = set()
     for config in configs:
         for dtype in ("float32", "float64") if targets else (config.dtype,):
-            jobs = asked_for(config.model_copy(update={"dtype": dtype}))
-            found |= {replace(job, target=target) for job in jobs for target in targets} or jobs
+            for target in targets or (level(),):
+                found |= asked_for(config.model_copy(update={"dtype": dtype}), target)
     return sorted(found, key=lambda job: (job.target, str(job), job.precision.bits))
 
 

@@ -9,6 +9,7 @@ import torch
 from cartalg.ops import KernelSet, bind, couple, harmonics, open_kernels
 from cartalg_codegen import emit
 from cartalg_codegen.backends.numba.binder import lane_width
+from cartalg_codegen.backends.numba.targets import level
 from cartalg_codegen.sets import Set
 from cartalg_codegen.specs import CouplingSpec, HarmonicsSpec
 
@@ -66,7 +67,7 @@ def test_processes_that_start_at_once_share_a_cold_cache(tmp_path):
 @pytest.mark.parametrize("channels", [1, 2, 6, 16, 24])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_every_lane_width_gives_the_same_numbers(channels, dtype):
-    width = lane_width(channels, dtype)
+    width = lane_width(channels, dtype, level())
     assert channels % width == 0
     a, b = random(3, 5, channels, dtype=dtype, seed=1), random(3, 3, channels, dtype=dtype, seed=2)
     ours = couple(a, b, (2, 1, 2), backend="numba")

@@ -44,7 +44,7 @@ def jobs_of(spec, stage="forward", channels=16):
     """The job of a row kernel's stage, and the tensors that it was bound to."""
     roles = spec.roles(stage)
     tensors = {n: torch.zeros(5, spec.components[r.name], *((channels,) * r.lanes)) for n, r in roles.items()}
-    with binder.collected() as jobs:
+    with binder.collected(level()) as jobs:
         bind(open_kernels(), spec, stage, {}, tensors, 1, "numba")()
     (job,) = jobs
     return job, tensors
@@ -123,10 +123,12 @@ def test_an_object_that_is_no_image_is_linked_by_llvm(empty, monkeypatch):
     code = making.made(job)
     assert code.startswith(b"\x7fELF") != image.startswith(b"\x7fELF")
     monkeypatch.setattr(binder, "kept", lambda job: code)
-    entry = binder.Entry(job)
+    entries = open_kernels().functions(SPEC, "numba").entries
+    entries.clear()
     tensors["a"].normal_()
     tensors["b"].normal_()
-    entry(binder._words(SPEC, SPEC.stages()["forward"], {}, tensors, [], 16), 1)
+    bind(open_kernels(), SPEC, "forward", {}, tensors, 1, "numba")()
+    entries.clear()
     expected = torch.empty_like(tensors["out"])
     bind(open_kernels(), SPEC, "forward", {}, {**tensors, "out": expected}, 1, "torch")()
     torch.testing.assert_close(tensors["out"], expected)
@@ -277,7 +279,7 @@ CONFIG = {"cutoff": 3.0, "channels": 4, "hidden_rank": 1, "edge_rank": 1, "corre
 def test_training_and_predictions_ask_for_what_was_foreseen(more, monkeypatch):
     """Everything that a training step and all predictions compile, of which `asked_for` has run nothing."""
     config = ModelConfig(**{**CONFIG, **more})
-    foreseen, asked = asked_for(config), set()
+    foreseen, asked = asked_for(config, level()), set()
     real = binder.Entry
 
     def entry(job):

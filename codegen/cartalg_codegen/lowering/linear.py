@@ -21,10 +21,12 @@ from cartalg_codegen.tree import (
     real,
 )
 
-#: Rows and lanes of the output that are summed at once: 16 accumulators of 32 vector registers.
-ROWS, LANES = 8, 2
+#: Rows and lanes of the output that are summed at once: 12 accumulators and what they take fit 16 vector registers.
+ROWS, LANES = 6, 2
 #: Rows that the gradient to the weight is summed over before the next tile's turn.
 BLOCK = 32
+#: Rows of the gradient to the weight that are summed at once, as long as so many are left: 64 channels are 10 x 6 + 4.
+DEPTHS = (ROWS, 4, 1)
 TILE = [(i, j) for i in range(ROWS) for j in range(LANES)]
 
 
@@ -57,7 +59,7 @@ def _forward(spec: LinearSpec) -> Function:
         Loop(Axis.COMPONENTS, q, depth, tuple(inner)),
         *(Let(_out(i, j), _sum(i, j)) for i, j in TILE),
     ]
-    body = [
+    body: list[Node] = [
         *(Let(Var(name), Array("layout")[line, n]) for n, name in enumerate(COLUMNS)),
         Let(last, stop * size - 1),
         Loop(
@@ -76,8 +78,8 @@ def _forward(spec: LinearSpec) -> Function:
 
 
 def _backward_weight(spec: LinearSpec) -> Function:
-    """Tiles of the gradient, each summed over rows, as many as stay in the cache; what is left row by row."""
-    line, lanes, begin, end, tiled, q0 = names("line lanes begin end tiled q0")
+    """Tiles of the gradient, each summed over rows, as many as stay in the cache."""
+    line, lanes, begin, end, q0 = names("line lanes begin end q0")
     size, x_at, x_step, depth, w_at, out_at, out_rows, _ = names(" ".join(COLUMNS))
     start, stop, thread, n, k, own, c0 = names("start stop thread n k own c0")
 
@@ -99,12 +101,15 @@ def _backward_weight(spec: LinearSpec) -> Function:
         )
         return Loop(Axis.LANES, c0, lanes, body, step=LANES)
 
-    body = [
+    body: list[Node] = [
         *(Let(Var(name), Array("layout")[line, m]) for m, name in enumerate(COLUMNS[:-1])),
-        Let(tiled, depth - depth % ROWS),
-        Loop(Axis.COMPONENTS, q0, tiled, (over_lanes(ROWS),), step=ROWS),
-        Loop(Axis.COMPONENTS, q0, depth, (over_lanes(1),), tiled),
     ]
+    tiled: Expr = Int(0)
+    for count in DEPTHS:
+        until = Var(f"until{count}")
+        body.append(Let(until, depth - (depth - tiled) % count))
+        body.append(Loop(Axis.COMPONENTS, q0, until, (over_lanes(count),), tiled, count))
+        tiled = until
     lines = Loop(Axis.COMPONENTS, line, Dim("layout", 0), tuple(body))
     blocks = Loop(Axis.ROWS, begin, stop, (Let(end, Apply("min", (begin + BLOCK, stop))), lines), start, BLOCK)
     parameters = ("start", "stop", "thread", *spec.stages()["backward_weight"].signature)

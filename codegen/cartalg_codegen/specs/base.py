@@ -57,6 +57,8 @@ class Stage:
         writes: Arrays it sets, or adds to if the argument is a parameter.
         index: Arrays and numbers without a gradient that come first.
         over: The array of the index that counts the rows; without one they are those of the first array read.
+        vectors: Vector registers that a lane fills. With two, what all channels share is read half as often; where
+            many numbers are summed at once they would no longer fit.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Stage:
     writes: tuple[str, ...]
     index: tuple[str, ...] = ()
     over: str = ""
+    vectors: int = 1
 
     @property
     def signature(self) -> tuple[str, ...]:

@@ -67,6 +67,7 @@ class ConvolutionSpec(EdgeSumSpec):
 
     kind: ClassVar[str] = "convolution"
     source: ClassVar[str] = "codegen/cartalg_codegen/specs/convolution.py"
+    forward_vectors: ClassVar[int] = 2
 
     parity: Parity
     hidden: int

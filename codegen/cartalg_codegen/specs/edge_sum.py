@@ -44,6 +44,8 @@ class EdgeSumSpec(KernelSpec):
     """
 
     kind: ClassVar[str] = "convolution"
+    #: Vector registers that a lane of its forward functions fills.
+    forward_vectors: ClassVar[int] = 1
     arguments: ClassVar[tuple[Argument, ...]] = (
         Argument("x", "feature", Where.SENDER, flat="rows"),
         Argument("vectors", "geometry", Where.EDGE, lanes=False),
@@ -96,7 +98,8 @@ class EdgeSumSpec(KernelSpec):
         backward = "g" in reads
         of_atoms = ("col_ptr", "col_edge", "receiver") if backward else ("row_ptr", "sender")
         index = ("step", "intervals", "block", *of_atoms)
-        return Stage(name, reads, writes, index, "col_ptr" if backward else "row_ptr")
+        vectors = 1 if backward else cls.forward_vectors
+        return Stage(name, reads, writes, index, "col_ptr" if backward else "row_ptr", vectors)
 
     def transforms(self, argument: str) -> Transforms:
         known: dict[str, Transforms] = {"x": self.left, "vectors": 1, "table": None, "out": self.outputs}

@@ -18,24 +18,22 @@ from torch import Tensor
 from cartalg_codegen.backends.numba import team
 from cartalg_codegen.backends.numba.loader import Source
 from cartalg_codegen.backends.numba.objects import Job, Library, kept
-from cartalg_codegen.backends.numba.targets import level
+from cartalg_codegen.backends.numba.targets import level, vector_bytes
 from cartalg_codegen.backends.numba.values import Kind, Precision, Scalar
 from cartalg_codegen.backends.numba.workers import workers
 from cartalg_codegen.specs import KernelSpec, Stage
 
-#: Bytes of the widest vector that is used: 16 float32 or 8 float64.
-VECTOR_BYTES = 64
 REALS = {torch.float32: 32, torch.float64: 64}
-#: Where jobs are collected, while nothing is to be run.
-_collected: list[set[Job]] = []
+#: Where jobs are collected while nothing is to be run, and the level that they are for.
+_collected: list[tuple[set[Job], str]] = []
 #: Called with (job, words, what is written) in place of machine code, with tensors in place of their addresses.
 Listener = Callable[[Job, Sequence[int | Tensor], Sequence[Tensor]], None]
 _listeners: list[Listener] = []
 
 
-def lane_width(channels: int, dtype: torch.dtype) -> int:
-    """Channels that one SIMD operation handles: the largest power of two that fits a vector and divides `channels`."""
-    width = VECTOR_BYTES // dtype.itemsize
+def lane_width(channels: int, dtype: torch.dtype, target: str, vectors: int = 1) -> int:
+    """Channels of a lane: the largest power of two that divides them and fits so many vector registers of a level."""
+    width = vectors * vector_bytes(target) // dtype.itemsize
     while width > 1 and channels % width:
         width //= 2
     return width
@@ -75,14 +73,14 @@ class Entry:
 
 
 @contextmanager
-def collected() -> Iterator[set[Job]]:
-    """What is bound in this block is not run: results are whatever memory held. Its jobs, by and by."""
+def collected(target: str) -> Iterator[set[Job]]:
+    """What is bound in this block is not run: results are whatever memory held. Its jobs for a level, by and by."""
     jobs: set[Job] = set()
-    _collected.append(jobs)
+    _collected.append((jobs, target))
     try:
         yield jobs
     finally:
-        _collected.remove(jobs)
+        _collected.pop()
 
 
 @contextmanager
@@ -116,15 +114,16 @@ def bind(
     """
     about = spec.stages()[stage]
     real = tensors[about.reads[0]]
-    width = _width(spec, about, tensors, real.dtype)
+    target = _collected[-1][1] if _collected else level()
+    width = _width(spec, about, tensors, real.dtype, target)
     words = _words(spec, about, index, tensors, width)
     entry = functions.entries.get((stage, real.dtype, width))
     if entry is None or _collected or _listeners:
         kinds, columns = _types(spec, about, index, tensors, width)
         source, precision = (functions.folder, functions.version, functions.name), Precision(REALS[real.dtype], width)
-        job = Job(*source, stage, tuple(kinds), tuple(columns), precision, level())
+        job = Job(*source, stage, tuple(kinds), tuple(columns), precision, target)
         if _collected:
-            _collected[-1].add(job)
+            _collected[-1][0].add(job)
             return lambda: None
         if _listeners:
             written = [tensors[name] for name in about.writes]
@@ -138,12 +137,12 @@ def bind(
     return go
 
 
-def _width(spec: KernelSpec, about: Stage, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> int:
+def _width(spec: KernelSpec, about: Stage, tensors: Mapping[str, Tensor], dtype: torch.dtype, target: str) -> int:
     """Lanes of a vector. Without channels lanes are rows; worth it where rows fill vectors, for they are transposed."""
     for name, role in spec.roles(about.name).items():
         if role.lanes:
-            return lane_width(tensors[name].shape[-1], dtype)
-    width = VECTOR_BYTES // dtype.itemsize
+            return lane_width(tensors[name].shape[-1], dtype, target, about.vectors)
+    width = vector_bytes(target) // dtype.itemsize
     return width if max(tensors[name].shape[1] for name in (*about.reads, *about.writes)) >= width else 1
 
 

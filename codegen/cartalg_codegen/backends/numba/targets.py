@@ -8,15 +8,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-#: The levels, the highest first: what Linux calls their abilities, and what LLVM is told beside the name.
-LEVELS: dict[str, tuple[tuple[str, ...], str]] = {
-    "x86-64-v4": (("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"), "-prefer-256-bit"),
-    "x86-64-v3": ((), ""),
+#: The levels, the highest first: what Linux calls their abilities, what LLVM is told beside the name, and bytes of a
+#: vector register.
+LEVELS: dict[str, tuple[tuple[str, ...], str, int]] = {
+    "x86-64-v4": (("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"), "-prefer-256-bit", 64),
+    "x86-64-v3": ((), "", 32),
 }
 #: Every level above needs these.
 COMMON = ("avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe")
 #: Where no level is known.
 NATIVE = "native"
+#: Bytes of a vector there: not measured.
+NATIVE_VECTOR = 32
 #: LLVM's effort: 2 gives the code of 3 here in less time.
 EFFORT = 2
 
@@ -34,7 +37,12 @@ def level_of(cpuinfo: str) -> str:
     """The level of a processor that Linux describes so."""
     lines = (line.partition(":") for line in cpuinfo.splitlines())
     flags = next((value.split() for name, _, value in lines if name.strip() == "flags"), [])
-    return next((name for name, (own, _) in LEVELS.items() if {*COMMON, *own} <= {*flags}), NATIVE)
+    return next((name for name, (own, *_) in LEVELS.items() if {*COMMON, *own} <= {*flags}), NATIVE)
+
+
+def vector_bytes(target: str) -> int:
+    """Bytes of a vector register of a level, or of `NATIVE`."""
+    return LEVELS[target][2] if target in LEVELS else NATIVE_VECTOR
 
 
 @cache

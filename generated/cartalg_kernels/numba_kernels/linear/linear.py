@@ -24,7 +24,7 @@ def forward(start, stop, thread, layout, x, weight, out):
         out_rows = layout[line, 6]
         add = layout[line, 7]
         last = stop * size - 1
-        for first in range(start * size, stop * size, 8):
+        for first in range(start * size, stop * size, 6):
             r0 = first
             a0 = x_at + r0 % size * x_step
             x0 = x[r0 // size, a0 : a0 + depth]
@@ -49,14 +49,6 @@ def forward(start, stop, thread, layout, x, weight, out):
             a5 = x_at + r5 % size * x_step
             x5 = x[r5 // size, a5 : a5 + depth]
             o5 = r5 // size * out_rows + out_at + r5 % size
-            r6 = min(first + 6, last)
-            a6 = x_at + r6 % size * x_step
-            x6 = x[r6 // size, a6 : a6 + depth]
-            o6 = r6 // size * out_rows + out_at + r6 % size
-            r7 = min(first + 7, last)
-            a7 = x_at + r7 % size * x_step
-            x7 = x[r7 // size, a7 : a7 + depth]
-            o7 = r7 // size * out_rows + out_at + r7 % size
             for c0 in range(0, lanes, 2):
                 c1 = min(c0 + 1, lanes - 1)
                 if add:
@@ -72,10 +64,6 @@ def forward(start, stop, thread, layout, x, weight, out):
                     s4_1 = out[o4, c1]
                     s5_0 = out[o5, c0]
                     s5_1 = out[o5, c1]
-                    s6_0 = out[o6, c0]
-                    s6_1 = out[o6, c1]
-                    s7_0 = out[o7, c0]
-                    s7_1 = out[o7, c1]
                 else:
                     s0_0 = real(0)
                     s0_1 = real(0)
@@ -89,10 +77,6 @@ def forward(start, stop, thread, layout, x, weight, out):
                     s4_1 = real(0)
                     s5_0 = real(0)
                     s5_1 = real(0)
-                    s6_0 = real(0)
-                    s6_1 = real(0)
-                    s7_0 = real(0)
-                    s7_1 = real(0)
                 for q in range(depth):
                     w0 = weight[w_at + q, c0]
                     w1 = weight[w_at + q, c1]
@@ -108,10 +92,6 @@ def forward(start, stop, thread, layout, x, weight, out):
                     s4_1 += x4[q] * w1
                     s5_0 += x5[q] * w0
                     s5_1 += x5[q] * w1
-                    s6_0 += x6[q] * w0
-                    s6_1 += x6[q] * w1
-                    s7_0 += x7[q] * w0
-                    s7_1 += x7[q] * w1
                 out[o0, c0] = s0_0
                 out[o0, c1] = s0_1
                 out[o1, c0] = s1_0
@@ -124,10 +104,6 @@ def forward(start, stop, thread, layout, x, weight, out):
                 out[o4, c1] = s4_1
                 out[o5, c0] = s5_0
                 out[o5, c1] = s5_1
-                out[o6, c0] = s6_0
-                out[o6, c1] = s6_1
-                out[o7, c0] = s7_0
-                out[o7, c1] = s7_1
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -144,8 +120,8 @@ def backward_weight(start, stop, thread, layout, x, g, d_weight):
             w_at = layout[line, 4]
             out_at = layout[line, 5]
             out_rows = layout[line, 6]
-            tiled = depth - depth % 8
-            for q0 in range(0, tiled, 8):
+            until6 = depth - (depth - 0) % 6
+            for q0 in range(0, until6, 6):
                 for c0 in range(0, lanes, 2):
                     c1 = min(c0 + 1, lanes - 1)
                     s0_0 = d_weight[thread, w_at + q0, c0]
@@ -160,13 +136,9 @@ def backward_weight(start, stop, thread, layout, x, g, d_weight):
                     s4_1 = d_weight[thread, w_at + q0 + 4, c1]
                     s5_0 = d_weight[thread, w_at + q0 + 5, c0]
                     s5_1 = d_weight[thread, w_at + q0 + 5, c1]
-                    s6_0 = d_weight[thread, w_at + q0 + 6, c0]
-                    s6_1 = d_weight[thread, w_at + q0 + 6, c1]
-                    s7_0 = d_weight[thread, w_at + q0 + 7, c0]
-                    s7_1 = d_weight[thread, w_at + q0 + 7, c1]
                     for n in range(begin, end):
                         for k in range(size):
-                            xs = x[n, x_at + k * x_step + q0 : x_at + k * x_step + q0 + 8]
+                            xs = x[n, x_at + k * x_step + q0 : x_at + k * x_step + q0 + 6]
                             own = n * out_rows + out_at + k
                             g0 = g[own, c0]
                             g1 = g[own, c1]
@@ -182,10 +154,6 @@ def backward_weight(start, stop, thread, layout, x, g, d_weight):
                             s4_1 += xs[4] * g1
                             s5_0 += xs[5] * g0
                             s5_1 += xs[5] * g1
-                            s6_0 += xs[6] * g0
-                            s6_1 += xs[6] * g1
-                            s7_0 += xs[7] * g0
-                            s7_1 += xs[7] * g1
                     d_weight[thread, w_at + q0, c0] = s0_0
                     d_weight[thread, w_at + q0, c1] = s0_1
                     d_weight[thread, w_at + q0 + 1, c0] = s1_0
@@ -198,11 +166,42 @@ def backward_weight(start, stop, thread, layout, x, g, d_weight):
                     d_weight[thread, w_at + q0 + 4, c1] = s4_1
                     d_weight[thread, w_at + q0 + 5, c0] = s5_0
                     d_weight[thread, w_at + q0 + 5, c1] = s5_1
-                    d_weight[thread, w_at + q0 + 6, c0] = s6_0
-                    d_weight[thread, w_at + q0 + 6, c1] = s6_1
-                    d_weight[thread, w_at + q0 + 7, c0] = s7_0
-                    d_weight[thread, w_at + q0 + 7, c1] = s7_1
-            for q0 in range(tiled, depth):
+            until4 = depth - (depth - until6) % 4
+            for q0 in range(until6, until4, 4):
+                for c0 in range(0, lanes, 2):
+                    c1 = min(c0 + 1, lanes - 1)
+                    s0_0 = d_weight[thread, w_at + q0, c0]
+                    s0_1 = d_weight[thread, w_at + q0, c1]
+                    s1_0 = d_weight[thread, w_at + q0 + 1, c0]
+                    s1_1 = d_weight[thread, w_at + q0 + 1, c1]
+                    s2_0 = d_weight[thread, w_at + q0 + 2, c0]
+                    s2_1 = d_weight[thread, w_at + q0 + 2, c1]
+                    s3_0 = d_weight[thread, w_at + q0 + 3, c0]
+                    s3_1 = d_weight[thread, w_at + q0 + 3, c1]
+                    for n in range(begin, end):
+                        for k in range(size):
+                            xs = x[n, x_at + k * x_step + q0 : x_at + k * x_step + q0 + 4]
+                            own = n * out_rows + out_at + k
+                            g0 = g[own, c0]
+                            g1 = g[own, c1]
+                            s0_0 += xs[0] * g0
+                            s0_1 += xs[0] * g1
+                            s1_0 += xs[1] * g0
+                            s1_1 += xs[1] * g1
+                            s2_0 += xs[2] * g0
+                            s2_1 += xs[2] * g1
+                            s3_0 += xs[3] * g0
+                            s3_1 += xs[3] * g1
+                    d_weight[thread, w_at + q0, c0] = s0_0
+                    d_weight[thread, w_at + q0, c1] = s0_1
+                    d_weight[thread, w_at + q0 + 1, c0] = s1_0
+                    d_weight[thread, w_at + q0 + 1, c1] = s1_1
+                    d_weight[thread, w_at + q0 + 2, c0] = s2_0
+                    d_weight[thread, w_at + q0 + 2, c1] = s2_1
+                    d_weight[thread, w_at + q0 + 3, c0] = s3_0
+                    d_weight[thread, w_at + q0 + 3, c1] = s3_1
+            until1 = depth - (depth - until4) % 1
+            for q0 in range(until4, until1):
                 for c0 in range(0, lanes, 2):
                     c1 = min(c0 + 1, lanes - 1)
                     s0_0 = d_weight[thread, w_at + q0, c0]
