@@ -51,6 +51,17 @@ class TrainingSet(Section):
     weight: float = Field(1.0, gt=0, description="of each frame in the loss")
 
 
+class ReplaySet(Section):
+    """A second set, as a rule what the model to be fine-tuned was trained on, that it is to keep."""
+
+    file: str
+    fraction: float = Field(1.0, gt=0, description="frames of it in each epoch, drawn anew, for each frame of train")
+    weight: float = Field(1.0, gt=0, description="of each of them in the loss")
+    valid_count: int | None = Field(
+        None, ge=1, description="so many of its frames, drawn with the seed, are validated on; by default a tenth"
+    )
+
+
 class DataConfig(Keys):
     """Where the frames are. Paths are relative to --data-dir, or else to the configuration file."""
 
@@ -65,12 +76,18 @@ class DataConfig(Keys):
         None, ge=1, description="validate on this many frames of `train`, drawn with the seed"
     )
     test_count: int | None = Field(None, ge=1, description="test on this many frames of `train`, drawn with the seed")
+    replay: ReplaySet | None = Field(
+        None, description="second set to fine-tune on: frames of it are drawn into each epoch; with training.start_from"
+    )
     on_disk: bool = Field(
         False, description="leave frames in their files, which are indexed: for sets larger than memory"
     )
     isolated_atoms: str | None = Field(None, description="file of isolated atoms: their energies become the shifts")
     shifts: Literal["auto", "fit", "isolated"] = Field(
-        "auto", description="energy of each element: of isolated atoms, fitted by least squares, or the first if given"
+        "auto",
+        description="energy of each element: of isolated atoms, fitted by least squares, or the first if given; of a "
+        "model that is fine-tuned: moved to meet isolated atoms, moved by a fit to what its energies are off by, or as "
+        "they are",
     )
 
     @model_validator(mode="after")
@@ -165,6 +182,8 @@ class Config(Section):
         unknown = [name for name in self.training.property_weights if name not in names]
         if unknown:
             raise ValueError(f"training.property_weights names {unknown[0]}, which is not in model.properties")
+        if self.data.replay and self.training.start_from is None:
+            raise ValueError("data.replay is for fine-tuning: name a model as training.start_from")
         if not self.learned:
             weights = ", ".join(f"{q.name}_weight" for q in QUANTITIES)
             raise ValueError(f"at least one of {weights} must be above 0")

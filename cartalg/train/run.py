@@ -26,8 +26,9 @@ from cartalg.train.metrics import Comparison, compare
 from cartalg.train.pairs import PAIRS_FILE, report_pairs
 from cartalg.train.plots import learning_curve, parity
 from cartalg.train.records import METRICS_FILE, read_metrics, write_json
+from cartalg.train.replay import Replay, joined
 from cartalg.train.split import Split, load_split
-from cartalg.train.start import initial_model, refit_shifts
+from cartalg.train.start import initial_model, moves, refit_shifts
 from cartalg.train.trainer import Trainer
 from cartalg_codegen.backends.numba.workers import cores
 
@@ -46,6 +47,7 @@ class Run:
         split: Frames.
         elements: Of the models.
         train, valid: Frames to train and validate on, with their graphs.
+        replay: A second set.
         backend: ``"auto"``, ``"numba"`` or ``"torch"``.
         bar: Progress.
         group: This process among several.
@@ -57,6 +59,7 @@ class Run:
     elements: tuple[str, ...]
     train: Dataset
     valid: Dataset
+    replay: Replay | None
     coverage: Coverage
     backend: str
     bar: Progress
@@ -69,12 +72,19 @@ class Run:
         elements = split.elements
         if config.training.start_from is not None:
             elements = load_model(folder / config.training.start_from, backend).elements
-        train, valid = (
-            build_dataset(frames, config.model.cutoff, elements, config.quantities, bar, what, config.data.on_disk)
-            for what, frames in (("training", split.train), ("validation", split.valid))
-        )
-        coverage = Coverage.of(train.frames, train.graphs, elements)
-        return cls(config, folder, split, elements, train, valid, coverage, backend, bar, group)
+
+        def built(what: str, frames: Sequence[Frame]) -> Dataset:
+            cutoff, on_disk = config.model.cutoff, config.data.on_disk
+            return build_dataset(frames, cutoff, elements, config.quantities, bar, what, on_disk)
+
+        train, valid, replay = built("training", split.train), built("validation", split.valid), None
+        seen = train
+        if chosen := config.data.replay:
+            count = max(1, round(chosen.fraction * len(train)))
+            again, held = built("replay", split.replay), built("replay, validation", split.replay_valid)
+            replay, seen = Replay(again, held, count, count / len(train) * chosen.weight), joined(train, again)
+        coverage = Coverage.of(seen.frames, seen.graphs, elements)
+        return cls(config, folder, split, elements, train, valid, replay, coverage, backend, bar, group)
 
 
 def build_dataset(
@@ -142,9 +152,11 @@ def threads_for(edges: float, channels: int, processes: int = 1) -> int:
 def _train_one(run: Run, config: Config, output: Path, restart: bool) -> dict[str, Errors]:
     """Train one model, or go on with it: errors of the best one, by set."""
     bar, group = run.bar, run.group
-    shortest = run.coverage.distances
+    shortest, replay = run.coverage.distances, run.replay
     model = initial_model(config, run.split, run.train, run.elements, run.backend, run.folder, shortest)
-    trainer = Trainer(config, model, run.train, run.valid, output, group)
+    if replay and config.training.start_from:
+        replay = replay.moved(moves(model, run.folder / config.training.start_from))
+    trainer = Trainer(config, model, run.train, run.valid, output, group, replay)
     if (output / CHECKPOINT_FILE).exists() and not restart:
         trainer.resume()
         bar.console.print(f"going on from epoch {trainer.state.epoch} of {output}", highlight=False)
@@ -152,7 +164,9 @@ def _train_one(run: Run, config: Config, output: Path, restart: bool) -> dict[st
         raise CheckpointError(f"{output} is not empty and holds no run; choose another --output, or --restart")
     count = sum(p.numel() for p in model.parameters())
     bar.console.print(
-        f"{len(run.train)} training, {len(run.valid)} validation frames; {', '.join(run.elements)}; "
+        f"{len(run.train)} training, {len(run.valid)} validation frames; "
+        + (f"{replay.count} of {len(replay.train)} of a second set in each epoch; " if replay else "")
+        + f"{', '.join(run.elements)}; "
         f"{model.mean_neighbours:.1f} neighbours; {count} weights",
         highlight=False,
     )
@@ -169,20 +183,22 @@ def _train_one(run: Run, config: Config, output: Path, restart: bool) -> dict[st
     group.barrier()  # for all to have looked at the folder before the first one writes to it
     trainer.run(lambda: bar.advance(task), on_epoch)
     group.barrier()
-    return _finish(run, config, output) if group.first else {}
+    return _finish(run, config, output, replay) if group.first else {}
 
 
-def _finish(run: Run, config: Config, output: Path) -> dict[str, Errors]:
+def _finish(run: Run, config: Config, output: Path, replay: Replay | None) -> dict[str, Errors]:
     """Refit the best model's shifts, and write pictures and errors: the errors, by set."""
     learning_curve(read_metrics(output / METRICS_FILE), config.quantities, output / "learning_curve.png")
     write_json(output / COVERAGE_FILE, run.coverage.as_json())
     best = load_model(output, run.backend)
     if any(quantity.name == "energy" for quantity in config.learned):
-        refit_shifts(best, run.train)
+        refit_shifts(best, joined(run.train, replay.train) if replay else run.train)
         _, description = read_tensors(output / MODEL_FILE)
         kept = {k: v for k, v in description.items() if k not in ("format", "model")}
         save_model(output / MODEL_FILE, best, kept)
     sets = {"valid": run.valid}
+    if replay:
+        sets["replay"] = replay.valid
     if run.split.test:
         cutoff, on_disk = config.model.cutoff, config.data.on_disk
         sets["test"] = build_dataset(run.split.test, cutoff, run.elements, config.quantities, run.bar, "test", on_disk)
@@ -198,13 +214,19 @@ def _finish(run: Run, config: Config, output: Path) -> dict[str, Errors]:
 
 def progress_note(row: Mapping[str, float], quantities: Iterable[Quantity]) -> str:
     """The validation errors of an epoch in a few words: RMSE, of quantities without a unit in percent of the spread."""
-    words = []
-    for quantity in quantities:
-        key, unit = quantity.compared.headline
-        if f"valid_{key}" in row:
-            name = "" if quantity.unit else f"{quantity.name} "
-            words.append(f"{name}{row[f'valid_{key}']:.3g} {unit}")
-    return ", ".join(words)
+    quantities = list(quantities)
+
+    def words(prefix: str) -> str:
+        found = []
+        for quantity in quantities:
+            key, unit = quantity.compared.headline
+            if f"{prefix}_{key}" in row:
+                name = "" if quantity.unit else f"{quantity.name} "
+                found.append(f"{name}{row[f'{prefix}_{key}']:.3g} {unit}")
+        return ", ".join(found)
+
+    again = words("replay")
+    return words("valid") + (f"; replay {again}" if again else "")
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,17 @@ from cartalg.train.config import Config, DataConfig
 
 @dataclass(frozen=True)
 class Split:
-    """Frames of a run: training, validation, test, and the isolated atoms' energies if they are used as shifts."""
+    """Frames of a run: training, validation, test, and the isolated atoms' energies if they are used as shifts.
+
+    Of a second set `replay` to train on, and `replay_valid` to validate on.
+    """
 
     train: Sequence[Frame]
     valid: Sequence[Frame]
     test: Sequence[Frame]
     isolated: dict[str, float] | None
+    replay: Sequence[Frame] = ()
+    replay_valid: Sequence[Frame] = ()
 
     @cached_property
     def elements(self) -> tuple[str, ...]:
@@ -85,9 +90,17 @@ def load_split(config: Config, folder: Path) -> Split:
         if data.test_numbers:
             test, sizes = _numbered(test, folder / data.test_numbers, data.test), None
         test, _ = split_isolated(test, sizes)
-    for frames in (train, valid):
+    replay: Sequence[Sequence[Frame]] = [], []
+    if data.replay:
+        again, _ = split_isolated(*opened(data.replay.file, data.replay.weight))
+        count = data.replay.valid_count or max(1, len(again) // 10)
+        if count >= len(again):
+            raise DataError(f"{data.replay.file} has {len(again)} frames, not {count} to validate on and more to train")
+        order = np.random.default_rng(seed).permutation(len(again))
+        replay = [Subset(again, sorted(numbers)) for numbers in (order[count:], order[:count])]
+    for frames in (train, valid, *replay):
         require_labels(frames, config.learned)
-    return Split(train, valid, test, isolated or None)
+    return Split(train, valid, test, isolated or None, *replay)
 
 
 def _numbered(frames: Sequence[Frame], path: Path, file: str) -> Sequence[Frame]:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from ase import Atoms
 
 from cartalg.data.dataset import Dataset
 from cartalg.data.frames import DataError
-from cartalg.data.statistics import Compositions, element_shifts, gather
+from cartalg.data.graphs import build_graph
+from cartalg.data.statistics import Compositions, gather
 from cartalg.model import Potential
 from cartalg.nn.heads import TensorHead
 from cartalg.quantities import find
@@ -31,13 +33,13 @@ def initial_model(
     Args:
         shortest: As in `Potential`.
     """
+    torch.manual_seed(config.training.seed)
     isolated = None if config.data.shifts == "fit" else split.isolated
     if config.data.shifts == "isolated" and isolated is None:
         raise DataError("data.shifts is isolated, but there is no isolated atom: name a file as data.isolated_atoms")
-    statistics = gather(train.frames, train.graphs, elements, isolated)
-    torch.manual_seed(config.training.seed)
     if config.training.start_from is not None:
-        return _fine_tuned(config, folder / config.training.start_from, split, elements, backend)
+        return _fine_tuned(config, folder / config.training.start_from, split, train, elements, backend)
+    statistics = gather(train.frames, train.graphs, elements, isolated)
     values = torch.tensor([statistics.shifts[e] for e in elements], dtype=torch.float64)
     model = Potential(config.model, elements, values, statistics.scale, statistics.mean_neighbours, backend, shortest)
     for wanted in config.model.properties:
@@ -68,8 +70,13 @@ def refit_shifts(model: Potential, dataset: Dataset, batch_size: int = 16) -> No
     model.shifts += torch.tensor([moves[e] for e in model.elements], dtype=torch.float64)
 
 
-def _fine_tuned(config: Config, path: Path, split: Split, elements: tuple[str, ...], backend: str) -> Potential:
-    """A trained model to go on with: its architecture, elements and scale; its shifts unless others are asked for."""
+def _fine_tuned(
+    config: Config, path: Path, split: Split, train: Dataset, elements: tuple[str, ...], backend: str
+) -> Potential:
+    """A trained model to go on with: its architecture, elements and scale; its shifts unless others are asked for.
+
+    Shifts are moved, not replaced: what the network says of an element stays with it.
+    """
     model = load_model(path, backend)
     differing = differing_keys(model.config.model_dump(mode="json"), config.model.model_dump(mode="json"))
     if differing:
@@ -79,12 +86,18 @@ def _fine_tuned(config: Config, path: Path, split: Split, elements: tuple[str, .
     missing = [e for e in elements if e not in model.elements]
     if missing:
         raise DataError(f"{path} does not know {', '.join(missing)}, which the training frames hold")
-    if config.data.shifts != "auto":
-        isolated = split.isolated if config.data.shifts == "isolated" else None
-        compositions = Compositions(elements)
-        for frame in split.train:
-            compositions.add(frame, frame.energy)
-        shifts = element_shifts(compositions, isolated)
+    if config.data.shifts == "fit":
+        refit_shifts(model, train)
+    if config.data.shifts == "isolated":
+        assert split.isolated is not None
         for place, element in enumerate(model.elements):
-            model.shifts[place] = shifts.get(element, float(model.shifts[place]))
+            if element in split.isolated:
+                alone = build_graph(Atoms(element), model.config.cutoff, model.elements)
+                model.shifts[place] += split.isolated[element] - float(model(alone, forces=False).energy[0])
     return model
+
+
+def moves(model: Potential, path: Path) -> dict[str, float]:
+    """How far the shifts of a model to be fine-tuned have been moved from those of its file, in eV, by element."""
+    before = load_model(path).shifts
+    return dict(zip(model.elements, (model.shifts - before).tolist(), strict=True))

@@ -32,6 +32,7 @@ from cartalg.train.loss import entries, loss_terms, mean_loss, validation_loss
 from cartalg.train.metrics import compare
 from cartalg.train.optimizers import make_optimizer, put_together, tensors_and_rest
 from cartalg.train.records import METRICS_FILE, append_metrics, truncate_metrics
+from cartalg.train.replay import Replay, joined
 
 #: Of what a checkpoint holds beside the model; another number cannot be gone on from.
 STATE = 2
@@ -55,6 +56,7 @@ class Trainer:
         train, valid: Data.
         output: Folder for metrics, checkpoint and best model.
         group: This process among several; by default alone.
+        replay: A second set.
     """
 
     def __init__(
@@ -65,15 +67,18 @@ class Trainer:
         valid: Dataset,
         output: Path,
         group: ProcessGroup | None = None,
+        replay: Replay | None = None,
     ) -> None:
-        self.config, self.model, self.train_set, self.valid_set, self.output = config, model, train, valid, output
+        self.config, self.model, self.valid_set, self.output = config, model, valid, output
+        self.count, self.replay = len(train), replay
+        self.train_set = joined(train, replay.train) if replay else train
         self.group = group or ProcessGroup()
         settings = config.training
         self.optimizer = make_optimizer(model.parameters(), settings)
         self.average = copy.deepcopy(model)
         self.parameters, self.averaged = list(model.parameters()), list(self.average.parameters())
         self.state = Progress()
-        self.steps_per_epoch = math.ceil(len(train) / settings.batch_size)
+        self.steps_per_epoch = math.ceil((len(train) + (replay.count if replay else 0)) / settings.batch_size)
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up, then half a cosine down to the final rate; a function of the step alone."""
@@ -126,8 +131,7 @@ class Trainer:
         settings = self.config.training
         weights = self.config.weights_at(epoch)
         self.model.train()
-        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.train_set), generator=generator).tolist()
+        order = self._order(epoch)
         total = 0.0
         for number in range(self.steps_per_epoch):
             chosen = order[number * settings.batch_size : (number + 1) * settings.batch_size]
@@ -150,6 +154,15 @@ class Trainer:
             on_step()
         return total / len(order)
 
+    def _order(self, epoch: int) -> list[int]:
+        """Numbers of the frames of an epoch, a function of the seed and the epoch alone."""
+        generator = torch.Generator().manual_seed(self.config.training.seed * 1_000_003 + epoch)
+        order = torch.randperm(self.count, generator=generator)
+        if self.replay:
+            order = torch.cat([order, self.count + self.replay.draw(generator)])
+            order = order[torch.randperm(len(order), generator=generator)]
+        return list(map(int, order))
+
     def _gradients(self, chosen: list[int], weights: dict[Quantity, float]) -> float:
         """Set the gradients of the loss of a batch, of which this process has these frames; the batch's loss."""
         wanted = request(quantity for quantity, weight in weights.items() if weight)
@@ -165,11 +178,19 @@ class Trainer:
         return float(self.group.all_reduce(value.detach()))
 
     def _validate(self, weights: dict[Quantity, float]) -> dict[str, float]:
-        """Errors of the averaged weights on the validation frames, and the loss that selects the best model."""
+        """Errors of the averaged weights on the validation frames, and the loss that selects the best model.
+
+        With a second set it is a mean of both, weighted as they are in training.
+        """
         settings = self.config.training
         result = compare(self.average, self.valid_set, settings.batch_size)
         loss = validation_loss(result, weights, settings)
-        return {"valid_loss": loss, **{f"valid_{k}": v for k, v in result.errors().items()}}
+        found = {f"valid_{k}": v for k, v in result.errors().items()}
+        if self.replay:
+            other, share = compare(self.average, self.replay.valid, settings.batch_size), self.replay.share
+            loss = (loss + share * validation_loss(other, weights, settings)) / (1 + share)
+            found |= {f"replay_{k}": v for k, v in other.errors().items()}
+        return {"valid_loss": loss, **found}
 
     def save(self) -> None:
         """Write the whole state: weights, average, optimiser, place in the run."""
