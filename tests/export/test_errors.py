@@ -13,6 +13,7 @@ from cartalg.export.artefact import HEADER, PARTS
 from cartalg.export.build import LIBRARY, export
 from cartalg.export.operators import NotExported
 from cartalg.train.checkpoint import save_model
+from cartalg_codegen.backends.numba.targets import LEVELS, level
 from export.systems import potential
 
 NULL, FILE, FORMAT, DAMAGED, PROCESSOR, _, SIZE, TYPE, POSITION, NEIGHBOUR, OVERLAP = range(1, 12)
@@ -121,6 +122,22 @@ def test_a_file_that_was_changed_is_refused(exported, library, wrapper, tmp_path
         wrapper.Model(tmp_path / "model", library / LIBRARY)
     assert error.value.code == code
     assert says in str(error.value)
+
+
+def test_a_file_for_two_levels_runs_on_the_lower_one(library, wrapper, tmp_path):
+    """The level of this processor is taken where the file has it; changed to one that no processor has, the other."""
+    small = {"layers": 1, "hidden_rank": 0, "edge_rank": 1, "correlation": 1, "channels": 4}
+    export(potential(**small), tmp_path, tuple(LEVELS) if level() == next(iter(LEVELS)) else (level(),), library=False)
+    content = (tmp_path / "model.cartalg").read_bytes()
+    best = wrapper.Model(tmp_path / "model.cartalg", library / LIBRARY)
+    assert best.about["levels"][0] == level()
+    if len(best.about["levels"]) > 1:
+        place = part(content, "levels")
+        (tmp_path / "changed").write_bytes(hashed(content[:place] + b"\x09" + content[place + 1 :]))
+        lower = wrapper.Model(tmp_path / "changed", library / LIBRARY)
+        found, expected = lower.compute(**PAIR), best.compute(**PAIR)
+        np.testing.assert_allclose(found["forces"], expected["forces"], rtol=1e-12, atol=1e-12)
+        assert np.abs(expected["forces"]).max() > 0
 
 
 def test_a_file_that_is_not_there_is_named(library, wrapper, tmp_path):
