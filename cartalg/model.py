@@ -264,9 +264,11 @@ class Potential(nn.Module):
         if forces and slope is not None:
             force = self.to_atoms(slope, graph.edges).to(self.dtype)
         if virial and slope is not None:
-            starts = graph.edges.row_ptr[functional.pad(graph.atoms_per_frame.cumsum(0), (1, 0))]
-            parts = (edges.split(starts.diff().tolist()) for edges in (graph.vectors.to(slope.dtype), slope))
-            strain = torch.stack([vectors.T @ of_frame for vectors, of_frame in zip(*parts, strict=True)])
+            pairs = [graph.vectors.to(slope.dtype)], [slope]
+            if graph.n_frames > 1:
+                starts = graph.edges.row_ptr[functional.pad(graph.atoms_per_frame.cumsum(0), (1, 0))]
+                pairs = tuple(of[0].split(starts.diff().tolist()) for of in pairs)
+            strain = torch.stack([vectors.T @ of_frame for vectors, of_frame in zip(*pairs, strict=True)])
             strain = (strain + strain.transpose(1, 2)) / 2
             strain = strain.to(self.dtype)
         found = {}
