@@ -121,9 +121,6 @@ class RadialFunctions(nn.Module):
         core: Below this distance, in angstrom, all stays as it is: `held`.
     """
 
-    on_knots: Tensor
-    to_spline: Tensor
-
     def __init__(self, config: ModelConfig, core: float = 0.0) -> None:
         super().__init__()
         self.core = core
@@ -137,10 +134,9 @@ class RadialFunctions(nn.Module):
             self.transform = lambda r, radii: agnesi(r, radii, *config.agnesi)
         elif config.distance_transform == "soft":
             self.transform = lambda r, radii: soft(r, radii, config.soft)
-        values = self._alone(self._knots()) if self.transform is None else torch.empty(0, dtype=torch.float64)
-        self.register_buffer("on_knots", values, persistent=False)  # [knots, count]
-        spline = spline_matrix(self.intervals) * self._envelopes(self._knots())[1]
-        self.register_buffer("to_spline", spline, persistent=False)  # [intervals+3, knots]
+        # no buffers: they stay in double precision, for slopes of splines magnify what coefficients are rounded by
+        self.on_knots = self._alone(self._knots()) if self.transform is None else None  # [knots, count]
+        self.to_spline = spline_matrix(self.intervals) * self._envelopes(self._knots())[1]  # [intervals+3, knots]
 
     def _knots(self) -> Tensor:
         return held(torch.linspace(0, self.cutoff, self.intervals + 1, dtype=torch.float64), self.core)
@@ -163,21 +159,21 @@ class RadialFunctions(nn.Module):
         return found * self._envelopes(r)[0][:, None]
 
     def tabulated(self, radii: Tensor | None = None) -> Tensor:
-        """The functions on the knots of every table, [tables, knots, count].
+        """The functions on the knots of every table, float64 [tables, knots, count].
 
         Args:
             radii: Sum of the covalent radii of each table's pair of elements, float64 [tables], for a transform.
         """
-        if self.transform is None:
+        if self.on_knots is not None:
             return self.on_knots[None]
         assert radii is not None
         knots = self._knots().to(radii.device)
         r, of_table = knots.repeat(len(radii)), radii.repeat_interleave(len(knots))
-        return self._alone(r, of_table).to(self.to_spline.dtype).unflatten(0, (len(radii), -1))
+        return self._alone(r, of_table).unflatten(0, (len(radii), -1))
 
     def splines(self, values: Tensor) -> Tensor:
         """Coefficients of what has these values on the knots: [tables, knots, ..] -> [tables x (intervals + 3), ..]."""
-        return (self.to_spline @ values).flatten(0, 1)
+        return (self.to_spline.to(values) @ values).flatten(0, 1)
 
     def forward(self, r: Tensor, radii: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The functions at distances r [edges], and the factor of what is made of them: [edges, count], [edges, 1].

@@ -63,8 +63,9 @@ class RadialWeights(nn.Module):
         Args:
             pairs: Which pairs of elements have a table each; None if there is one for all.
         """
-        functions = self.functions.tabulated(pairs.radii if pairs else None)
-        return self._mix(self.functions.splines(self._hidden(functions, [*self.layers])), self.last)
+        last, layers = _precise(self.last), [_precise(layer) for layer in self.layers]
+        functions = self.functions.tabulated(pairs.radii if pairs else None).to(last)
+        return self._mix(self.functions.splines(self._hidden(functions, layers)), last).to(self.last.dtype)
 
     def direct(self, r: Tensor, *parameters: Tensor, radii: Tensor | None = None) -> Tensor:
         """Weights at distances r [edges] without the table: the reference mode. Shape [edges, paths, channels].
@@ -77,6 +78,15 @@ class RadialWeights(nn.Module):
         last, *layers = parameters or self.parameters()
         functions, factor = self.functions(r, radii)
         return self._mix(self._hidden(functions, layers) * factor, last)
+
+
+def _precise(weight: Tensor) -> Tensor:
+    """A weight as a table is made of it: in double precision where no gradient is asked for.
+
+    Coefficients that single precision has summed up are off by several of its digits, and the slope of a spline
+    magnifies that by the number of knots in an angstrom.
+    """
+    return weight if torch.is_grad_enabled() else weight.double()
 
 
 def tables_of(module: "RadialWeights | Density", vectors: Value, pairs: PairTables | None) -> Value | Make:
@@ -108,8 +118,9 @@ class Density(nn.Module):
 
     def table(self, pairs: PairTables | None = None) -> Tensor:
         """B-spline coefficients, shape [tables x (intervals + 3), 1, 1]."""
-        values = self._bounded(self.functions.tabulated(pairs.radii if pairs else None), self.weight)
-        return self.functions.splines(values)[:, :, None]
+        weight = _precise(self.weight)
+        values = self._bounded(self.functions.tabulated(pairs.radii if pairs else None).to(weight), weight)
+        return self.functions.splines(values)[:, :, None].to(self.weight.dtype)
 
     def _directly(self, edges: Edges, pairs: PairTables | None, vectors: Tensor, weight: Tensor) -> Tensor:
         functions, factor = self.functions(vectors.norm(dim=1), pairs.of_edges if pairs else None)

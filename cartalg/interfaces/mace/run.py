@@ -17,7 +17,7 @@ from cartalg.train.checkpoint import MODEL_FILE, load_model, save_model
 
 #: The configuration's section of the model, as fine-tuning needs it.
 CONFIG_FILE = "config.yaml"
-#: Numbers of intervals of radial tables that are tried, until forces are as near as single precision is.
+#: Numbers of intervals of radial tables that are tried, until forces are as near as single precision is, or no nearer.
 KNOTS = (128, 256, 512, 1024, 2048)
 NEAR = 5e-6
 #: What rounding of the file's own constants may do, by its precision.
@@ -125,16 +125,20 @@ def _converted(
             f"{path}: forces of the converted model differ by {exact.forces:.1e}, energies by {exact.energy:.1e} eV: "
             "the file holds something that this version does not know; nothing was written"
         )
-    found = reference
-    for knots in () if direct else KNOTS:
-        found = convert(model, head, "table", knots)
-        if difference(model, found, place).forces <= NEAR:
+    dtype = dtype or ("float32" if stored == torch.float32 else "float64")
+    result: Conversion | None = None
+    for knots in (None,) if direct else KNOTS:
+        found = _with(reference if knots is None else convert(model, head, "table", knots), dtype=dtype)
+        tried = Conversion(found, exact, difference(model, found, place))
+        if result is not None and tried.written.forces >= result.written.forces:
+            break  # slopes of finer tables are rounded to less: the last one stays
+        result = tried
+        if result.written.forces <= NEAR:
             break
-    found = _with(found, dtype=dtype or ("float32" if stored == torch.float32 else "float64"))
-    result = Conversion(found, exact, difference(model, found, place))
+    assert result is not None
     output.mkdir(parents=True, exist_ok=True)
-    save_model(output / MODEL_FILE, found, {"converted": {"from": path.name, "head": head}})
-    section = {"model": found.config.model_dump(mode="json", exclude_defaults=True)}
+    save_model(output / MODEL_FILE, result.potential, {"converted": {"from": path.name, "head": head}})
+    section = {"model": result.potential.config.model_dump(mode="json", exclude_defaults=True)}
     write_file(output / CONFIG_FILE, yaml.safe_dump(section, sort_keys=False))
     return result
 
