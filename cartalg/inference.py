@@ -39,7 +39,7 @@ class Engine:
     """
 
     def __init__(self, network: Network, tables: Callable[[Graph], int] = lambda graph: 0) -> None:
-        self._network, self._tables = network, tables
+        self._network, self._tables, self.size = network, tables, None
         self._kept: dict[Hashable, Any] = {}
         self._bound: _Bound | None = None
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cartalg.architecture import ModelConfig
+from cartalg.chunks import Chunks
 from cartalg.data.graphs import Graph
 from cartalg.inference import Engine, Watch
 from cartalg.learning import Learner
@@ -35,6 +36,8 @@ from cartalg.symbolic.irreps import Irreps
 
 #: Radial functions are held from this part of the shortest distance in the training data on.
 HELD = 0.9
+#: Atoms of a chunk: no slower than all at once (measured up to 100,000), with the memory of this many.
+CHUNK = 4000
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,9 @@ class Potential(nn.Module):
             by the alphabet. Below 0.9 of the shortest of all, radial functions stay as they are there, and the
             repulsion of nuclei, if there is one, reaches at least to a pair's own.
         backend: ``"auto"``, ``"numba"`` or ``"torch"``.
+
+    Attributes:
+        chunk: More atoms than this are predicted in chunks of so many (`cartalg.chunks`); None for all at once.
     Raises:
         KernelNotFound: If the kernel set lacks a kernel that the architecture needs.
         ValueError: If an element is unknown or listed twice.
@@ -117,7 +123,8 @@ class Potential(nn.Module):
         self.heads = heads(config, irreps[1:], count, kernels, backend)
         self.pair_terms = pair_terms(config, elements, self.scale, self.shortest)
         self.pairs = ElementPairs(elements) if config.distance_transform != "none" else None
-        self._engine: Engine | None = None
+        self.chunk: int | None = CHUNK
+        self._engine: Engine | Chunks | None = None
         self._watch: Watch | None = None
         self._learner: Learner | None = Learner(self._outputs, self, self._tables)
         self._lock = Lock()  # an engine's buffers hold one graph
@@ -158,6 +165,16 @@ class Potential(nn.Module):
         features = self.features(graph, vectors)
         return self.energies(graph, vectors, features), self.tensors(graph, features)
 
+    def _engine_for(self, graph: Graph) -> Engine | Chunks:
+        """What runs predictions: bound anew if parameters have changed."""
+        self._watch = self._watch or Watch(self)
+        whole = graph.edges.exchange is not None or graph.edges.receivers <= (self.chunk or 0)
+        size = None if whole else self.chunk
+        if self._watch.changed() or self._engine is None or self._engine.size != size:
+            engine = Chunks(self._outputs, size, self._tables) if size else Engine(self._outputs, self._tables)
+            self._engine = engine
+        return self._engine
+
     def _tables(self, graph: Graph) -> int:
         """Radial tables that a graph needs, where there is one for each pair of elements."""
         return self.pairs.room(graph) if self.pairs else 0
@@ -186,10 +203,7 @@ class Potential(nn.Module):
         planned = not resolve(self.backend, self.embedding, graph.vectors).autograd
         if planned and not training:
             with self._lock:
-                self._watch = self._watch or Watch(self)
-                if self._watch.changed() or self._engine is None:
-                    self._engine = Engine(self._outputs, self._tables)
-                atomic, slope, tensors = self._engine(graph, wanted, properties)
+                atomic, slope, tensors = self._engine_for(graph)(graph, wanted, properties)
                 return self._prediction(graph, atomic.clone(), slope, tensors, asked)
         if planned and self._learner:
             try:

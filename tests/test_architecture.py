@@ -31,6 +31,7 @@ LAYERS = (
     {"cartalg.data"},
     {"cartalg.nn"},
     {"cartalg.inference"},
+    {"cartalg.chunks"},
     {"cartalg.learning"},
     {"cartalg.model"},
     {"cartalg.flow"},
@@ -70,6 +71,7 @@ THIRD_PARTY = {
     "cartalg.nn.repulsion": {"torch", "ase"},  # atomic numbers and radii
     "cartalg.nn.pairs": {"torch", "ase"},  # radii
     "cartalg.inference": {"torch"},
+    "cartalg.chunks": {"torch"},
     "cartalg.learning": {"torch"},
     "cartalg.model": {"torch", "ase"},
     "cartalg.flow": {"torch"},
