@@ -2,8 +2,12 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 import warnings
 from fractions import Fraction
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -13,9 +17,10 @@ import yaml
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from ase.calculators.emt import EMT
-from ase.io import write
+from ase.io import read, write
 from typer.testing import CliRunner
 
+import cartalg.datasets
 from cartalg.architecture import ModelConfig
 from cartalg.cli import app
 from cartalg.interfaces.ase import CartalgCalculator
@@ -348,3 +353,55 @@ def test_nothing_is_read_without_trust(tmp_path):
     assert result.exit_code == 1
     assert "--trust" in result.stderr
     assert not (tmp_path / "run").exists()
+
+
+def trained_by_mace(folder, train, valid, test, epochs, channels):
+    """`mace_run_train` in a folder: its model, and its own errors on the test frames, as it prints them."""
+    for name, frames in (("train", train), ("valid", valid), ("test", test)):
+        plain = [Atoms(a.symbols, a.positions) for a in frames]
+        for bare, atoms in zip(plain, frames, strict=True):
+            bare.info["REF_energy"] = atoms.info["REF_energy"]
+            bare.arrays["REF_forces"] = atoms.arrays["REF_forces"]
+        write(folder / f"{name}.xyz", plain, format="extxyz")
+    files = [part for name in ("train", "valid", "test") for part in (f"--{name}_file", f"{name}.xyz")]
+    sizes = {"num_channels": channels, "max_L": 1, "max_ell": 2, "r_max": 4.0, "batch_size": 4, "correlation": 3}
+    settings = {"max_num_epochs": epochs, "device": "cpu", "default_dtype": "float32", "seed": 0, "E0s": "average"}
+    keys = {"energy_key": "REF_energy", "forces_key": "REF_forces", "name": "small", "model": "MACE"}
+    options = [part for k, v in {**sizes, **settings, **keys}.items() for part in (f"--{k}", str(v))]
+    command = [sys.executable, "-m", "mace.cli.run_train", *files, *options]
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    table = (done.stdout + done.stderr).split("Error-table on TEST")[1]
+    row = next(line for line in table.splitlines() if line.startswith("| Default"))
+    energy, forces = (float(cell) for cell in row.split("|")[2:4])
+    return folder / "small.model", energy, forces
+
+
+def assert_same_errors(folder, model, energy, forces):
+    """To what the table shows: its last digit, and 1e-4."""
+    torch.set_default_dtype(torch.float32)
+    run("convert", model, "--output", folder / "run", "--trust")
+    found = json.loads(run("evaluate", folder / "run", folder / "test.xyz", "--json").stdout)
+    for key, wanted in (("energy_per_atom_rmse_meV_per_atom", energy), ("forces_rmse_meV_per_A", forces)):
+        assert abs(found[key] - wanted) <= 0.051 + 1e-4 * wanted, (key, found[key], wanted)
+
+
+def test_what_mace_trains_has_the_same_errors_here(tmp_path):
+    frames = read(Path(cartalg.datasets.__file__).parent / "acetamide" / "acetamide.xyz.gz", ":26")
+    found = trained_by_mace(tmp_path, frames[:12], frames[12:16], frames[16:], epochs=1, channels=4)
+    assert_same_errors(tmp_path, *found)
+
+
+@pytest.mark.campaign
+def test_what_mace_trains_on_acetylacetone_has_the_same_errors_here(tmp_path):
+    """The folder of data sets is named by CARTALG_TEST_DATA."""
+    folder = Path(os.environ.get("CARTALG_TEST_DATA", "")) / "acetylacetone"
+    if not (folder / "test_300K.xyz").exists():
+        pytest.skip("CARTALG_TEST_DATA names no folder with acetylacetone")
+    frames, test = read(folder / "train_300K.xyz", ":120"), read(folder / "test_300K.xyz", ":100")
+    for atoms in (*frames, *test):
+        atoms.info["REF_energy"], atoms.arrays["REF_forces"] = atoms.get_potential_energy(), atoms.get_forces()
+    found = trained_by_mace(tmp_path, frames[:100], frames[100:], test, epochs=5, channels=16)
+    assert_same_errors(tmp_path, *found)
