@@ -57,7 +57,7 @@ def edge_sums(
     pairs: PairTables | None = None,
 ) -> Value:
     """Sums over neighbours of one function of the distance: `convolution` of ones, [receivers, 1, 1]."""
-    ones = torch.ones(edges.senders, 1, 1, dtype=vectors.dtype)
+    ones = torch.ones(edges.senders, 1, 1, dtype=vectors.dtype, device=edges.sender.device)
     return run(_Convolution(kernels, backend, spec, edges, step, intervals, pairs, {"x": ones}), vectors, table)
 
 

@@ -5,7 +5,8 @@ import torch
 
 from cartalg.architecture import ModelConfig
 from cartalg.nn.bases import RadialFunctions, agnesi, bessel, chebyshev, envelope, gaussian, held, soft, spline_matrix
-from cartalg.nn.radial import RadialWeights
+from cartalg.nn.radial import Density, RadialWeights
+from cartalg.ops import Edges, KernelSet
 from cartalg_codegen.specs.edge import spline_pieces
 
 
@@ -134,3 +135,22 @@ def test_weights_of_a_held_network_are_those_of_the_core_further_in():
     inner, outer = (radial.table().detach() for radial in (still, free))
     assert float((inner[5:14] - inner[5]).abs().max()) < 1e-3 * float(inner.abs().max())
     torch.testing.assert_close(inner[40:], outer[40:])
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_a_density_is_a_sum_of_bounded_numbers(direct):
+    """By hand, at weights so large that tanh is felt; an atom without neighbours is divided by 1."""
+    functions = RadialFunctions(ModelConfig(n_bessel=3, knots=512))
+    density = Density(functions, KernelSet(), "auto", direct).double()
+    with torch.no_grad():
+        density.weight.copy_(torch.tensor([[3.0], [-1.0], [2.0]]))
+    edges = Edges.build(torch.tensor([1, 2, 0]), torch.tensor([0, 0, 1]), 3, 3)
+    vectors = torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, 1.0], [0.0, 0.0, 6.0]], dtype=torch.float64)
+    r = vectors.norm(dim=1)
+    basis = torch.stack([math.sqrt(2 / 5) * torch.sin(n * math.pi * r / 5) / r for n in (1, 2, 3)], 1)
+    each = torch.tanh((basis @ density.weight.detach()[:, 0] / math.sqrt(3)) ** 2) * envelope(r, 5.0)
+    assert float(each[0]) < 0.99 * float(((basis @ density.weight.detach()[:, 0]) ** 2 / 3 * envelope(r, 5.0))[0])
+    wanted = 1 / (1 + torch.stack([each[0] + each[1], each[2], torch.zeros(()).double()]))
+    found = density(edges, vectors).detach()[:, 0, 0]
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12 if direct else 1e-6)
+    assert found[1:].tolist() == [1.0, 1.0]
