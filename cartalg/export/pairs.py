@@ -1,9 +1,10 @@
 """Radial tables of every pair of elements that a model knows: an engine makes those of the pairs that it meets."""
 
 import copy
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cartalg.data.graphs import Graph
 from cartalg.model import Potential
@@ -38,6 +39,9 @@ class _EveryTable(PairTables):
 
     def update(self) -> None:
         pass
+
+    def kept(self, module: nn.Module, make: Callable[[], Tensor]) -> Tensor:
+        return make()  # once
 
     @property
     def radii(self) -> Tensor:

@@ -1,10 +1,10 @@
 """Pairs of elements with radial functions of their own: which of them a graph has, and which pair each edge is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from ase.data import atomic_numbers, covalent_radii
-from torch import Tensor
+from torch import Tensor, nn
 
 from cartalg.data.graphs import Graph
 
@@ -54,6 +54,7 @@ class PairTables:
         self._of_elements = pairs.radii.to(graph.species.device)
         self._radii = self._of_elements.new_zeros(pairs.room(graph))
         self._known: tuple[int, ...] | None = None
+        self._made: dict[nn.Module, tuple[list[tuple[int, int]], Tensor]] = {}
         self.update()
 
     def update(self) -> None:
@@ -68,8 +69,24 @@ class PairTables:
         numbers = graph.species.new_zeros(2 * [len(self._of_elements)])
         numbers[first, second] = numbers[second, first] = torch.arange(len(first), device=numbers.device)
         self.block.copy_(numbers[graph.species[edges.receiver], graph.species[edges.sender]])
-        self._radii[: len(first)] = self._of_elements[first] + self._of_elements[second]
-        self._radii[len(first) :] = 1.0  # of no pair: any length
+        radii = torch.ones_like(self._radii)  # of no pair: any length
+        radii[: len(first)] = self._of_elements[first] + self._of_elements[second]
+        if not torch.equal(radii, self._radii):
+            self._radii.copy_(radii)
+            self._made.clear()
+
+    def kept(self, module: nn.Module, make: Callable[[], Tensor]) -> Tensor:
+        """What `make` gives, of a module's parameters and the radii: made anew when some of them have changed.
+
+        Where a gradient is asked for it is made in any case.
+        """
+        if torch.is_grad_enabled():
+            return make()
+        self.update()
+        state = [(p.data_ptr(), p._version) for p in module.parameters()]
+        if module not in self._made or self._made[module][0] != state:
+            self._made[module] = state, make()
+        return self._made[module][1]
 
     @property
     def radii(self) -> Tensor:

@@ -91,7 +91,11 @@ def _precise(weight: Tensor) -> Tensor:
 
 def tables_of(module: "RadialWeights | Density", vectors: Value, pairs: PairTables | None) -> Value | Make:
     """A module's tables for use beside vectors: made of parameters alone, or of the pairs that a graph has, too."""
-    return module.table if pairs is None else given(vectors, Made(module.table, (pairs,)))
+    return module.table if pairs is None else given(vectors, Made(_of_pairs, (module, pairs)))
+
+
+def _of_pairs(module: "RadialWeights | Density", pairs: PairTables) -> Tensor:
+    return pairs.kept(module, partial(module.table, pairs))
 
 
 class Density(nn.Module):

@@ -12,6 +12,7 @@ from cartalg.data.graphs import build_graph, collate
 from cartalg.inference import roomy, settle
 from cartalg.model import Potential
 from cartalg.nn.pairs import ElementPairs
+from cartalg.nn.radial import RadialWeights
 
 ELEMENTS = ("H", "C", "O", "Cu", "Au")
 
@@ -138,3 +139,28 @@ def test_an_atom_without_neighbours(direct):
     answer = model(graph(atoms), virial=True)
     assert torch.isfinite(answer.energy).all()
     assert answer.forces.abs().max() == 0
+
+
+def test_tables_are_made_anew_when_pairs_or_weights_are_others(monkeypatch):
+    """Not when atoms of the same elements stand in another order."""
+    model, made = potential(), []
+    before = RadialWeights.table
+    monkeypatch.setattr(RadialWeights, "table", lambda self, pairs=None: made.append(0) or before(self, pairs))
+
+    def layers(*frames):
+        made.clear()
+        found = model(graph(*frames))
+        count = len(made) / len(model.interactions)
+        assert_same(found, potential("torch")(graph(*frames)))
+        made.clear()
+        return count
+
+    first = layers(alloy("CuAu"))
+    assert first >= 1
+    assert layers(alloy("AuCu")) == 0
+    assert layers(alloy("CuC")) == 1
+    with torch.no_grad():
+        model.interactions[0].convolution.radial.last *= 2
+    made.clear()
+    model(graph(alloy("CuC")))
+    assert len(made) >= 1
