@@ -75,8 +75,9 @@ class Run:
         self.atoms, self.calculator, self.options = atoms, calculator, options
         self.folder, self.guard = folder, guard
         self.periodic = bool(atoms.pbc.all())
+        atoms.info = {}  # of the structure file, labels perhaps
         atoms.calc = calculator
-        state = State.read(folder) if resumed else None
+        state, self.fresh = State.read(folder) if resumed else None, not resumed
         self.rng = np.random.default_rng(options.seed)
         if state is None:
             start(atoms, options, self.rng)
@@ -102,9 +103,8 @@ class Run:
         Raises:
             LeftCoverage: Where the guard stops it; the records end with the step before.
         """
-        done = self.dynamics.nsteps
-        if not done:
-            done = -1  # the start is recorded, too
+        first = self.dynamics.nsteps
+        if self.fresh:
             self._step(0, self.guard(self.atoms))
         generator = self.dynamics.irun(self.options.steps - self.dynamics.nsteps)
         while True:
@@ -115,7 +115,7 @@ class Run:
             except DataError as error:  # atoms on top of each other, positions that are not finite
                 self._step(self.dynamics.nsteps + 1, str(error))
             step = self.dynamics.nsteps
-            if step <= max(done, 0):  # where it starts, before any step
+            if step == first:  # before any step
                 continue
             self._step(step, self.guard(self.atoms))
             yield step
@@ -177,7 +177,7 @@ class Run:
     def _frame(self, more: dict[str, Any] | None = None) -> Atoms:
         """A copy for a file, with what was calculated of it."""
         frame, step = with_results(self.atoms), self.dynamics.nsteps
-        frame.info = {"step": step, "time_fs": step * self.options.timestep, **(more or {})}
+        frame.info |= {"step": step, "time_fs": step * self.options.timestep, **(more or {})}
         return frame
 
 

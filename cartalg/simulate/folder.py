@@ -120,13 +120,19 @@ class Records:
         folder: Where they are.
         columns: Of the log.
         lengths: How many bytes of each count, by file name; what follows is cut off.
+    Raises:
+        CheckpointError: If a file is shorter: it was changed, or the machine went down.
     """
 
     def __init__(self, folder: Path, columns: Sequence[str], lengths: dict[str, int]) -> None:
         self._files: dict[str, BinaryIO] = {}
         for name in (TRAJECTORY_FILE, LOG_FILE):
-            stream = (folder / name).open("ab")
-            stream.truncate(lengths.get(name, 0))
+            stream, length = (folder / name).open("ab"), lengths.get(name, 0)
+            lost = length - stream.tell()
+            if lost > 0:
+                stream.close()
+                raise CheckpointError(f"{folder / name}: has lost {lost} bytes; choose another --output")
+            stream.truncate(length)
             stream.seek(0, io.SEEK_END)
             self._files[name] = stream
         if not lengths.get(LOG_FILE):
@@ -146,10 +152,9 @@ class Records:
         self._files[LOG_FILE].write(text.getvalue().encode())
 
     def settled(self) -> dict[str, int]:
-        """Put what was appended on the disk: bytes of each file, by name."""
+        """Hand what was appended to the system: bytes of each file, by name."""
         for stream in self._files.values():
             stream.flush()
-            os.fsync(stream.fileno())
         return {name: stream.tell() for name, stream in self._files.items()}
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -46,9 +47,16 @@ def read_structure(path: Path, index: int) -> Atoms:
 def with_results(atoms: Atoms) -> Atoms:
     """A copy for a file, with what the calculator has found for these very positions."""
     frame, calculator = atoms.copy(), atoms.calc
-    known = set(all_properties) - {"free_energy", "energies"}
-    results = {} if calculator.check_state(atoms) else calculator.results
-    frame.calc = SinglePointCalculator(frame, **{k: v for k, v in results.items() if k in known})
+    results = {} if calculator.check_state(atoms) else dict(calculator.results)
+    for name in ("free_energy", "energies", "stresses"):
+        results.pop(name, None)
+    own = {name: results.pop(name) for name in all_properties if name in results}
+    frame.calc = SinglePointCalculator(frame, **own)
+    for name, value in sorted(results.items()):  # deviations of a committee, tensors
+        if np.shape(value)[:1] == (len(frame),):
+            frame.arrays[name] = np.reshape(value, (len(frame), -1))
+        else:
+            frame.info[name] = value
     return frame
 
 

@@ -1,3 +1,4 @@
+import os
 import random
 import re
 import signal
@@ -34,7 +35,7 @@ ENSEMBLES = {
 
 
 def go(run, structure, output, **options):
-    options = {"temperature": 300.0, "steps": 40, "frame_interval": 5, "log_interval": 3, "state_seconds": 0, **options}
+    options = {"temperature": 300.0, "steps": 40, "frame_interval": 5, "log_interval": 3, **options}
     return simulate(run, structure, output, Simulation(**options), "auto", Progress(console=Console(quiet=True)))
 
 
@@ -125,6 +126,9 @@ def test_options_that_change_no_frame_may_change(run, structures, tmp_path):
     with pytest.raises(CheckpointError, match="not empty and holds no simulation"):
         go(run, file, tmp_path)
     assert records(output) == before
+    os.truncate(output / TRAJECTORY_FILE, 100)
+    with pytest.raises(CheckpointError, match=r"trajectory\.xyz: has lost \d+ bytes"):
+        go(run, file, output, steps=30)
 
 
 def test_two_processes_do_not_share_a_folder(run, structures, tmp_path):
@@ -153,14 +157,15 @@ def test_it_stops_where_training_data_end(structures, tmp_path, coverage, says):
     assert not (tmp_path / "md" / "outside.xyz").exists()
 
 
-def test_a_stop_leaves_the_records_up_to_it(run, structures, tmp_path):
+@pytest.mark.parametrize("seconds", [0, 1000], ids=["the last state", "the first state"])
+def test_a_stop_leaves_the_records_up_to_it(run, structures, tmp_path, seconds):
     """And the command says so with a status of its own; without the guard it goes on from there as if never stopped."""
     go(run, structures / "crystal.xyz", tmp_path / "free", temperature=900.0)
     rows = read_metrics(tmp_path / "free" / LOG_FILE)
     forces = [abs(i.get_forces()).max() for i in ase.io.read(tmp_path / "free" / TRAJECTORY_FILE, ":")]
     limit = float(np.sort(forces)[-2]) + 1e-3
     words = ["md", run, structures / "crystal.xyz", "--output", tmp_path / "md", "--temperature", 900, "--steps", 40]
-    words += ["--frame-interval", 5, "--log-interval", 3, "--state-seconds", 0]
+    words += ["--frame-interval", 5, "--log-interval", 3, "--state-seconds", seconds]
     stopped = CliRunner().invoke(app, [*map(str, words), "--max-force", str(limit)])
     assert stopped.exit_code == 3, stopped.output
     assert "leaves what the training data cover" in stopped.stderr
@@ -181,6 +186,9 @@ def test_a_committee_that_disagrees_stops_it(structures, tmp_path):
     with pytest.raises(LeftCoverage, match=r"committee's forces on atom .* deviate by .*; the limit is 0.005"):
         go(tmp_path / "run", structures / "molecule.xyz", tmp_path / "md")
     assert go(tmp_path / "run", structures / "molecule.xyz", tmp_path / "md", max_deviation=100.0).steps == 40
+    last = ase.io.read(tmp_path / "md" / TRAJECTORY_FILE)
+    assert last.arrays["forces_std"].shape == (3, 3)
+    assert last.info["energy_std"] > 0
 
 
 def test_atoms_on_top_of_each_other_stop_it(tmp_path):
