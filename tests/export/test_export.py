@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
+from cartalg.data.graphs import build_graph
 from cartalg.export.build import LIBRARY
 from cartalg.interfaces.ase import CartalgCalculator
 from export.systems import arrays, structures
@@ -30,7 +31,7 @@ def reference(model, atoms):
     """What the calculator says, under the names that the exported model has; strain derivative, not stress."""
     calculator = CartalgCalculator(model, skin=0.0)
     calculator.calculate(atoms, ["energy"])
-    graph = calculator._graph_of(atoms)
+    graph = build_graph(atoms, model.config.cutoff, model.elements)
     found = {name: np.asarray(calculator.results[name]) for name in ("energy", "energies", "forces")}
     return found | {"virial": model(graph, virial=True).virial[0].double().numpy()}, calculator.results
 
@@ -79,6 +80,15 @@ def test_systems_one_after_the_other_leave_nothing_behind(exported):
     for name in reversed(given):
         again = twin.compute(*given[name])
         assert all(np.array_equal(again[key], first[name][key]) for key in again)
+
+
+def test_longer_lists_for_the_same_edges_are_read_where_they_are(exported, library, wrapper):
+    made, atoms = exported(), structures()["alloy"]
+    made.twin.compute(*arrays(atoms, made.twin.elements, made.twin.cutoff))
+    atoms.positions += 1e-6 * np.random.default_rng(5).normal(size=(len(atoms), 3))
+    longer = arrays(atoms, made.twin.elements, made.twin.cutoff + 4.0)
+    fresh = wrapper.Model(made.file, library / LIBRARY).compute(*longer)
+    assert np.array_equal(made.twin.compute(*longer)["forces"], fresh["forces"])
 
 
 def test_models_in_several_threads_share_nothing(exported, library, wrapper):
