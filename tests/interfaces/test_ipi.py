@@ -71,7 +71,7 @@ def client(folder, name):
 
 
 def finish(folder, *processes):
-    found = [p.communicate(timeout=120) for p in processes]
+    found = [p.communicate(timeout=300) for p in processes]
     failed = [p.args for p in processes if p.returncode]
     assert not failed, (failed, found, *(log.read_text()[-2000:] for log in folder.glob("*.log")))
     return found[-1][0]
@@ -85,7 +85,7 @@ def test_path_integrals_over_a_socket_killed_and_restarted(folder, model):
     folder, name = folder
     server = start(folder, "input.xml", 100000)
     driver = client(folder, name)
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while not (folder / "pimd.chk").exists() or "<step>10<" not in (folder / "pimd.chk").read_text():
         assert time.monotonic() < until, (folder / "i-pi.log").read_text()
         assert server.poll() is None, (folder / "i-pi.log").read_text()
