@@ -45,6 +45,7 @@ def state(engine):
     """All that is compared, the same on every process."""
     low, high, xy, yz, xz, _, _ = engine.extract_box()
     a, b, c = np.subtract(high, low)
+    computes = engine.available_ids("compute")
     owned = engine.numpy.extract_atom("id")[: engine.extract_setting("nlocal")]
     return {
         "cell": np.array([[a, 0, 0], [xy, b, 0], [xz, yz, c]]),
@@ -53,6 +54,7 @@ def state(engine):
         "velocities": np.array(engine.gather_atoms("v", 1, 3)).reshape(-1, 3),
         "forces": np.array(engine.gather_atoms("f", 1, 3)).reshape(-1, 3),
         "energies": np.array(engine.gather("c_each", 1, 1)),
+        **({"stresses": np.array(engine.gather("c_stress", 1, 6)).reshape(-1, 6)} if "stress" in computes else {}),
         "virial": np.array([engine.extract_compute("virial", 0, 1)[n] for n in range(6)]),
         "energy": engine.get_thermo("pe"),
         "total": engine.get_thermo("etotal"),
@@ -63,8 +65,9 @@ def state(engine):
 def static_and_moving(model, folder, case, boundary):
     """At the start, and after atoms have gone from one process to another."""
     engine, potential = start(model, folder, case, boundary)
-    engine.command("compute sum all reduce sum c_each")  # it makes LAMMPS ask for energies of atoms
-    engine.command("thermo_style custom step pe etotal c_sum c_virial[1]")
+    engine.command("compute stress all stress/atom NULL virial")
+    engine.command("compute sum all reduce sum c_each c_stress[1]")  # it makes LAMMPS ask for those of atoms
+    engine.command("thermo_style custom step pe etotal c_sum[1] c_sum[2] c_virial[1]")
     engine.command("velocity all create 4000 12 mom yes rot no")
     engine.command("fix integrate all nve")
     potential.command("run 0")

@@ -95,6 +95,9 @@ def assert_as_ase(found, when, periodic):
         xx, yy, zz, yz, xz, xy = -atoms.get_stress() / BAR
         # LAMMPS knows its unit of pressure to seven digits
         np.testing.assert_allclose(part["virial"], [xx, yy, zz, xy, xz, yz], rtol=3e-7, atol=1e-4)
+        if "stresses" in part:
+            ours = (atoms.get_stresses() * atoms.get_volume() / BAR)[:, [0, 1, 2, 5, 4, 3]]
+            np.testing.assert_allclose(part["stresses"], ours, rtol=3e-7, atol=1e-2)
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -14,23 +14,26 @@ import torch
 from mpi4py import MPI
 
 from cartalg.data.graphs import Graph, overlap
+from cartalg.flow import pair_virials
 from cartalg.interfaces.lammps.domain import Domain
 from cartalg.interfaces.lammps.elements import check_masses, elements_of_types
-from cartalg.interfaces.lammps.lists import at, full_list
+from cartalg.interfaces.lammps.lists import at, full_list, wants_stresses
 from cartalg.model import Potential
+from cartalg.nn.exchange import gathered
 from cartalg.ops import Edges
 from cartalg.train.checkpoint import load_model
 
 STYLE, FIX = "zero", "cartalg"
+REALS = ctypes.POINTER(ctypes.c_double)
 
 
 class CartalgLammps:
     """Energy, forces, virial and energies of atoms for a LAMMPS instance, of one process or of many.
 
     It defines ``pair_style zero CUTOFF full``, whose neighbour list is used as it is, and a fix ``cartalg`` of style
-    ``external`` that adds forces, energy (``pe``, ``compute pe/atom``) and virial (``press``). Each process computes
-    its own atoms; features of ghosts come from the processes that own them, between layers, and gradients go back.
-    Units are metal.
+    ``external`` that adds forces, energy (``pe``, ``pe/atom``) and virial (``press``, ``stress/atom``). Each process
+    computes its own atoms; features of ghosts come from the processes that own them, between layers, and gradients go
+    back. Units are metal.
 
     An error in a step is printed with the step and the process. Of several processes it ends all; of one it ends the
     run, and `check`, which `command` calls, raises it.
@@ -67,6 +70,7 @@ class CartalgLammps:
         self._domain = Domain(self.comm)
         self._graph: Graph | None = None
         self._receiver = self._neighbour = np.zeros(0, dtype=np.int64)
+        self._stresses = False
         lammps.command(f"pair_style {STYLE} {self.model.config.cutoff} full")
         lammps.command("pair_coeff * *")
         lammps.command(f"fix {FIX} all external pf/callback 1 1")
@@ -106,7 +110,8 @@ class CartalgLammps:
             a, b = (int(tag[side[edge]]) for side in (self._receiver, self._neighbour))
             apart = np.linalg.norm(vectors[edge])
             raise ValueError(f"atoms {a} and {b} are {apart:.4f} A apart; check positions, units and the time step")
-        found = self.model(replace(self._graph, vectors=torch.from_numpy(vectors)), virial=True)
+        graph = replace(self._graph, vectors=torch.from_numpy(vectors))
+        found = self.model(graph, virial=True, edge_forces=self._stresses)
         at(forces, atoms, 3)[:] = found.forces
         mine = np.append(found.energy.numpy(), -found.virial[0].double().numpy())
         total = np.empty_like(mine)
@@ -115,14 +120,23 @@ class CartalgLammps:
         self.lammps.fix_external_set_energy_global(FIX, energy)
         self.lammps.fix_external_set_virial_global(FIX, [xx, yy, zz, xy, xz, yz])
         of_atoms = np.append(found.atomic_energies.numpy(), 0.0)  # never empty
-        pointer = of_atoms.ctypes.data_as(ctypes.POINTER(ctypes.c_double))
-        self.lammps.lib.lammps_fix_external_set_energy_peratom(self.lammps.lmp, FIX.encode(), pointer)
+        give = self.lammps.lib.lammps_fix_external_set_energy_peratom
+        give(self.lammps.lmp, FIX.encode(), of_atoms.ctypes.data_as(REALS))
+        if found.edge_forces is not None:
+            virials = -gathered(pair_virials(graph, found.edge_forces.double()), graph.edges).numpy()
+            rows = np.zeros((atoms + 1, 6))
+            rows[:-1] = virials[:, [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]
+            starts = rows.ctypes.data + rows.strides[0] * np.arange(len(rows), dtype=np.uintp)
+            give = self.lammps.lib.lammps_fix_external_set_virial_peratom
+            give(self.lammps.lmp, FIX.encode(), starts.ctypes.data_as(ctypes.POINTER(REALS)))
 
     def _built(self, atoms: int, tags: np.ndarray[Any, Any]) -> Graph:
         """The graph of new neighbour lists, without vectors."""
         if not self.builds:
             check_masses(self.lammps, self.elements, self.model.elements)
         self.builds += 1
+        if self.lammps.get_thermo("nbuild") == 0:  # a run begins; in its course computes cannot be asked
+            self._stresses = wants_stresses(self.lammps)
         counts, self._neighbour = full_list(self.lammps, STYLE, atoms)
         self._receiver = np.repeat(np.arange(atoms), counts)
         rows = self._domain.settle(tags.astype(np.int64), atoms)

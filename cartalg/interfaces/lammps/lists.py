@@ -1,6 +1,7 @@
 """What LAMMPS holds, as arrays: positions and IDs by address, and its full neighbour list as it is."""
 
 import ctypes
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -55,3 +56,14 @@ def full_list(lammps: Any, style: str, atoms: int) -> tuple[Array, Array]:
         for begin, end in zip(begins[np.r_[0, breaks]].tolist(), ends[np.r_[breaks - 1, -1]].tolist(), strict=True):
             found.append(np.ctypeslib.as_array((ctypes.c_int * ((end - begin) // 4)).from_address(begin)))
     return counts, np.concatenate(found).astype(np.int64) & ATOM
+
+
+def wants_stresses(lammps: Any) -> bool:
+    """Whether a compute has six numbers an atom, as ``stress/atom`` has: what a fix is asked for cannot be seen."""
+    of_atoms, columns, found = 1, 5, False  # LMP_STYLE_ATOM, LMP_SIZE_COLS
+    shown = lammps.lib.lammps_set_show_error(lammps.lmp, 0)
+    for name in lammps.available_ids("compute"):
+        with suppress(Exception):  # the class of all that LAMMPS raises: it has nothing of atoms
+            found = found or lammps.extract_compute(name, of_atoms, columns) == 6
+    lammps.set_show_error(shown)
+    return found
