@@ -258,7 +258,9 @@ def test_a_file_becomes_the_folder_of_a_run(tmp_path):
 
 def test_a_converted_model_is_trained_further(tmp_path):
     """By the configuration that lies in its folder, from what it is, and its errors become less."""
-    torch.save(mace(max_ell=1, hidden_irreps="4x0e+4x1o", correlation=2, r_max=3.0), tmp_path / "mace.model")
+    more = {"distance_transform": "Agnesi", "interaction_cls_first": DENSE, "interaction_cls": DENSE_RESIDUAL}
+    model = mace(max_ell=1, hidden_irreps="4x0e+4x1o", correlation=2, r_max=3.0, **more)
+    torch.save(model.float(), tmp_path / "mace.model")
     converted, tuned = tmp_path / "converted", tmp_path / "tuned"
     run("convert", tmp_path / "mace.model", "--output", converted, "--trust")
     frames = []

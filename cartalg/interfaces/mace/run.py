@@ -92,14 +92,13 @@ def convert_back(run: Path, output: Path, dtype: Literal["float32", "float64"] |
     if output.is_dir():
         raise NotConvertible(f"{output} is a folder; name the file to write, such as {output / 'mace.model'}")
     potential = load_model(run)
+    reference = _with(potential, dtype="float64", radial_mode="direct")  # constants, too, in double precision
     try:
-        model = to_mace(potential)
+        model = to_mace(reference)
     except NotConvertible as error:
         raise NotConvertible(f"{run}: {error}") from None
     with double():
-        found = BackConversion(
-            difference(model, _with(potential, dtype="float64", radial_mode="direct")), difference(model, potential)
-        )
+        found = BackConversion(difference(model, reference), difference(model, potential))
     if not max(found.exact.forces, found.exact.energy) <= ROUNDING[torch.float64]:
         raise NotConvertible(f"{run}: forces of MACE's model differ by {found.exact.forces:.1e}; nothing was written")
     with whole(output) as temporary:
