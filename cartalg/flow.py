@@ -97,7 +97,11 @@ class Flows:
         Args:
             graph: One frame or several, periodic or open.
             positions: Of its atoms, in angstrom, [atoms, 3], each in any of the cells it is periodic in.
+        Raises:
+            ValueError: If the graph is of a domain, whose energies other processes go on with.
         """
+        if graph.edges.exchange is not None:
+            raise ValueError("the flow of energy is computed of whole systems, not of a domain")
         vectors, places, edges = graph.vectors.double(), positions.detach().double(), graph.edges
         places = places - places.mean(0)  # any origin will do; this one is good for single precision
         with self._lock:

@@ -14,6 +14,7 @@ from cartalg.architecture import ModelConfig
 from cartalg.data.graphs import build_graph, collate
 from cartalg.flow import Flows, pair_virials
 from cartalg.model import Potential
+from cartalg.nn.images import Images
 
 ELEMENTS = ("H", "C", "O", "Cu")
 
@@ -174,6 +175,10 @@ def test_frames_beside_each_other_and_atoms_in_other_cells_change_nothing():
     positions[1] += 5 * frames[0].cell[1] - 2 * frames[0].cell[2]
     torch.testing.assert_close(flows(batch, torch.tensor(positions)).centroid, expected)
     assert (flow_of(model, Atoms("C")).centroid == 0).all()
+    whole = build_graph(frames[0], model.config.cutoff, ELEMENTS)
+    domain = Images(whole, torch.tensor(frames[0].positions)).graph
+    with pytest.raises(ValueError, match="not of a domain"):
+        flows(domain, torch.tensor(frames[0].positions))
 
 
 def test_what_is_kept_follows_atoms_cells_and_weights():
