@@ -20,10 +20,10 @@ from ase.io import read
 from processes import FOLDER, PEERS, Libraries, machine
 from rich.console import Console
 from rich.progress import Progress
-from sections import TASKS, Bench, Cases, fast, kernels, potentials, scaling
-from structures import DATA, acetylacetone, alloy, bpa
+from sections import TASKS, Bench, Cases, converted, fast, kernels, potentials, scaling
+from structures import DATA, acetylacetone, alloy, bpa, salt
 
-PARTS = ("potential", "fast", "kernels", "scaling")
+PARTS = ("potential", "converted", "fast", "kernels", "scaling")
 
 
 def cases_of(file: Path | None) -> Cases:
@@ -82,6 +82,10 @@ def main() -> None:
         if "potential" in options.only:
             chosen = {k: v for k, v in cases.items() if not options.cases or k.startswith(tuple(options.cases))}
             print("\n".join(["", *potentials(bench, chosen, not options.no_memory)]), flush=True)
+        if "converted" in options.only and options.file is None:
+            print(
+                "\n".join(["", *converted(bench, {"NaCl, 64 atoms": salt(), "alloy, 250 atoms": alloy()})]), flush=True
+            )
         if "fast" in options.only:
             single = {label: frames for label, (frames, *_) in cases.items() if len(frames) == 1}
             if single:

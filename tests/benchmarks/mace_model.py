@@ -1,10 +1,13 @@
 """A MACE model with random weights, of the sizes of a case."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
-from ase.data import atomic_numbers
-from e3nn import o3
-from mace import modules
+from ase.data import atomic_numbers, chemical_symbols
+
+from mace import modules  # isort: skip  (before e3nn, which it lets read its tables)
+from e3nn import o3  # isort: skip
 
 
 def model_of(setting, elements, cutoff):
@@ -32,3 +35,10 @@ def model_of(setting, elements, cutoff):
         correlation=3,
         gate=torch.nn.functional.silu,
     )
+
+
+def write_foundation(path: Path) -> None:
+    """A file of the sizes of a foundation model, 89 elements, unless it is there."""
+    if not path.exists():
+        setting = {"channels": 128, "hidden": 1, "edge": 3}
+        torch.save(model_of(setting, [chemical_symbols[z] for z in range(1, 90)], 5.0), path)

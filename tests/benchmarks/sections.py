@@ -125,6 +125,25 @@ def fresh(bench: Bench, key: str, case: dict) -> list[str]:
     return [*lines, row(f"{key}: build, s", build, order)]
 
 
+def converted(bench: Bench, cases: dict[str, list[Atoms]]) -> list[str]:
+    """One file of mace-torch, of the sizes of a foundation model, run by each library that can: ASE's calculators."""
+    workers = bench.libraries.workers(("mace", "ours", "symmetrix"), bench.threads)
+    order = [w.label for w in workers]
+    lines = head(order, f"(128, 1, 3), 89 elements, ms of {bench.clock} time, float32")
+    for label, frames in cases.items():
+        file, keys = bench.write(label, frames)["file"], {}
+        for worker in workers:
+            command = {"file": file, "model": str(bench.folder / "foundation.model")}
+            if bench.ask(worker, label, do="prepare", key=label, kind="converted", **command):
+                keys[worker.label] = label
+        for task in ("energy and forces", "md step"):
+            lines.append(row(f"{label}: {task}", bench.medians(workers, keys, task), order))
+            bench.step(lines[-1])
+    for worker in workers:
+        worker.close()
+    return lines
+
+
 def fast(bench: Bench, cases: dict[str, list[Atoms]]) -> list[str]:
     """MD steps of libraries that people choose for speed, each at settings of its own: microseconds an atom."""
     workers = bench.libraries.workers(FAST, bench.threads)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.build import bulk
 from ase.io import read
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -27,3 +28,12 @@ def acetylacetone(count: int) -> list[Atoms]:
 def bpa(count: int) -> list[Atoms]:
     """Molecules of 27 atoms."""
     return read(DATA / "3bpa" / "train_300K.xyz", f":{count}")
+
+
+def salt() -> list[Atoms]:
+    """64 atoms of rock salt, a quarter of them another metal, displaced."""
+    random = np.random.default_rng(0)
+    cell = bulk("NaCl", "rocksalt", a=5.0, cubic=True) * (2, 2, 2)
+    cell.symbols[random.permutation(len(cell))[: len(cell) // 4]] = "K"
+    cell.rattle(0.05, rng=random)
+    return [cell]

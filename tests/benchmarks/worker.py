@@ -78,6 +78,10 @@ def main():
             cases[key] = with_calculator(
                 frames, peer.OWN[k["name"]](frames, k["elements"], k["cutoff"], **k["options"])
             )
+        elif kind == "converted":
+            from ase.io import read
+
+            cases[key] = with_calculator(read(k["file"], ":"), peer.converted(Path(k["model"])))
         elif not hasattr(peer, f"{kind}_case"):
             return {"missing": True}
         else:

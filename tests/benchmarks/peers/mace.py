@@ -4,7 +4,7 @@ from ase.data import atomic_numbers
 from mace import data, tools
 from mace.calculators import MACECalculator
 from mace.tools import torch_geometric
-from mace_model import model_of
+from mace_model import model_of, write_foundation
 
 
 def potential(frames, setting, elements, cutoff):
@@ -29,6 +29,12 @@ def potential(frames, setting, elements, cutoff):
         "training step": train,
         "calculator": calculator,
     }
+
+
+def converted(path):
+    """The calculator of a file of mace-torch."""
+    write_foundation(path)
+    return MACECalculator(model_paths=[str(path)], device="cpu", default_dtype="float32")
 
 
 def _own(**options):

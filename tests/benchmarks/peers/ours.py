@@ -50,6 +50,16 @@ def _own(channels, hidden, edge):
 OWN = {"S": _own(32, 1, 2), "M": _own(64, 2, 3), "(128, 1, 3)": _own(128, 1, 3)}
 
 
+def converted(path):
+    """The calculator of a file of mace-torch, converted by `cartalg convert`."""
+    from mace_model import write_foundation
+
+    from cartalg.interfaces.mace.run import convert_file
+
+    write_foundation(path)
+    return CartalgCalculator(convert_file(path, path.with_suffix(""), trust=True).potential, skin=0.5)
+
+
 def convolution_case(data):
     """The fused convolution from edge vectors, radial weights interpolated inside."""
     spec = ConvolutionSpec("natural", 2, 3)

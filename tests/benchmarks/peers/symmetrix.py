@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from mace_model import model_of
+from mace_model import model_of, write_foundation
 from symmetrix import Symmetrix
 from symmetrix.extract_mace_data import extract_mace_data
 
@@ -23,3 +23,11 @@ def potential(frames, setting, elements, cutoff):
         torch.save(model_of(setting, elements, cutoff), checkpoint)
         converted.write_text(json.dumps(extract_mace_data(str(checkpoint)), separators=(",", ":")))
         return {"calculator": Symmetrix(str(converted), dtype="float32")}
+
+
+def converted(path):
+    """The calculator of a file of mace-torch; its elements are all in its table."""
+    write_foundation(path)
+    found = path.with_suffix(".json")
+    found.write_text(json.dumps(extract_mace_data(str(path)), separators=(",", ":")))
+    return Symmetrix(str(found), dtype="float32")
