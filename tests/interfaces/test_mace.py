@@ -253,7 +253,7 @@ def test_a_file_becomes_the_folder_of_a_run(tmp_path):
     assert found.exact.forces < 1e-6
     assert found.written.forces < 1e-5
     torch.set_default_dtype(torch.float64)
-    assert_same(model.double(), potential, 1e-4)  # these frames are not those that the table was chosen on
+    assert_same(model.double(), potential, 2e-5)  # these frames are not those that the table was chosen on
 
 
 def test_a_converted_model_is_trained_further(tmp_path):
