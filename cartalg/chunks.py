@@ -3,6 +3,9 @@
 What is kept for all atoms are features that go to neighbours, and gradients to them; all else lives in the buffers of
 one chunk. Forward, every layer but the last is run twice: once for what comes after it, once for its gradient. Results
 do not depend on the chunks but for rounding.
+
+The atoms may be a domain's: processes exchange features between layers as in `cartalg.inference`, in the same order, so
+some may have chunks and others not.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -113,7 +116,7 @@ class _Bound:
         self._use(graph)
         atoms, senders, edges = self._largest()
         widest = max((chunk.graph for chunk in self._chunks), key=tables)
-        senders += senders // 16 + 8
+        atoms, senders = atoms + (atoms // 32 + 4 if graph.edges.exchange else 0), senders + senders // 16 + 8
         self._own, self._room = roomy(widest, atoms, senders, edges + edges // 16 + senders), tables(widest)
         plan = StagedPlan(self._own.vectors.shape, self._dtype, kept)
         energy, others = network(self._own, plan.input)
@@ -125,6 +128,7 @@ class _Bound:
     def _use(self, graph: Graph) -> None:
         self._chunks = list(chunks(graph, self._size))
         self._source, self._species, self._atoms = graph.edges, graph.species, graph.edges.receivers
+        self._gives: list[Tensor] = []  # what each stage gives to neighbours, of all senders
 
     def _largest(self) -> tuple[int, int, int]:
         """Of all chunks: atoms, senders and edges."""
@@ -137,10 +141,10 @@ class _Bound:
             return False
         if graph.edges is self._source and torch.equal(graph.species, self._species):
             return True
-        if graph.edges.receivers != self._atoms:
-            return False
         self._use(graph)
-        (_, senders, edges), own = self._largest(), self._own.edges
+        (atoms, senders, edges), own = self._largest(), self._own.edges
+        if not 0 <= own.receivers - atoms <= atoms // 16 + 8:
+            return False
         tables = max(self._tables(chunk.graph) for chunk in self._chunks)
         return senders <= own.senders and edges <= len(own.sender) and tables <= self._room
 
@@ -149,29 +153,49 @@ class _Bound:
         program, last = self._program, len(self._stages) - 1
         energies, slope = program.result.new_empty(self._atoms), torch.empty_like(graph.vectors)
         values = [value.new_empty(self._atoms, *value.shape[1:]) for value in program.others]
-        for chunk in self._chunks:
-            self._begin(chunk, graph)
-            self._save(chunk, [self._stages[0].give])
-        sums = [torch.zeros_like(self._of(stage.give)) for stage in self._stages[:1]]
+        if not self._gives:
+            gives = [stage.give for stage in self._stages if stage.give is not None]
+            self._gives = [give.new_empty(graph.edges.senders, *give.shape[1:]) for give in gives]
+            for chunk in self._chunks:
+                self._begin(chunk, graph)
+                self._give(chunk, 0)
+            self._fill(graph, 0)
+        sums = [torch.zeros_like(given) for given in self._gives] if gradient else []
         for n in range(1, last + 1):
             stage = self._stages[n]
             for chunk in self._chunks:
                 self._forward(chunk, graph, n)
-                self._save(chunk, [*stage.ends, *([stage.give] if n < last else [])])
-                if n == last:
-                    count = chunk.graph.edges.receivers
-                    energies[chunk.atoms] = program.result[:count]
-                    _run(stage.others if others else ())
-                    for whole, value in zip(values, program.others, strict=True):
-                        whole[chunk.atoms] = value[:count]
-                    if gradient:
-                        self._backward(chunk, n, sums, slope)
-            sums.append(torch.zeros_like(self._of(stage.give)) if n < last else slope)
+                self._save(chunk, stage.ends)
+                if n < last:
+                    self._give(chunk, n)
+                    continue
+                count = chunk.graph.edges.receivers
+                energies[chunk.atoms] = program.result[:count]
+                _run(stage.others if others else ())
+                for whole, value in zip(values, program.others, strict=True):
+                    whole[chunk.atoms] = value[:count]
+                if gradient:
+                    self._backward(chunk, n, sums, slope)
+            if n < last:
+                self._fill(graph, n)
         for n in range(last - 1, 0, -1) if gradient else ():
+            if graph.edges.exchange is not None:
+                graph.edges.exchange.collect(sums[n], sums[n][: self._atoms])
             for chunk in self._chunks:
                 self._forward(chunk, graph, n)
                 self._backward(chunk, n, sums, slope)
         return energies, slope if gradient else None, dict(zip(self._names, values, strict=True)) if others else {}
+
+    def _give(self, chunk: _Chunk, n: int) -> None:
+        """Keep what a stage gives to neighbours."""
+        give = self._stages[n].give
+        assert give is not None
+        self._gives[n][chunk.atoms] = give[: chunk.graph.edges.receivers]
+
+    def _fill(self, graph: Graph, n: int) -> None:
+        """Have what a stage gives of atoms of other processes."""
+        if graph.edges.exchange is not None:
+            graph.edges.exchange.fill(self._gives[n])
 
     def _begin(self, chunk: _Chunk, graph: Graph) -> None:
         """Write the input, and what depends on species alone."""
@@ -185,9 +209,9 @@ class _Bound:
         """Run a stage, and write all that it reads."""
         self._begin(chunk, graph)
         for stage in sorted({1, n}):
-            given, into = self._of(self._stages[stage - 1].give), self._stages[stage].fill
+            into = self._stages[stage].fill
             assert into is not None
-            torch.index_select(given, 0, chunk.senders, out=into[: len(chunk.senders)])
+            torch.index_select(self._gives[stage - 1], 0, chunk.senders, out=into[: len(chunk.senders)])
             _run(self._fixed if stage == 1 else ())
         self._load(chunk, self._stages[n].begins)
         _run(self._stages[n].forward)
@@ -218,18 +242,16 @@ class _Bound:
     def _rows(self, chunk: _Chunk, tensor: Tensor) -> slice:
         return chunk.atoms if len(tensor) == self._own.edges.receivers else chunk.edges
 
-    def _of(self, tensor: Tensor | None) -> Tensor:
+    def _of(self, tensor: Tensor) -> Tensor:
         """What is kept of a tensor of the program: of all atoms, or of all edges."""
-        assert tensor is not None
         rows = self._atoms if len(tensor) == self._own.edges.receivers else len(self._source.sender)
         kept = self._store.get(tensor.data_ptr())
         if kept is None or len(kept) != rows:
             kept = self._store[tensor.data_ptr()] = tensor.new_empty(rows, *tensor.shape[1:])
         return kept
 
-    def _save(self, chunk: _Chunk, tensors: Iterable[Tensor | None]) -> None:
+    def _save(self, chunk: _Chunk, tensors: Iterable[Tensor]) -> None:
         for tensor in tensors:
-            assert tensor is not None
             rows = self._rows(chunk, tensor)
             self._of(tensor)[rows] = tensor[: rows.stop - rows.start]
 

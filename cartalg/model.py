@@ -168,8 +168,7 @@ class Potential(nn.Module):
     def _engine_for(self, graph: Graph) -> Engine | Chunks:
         """What runs predictions: bound anew if parameters have changed."""
         self._watch = self._watch or Watch(self)
-        whole = graph.edges.exchange is not None or graph.edges.receivers <= (self.chunk or 0)
-        size = None if whole else self.chunk
+        size = self.chunk if self.chunk and graph.edges.receivers > self.chunk else None
         if self._watch.changed() or self._engine is None or self._engine.size != size:
             engine = Chunks(self._outputs, size, self._tables) if size else Engine(self._outputs, self._tables)
             self._engine = engine

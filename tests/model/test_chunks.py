@@ -67,6 +67,17 @@ def test_other_species_other_weights_and_more_neighbours_are_noticed():
     assert_agree(model(batch, virial=True), reference(batch, virial=True))
 
 
+def test_threads_change_nothing():
+    model, batch, before = potential(), graph(crystal(0, (4, 4, 4))), torch.get_num_threads()
+    model.chunk = 100
+    expected = model(batch, virial=True)
+    try:
+        torch.set_num_threads(2)
+        assert_agree(model(batch, virial=True), expected)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_chunks_have_all_edges_once():
     batch = graph(crystal())
     parts = list(chunks(batch, 10))

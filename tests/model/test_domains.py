@@ -1,6 +1,5 @@
 """Domains: graphs whose senders are also copies of atoms, which an exchange brings features to."""
 
-import copy
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from queue import Queue
@@ -137,11 +136,14 @@ def test_a_hessian_goes_through_copies():
     torch.testing.assert_close(model.hessian(with_images(atoms, Images())), expected, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("chunk", [None, 7, 16])  # of 16, at times of one of the two alone
 @pytest.mark.parametrize("name", ["default", "element messages, three layers", "two-body, with repulsion"])
-def test_two_domains_are_one_system(name):
+def test_two_domains_are_one_system(name, chunk):
     """Atoms go from one domain to the other, which binds nothing anew for that; at last one of them is left empty."""
     models = [potential(name), potential(name)]
-    whole, boxes = copy.deepcopy(models[0]), [Queue(), Queue()]
+    for model in models:
+        model.chunk = chunk
+    whole, boxes = potential(name), [Queue(), Queue()]
     exchanges = [Domain(boxes[n], boxes[1 - n]) for n in range(2)]
     bounds = [[], []]
     with ThreadPoolExecutor(2) as pool:
@@ -162,5 +164,5 @@ def test_two_domains_are_one_system(name):
                 assert_same_atoms(f, reference, torch.from_numpy(mine))
             for known, model in zip(bounds, models, strict=True):
                 known.append(model._engine._bound)
-    for known in bounds:
+    for known in bounds if chunk is None else ():
         assert len(set(map(id, known[:4]))) < 4  # there is room
