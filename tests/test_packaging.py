@@ -146,6 +146,7 @@ def test_the_rules_are_imported_with_no_extra(plain):
         (("train", "config.yaml", "--output", "out"), "train"),
         (("evaluate", "model", "frames.xyz"), "train"),
         (("demo",), "train"),
+        (("lammps", "run"), "lammps"),
         (("data", "get", "rmd17"), "train"),
         (("atlas",), "atlas"),
     ],

@@ -178,6 +178,7 @@ CASES = {
     "slab": lambda *a: static_and_moving(*a, "p p s"),
     "molecule": lambda *a: static_and_moving(*a, "s s s"),
     "small": lambda *a: static_and_moving(*a, "p p p"),
+    "corner": lambda *a: static_and_moving(*a, "p p p"),
     "npt": lambda model, folder, _: npt(model, folder, "triclinic"),
     "restart": lambda model, folder, _: restart(model, folder, "orthogonal"),
     "long": lambda model, folder, _: long(model, folder, "orthogonal"),
