@@ -1,8 +1,9 @@
 """The parts of a convolution that do not depend on it: what an edge gives to all channels, and messages.
 
 Edges of one atom are treated a few at a time. First what all channels share is done for them, edges side by side;
-then, message after message and channel after channel, the edges are in the innermost loop: what belongs to the atom
-stays in registers, and no array of all edges with channels is ever written.
+then, message after message, what has channels. Edges are the innermost loop, and what belongs to the atom stays in
+registers; where few enough numbers are summed over channels, channels are, and the sums stay there. No array of all
+edges with channels is ever written.
 """
 
 from collections.abc import Callable
@@ -32,6 +33,8 @@ from cartalg_codegen.tree import (
 
 #: Edges of one atom that are treated together. Fewer load the atom's rows more often, more overflow the L1 cache.
 CHUNK = 16
+#: Sums over channels for which a function has channels as its innermost loop.
+SUMS = 18
 N, C, COUNT, THREAD, KNOT = names("n c count thread k0")
 OWN, OTHER, X_AT, OUT_AT, PATHS, PATH = names("own theirs x_at out_at paths path")
 
@@ -120,11 +123,9 @@ def _message_function(spec: MessageSpec, program: Program) -> Function:
         return [Loads(tuple((Var(str(r)), place(r)) for r in of_slot)) for of_slot in used if of_slot]
 
     def statement(assign: Assign) -> Let:
-        slot = outputs.get(assign.target.slot)
-        if slot is None:
-            return Let(Var(str(assign.target)), Sum(assign.terms, read))
-        target = Var(str(assign.target)) if slot.where is owner else place(assign.target)
-        return Let(target, Sum(assign.terms, read), add=True)
+        target, adds = assign.target, assign.target.slot in outputs
+        stays = target in kept or not adds
+        return Let(Var(str(target)) if stays else place(target), Sum(assign.terms, read), add=adds or target in kept)
 
     uniform = [a for a in program.uniform if a.terms]
     body: list[Node] = []
@@ -135,16 +136,45 @@ def _message_function(spec: MessageSpec, program: Program) -> Function:
     body.append(Let(mine, OWN + offset))
     messages = [a for a in program.body if a.target.slot not in shared and a.terms]
     others = [s for s in program.inputs if s.lane and s.where is not owner]
-    each: list[Node] = [
+    edge: list[Node] = [
         *([Let(KNOT, Array("knot")[N])] if any(s.base == "table" for s in (*others, *program.outputs)) else []),
         Let(OTHER, Array("other")[N] + (OUT_AT if owner is Where.SENDER else X_AT)),
-        *local(others),
-        *titled(program, [(a.target.slot, statement(a)) for a in messages]),
     ]
-    after = [Let(place(Ref(s.name, i)), Var(f"{s.name}{i}")) for s in own if s.name in outputs for i in range(s.size)]
-    inner = (*local(own), Loop(Axis.EDGES, N, COUNT, tuple(each)), *after)
-    body.append(Loop(Axis.LANES, C, Dim("x", 1), inner))
+    sums, rest = _sums(program, messages)
+    kept = sums or [Ref(s.name, i) for s in own if s.name in outputs for i in range(s.size)]
+    inside = titled(program, [(a.target.slot, statement(a)) for a in messages if a not in rest])
+    if sums:
+        zeros = [Let(Var(str(ref)), Sum(())) for ref in sums]
+        given = [s for s in own if s.name not in outputs]
+        lanes = Loop(Axis.LANES, C, Dim("x", 1), (*local(given), *local(others), *inside))
+        after = [Let(place(ref), Var(str(ref)), add=True) for ref in sums if ref.slot in outputs]
+        after += [Let(place(a.target), Sum(a.terms, read), add=True) for a in rest]
+        body.append(Loop(Axis.EDGES, N, COUNT, (*edge, *zeros, lanes, *after)))
+    else:
+        edges = Loop(Axis.EDGES, N, COUNT, (*edge, *local(others), *inside))
+        after = [Let(place(ref), Var(str(ref))) for ref in kept]
+        body.append(Loop(Axis.LANES, C, Dim("x", 1), (*local(own), edges, *after)))
     return Function(program.name, program.summary, message_parameters(program), tuple(body), "s", inline=True)
+
+
+def _sums(program: Program, body: list[Assign]) -> tuple[list[Ref], list[Assign]]:
+    """Sums over channels, where few enough to stay in registers: then channels are the innermost loop.
+
+    Returns:
+        The sums, and statements that combine them to others and need be done once an edge; empty where edges are the
+        innermost loop, and what belongs to the atom stays in registers.
+    """
+    slots = {s.name: s for s in (*program.inputs, *program.outputs)}
+    totals = {s.name for s in program.outputs if s.where is Where.EDGE}
+    rest = [
+        a
+        for a in body
+        if a.target.slot in totals and all(len(t.factors) == 1 and t.factors[0].slot not in slots for t in a.terms)
+    ]
+    found = [a.target for a in body if a.target.slot in totals and a not in rest]
+    found += dict.fromkeys(f for a in rest for t in a.terms for f in t.factors)
+    read = {f for a in body if a not in rest for t in a.terms for f in t.factors}
+    return (found, rest) if len(found) <= SUMS and read.isdisjoint(found) else ([], [])
 
 
 def owner_of(program: Program) -> Where:

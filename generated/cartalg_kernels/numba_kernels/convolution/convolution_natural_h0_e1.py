@@ -6,8 +6,8 @@
 # Layout:      x [senders, 1, channels], 0e -> out [receivers, 4, channels], 0e + 1o, rows [component, path]; edges in
 #              CSR order
 # Operations:  forward, per edge 35; forward, per edge and channel 23; forward_tangent, per edge 91; forward_tangent,
-#              per edge and channel 48; backward, per edge 102; backward, per edge and channel 48; backward_tangent,
-#              per edge 291; backward_tangent, per edge and channel 91; backward_table, per edge 35; backward_table,
+#              per edge and channel 48; backward, per edge 105; backward, per edge and channel 48; backward_tangent,
+#              per edge 297; backward_tangent, per edge and channel 91; backward_table, per edge 35; backward_table,
 #              per edge and channel 41; backward_tangent_table, per edge 91; backward_tangent_table, per edge and
 #              channel 92
 # Derivation:  codegen/cartalg_codegen/specs/convolution.py, generator 2, inputs sha256 64dac7bd8264b109

@@ -6,8 +6,8 @@
 # Layout:      x [senders, 1, channels], 0e -> out [receivers, 9, channels], 0e + 1o + 2e, rows [component, path];
 #              edges in CSR order
 # Operations:  forward, per edge 52; forward, per edge and channel 41; forward_tangent, per edge 131; forward_tangent,
-#              per edge and channel 86; backward, per edge 149; backward, per edge and channel 86; backward_tangent,
-#              per edge 419; backward_tangent, per edge and channel 171; backward_table, per edge 52; backward_table,
+#              per edge and channel 86; backward, per edge 157; backward, per edge and channel 86; backward_tangent,
+#              per edge 435; backward_tangent, per edge and channel 171; backward_table, per edge 52; backward_table,
 #              per edge and channel 68; backward_tangent_table, per edge 131; backward_tangent_table, per edge and
 #              channel 158
 # Derivation:  codegen/cartalg_codegen/specs/convolution.py, generator 2, inputs sha256 ad3051488617a247

@@ -6,8 +6,8 @@
 # Layout:      x [senders, 1, channels], 0e -> out [receivers, 16, channels], 0e + 1o + 2e + 3o, rows [component,
 #              path]; edges in CSR order
 # Operations:  forward, per edge 105; forward, per edge and channel 63; forward_tangent, per edge 280;
-#              forward_tangent, per edge and channel 132; backward, per edge 299; backward, per edge and channel 132;
-#              backward_tangent, per edge 887; backward_tangent, per edge and channel 267; backward_table, per edge
+#              forward_tangent, per edge and channel 132; backward, per edge 314; backward, per edge and channel 132;
+#              backward_tangent, per edge 903; backward_tangent, per edge and channel 267; backward_table, per edge
 #              105; backward_table, per edge and channel 99; backward_tangent_table, per edge 280;
 #              backward_tangent_table, per edge and channel 236
 # Derivation:  codegen/cartalg_codegen/specs/convolution.py, generator 2, inputs sha256 8d102d78a405ec52

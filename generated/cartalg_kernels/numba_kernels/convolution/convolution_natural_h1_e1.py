@@ -6,8 +6,8 @@
 # Layout:      x [senders, 4, channels], 0e + 1o -> out [receivers, 8, channels], 2x0e + 2x1o, rows [component, path];
 #              edges in CSR order
 # Operations:  forward, per edge 35; forward, per edge and channel 52; forward_tangent, per edge 91; forward_tangent,
-#              per edge and channel 112; backward, per edge 102; backward, per edge and channel 112; backward_tangent,
-#              per edge 291; backward_tangent, per edge and channel 218; backward_table, per edge 35; backward_table,
+#              per edge and channel 112; backward, per edge 108; backward, per edge and channel 112; backward_tangent,
+#              per edge 303; backward_tangent, per edge and channel 218; backward_table, per edge 35; backward_table,
 #              per edge and channel 96; backward_tangent_table, per edge 91; backward_tangent_table, per edge and
 #              channel 220
 # Derivation:  codegen/cartalg_codegen/specs/convolution.py, generator 2, inputs sha256 582278dfc7520390

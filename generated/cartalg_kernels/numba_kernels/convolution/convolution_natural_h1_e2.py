@@ -7,8 +7,8 @@
 # Layout:      x [senders, 4, channels], 0e + 1o -> out [receivers, 21, channels], 2x0e + 3x1o + 2x2e, rows
 #              [component, path]; edges in CSR order
 # Operations:  forward, per edge 68; forward, per edge and channel 130; forward_tangent, per edge 163;
-#              forward_tangent, per edge and channel 282; backward, per edge 165; backward, per edge and channel 295;
-#              backward_tangent, per edge 451; backward_tangent, per edge and channel 612; backward_table, per edge
+#              forward_tangent, per edge and channel 282; backward, per edge 201; backward, per edge and channel 282;
+#              backward_tangent, per edge 473; backward_tangent, per edge and channel 612; backward_table, per edge
 #              68; backward_table, per edge and channel 209; backward_tangent_table, per edge 163;
 #              backward_tangent_table, per edge and channel 510
 # Derivation:  codegen/cartalg_codegen/specs/convolution.py, generator 2, inputs sha256 fe42bd4afba0b546

@@ -7,8 +7,8 @@
 # Layout:      x [senders, 4, channels], 0e + 1o -> out [receivers, 40, channels], 2x0e + 3x1o + 3x2e + 2x3o, rows
 #              [component, path]; edges in CSR order
 # Operations:  forward, per edge 158; forward, per edge and channel 240; forward_tangent, per edge 386;
-#              forward_tangent, per edge and channel 516; backward, per edge 352; backward, per edge and channel 556;
-#              backward_tangent, per edge 993; backward_tangent, per edge and channel 1162; backward_table, per edge
+#              forward_tangent, per edge and channel 516; backward, per edge 447; backward, per edge and channel 516;
+#              backward_tangent, per edge 1015; backward_tangent, per edge and channel 1162; backward_table, per edge
 #              158; backward_table, per edge and channel 354; backward_tangent_table, per edge 386;
 #              backward_tangent_table, per edge and channel 896
 # Derivation:  codegen/cartalg_codegen/specs/convolution.py, generator 2, inputs sha256 b73b592467ce362a

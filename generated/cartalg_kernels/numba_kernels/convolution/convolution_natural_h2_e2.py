@@ -7,8 +7,8 @@
 # Layout:      x [senders, 9, channels], 0e + 1o + 2e -> out [receivers, 35, channels], 3x0e + 4x1o + 4x2e, rows
 #              [component, path]; edges in CSR order
 # Operations:  forward, per edge 100; forward, per edge and channel 261; forward_tangent, per edge 227;
-#              forward_tangent, per edge and channel 574; backward, per edge 197; backward, per edge and channel 612;
-#              backward_tangent, per edge 515; backward_tangent, per edge and channel 1289; backward_table, per edge
+#              forward_tangent, per edge and channel 574; backward, per edge 256; backward, per edge and channel 588;
+#              backward_tangent, per edge 557; backward_tangent, per edge and channel 1279; backward_table, per edge
 #              100; backward_table, per edge and channel 408; backward_tangent_table, per edge 227;
 #              backward_tangent_table, per edge and channel 1026
 # Derivation:  codegen/cartalg_codegen/specs/convolution.py, generator 2, inputs sha256 aa0d04bd45b5fbc2

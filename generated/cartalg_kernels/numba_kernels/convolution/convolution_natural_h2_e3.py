@@ -8,8 +8,8 @@
 # Layout:      x [senders, 9, channels], 0e + 1o + 2e -> out [receivers, 71, channels], 3x0e + 5x1o + 5x2e + 4x3o,
 #              rows [component, path]; edges in CSR order
 # Operations:  forward, per edge 267; forward, per edge and channel 541; forward_tangent, per edge 604;
-#              forward_tangent, per edge and channel 1178; backward, per edge 461; backward, per edge and channel
-#              1294; backward_tangent, per edge 1211; backward_tangent, per edge and channel 2741; backward_table, per
+#              forward_tangent, per edge and channel 1178; backward, per edge 622; backward, per edge and channel
+#              1220; backward_tangent, per edge 1253; backward_tangent, per edge and channel 2731; backward_table, per
 #              edge 267; backward_table, per edge and channel 774; backward_tangent_table, per edge 604;
 #              backward_tangent_table, per edge and channel 2018
 # Derivation:  codegen/cartalg_codegen/specs/convolution.py, generator 2, inputs sha256 3d411100fa9ae249

@@ -9,8 +9,8 @@
 # Layout:      x [senders, 16, channels], 0e + 1o + 2e + 3o -> out [receivers, 99, channels], 4x0e + 6x1o + 7x2e +
 #              6x3o, rows [component, path]; edges in CSR order
 # Operations:  forward, per edge 385; forward, per edge and channel 866; forward_tangent, per edge 840;
-#              forward_tangent, per edge and channel 1898; backward, per edge 579; backward, per edge and channel
-#              2104; backward_tangent, per edge 1447; backward_tangent, per edge and channel 4480; backward_table, per
+#              forward_tangent, per edge and channel 1898; backward, per edge 754; backward, per edge and channel
+#              2023; backward_tangent, per edge 1489; backward_tangent, per edge and channel 4470; backward_table, per
 #              edge 385; backward_table, per edge and channel 1225; backward_tangent_table, per edge 840;
 #              backward_tangent_table, per edge and channel 3238
 # Derivation:  codegen/cartalg_codegen/specs/convolution.py, generator 2, inputs sha256 28df8a732aa9e499

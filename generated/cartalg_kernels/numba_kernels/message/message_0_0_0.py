@@ -58,13 +58,18 @@ def forward_tangent(count, own, x_at, out_at, paths, path, knot, other, x, y, s,
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def backward(count, own, x_at, out_at, paths, path, knot, other, x, y, s, table, g, d_x, d_edge):
     """Gradient to x, s and y."""
+    real = s.dtype.type
+    c0 = real(0)
     mine = own + x_at
-    for c in range(x.shape[1]):
-        x0 = x[mine, c]
-        d_x0 = d_x[mine, c]
-        for n in range(count):
-            k0 = knot[n]
-            theirs = other[n] + out_at
+    for n in range(count):
+        k0 = knot[n]
+        theirs = other[n] + out_at
+        d_s0 = c0
+        d_s1 = c0
+        d_s2 = c0
+        d_s3 = c0
+        for c in range(x.shape[1]):
+            x0 = x[mine, c]
             table0 = table[k0, path, c]; table1 = table[k0 + 1, path, c]; table2 = table[k0 + 2, path, c]
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]
@@ -73,12 +78,15 @@ def backward(count, own, x_at, out_at, paths, path, knot, other, x, y, s, table,
             # gradients
             d_wx0 = g0
             d_w0 = d_wx0 * x0
-            d_x0 += d_wx0 * w0
-            d_edge[n, 0] += d_w0 * table0
-            d_edge[n, 1] += d_w0 * table1
-            d_edge[n, 2] += d_w0 * table2
-            d_edge[n, 3] += d_w0 * table3
-        d_x[mine, c] = d_x0
+            d_x[mine, c] += d_wx0 * w0
+            d_s0 += d_w0 * table0
+            d_s1 += d_w0 * table1
+            d_s2 += d_w0 * table2
+            d_s3 += d_w0 * table3
+        d_edge[n, 0] += d_s0
+        d_edge[n, 1] += d_s1
+        d_edge[n, 2] += d_s2
+        d_edge[n, 3] += d_s3
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
@@ -86,14 +94,23 @@ def backward_tangent(
     count, own, x_at, out_at, paths, path, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge, d_edge,
 ):
     """Tangent of `backward`, at rest in g."""
+    real = s.dtype.type
+    c0 = real(0)
     mine = own + x_at
-    for c in range(x.shape[1]):
-        x0 = x[mine, c]
-        t_x0 = t_x[mine, c]
-        t_d_x0 = t_d_x[mine, c]
-        for n in range(count):
-            k0 = knot[n]
-            theirs = other[n] + out_at
+    for n in range(count):
+        k0 = knot[n]
+        theirs = other[n] + out_at
+        d_s0 = c0
+        t_d_s0 = c0
+        d_s1 = c0
+        t_d_s1 = c0
+        d_s2 = c0
+        t_d_s2 = c0
+        d_s3 = c0
+        t_d_s3 = c0
+        for c in range(x.shape[1]):
+            x0 = x[mine, c]
+            t_x0 = t_x[mine, c]
             table0 = table[k0, path, c]; table1 = table[k0 + 1, path, c]; table2 = table[k0 + 2, path, c]
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]
@@ -103,16 +120,23 @@ def backward_tangent(
             d_wx0 = g0
             d_w0 = d_wx0 * x0
             t_d_w0 = d_wx0 * t_x0
-            t_d_x0 += d_wx0 * t_w0
-            d_edge[n, 0] += d_w0 * table0
-            t_d_edge[n, 0] += t_d_w0 * table0
-            d_edge[n, 1] += d_w0 * table1
-            t_d_edge[n, 1] += t_d_w0 * table1
-            d_edge[n, 2] += d_w0 * table2
-            t_d_edge[n, 2] += t_d_w0 * table2
-            d_edge[n, 3] += d_w0 * table3
-            t_d_edge[n, 3] += t_d_w0 * table3
-        t_d_x[mine, c] = t_d_x0
+            t_d_x[mine, c] += d_wx0 * t_w0
+            d_s0 += d_w0 * table0
+            t_d_s0 += t_d_w0 * table0
+            d_s1 += d_w0 * table1
+            t_d_s1 += t_d_w0 * table1
+            d_s2 += d_w0 * table2
+            t_d_s2 += t_d_w0 * table2
+            d_s3 += d_w0 * table3
+            t_d_s3 += t_d_w0 * table3
+        d_edge[n, 0] += d_s0
+        t_d_edge[n, 0] += t_d_s0
+        d_edge[n, 1] += d_s1
+        t_d_edge[n, 1] += t_d_s1
+        d_edge[n, 2] += d_s2
+        t_d_edge[n, 2] += t_d_s2
+        d_edge[n, 3] += d_s3
+        t_d_edge[n, 3] += t_d_s3
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)

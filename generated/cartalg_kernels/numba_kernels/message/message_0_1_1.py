@@ -3,9 +3,9 @@
 # Kernel:      message_0_1_1
 # Rule:        out += w C x y for ranks (0, 1) -> 1, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 1 rows from x_at, y 3 rows from 1, out 3 rows from out_at, `paths` apart
-# Operations:  forward, per edge and channel 14; forward_tangent, per edge and channel 30; backward, per edge and
-#              channel 30; backward_tangent, per edge and channel 64; backward_table, per edge and channel 23;
-#              backward_tangent_table, per edge and channel 54
+# Operations:  forward, per edge and channel 14; forward_tangent, per edge and channel 30; backward, per edge 3;
+#              backward, per edge and channel 30; backward_tangent, per edge 6; backward_tangent, per edge and channel
+#              64; backward_table, per edge and channel 23; backward_tangent_table, per edge and channel 54
 # Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 cf615029da39150e
 
 from numba import njit
@@ -80,18 +80,26 @@ def forward_tangent(count, own, x_at, out_at, paths, path, knot, other, m, t_m, 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, table, g, d_x, d_edge):
     """Gradient to x, s and y."""
+    real = s.dtype.type
+    c0 = real(0)
     for n in range(count):
         # the coupling contracted with the harmonics
         m[0, n] = y[1, n]
         m[1, n] = y[2, n]
         m[2, n] = y[3, n]
     mine = own + x_at
-    for c in range(x.shape[1]):
-        x0 = x[mine, c]
-        d_x0 = d_x[mine, c]
-        for n in range(count):
-            k0 = knot[n]
-            theirs = other[n] + out_at
+    for n in range(count):
+        k0 = knot[n]
+        theirs = other[n] + out_at
+        d_s0 = c0
+        d_s1 = c0
+        d_s2 = c0
+        d_s3 = c0
+        d_m0 = c0
+        d_m1 = c0
+        d_m2 = c0
+        for c in range(x.shape[1]):
+            x0 = x[mine, c]
             table0 = table[k0, path, c]; table1 = table[k0 + 1, path, c]; table2 = table[k0 + 2, path, c]
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]; g1 = g[theirs + paths, c]; g2 = g[theirs + paths * 2, c]
@@ -102,18 +110,21 @@ def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, tab
             # gradients
             d_wx0 = g0 * m[0, n] + g1 * m[1, n] + g2 * m[2, n]
             d_w0 = d_wx0 * x0
-            d_m2 = g2 * wx0
-            d_m1 = g1 * wx0
-            d_m0 = g0 * wx0
-            d_x0 += d_wx0 * w0
-            d_edge[n, 0] += d_w0 * table0
-            d_edge[n, 1] += d_w0 * table1
-            d_edge[n, 2] += d_w0 * table2
-            d_edge[n, 3] += d_w0 * table3
-            d_edge[n, 5] += d_m0
-            d_edge[n, 6] += d_m1
-            d_edge[n, 7] += d_m2
-        d_x[mine, c] = d_x0
+            d_m2 += g2 * wx0
+            d_m1 += g1 * wx0
+            d_m0 += g0 * wx0
+            d_x[mine, c] += d_wx0 * w0
+            d_s0 += d_w0 * table0
+            d_s1 += d_w0 * table1
+            d_s2 += d_w0 * table2
+            d_s3 += d_w0 * table3
+        d_edge[n, 0] += d_s0
+        d_edge[n, 1] += d_s1
+        d_edge[n, 2] += d_s2
+        d_edge[n, 3] += d_s3
+        d_edge[n, 5] += d_m0
+        d_edge[n, 6] += d_m1
+        d_edge[n, 7] += d_m2
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
@@ -122,6 +133,8 @@ def backward_tangent(
     d_edge,
 ):
     """Tangent of `backward`, at rest in g."""
+    real = s.dtype.type
+    c0 = real(0)
     for n in range(count):
         # the coupling contracted with the harmonics
         m[0, n] = y[1, n]
@@ -131,13 +144,26 @@ def backward_tangent(
         m[2, n] = y[3, n]
         t_m[2, n] = t_y[3, n]
     mine = own + x_at
-    for c in range(x.shape[1]):
-        x0 = x[mine, c]
-        t_x0 = t_x[mine, c]
-        t_d_x0 = t_d_x[mine, c]
-        for n in range(count):
-            k0 = knot[n]
-            theirs = other[n] + out_at
+    for n in range(count):
+        k0 = knot[n]
+        theirs = other[n] + out_at
+        d_s0 = c0
+        t_d_s0 = c0
+        d_s1 = c0
+        t_d_s1 = c0
+        d_s2 = c0
+        t_d_s2 = c0
+        d_s3 = c0
+        t_d_s3 = c0
+        d_m0 = c0
+        t_d_m0 = c0
+        d_m1 = c0
+        t_d_m1 = c0
+        d_m2 = c0
+        t_d_m2 = c0
+        for c in range(x.shape[1]):
+            x0 = x[mine, c]
+            t_x0 = t_x[mine, c]
             table0 = table[k0, path, c]; table1 = table[k0 + 1, path, c]; table2 = table[k0 + 2, path, c]
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]; g1 = g[theirs + paths, c]; g2 = g[theirs + paths * 2, c]
@@ -152,28 +178,35 @@ def backward_tangent(
             t_d_wx0 = g0 * t_m[0, n] + g1 * t_m[1, n] + g2 * t_m[2, n]
             d_w0 = d_wx0 * x0
             t_d_w0 = d_wx0 * t_x0 + t_d_wx0 * x0
-            d_m2 = g2 * wx0
-            t_d_m2 = g2 * t_wx0
-            d_m1 = g1 * wx0
-            t_d_m1 = g1 * t_wx0
-            d_m0 = g0 * wx0
-            t_d_m0 = g0 * t_wx0
-            t_d_x0 += d_wx0 * t_w0 + t_d_wx0 * w0
-            d_edge[n, 0] += d_w0 * table0
-            t_d_edge[n, 0] += t_d_w0 * table0
-            d_edge[n, 1] += d_w0 * table1
-            t_d_edge[n, 1] += t_d_w0 * table1
-            d_edge[n, 2] += d_w0 * table2
-            t_d_edge[n, 2] += t_d_w0 * table2
-            d_edge[n, 3] += d_w0 * table3
-            t_d_edge[n, 3] += t_d_w0 * table3
-            d_edge[n, 5] += d_m0
-            t_d_edge[n, 5] += t_d_m0
-            d_edge[n, 6] += d_m1
-            t_d_edge[n, 6] += t_d_m1
-            d_edge[n, 7] += d_m2
-            t_d_edge[n, 7] += t_d_m2
-        t_d_x[mine, c] = t_d_x0
+            d_m2 += g2 * wx0
+            t_d_m2 += g2 * t_wx0
+            d_m1 += g1 * wx0
+            t_d_m1 += g1 * t_wx0
+            d_m0 += g0 * wx0
+            t_d_m0 += g0 * t_wx0
+            t_d_x[mine, c] += d_wx0 * t_w0 + t_d_wx0 * w0
+            d_s0 += d_w0 * table0
+            t_d_s0 += t_d_w0 * table0
+            d_s1 += d_w0 * table1
+            t_d_s1 += t_d_w0 * table1
+            d_s2 += d_w0 * table2
+            t_d_s2 += t_d_w0 * table2
+            d_s3 += d_w0 * table3
+            t_d_s3 += t_d_w0 * table3
+        d_edge[n, 0] += d_s0
+        t_d_edge[n, 0] += t_d_s0
+        d_edge[n, 1] += d_s1
+        t_d_edge[n, 1] += t_d_s1
+        d_edge[n, 2] += d_s2
+        t_d_edge[n, 2] += t_d_s2
+        d_edge[n, 3] += d_s3
+        t_d_edge[n, 3] += t_d_s3
+        d_edge[n, 5] += d_m0
+        t_d_edge[n, 5] += t_d_m0
+        d_edge[n, 6] += d_m1
+        t_d_edge[n, 6] += t_d_m1
+        d_edge[n, 7] += d_m2
+        t_d_edge[n, 7] += t_d_m2
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)

@@ -3,9 +3,9 @@
 # Kernel:      message_0_3_3
 # Rule:        out += w C x y for ranks (0, 3) -> 3, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 1 rows from x_at, y 7 rows from 9, out 7 rows from out_at, `paths` apart
-# Operations:  forward, per edge and channel 22; forward_tangent, per edge and channel 46; backward, per edge and
-#              channel 46; backward_tangent, per edge and channel 96; backward_table, per edge and channel 31;
-#              backward_tangent_table, per edge and channel 78
+# Operations:  forward, per edge and channel 22; forward_tangent, per edge and channel 46; backward, per edge 7;
+#              backward, per edge and channel 46; backward_tangent, per edge and channel 96; backward_table, per edge
+#              and channel 31; backward_tangent_table, per edge and channel 78
 # Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 d5e3736ea7dd9f44
 
 from numba import njit
@@ -112,6 +112,8 @@ def forward_tangent(count, own, x_at, out_at, paths, path, knot, other, m, t_m, 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, table, g, d_x, d_edge):
     """Gradient to x, s and y."""
+    real = s.dtype.type
+    c0 = real(0)
     for n in range(count):
         # the coupling contracted with the harmonics
         m[0, n] = y[9, n]
@@ -122,12 +124,22 @@ def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, tab
         m[5, n] = y[14, n]
         m[6, n] = y[15, n]
     mine = own + x_at
-    for c in range(x.shape[1]):
-        x0 = x[mine, c]
-        d_x0 = d_x[mine, c]
-        for n in range(count):
-            k0 = knot[n]
-            theirs = other[n] + out_at
+    for n in range(count):
+        k0 = knot[n]
+        theirs = other[n] + out_at
+        d_s0 = c0
+        d_s1 = c0
+        d_s2 = c0
+        d_s3 = c0
+        d_m0 = c0
+        d_m1 = c0
+        d_m2 = c0
+        d_m3 = c0
+        d_m4 = c0
+        d_m5 = c0
+        d_m6 = c0
+        for c in range(x.shape[1]):
+            x0 = x[mine, c]
             table0 = table[k0, path, c]; table1 = table[k0 + 1, path, c]; table2 = table[k0 + 2, path, c]
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]; g1 = g[theirs + paths, c]; g2 = g[theirs + paths * 2, c]; g3 = g[theirs + paths * 3, c]
@@ -141,26 +153,29 @@ def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, tab
                 g0 * m[0, n] + g1 * m[1, n] + g2 * m[2, n] + g3 * m[3, n] + g4 * m[4, n] + g5 * m[5, n] + g6 * m[6, n]
             )
             d_w0 = d_wx0 * x0
-            d_m6 = g6 * wx0
-            d_m5 = g5 * wx0
-            d_m4 = g4 * wx0
-            d_m3 = g3 * wx0
-            d_m2 = g2 * wx0
-            d_m1 = g1 * wx0
-            d_m0 = g0 * wx0
-            d_x0 += d_wx0 * w0
-            d_edge[n, 0] += d_w0 * table0
-            d_edge[n, 1] += d_w0 * table1
-            d_edge[n, 2] += d_w0 * table2
-            d_edge[n, 3] += d_w0 * table3
-            d_edge[n, 13] += d_m0
-            d_edge[n, 14] += d_m1
-            d_edge[n, 15] += d_m2
-            d_edge[n, 16] += d_m3
-            d_edge[n, 17] += d_m4
-            d_edge[n, 18] += d_m5
-            d_edge[n, 19] += d_m6
-        d_x[mine, c] = d_x0
+            d_m6 += g6 * wx0
+            d_m5 += g5 * wx0
+            d_m4 += g4 * wx0
+            d_m3 += g3 * wx0
+            d_m2 += g2 * wx0
+            d_m1 += g1 * wx0
+            d_m0 += g0 * wx0
+            d_x[mine, c] += d_wx0 * w0
+            d_s0 += d_w0 * table0
+            d_s1 += d_w0 * table1
+            d_s2 += d_w0 * table2
+            d_s3 += d_w0 * table3
+        d_edge[n, 0] += d_s0
+        d_edge[n, 1] += d_s1
+        d_edge[n, 2] += d_s2
+        d_edge[n, 3] += d_s3
+        d_edge[n, 13] += d_m0
+        d_edge[n, 14] += d_m1
+        d_edge[n, 15] += d_m2
+        d_edge[n, 16] += d_m3
+        d_edge[n, 17] += d_m4
+        d_edge[n, 18] += d_m5
+        d_edge[n, 19] += d_m6
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)

@@ -3,9 +3,9 @@
 # Kernel:      message_1_1_0
 # Rule:        out += w C x y for ranks (1, 1) -> 0, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 3 rows from x_at, y 3 rows from 1, out 1 rows from out_at, `paths` apart
-# Operations:  forward, per edge and channel 16; forward_tangent, per edge and channel 38; backward, per edge and
-#              channel 38; backward_tangent, per edge and channel 88; backward_table, per edge and channel 29;
-#              backward_tangent_table, per edge and channel 70
+# Operations:  forward, per edge and channel 16; forward_tangent, per edge and channel 38; backward, per edge 3;
+#              backward, per edge and channel 38; backward_tangent, per edge 6; backward_tangent, per edge and channel
+#              88; backward_table, per edge and channel 29; backward_tangent_table, per edge and channel 70
 # Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 b89d6b23f70c74ea
 
 from numba import njit
@@ -81,18 +81,26 @@ def forward_tangent(count, own, x_at, out_at, paths, path, knot, other, m, t_m, 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, table, g, d_x, d_edge):
     """Gradient to x, s and y."""
+    real = s.dtype.type
+    c0 = real(0)
     for n in range(count):
         # the coupling contracted with the harmonics
         m[0, n] = y[1, n]
         m[1, n] = y[2, n]
         m[2, n] = y[3, n]
     mine = own + x_at
-    for c in range(x.shape[1]):
-        x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]
-        d_x0 = d_x[mine, c]; d_x1 = d_x[mine + 1, c]; d_x2 = d_x[mine + 2, c]
-        for n in range(count):
-            k0 = knot[n]
-            theirs = other[n] + out_at
+    for n in range(count):
+        k0 = knot[n]
+        theirs = other[n] + out_at
+        d_s0 = c0
+        d_s1 = c0
+        d_s2 = c0
+        d_s3 = c0
+        d_m0 = c0
+        d_m1 = c0
+        d_m2 = c0
+        for c in range(x.shape[1]):
+            x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]
             table0 = table[k0, path, c]; table1 = table[k0 + 1, path, c]; table2 = table[k0 + 2, path, c]
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]
@@ -107,22 +115,23 @@ def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, tab
             d_wx1 = g0 * m[1, n]
             d_wx0 = g0 * m[0, n]
             d_w0 = d_wx0 * x0 + d_wx1 * x1 + d_wx2 * x2
-            d_m2 = g0 * wx2
-            d_m1 = g0 * wx1
-            d_m0 = g0 * wx0
-            d_x0 += d_wx0 * w0
-            d_x1 += d_wx1 * w0
-            d_x2 += d_wx2 * w0
-            d_edge[n, 0] += d_w0 * table0
-            d_edge[n, 1] += d_w0 * table1
-            d_edge[n, 2] += d_w0 * table2
-            d_edge[n, 3] += d_w0 * table3
-            d_edge[n, 5] += d_m0
-            d_edge[n, 6] += d_m1
-            d_edge[n, 7] += d_m2
-        d_x[mine, c] = d_x0
-        d_x[mine + 1, c] = d_x1
-        d_x[mine + 2, c] = d_x2
+            d_m2 += g0 * wx2
+            d_m1 += g0 * wx1
+            d_m0 += g0 * wx0
+            d_x[mine, c] += d_wx0 * w0
+            d_x[mine + 1, c] += d_wx1 * w0
+            d_x[mine + 2, c] += d_wx2 * w0
+            d_s0 += d_w0 * table0
+            d_s1 += d_w0 * table1
+            d_s2 += d_w0 * table2
+            d_s3 += d_w0 * table3
+        d_edge[n, 0] += d_s0
+        d_edge[n, 1] += d_s1
+        d_edge[n, 2] += d_s2
+        d_edge[n, 3] += d_s3
+        d_edge[n, 5] += d_m0
+        d_edge[n, 6] += d_m1
+        d_edge[n, 7] += d_m2
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
@@ -131,6 +140,8 @@ def backward_tangent(
     d_edge,
 ):
     """Tangent of `backward`, at rest in g."""
+    real = s.dtype.type
+    c0 = real(0)
     for n in range(count):
         # the coupling contracted with the harmonics
         m[0, n] = y[1, n]
@@ -140,13 +151,26 @@ def backward_tangent(
         m[2, n] = y[3, n]
         t_m[2, n] = t_y[3, n]
     mine = own + x_at
-    for c in range(x.shape[1]):
-        x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]
-        t_x0 = t_x[mine, c]; t_x1 = t_x[mine + 1, c]; t_x2 = t_x[mine + 2, c]
-        t_d_x0 = t_d_x[mine, c]; t_d_x1 = t_d_x[mine + 1, c]; t_d_x2 = t_d_x[mine + 2, c]
-        for n in range(count):
-            k0 = knot[n]
-            theirs = other[n] + out_at
+    for n in range(count):
+        k0 = knot[n]
+        theirs = other[n] + out_at
+        d_s0 = c0
+        t_d_s0 = c0
+        d_s1 = c0
+        t_d_s1 = c0
+        d_s2 = c0
+        t_d_s2 = c0
+        d_s3 = c0
+        t_d_s3 = c0
+        d_m0 = c0
+        t_d_m0 = c0
+        d_m1 = c0
+        t_d_m1 = c0
+        d_m2 = c0
+        t_d_m2 = c0
+        for c in range(x.shape[1]):
+            x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]
+            t_x0 = t_x[mine, c]; t_x1 = t_x[mine + 1, c]; t_x2 = t_x[mine + 2, c]
             table0 = table[k0, path, c]; table1 = table[k0 + 1, path, c]; table2 = table[k0 + 2, path, c]
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]
@@ -169,32 +193,37 @@ def backward_tangent(
             t_d_wx0 = g0 * t_m[0, n]
             d_w0 = d_wx0 * x0 + d_wx1 * x1 + d_wx2 * x2
             t_d_w0 = d_wx0 * t_x0 + d_wx1 * t_x1 + d_wx2 * t_x2 + t_d_wx0 * x0 + t_d_wx1 * x1 + t_d_wx2 * x2
-            d_m2 = g0 * wx2
-            t_d_m2 = g0 * t_wx2
-            d_m1 = g0 * wx1
-            t_d_m1 = g0 * t_wx1
-            d_m0 = g0 * wx0
-            t_d_m0 = g0 * t_wx0
-            t_d_x0 += d_wx0 * t_w0 + t_d_wx0 * w0
-            t_d_x1 += d_wx1 * t_w0 + t_d_wx1 * w0
-            t_d_x2 += d_wx2 * t_w0 + t_d_wx2 * w0
-            d_edge[n, 0] += d_w0 * table0
-            t_d_edge[n, 0] += t_d_w0 * table0
-            d_edge[n, 1] += d_w0 * table1
-            t_d_edge[n, 1] += t_d_w0 * table1
-            d_edge[n, 2] += d_w0 * table2
-            t_d_edge[n, 2] += t_d_w0 * table2
-            d_edge[n, 3] += d_w0 * table3
-            t_d_edge[n, 3] += t_d_w0 * table3
-            d_edge[n, 5] += d_m0
-            t_d_edge[n, 5] += t_d_m0
-            d_edge[n, 6] += d_m1
-            t_d_edge[n, 6] += t_d_m1
-            d_edge[n, 7] += d_m2
-            t_d_edge[n, 7] += t_d_m2
-        t_d_x[mine, c] = t_d_x0
-        t_d_x[mine + 1, c] = t_d_x1
-        t_d_x[mine + 2, c] = t_d_x2
+            d_m2 += g0 * wx2
+            t_d_m2 += g0 * t_wx2
+            d_m1 += g0 * wx1
+            t_d_m1 += g0 * t_wx1
+            d_m0 += g0 * wx0
+            t_d_m0 += g0 * t_wx0
+            t_d_x[mine, c] += d_wx0 * t_w0 + t_d_wx0 * w0
+            t_d_x[mine + 1, c] += d_wx1 * t_w0 + t_d_wx1 * w0
+            t_d_x[mine + 2, c] += d_wx2 * t_w0 + t_d_wx2 * w0
+            d_s0 += d_w0 * table0
+            t_d_s0 += t_d_w0 * table0
+            d_s1 += d_w0 * table1
+            t_d_s1 += t_d_w0 * table1
+            d_s2 += d_w0 * table2
+            t_d_s2 += t_d_w0 * table2
+            d_s3 += d_w0 * table3
+            t_d_s3 += t_d_w0 * table3
+        d_edge[n, 0] += d_s0
+        t_d_edge[n, 0] += t_d_s0
+        d_edge[n, 1] += d_s1
+        t_d_edge[n, 1] += t_d_s1
+        d_edge[n, 2] += d_s2
+        t_d_edge[n, 2] += t_d_s2
+        d_edge[n, 3] += d_s3
+        t_d_edge[n, 3] += t_d_s3
+        d_edge[n, 5] += d_m0
+        t_d_edge[n, 5] += t_d_m0
+        d_edge[n, 6] += d_m1
+        t_d_edge[n, 6] += t_d_m1
+        d_edge[n, 7] += d_m2
+        t_d_edge[n, 7] += t_d_m2
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)

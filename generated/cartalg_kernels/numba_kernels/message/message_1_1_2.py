@@ -4,10 +4,10 @@
 # Rule:        out += w C x y for ranks (1, 1) -> 2, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 3 rows from x_at, y 3 rows from 1, out 5 rows from out_at, `paths` apart
 # Operations:  forward, per edge 6; forward, per edge and channel 32; forward_tangent, per edge 12; forward_tangent,
-#              per edge and channel 70; backward, per edge 6; backward, per edge and channel 75; backward_tangent, per
-#              edge 12; backward_tangent, per edge and channel 162; backward_table, per edge 6; backward_table, per
-#              edge and channel 45; backward_tangent_table, per edge 12; backward_tangent_table, per edge and channel
-#              118
+#              per edge and channel 70; backward, per edge 17; backward, per edge and channel 70; backward_tangent,
+#              per edge 12; backward_tangent, per edge and channel 162; backward_table, per edge 6; backward_table,
+#              per edge and channel 45; backward_tangent_table, per edge 12; backward_tangent_table, per edge and
+#              channel 118
 # Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 cb9baf7da4101330
 
 from numba import njit
@@ -115,7 +115,7 @@ def forward_tangent(count, own, x_at, out_at, paths, path, knot, other, m, t_m, 
 def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, table, g, d_x, d_edge):
     """Gradient to x, s and y."""
     real = s.dtype.type
-    c3_4 = real(3 / 4); c3_2 = real(3 / 2)
+    c0 = real(0); c3_4 = real(3 / 4); c3_2 = real(3 / 2)
     for n in range(count):
         # the coupling contracted with the harmonics
         m[0, n] = c3_2 * y[3, n]
@@ -125,12 +125,21 @@ def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, tab
         m[4, n] = -c3_4 * y[3, n]
         m[5, n] = -c3_2 * y[1, n]
     mine = own + x_at
-    for c in range(x.shape[1]):
-        x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]
-        d_x0 = d_x[mine, c]; d_x1 = d_x[mine + 1, c]; d_x2 = d_x[mine + 2, c]
-        for n in range(count):
-            k0 = knot[n]
-            theirs = other[n] + out_at
+    for n in range(count):
+        k0 = knot[n]
+        theirs = other[n] + out_at
+        d_s0 = c0
+        d_s1 = c0
+        d_s2 = c0
+        d_s3 = c0
+        d_m1 = c0
+        d_m3 = c0
+        d_m5 = c0
+        d_m2 = c0
+        d_m0 = c0
+        d_m4 = c0
+        for c in range(x.shape[1]):
+            x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]
             table0 = table[k0, path, c]; table1 = table[k0 + 1, path, c]; table2 = table[k0 + 2, path, c]
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]; g1 = g[theirs + paths, c]; g2 = g[theirs + paths * 2, c]; g3 = g[theirs + paths * 3, c]
@@ -146,25 +155,26 @@ def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, tab
             d_wx1 = g1 * m[1, n] + g2 * m[2, n] + g3 * m[0, n]
             d_wx0 = g0 * m[0, n] + g1 * m[2, n] + g2 * m[3, n] + g4 * m[5, n]
             d_w0 = d_wx0 * x0 + d_wx1 * x1 + d_wx2 * x2
-            d_m5 = g4 * wx0
-            d_m4 = g2 * wx2
-            d_m3 = g2 * wx0
-            d_m2 = g1 * wx0 + g2 * wx1 + g3 * wx2
-            d_m1 = g0 * wx2 + g1 * wx1
-            d_m0 = g0 * wx0 + g3 * wx1 + g4 * wx2
-            d_x0 += d_wx0 * w0
-            d_x1 += d_wx1 * w0
-            d_x2 += d_wx2 * w0
-            d_edge[n, 0] += d_w0 * table0
-            d_edge[n, 1] += d_w0 * table1
-            d_edge[n, 2] += d_w0 * table2
-            d_edge[n, 3] += d_w0 * table3
-            d_edge[n, 5] += c3_2 * (d_m1 - d_m5) - c3_4 * d_m3
-            d_edge[n, 6] += c3_2 * d_m2
-            d_edge[n, 7] += c3_2 * d_m0 - c3_4 * d_m4
-        d_x[mine, c] = d_x0
-        d_x[mine + 1, c] = d_x1
-        d_x[mine + 2, c] = d_x2
+            d_m5 += g4 * wx0
+            d_m4 += g2 * wx2
+            d_m3 += g2 * wx0
+            d_m2 += g1 * wx0 + g2 * wx1 + g3 * wx2
+            d_m1 += g0 * wx2 + g1 * wx1
+            d_m0 += g0 * wx0 + g3 * wx1 + g4 * wx2
+            d_x[mine, c] += d_wx0 * w0
+            d_x[mine + 1, c] += d_wx1 * w0
+            d_x[mine + 2, c] += d_wx2 * w0
+            d_s0 += d_w0 * table0
+            d_s1 += d_w0 * table1
+            d_s2 += d_w0 * table2
+            d_s3 += d_w0 * table3
+        d_edge[n, 0] += d_s0
+        d_edge[n, 1] += d_s1
+        d_edge[n, 2] += d_s2
+        d_edge[n, 3] += d_s3
+        d_edge[n, 5] += c3_2 * (d_m1 - d_m5) - c3_4 * d_m3
+        d_edge[n, 6] += c3_2 * d_m2
+        d_edge[n, 7] += c3_2 * d_m0 - c3_4 * d_m4
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)

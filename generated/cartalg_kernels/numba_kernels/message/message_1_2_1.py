@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (1, 2) -> 1, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 3 rows from x_at, y 5 rows from 4, out 3 rows from out_at, `paths` apart
 # Operations:  forward, per edge 10; forward, per edge and channel 28; forward_tangent, per edge 20; forward_tangent,
-#              per edge and channel 62; backward, per edge 10; backward, per edge and channel 70; backward_tangent,
+#              per edge and channel 62; backward, per edge 24; backward, per edge and channel 62; backward_tangent,
 #              per edge 20; backward_tangent, per edge and channel 152; backward_table, per edge 10; backward_table,
 #              per edge and channel 41; backward_tangent_table, per edge 20; backward_tangent_table, per edge and
 #              channel 106
@@ -111,7 +111,7 @@ def forward_tangent(count, own, x_at, out_at, paths, path, knot, other, m, t_m, 
 def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, table, g, d_x, d_edge):
     """Gradient to x, s and y."""
     real = s.dtype.type
-    c1_3 = real(1 / 3); c1_2 = real(1 / 2); c2_3 = real(2 / 3)
+    c0 = real(0); c1_3 = real(1 / 3); c1_2 = real(1 / 2); c2_3 = real(2 / 3)
     for n in range(count):
         # the coupling contracted with the harmonics
         m[0, n] = -c1_3 * y[6, n] - c1_2 * y[8, n]
@@ -121,12 +121,21 @@ def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, tab
         m[4, n] = c1_2 * y[7, n]
         m[5, n] = -c1_3 * y[6, n] + c1_2 * y[8, n]
     mine = own + x_at
-    for c in range(x.shape[1]):
-        x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]
-        d_x0 = d_x[mine, c]; d_x1 = d_x[mine + 1, c]; d_x2 = d_x[mine + 2, c]
-        for n in range(count):
-            k0 = knot[n]
-            theirs = other[n] + out_at
+    for n in range(count):
+        k0 = knot[n]
+        theirs = other[n] + out_at
+        d_s0 = c0
+        d_s1 = c0
+        d_s2 = c0
+        d_s3 = c0
+        d_m2 = c0
+        d_m1 = c0
+        d_m0 = c0
+        d_m3 = c0
+        d_m5 = c0
+        d_m4 = c0
+        for c in range(x.shape[1]):
+            x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]
             table0 = table[k0, path, c]; table1 = table[k0 + 1, path, c]; table2 = table[k0 + 2, path, c]
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]; g1 = g[theirs + paths, c]; g2 = g[theirs + paths * 2, c]
@@ -141,27 +150,28 @@ def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, tab
             d_wx1 = g0 * m[1, n] + g1 * m[3, n] + g2 * m[4, n]
             d_wx0 = g0 * m[0, n] + g1 * m[1, n] + g2 * m[2, n]
             d_w0 = d_wx0 * x0 + d_wx1 * x1 + d_wx2 * x2
-            d_m5 = g2 * wx2
-            d_m4 = g1 * wx2 + g2 * wx1
-            d_m3 = g1 * wx1
-            d_m2 = g0 * wx2 + g2 * wx0
-            d_m1 = g0 * wx1 + g1 * wx0
-            d_m0 = g0 * wx0
-            d_x0 += d_wx0 * w0
-            d_x1 += d_wx1 * w0
-            d_x2 += d_wx2 * w0
-            d_edge[n, 0] += d_w0 * table0
-            d_edge[n, 1] += d_w0 * table1
-            d_edge[n, 2] += d_w0 * table2
-            d_edge[n, 3] += d_w0 * table3
-            d_edge[n, 8] += c1_2 * d_m2
-            d_edge[n, 9] += c1_2 * d_m1
-            d_edge[n, 10] += -c1_3 * (d_m0 + d_m5) + c2_3 * d_m3
-            d_edge[n, 11] += c1_2 * d_m4
-            d_edge[n, 12] += -c1_2 * (d_m0 - d_m5)
-        d_x[mine, c] = d_x0
-        d_x[mine + 1, c] = d_x1
-        d_x[mine + 2, c] = d_x2
+            d_m5 += g2 * wx2
+            d_m4 += g1 * wx2 + g2 * wx1
+            d_m3 += g1 * wx1
+            d_m2 += g0 * wx2 + g2 * wx0
+            d_m1 += g0 * wx1 + g1 * wx0
+            d_m0 += g0 * wx0
+            d_x[mine, c] += d_wx0 * w0
+            d_x[mine + 1, c] += d_wx1 * w0
+            d_x[mine + 2, c] += d_wx2 * w0
+            d_s0 += d_w0 * table0
+            d_s1 += d_w0 * table1
+            d_s2 += d_w0 * table2
+            d_s3 += d_w0 * table3
+        d_edge[n, 0] += d_s0
+        d_edge[n, 1] += d_s1
+        d_edge[n, 2] += d_s2
+        d_edge[n, 3] += d_s3
+        d_edge[n, 8] += c1_2 * d_m2
+        d_edge[n, 9] += c1_2 * d_m1
+        d_edge[n, 10] += -c1_3 * (d_m0 + d_m5) + c2_3 * d_m3
+        d_edge[n, 11] += c1_2 * d_m4
+        d_edge[n, 12] += -c1_2 * (d_m0 - d_m5)
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)

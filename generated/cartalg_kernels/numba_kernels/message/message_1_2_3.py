@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (1, 2) -> 3, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 3 rows from x_at, y 5 rows from 4, out 7 rows from out_at, `paths` apart
 # Operations:  forward, per edge 16; forward, per edge and channel 48; forward_tangent, per edge 32; forward_tangent,
-#              per edge and channel 102; backward, per edge 16; backward, per edge and channel 113; backward_tangent,
+#              per edge and channel 102; backward, per edge 39; backward, per edge and channel 102; backward_tangent,
 #              per edge 32; backward_tangent, per edge and channel 238; backward_table, per edge 16; backward_table,
 #              per edge and channel 61; backward_tangent_table, per edge 32; backward_tangent_table, per edge and
 #              channel 166
@@ -155,7 +155,7 @@ def forward_tangent(count, own, x_at, out_at, paths, path, knot, other, m, t_m, 
 def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, table, g, d_x, d_edge):
     """Gradient to x, s and y."""
     real = s.dtype.type
-    c5_24 = real(5 / 24); c5_12 = real(5 / 12); c5_6 = real(5 / 6)
+    c0 = real(0); c5_24 = real(5 / 24); c5_12 = real(5 / 12); c5_6 = real(5 / 6)
     for n in range(count):
         # the coupling contracted with the harmonics
         m[0, n] = c5_6 * y[8, n]
@@ -171,12 +171,27 @@ def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, tab
         m[10, n] = -c5_6 * y[5, n]
         m[11, n] = -c5_6 * y[4, n]
     mine = own + x_at
-    for c in range(x.shape[1]):
-        x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]
-        d_x0 = d_x[mine, c]; d_x1 = d_x[mine + 1, c]; d_x2 = d_x[mine + 2, c]
-        for n in range(count):
-            k0 = knot[n]
-            theirs = other[n] + out_at
+    for n in range(count):
+        k0 = knot[n]
+        theirs = other[n] + out_at
+        d_s0 = c0
+        d_s1 = c0
+        d_s2 = c0
+        d_s3 = c0
+        d_m1 = c0
+        d_m5 = c0
+        d_m11 = c0
+        d_m3 = c0
+        d_m6 = c0
+        d_m10 = c0
+        d_m4 = c0
+        d_m7 = c0
+        d_m9 = c0
+        d_m2 = c0
+        d_m8 = c0
+        d_m0 = c0
+        for c in range(x.shape[1]):
+            x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]
             table0 = table[k0, path, c]; table1 = table[k0 + 1, path, c]; table2 = table[k0 + 2, path, c]
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]; g1 = g[theirs + paths, c]; g2 = g[theirs + paths * 2, c]; g3 = g[theirs + paths * 3, c]
@@ -197,33 +212,34 @@ def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, tab
                 n]
             )
             d_w0 = d_wx0 * x0 + d_wx1 * x1 + d_wx2 * x2
-            d_m11 = g6 * wx0
-            d_m10 = g5 * wx0
-            d_m9 = g4 * wx2
-            d_m8 = g3 * wx2
-            d_m7 = g3 * wx1
-            d_m6 = g3 * wx0
-            d_m5 = g2 * wx2 + g4 * wx0
-            d_m4 = g2 * wx0
-            d_m3 = g1 * wx2 + g2 * wx1
-            d_m2 = g1 * wx0 + g4 * wx1 + g5 * wx2
-            d_m1 = g0 * wx2 + g1 * wx1
-            d_m0 = g0 * wx0 + g5 * wx1 + g6 * wx2
-            d_x0 += d_wx0 * w0
-            d_x1 += d_wx1 * w0
-            d_x2 += d_wx2 * w0
-            d_edge[n, 0] += d_w0 * table0
-            d_edge[n, 1] += d_w0 * table1
-            d_edge[n, 2] += d_w0 * table2
-            d_edge[n, 3] += d_w0 * table3
-            d_edge[n, 8] += c5_6 * (d_m1 - d_m11) - c5_24 * d_m5
-            d_edge[n, 9] += c5_6 * (d_m3 - d_m10) - c5_12 * d_m6
-            d_edge[n, 10] += c5_6 * (d_m4 + d_m7 + d_m9)
-            d_edge[n, 11] += c5_6 * d_m2 - c5_12 * d_m8
-            d_edge[n, 12] += c5_6 * d_m0 + c5_24 * (d_m4 - d_m9)
-        d_x[mine, c] = d_x0
-        d_x[mine + 1, c] = d_x1
-        d_x[mine + 2, c] = d_x2
+            d_m11 += g6 * wx0
+            d_m10 += g5 * wx0
+            d_m9 += g4 * wx2
+            d_m8 += g3 * wx2
+            d_m7 += g3 * wx1
+            d_m6 += g3 * wx0
+            d_m5 += g2 * wx2 + g4 * wx0
+            d_m4 += g2 * wx0
+            d_m3 += g1 * wx2 + g2 * wx1
+            d_m2 += g1 * wx0 + g4 * wx1 + g5 * wx2
+            d_m1 += g0 * wx2 + g1 * wx1
+            d_m0 += g0 * wx0 + g5 * wx1 + g6 * wx2
+            d_x[mine, c] += d_wx0 * w0
+            d_x[mine + 1, c] += d_wx1 * w0
+            d_x[mine + 2, c] += d_wx2 * w0
+            d_s0 += d_w0 * table0
+            d_s1 += d_w0 * table1
+            d_s2 += d_w0 * table2
+            d_s3 += d_w0 * table3
+        d_edge[n, 0] += d_s0
+        d_edge[n, 1] += d_s1
+        d_edge[n, 2] += d_s2
+        d_edge[n, 3] += d_s3
+        d_edge[n, 8] += c5_6 * (d_m1 - d_m11) - c5_24 * d_m5
+        d_edge[n, 9] += c5_6 * (d_m3 - d_m10) - c5_12 * d_m6
+        d_edge[n, 10] += c5_6 * (d_m4 + d_m7 + d_m9)
+        d_edge[n, 11] += c5_6 * d_m2 - c5_12 * d_m8
+        d_edge[n, 12] += c5_6 * d_m0 + c5_24 * (d_m4 - d_m9)
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)

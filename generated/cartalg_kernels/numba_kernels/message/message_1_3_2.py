@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (1, 3) -> 2, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 3 rows from x_at, y 7 rows from 9, out 5 rows from out_at, `paths` apart
 # Operations:  forward, per edge 21; forward, per edge and channel 40; forward_tangent, per edge 42; forward_tangent,
-#              per edge and channel 86; backward, per edge 21; backward, per edge and channel 102; backward_tangent,
+#              per edge and channel 86; backward, per edge 50; backward, per edge and channel 86; backward_tangent,
 #              per edge 42; backward_tangent, per edge and channel 216; backward_table, per edge 21; backward_table,
 #              per edge and channel 53; backward_tangent_table, per edge 42; backward_tangent_table, per edge and
 #              channel 142
@@ -148,7 +148,8 @@ def forward_tangent(count, own, x_at, out_at, paths, path, knot, other, m, t_m, 
 def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, table, g, d_x, d_edge):
     """Gradient to x, s and y."""
     real = s.dtype.type
-    c4_15 = real(4 / 15); c2_3 = real(2 / 3); c4_5 = real(4 / 5); c16_15 = real(16 / 15); c6_5 = real(6 / 5)
+    c0 = real(0); c4_15 = real(4 / 15); c2_3 = real(2 / 3); c4_5 = real(4 / 5); c16_15 = real(16 / 15)
+    c6_5 = real(6 / 5)
     for n in range(count):
         # the coupling contracted with the harmonics
         m[0, n] = -c4_15 * y[13, n] - y[15, n]
@@ -165,12 +166,28 @@ def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, tab
         m[11, n] = c2_3 * y[14, n]
         m[12, n] = -c4_15 * y[13, n] + y[15, n]
     mine = own + x_at
-    for c in range(x.shape[1]):
-        x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]
-        d_x0 = d_x[mine, c]; d_x1 = d_x[mine + 1, c]; d_x2 = d_x[mine + 2, c]
-        for n in range(count):
-            k0 = knot[n]
-            theirs = other[n] + out_at
+    for n in range(count):
+        k0 = knot[n]
+        theirs = other[n] + out_at
+        d_s0 = c0
+        d_s1 = c0
+        d_s2 = c0
+        d_s3 = c0
+        d_m2 = c0
+        d_m10 = c0
+        d_m1 = c0
+        d_m4 = c0
+        d_m5 = c0
+        d_m3 = c0
+        d_m6 = c0
+        d_m9 = c0
+        d_m0 = c0
+        d_m7 = c0
+        d_m8 = c0
+        d_m12 = c0
+        d_m11 = c0
+        for c in range(x.shape[1]):
+            x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]
             table0 = table[k0, path, c]; table1 = table[k0 + 1, path, c]; table2 = table[k0 + 2, path, c]
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]; g1 = g[theirs + paths, c]; g2 = g[theirs + paths * 2, c]; g3 = g[theirs + paths * 3, c]
@@ -186,36 +203,37 @@ def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, tab
             d_wx1 = g0 * m[1, n] + g1 * m[4, n] + g2 * m[6, n] + g3 * m[8, n] + g4 * m[11, n]
             d_wx0 = g0 * m[0, n] + g1 * m[3, n] + g2 * m[5, n] + g3 * m[1, n] + g4 * m[10, n]
             d_w0 = d_wx0 * x0 + d_wx1 * x1 + d_wx2 * x2
-            d_m12 = g4 * wx2
-            d_m11 = g4 * wx1
-            d_m10 = g4 * wx0
-            d_m9 = g3 * wx2
-            d_m8 = g3 * wx1
-            d_m7 = g2 * wx2
-            d_m6 = g2 * wx1
-            d_m5 = g2 * wx0
-            d_m4 = g1 * wx1
-            d_m3 = g1 * wx0
-            d_m2 = g0 * wx2
-            d_m1 = g0 * wx1 + g1 * wx2 + g3 * wx0
-            d_m0 = g0 * wx0
-            d_x0 += d_wx0 * w0
-            d_x1 += d_wx1 * w0
-            d_x2 += d_wx2 * w0
-            d_edge[n, 0] += d_w0 * table0
-            d_edge[n, 1] += d_w0 * table1
-            d_edge[n, 2] += d_w0 * table2
-            d_edge[n, 3] += d_w0 * table3
-            d_edge[n, 13] += d_m2 + d_m10
-            d_edge[n, 14] += c2_3 * d_m1
-            d_edge[n, 15] += -c4_15 * (d_m2 - d_m10) + c16_15 * d_m4 + c4_5 * d_m5
-            d_edge[n, 16] += -c4_5 * (d_m3 + d_m9) + c6_5 * d_m6
-            d_edge[n, 17] += -c4_15 * (d_m0 + d_m12) + c4_5 * d_m7 + c16_15 * d_m8
-            d_edge[n, 18] += -c2_3 * (d_m3 - d_m9 - d_m11)
-            d_edge[n, 19] += -d_m0 + d_m12
-        d_x[mine, c] = d_x0
-        d_x[mine + 1, c] = d_x1
-        d_x[mine + 2, c] = d_x2
+            d_m12 += g4 * wx2
+            d_m11 += g4 * wx1
+            d_m10 += g4 * wx0
+            d_m9 += g3 * wx2
+            d_m8 += g3 * wx1
+            d_m7 += g2 * wx2
+            d_m6 += g2 * wx1
+            d_m5 += g2 * wx0
+            d_m4 += g1 * wx1
+            d_m3 += g1 * wx0
+            d_m2 += g0 * wx2
+            d_m1 += g0 * wx1 + g1 * wx2 + g3 * wx0
+            d_m0 += g0 * wx0
+            d_x[mine, c] += d_wx0 * w0
+            d_x[mine + 1, c] += d_wx1 * w0
+            d_x[mine + 2, c] += d_wx2 * w0
+            d_s0 += d_w0 * table0
+            d_s1 += d_w0 * table1
+            d_s2 += d_w0 * table2
+            d_s3 += d_w0 * table3
+        d_edge[n, 0] += d_s0
+        d_edge[n, 1] += d_s1
+        d_edge[n, 2] += d_s2
+        d_edge[n, 3] += d_s3
+        d_edge[n, 13] += d_m2 + d_m10
+        d_edge[n, 14] += c2_3 * d_m1
+        d_edge[n, 15] += -c4_15 * (d_m2 - d_m10) + c16_15 * d_m4 + c4_5 * d_m5
+        d_edge[n, 16] += -c4_5 * (d_m3 + d_m9) + c6_5 * d_m6
+        d_edge[n, 17] += -c4_15 * (d_m0 + d_m12) + c4_5 * d_m7 + c16_15 * d_m8
+        d_edge[n, 18] += -c2_3 * (d_m3 - d_m9 - d_m11)
+        d_edge[n, 19] += -d_m0 + d_m12
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)

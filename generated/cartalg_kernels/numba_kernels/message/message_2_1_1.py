@@ -4,10 +4,10 @@
 # Rule:        out += w C x y for ranks (2, 1) -> 1, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 5 rows from x_at, y 3 rows from 1, out 3 rows from out_at, `paths` apart
 # Operations:  forward, per edge 7; forward, per edge and channel 34; forward_tangent, per edge 14; forward_tangent,
-#              per edge and channel 78; backward, per edge 7; backward, per edge and channel 84; backward_tangent, per
-#              edge 14; backward_tangent, per edge and channel 188; backward_table, per edge 7; backward_table, per
-#              edge and channel 51; backward_tangent_table, per edge 14; backward_tangent_table, per edge and channel
-#              134
+#              per edge and channel 78; backward, per edge 20; backward, per edge and channel 78; backward_tangent,
+#              per edge 14; backward_tangent, per edge and channel 188; backward_table, per edge 7; backward_table,
+#              per edge and channel 51; backward_tangent_table, per edge 14; backward_tangent_table, per edge and
+#              channel 134
 # Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 cc6e5db7787a3587
 
 from numba import njit
@@ -123,7 +123,7 @@ def forward_tangent(count, own, x_at, out_at, paths, path, knot, other, m, t_m, 
 def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, table, g, d_x, d_edge):
     """Gradient to x, s and y."""
     real = s.dtype.type
-    c1_3 = real(1 / 3); c1_2 = real(1 / 2); c2_3 = real(2 / 3)
+    c0 = real(0); c1_3 = real(1 / 3); c1_2 = real(1 / 2); c2_3 = real(2 / 3)
     for n in range(count):
         # the coupling contracted with the harmonics
         m[0, n] = c1_2 * y[3, n]
@@ -134,13 +134,22 @@ def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, tab
         m[5, n] = c2_3 * y[2, n]
         m[6, n] = -c1_3 * y[3, n]
     mine = own + x_at
-    for c in range(x.shape[1]):
-        x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]; x3 = x[mine + 3, c]; x4 = x[mine + 4, c]
-        d_x0 = d_x[mine, c]; d_x1 = d_x[mine + 1, c]; d_x2 = d_x[mine + 2, c]; d_x3 = d_x[mine + 3, c]
-        d_x4 = d_x[mine + 4, c]
-        for n in range(count):
-            k0 = knot[n]
-            theirs = other[n] + out_at
+    for n in range(count):
+        k0 = knot[n]
+        theirs = other[n] + out_at
+        d_s0 = c0
+        d_s1 = c0
+        d_s2 = c0
+        d_s3 = c0
+        d_m2 = c0
+        d_m3 = c0
+        d_m4 = c0
+        d_m1 = c0
+        d_m5 = c0
+        d_m0 = c0
+        d_m6 = c0
+        for c in range(x.shape[1]):
+            x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]; x3 = x[mine + 3, c]; x4 = x[mine + 4, c]
             table0 = table[k0, path, c]; table1 = table[k0 + 1, path, c]; table2 = table[k0 + 2, path, c]
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]; g1 = g[theirs + paths, c]; g2 = g[theirs + paths * 2, c]
@@ -159,30 +168,29 @@ def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, tab
             d_wx1 = g0 * m[1, n] + g1 * m[4, n]
             d_wx0 = g0 * m[0, n] + g2 * m[4, n]
             d_w0 = d_wx0 * x0 + d_wx1 * x1 + d_wx2 * x2 + d_wx3 * x3 + d_wx4 * x4
-            d_m6 = g2 * wx2
-            d_m5 = g1 * wx2
-            d_m4 = g1 * wx1 + g2 * wx0
-            d_m3 = g0 * wx4
-            d_m2 = g0 * wx2
-            d_m1 = g0 * wx1 + g2 * wx3
-            d_m0 = g0 * wx0 + g1 * wx3 + g2 * wx4
-            d_x0 += d_wx0 * w0
-            d_x1 += d_wx1 * w0
-            d_x2 += d_wx2 * w0
-            d_x3 += d_wx3 * w0
-            d_x4 += d_wx4 * w0
-            d_edge[n, 0] += d_w0 * table0
-            d_edge[n, 1] += d_w0 * table1
-            d_edge[n, 2] += d_w0 * table2
-            d_edge[n, 3] += d_w0 * table3
-            d_edge[n, 5] += -c1_3 * d_m2 - c1_2 * (d_m3 - d_m4)
-            d_edge[n, 6] += c1_2 * d_m1 + c2_3 * d_m5
-            d_edge[n, 7] += c1_2 * d_m0 - c1_3 * d_m6
-        d_x[mine, c] = d_x0
-        d_x[mine + 1, c] = d_x1
-        d_x[mine + 2, c] = d_x2
-        d_x[mine + 3, c] = d_x3
-        d_x[mine + 4, c] = d_x4
+            d_m6 += g2 * wx2
+            d_m5 += g1 * wx2
+            d_m4 += g1 * wx1 + g2 * wx0
+            d_m3 += g0 * wx4
+            d_m2 += g0 * wx2
+            d_m1 += g0 * wx1 + g2 * wx3
+            d_m0 += g0 * wx0 + g1 * wx3 + g2 * wx4
+            d_x[mine, c] += d_wx0 * w0
+            d_x[mine + 1, c] += d_wx1 * w0
+            d_x[mine + 2, c] += d_wx2 * w0
+            d_x[mine + 3, c] += d_wx3 * w0
+            d_x[mine + 4, c] += d_wx4 * w0
+            d_s0 += d_w0 * table0
+            d_s1 += d_w0 * table1
+            d_s2 += d_w0 * table2
+            d_s3 += d_w0 * table3
+        d_edge[n, 0] += d_s0
+        d_edge[n, 1] += d_s1
+        d_edge[n, 2] += d_s2
+        d_edge[n, 3] += d_s3
+        d_edge[n, 5] += -c1_3 * d_m2 - c1_2 * (d_m3 - d_m4)
+        d_edge[n, 6] += c1_2 * d_m1 + c2_3 * d_m5
+        d_edge[n, 7] += c1_2 * d_m0 - c1_3 * d_m6
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)

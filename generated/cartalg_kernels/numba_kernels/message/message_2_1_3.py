@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (2, 1) -> 3, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 5 rows from x_at, y 3 rows from 1, out 7 rows from out_at, `paths` apart
 # Operations:  forward, per edge 9; forward, per edge and channel 54; forward_tangent, per edge 18; forward_tangent,
-#              per edge and channel 118; backward, per edge 9; backward, per edge and channel 125; backward_tangent,
+#              per edge and channel 118; backward, per edge 25; backward, per edge and channel 118; backward_tangent,
 #              per edge 18; backward_tangent, per edge and channel 270; backward_table, per edge 9; backward_table,
 #              per edge and channel 71; backward_tangent_table, per edge 18; backward_tangent_table, per edge and
 #              channel 194
@@ -155,7 +155,7 @@ def forward_tangent(count, own, x_at, out_at, paths, path, knot, other, m, t_m, 
 def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, table, g, d_x, d_edge):
     """Gradient to x, s and y."""
     real = s.dtype.type
-    c5_24 = real(5 / 24); c5_12 = real(5 / 12); c5_6 = real(5 / 6)
+    c0 = real(0); c5_24 = real(5 / 24); c5_12 = real(5 / 12); c5_6 = real(5 / 6)
     for n in range(count):
         # the coupling contracted with the harmonics
         m[0, n] = c5_6 * y[3, n]
@@ -168,13 +168,24 @@ def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, tab
         m[7, n] = -c5_24 * y[1, n]
         m[8, n] = -c5_6 * y[1, n]
     mine = own + x_at
-    for c in range(x.shape[1]):
-        x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]; x3 = x[mine + 3, c]; x4 = x[mine + 4, c]
-        d_x0 = d_x[mine, c]; d_x1 = d_x[mine + 1, c]; d_x2 = d_x[mine + 2, c]; d_x3 = d_x[mine + 3, c]
-        d_x4 = d_x[mine + 4, c]
-        for n in range(count):
-            k0 = knot[n]
-            theirs = other[n] + out_at
+    for n in range(count):
+        k0 = knot[n]
+        theirs = other[n] + out_at
+        d_s0 = c0
+        d_s1 = c0
+        d_s2 = c0
+        d_s3 = c0
+        d_m1 = c0
+        d_m4 = c0
+        d_m5 = c0
+        d_m7 = c0
+        d_m8 = c0
+        d_m2 = c0
+        d_m0 = c0
+        d_m3 = c0
+        d_m6 = c0
+        for c in range(x.shape[1]):
+            x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]; x3 = x[mine + 3, c]; x4 = x[mine + 4, c]
             table0 = table[k0, path, c]; table1 = table[k0 + 1, path, c]; table2 = table[k0 + 2, path, c]
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]; g1 = g[theirs + paths, c]; g2 = g[theirs + paths * 2, c]; g3 = g[theirs + paths * 3, c]
@@ -194,32 +205,31 @@ def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, tab
             d_wx1 = g1 * m[0, n] + g2 * m[2, n] + g3 * m[5, n] + g5 * m[8, n]
             d_wx0 = g0 * m[0, n] + g1 * m[2, n] + g2 * m[3, n] + g4 * m[7, n] + g6 * m[8, n]
             d_w0 = d_wx0 * x0 + d_wx1 * x1 + d_wx2 * x2 + d_wx3 * x3 + d_wx4 * x4
-            d_m8 = g5 * wx1 + g6 * wx0
-            d_m7 = g4 * wx0
-            d_m6 = g3 * wx3
-            d_m5 = g3 * wx1
-            d_m4 = g2 * wx4
-            d_m3 = g2 * wx0 + g4 * wx4
-            d_m2 = g1 * wx0 + g2 * wx1 + g3 * wx2 + g4 * wx3 + g5 * wx4
-            d_m1 = g0 * wx4 + g1 * wx3 + g2 * wx2
-            d_m0 = g0 * wx0 + g1 * wx1 + g4 * wx2 + g5 * wx3 + g6 * wx4
-            d_x0 += d_wx0 * w0
-            d_x1 += d_wx1 * w0
-            d_x2 += d_wx2 * w0
-            d_x3 += d_wx3 * w0
-            d_x4 += d_wx4 * w0
-            d_edge[n, 0] += d_w0 * table0
-            d_edge[n, 1] += d_w0 * table1
-            d_edge[n, 2] += d_w0 * table2
-            d_edge[n, 3] += d_w0 * table3
-            d_edge[n, 5] += c5_6 * (d_m1 - d_m8) + c5_24 * (d_m4 - d_m7) - c5_12 * d_m5
-            d_edge[n, 6] += c5_6 * d_m2
-            d_edge[n, 7] += c5_6 * d_m0 - c5_24 * d_m3 - c5_12 * d_m6
-        d_x[mine, c] = d_x0
-        d_x[mine + 1, c] = d_x1
-        d_x[mine + 2, c] = d_x2
-        d_x[mine + 3, c] = d_x3
-        d_x[mine + 4, c] = d_x4
+            d_m8 += g5 * wx1 + g6 * wx0
+            d_m7 += g4 * wx0
+            d_m6 += g3 * wx3
+            d_m5 += g3 * wx1
+            d_m4 += g2 * wx4
+            d_m3 += g2 * wx0 + g4 * wx4
+            d_m2 += g1 * wx0 + g2 * wx1 + g3 * wx2 + g4 * wx3 + g5 * wx4
+            d_m1 += g0 * wx4 + g1 * wx3 + g2 * wx2
+            d_m0 += g0 * wx0 + g1 * wx1 + g4 * wx2 + g5 * wx3 + g6 * wx4
+            d_x[mine, c] += d_wx0 * w0
+            d_x[mine + 1, c] += d_wx1 * w0
+            d_x[mine + 2, c] += d_wx2 * w0
+            d_x[mine + 3, c] += d_wx3 * w0
+            d_x[mine + 4, c] += d_wx4 * w0
+            d_s0 += d_w0 * table0
+            d_s1 += d_w0 * table1
+            d_s2 += d_w0 * table2
+            d_s3 += d_w0 * table3
+        d_edge[n, 0] += d_s0
+        d_edge[n, 1] += d_s1
+        d_edge[n, 2] += d_s2
+        d_edge[n, 3] += d_s3
+        d_edge[n, 5] += c5_6 * (d_m1 - d_m8) + c5_24 * (d_m4 - d_m7) - c5_12 * d_m5
+        d_edge[n, 6] += c5_6 * d_m2
+        d_edge[n, 7] += c5_6 * d_m0 - c5_24 * d_m3 - c5_12 * d_m6
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)

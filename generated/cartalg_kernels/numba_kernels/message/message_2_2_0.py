@@ -4,10 +4,10 @@
 # Rule:        out += w C x y for ranks (2, 2) -> 0, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 5 rows from x_at, y 5 rows from 4, out 1 rows from out_at, `paths` apart
 # Operations:  forward, per edge 5; forward, per edge and channel 22; forward_tangent, per edge 10; forward_tangent,
-#              per edge and channel 54; backward, per edge 5; backward, per edge and channel 59; backward_tangent, per
-#              edge 10; backward_tangent, per edge and channel 138; backward_table, per edge 5; backward_table, per
-#              edge and channel 39; backward_tangent_table, per edge 10; backward_tangent_table, per edge and channel
-#              98
+#              per edge and channel 54; backward, per edge 15; backward, per edge and channel 54; backward_tangent,
+#              per edge 30; backward_tangent, per edge and channel 128; backward_table, per edge 5; backward_table,
+#              per edge and channel 39; backward_tangent_table, per edge 10; backward_tangent_table, per edge and
+#              channel 98
 # Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 cf52d38c2b4b92ae
 
 from numba import njit
@@ -103,7 +103,7 @@ def forward_tangent(count, own, x_at, out_at, paths, path, knot, other, m, t_m, 
 def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, table, g, d_x, d_edge):
     """Gradient to x, s and y."""
     real = s.dtype.type
-    c1_3 = real(1 / 3); c4_9 = real(4 / 9)
+    c0 = real(0); c1_3 = real(1 / 3); c4_9 = real(4 / 9)
     for n in range(count):
         # the coupling contracted with the harmonics
         m[0, n] = c1_3 * y[4, n]
@@ -112,13 +112,20 @@ def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, tab
         m[3, n] = c1_3 * y[7, n]
         m[4, n] = c1_3 * y[8, n]
     mine = own + x_at
-    for c in range(x.shape[1]):
-        x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]; x3 = x[mine + 3, c]; x4 = x[mine + 4, c]
-        d_x0 = d_x[mine, c]; d_x1 = d_x[mine + 1, c]; d_x2 = d_x[mine + 2, c]; d_x3 = d_x[mine + 3, c]
-        d_x4 = d_x[mine + 4, c]
-        for n in range(count):
-            k0 = knot[n]
-            theirs = other[n] + out_at
+    for n in range(count):
+        k0 = knot[n]
+        theirs = other[n] + out_at
+        d_s0 = c0
+        d_s1 = c0
+        d_s2 = c0
+        d_s3 = c0
+        d_m0 = c0
+        d_m1 = c0
+        d_m2 = c0
+        d_m3 = c0
+        d_m4 = c0
+        for c in range(x.shape[1]):
+            x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]; x3 = x[mine + 3, c]; x4 = x[mine + 4, c]
             table0 = table[k0, path, c]; table1 = table[k0 + 1, path, c]; table2 = table[k0 + 2, path, c]
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]
@@ -137,30 +144,29 @@ def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, tab
             d_wx1 = g0 * m[1, n]
             d_wx0 = g0 * m[0, n]
             d_w0 = d_wx0 * x0 + d_wx1 * x1 + d_wx2 * x2 + d_wx3 * x3 + d_wx4 * x4
-            d_m4 = g0 * wx4
-            d_m3 = g0 * wx3
-            d_m2 = g0 * wx2
-            d_m1 = g0 * wx1
-            d_m0 = g0 * wx0
-            d_x0 += d_wx0 * w0
-            d_x1 += d_wx1 * w0
-            d_x2 += d_wx2 * w0
-            d_x3 += d_wx3 * w0
-            d_x4 += d_wx4 * w0
-            d_edge[n, 0] += d_w0 * table0
-            d_edge[n, 1] += d_w0 * table1
-            d_edge[n, 2] += d_w0 * table2
-            d_edge[n, 3] += d_w0 * table3
-            d_edge[n, 8] += c1_3 * d_m0
-            d_edge[n, 9] += c1_3 * d_m1
-            d_edge[n, 10] += c4_9 * d_m2
-            d_edge[n, 11] += c1_3 * d_m3
-            d_edge[n, 12] += c1_3 * d_m4
-        d_x[mine, c] = d_x0
-        d_x[mine + 1, c] = d_x1
-        d_x[mine + 2, c] = d_x2
-        d_x[mine + 3, c] = d_x3
-        d_x[mine + 4, c] = d_x4
+            d_m4 += g0 * wx4
+            d_m3 += g0 * wx3
+            d_m2 += g0 * wx2
+            d_m1 += g0 * wx1
+            d_m0 += g0 * wx0
+            d_x[mine, c] += d_wx0 * w0
+            d_x[mine + 1, c] += d_wx1 * w0
+            d_x[mine + 2, c] += d_wx2 * w0
+            d_x[mine + 3, c] += d_wx3 * w0
+            d_x[mine + 4, c] += d_wx4 * w0
+            d_s0 += d_w0 * table0
+            d_s1 += d_w0 * table1
+            d_s2 += d_w0 * table2
+            d_s3 += d_w0 * table3
+        d_edge[n, 0] += d_s0
+        d_edge[n, 1] += d_s1
+        d_edge[n, 2] += d_s2
+        d_edge[n, 3] += d_s3
+        d_edge[n, 8] += c1_3 * d_m0
+        d_edge[n, 9] += c1_3 * d_m1
+        d_edge[n, 10] += c4_9 * d_m2
+        d_edge[n, 11] += c1_3 * d_m3
+        d_edge[n, 12] += c1_3 * d_m4
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
@@ -170,7 +176,7 @@ def backward_tangent(
 ):
     """Tangent of `backward`, at rest in g."""
     real = s.dtype.type
-    c1_3 = real(1 / 3); c4_9 = real(4 / 9)
+    c0 = real(0); c1_3 = real(1 / 3); c4_9 = real(4 / 9)
     for n in range(count):
         # the coupling contracted with the harmonics
         m[0, n] = c1_3 * y[4, n]
@@ -184,15 +190,31 @@ def backward_tangent(
         m[4, n] = c1_3 * y[8, n]
         t_m[4, n] = c1_3 * t_y[8, n]
     mine = own + x_at
-    for c in range(x.shape[1]):
-        x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]; x3 = x[mine + 3, c]; x4 = x[mine + 4, c]
-        t_x0 = t_x[mine, c]; t_x1 = t_x[mine + 1, c]; t_x2 = t_x[mine + 2, c]; t_x3 = t_x[mine + 3, c]
-        t_x4 = t_x[mine + 4, c]
-        t_d_x0 = t_d_x[mine, c]; t_d_x1 = t_d_x[mine + 1, c]; t_d_x2 = t_d_x[mine + 2, c]; t_d_x3 = t_d_x[mine + 3, c]
-        t_d_x4 = t_d_x[mine + 4, c]
-        for n in range(count):
-            k0 = knot[n]
-            theirs = other[n] + out_at
+    for n in range(count):
+        k0 = knot[n]
+        theirs = other[n] + out_at
+        d_s0 = c0
+        t_d_s0 = c0
+        d_s1 = c0
+        t_d_s1 = c0
+        d_s2 = c0
+        t_d_s2 = c0
+        d_s3 = c0
+        t_d_s3 = c0
+        d_m0 = c0
+        t_d_m0 = c0
+        d_m1 = c0
+        t_d_m1 = c0
+        d_m2 = c0
+        t_d_m2 = c0
+        d_m3 = c0
+        t_d_m3 = c0
+        d_m4 = c0
+        t_d_m4 = c0
+        for c in range(x.shape[1]):
+            x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]; x3 = x[mine + 3, c]; x4 = x[mine + 4, c]
+            t_x0 = t_x[mine, c]; t_x1 = t_x[mine + 1, c]; t_x2 = t_x[mine + 2, c]; t_x3 = t_x[mine + 3, c]
+            t_x4 = t_x[mine + 4, c]
             table0 = table[k0, path, c]; table1 = table[k0 + 1, path, c]; table2 = table[k0 + 2, path, c]
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]
@@ -226,44 +248,47 @@ def backward_tangent(
                 d_wx0 * t_x0 + d_wx1 * t_x1 + d_wx2 * t_x2 + d_wx3 * t_x3 + d_wx4 * t_x4 + t_d_wx0 * x0 + t_d_wx1 * x1
                 + t_d_wx2 * x2 + t_d_wx3 * x3 + t_d_wx4 * x4
             )
-            d_m4 = g0 * wx4
-            t_d_m4 = g0 * t_wx4
-            d_m3 = g0 * wx3
-            t_d_m3 = g0 * t_wx3
-            d_m2 = g0 * wx2
-            t_d_m2 = g0 * t_wx2
-            d_m1 = g0 * wx1
-            t_d_m1 = g0 * t_wx1
-            d_m0 = g0 * wx0
-            t_d_m0 = g0 * t_wx0
-            t_d_x0 += d_wx0 * t_w0 + t_d_wx0 * w0
-            t_d_x1 += d_wx1 * t_w0 + t_d_wx1 * w0
-            t_d_x2 += d_wx2 * t_w0 + t_d_wx2 * w0
-            t_d_x3 += d_wx3 * t_w0 + t_d_wx3 * w0
-            t_d_x4 += d_wx4 * t_w0 + t_d_wx4 * w0
-            d_edge[n, 0] += d_w0 * table0
-            t_d_edge[n, 0] += t_d_w0 * table0
-            d_edge[n, 1] += d_w0 * table1
-            t_d_edge[n, 1] += t_d_w0 * table1
-            d_edge[n, 2] += d_w0 * table2
-            t_d_edge[n, 2] += t_d_w0 * table2
-            d_edge[n, 3] += d_w0 * table3
-            t_d_edge[n, 3] += t_d_w0 * table3
-            d_edge[n, 8] += c1_3 * d_m0
-            t_d_edge[n, 8] += c1_3 * t_d_m0
-            d_edge[n, 9] += c1_3 * d_m1
-            t_d_edge[n, 9] += c1_3 * t_d_m1
-            d_edge[n, 10] += c4_9 * d_m2
-            t_d_edge[n, 10] += c4_9 * t_d_m2
-            d_edge[n, 11] += c1_3 * d_m3
-            t_d_edge[n, 11] += c1_3 * t_d_m3
-            d_edge[n, 12] += c1_3 * d_m4
-            t_d_edge[n, 12] += c1_3 * t_d_m4
-        t_d_x[mine, c] = t_d_x0
-        t_d_x[mine + 1, c] = t_d_x1
-        t_d_x[mine + 2, c] = t_d_x2
-        t_d_x[mine + 3, c] = t_d_x3
-        t_d_x[mine + 4, c] = t_d_x4
+            d_m4 += g0 * wx4
+            t_d_m4 += g0 * t_wx4
+            d_m3 += g0 * wx3
+            t_d_m3 += g0 * t_wx3
+            d_m2 += g0 * wx2
+            t_d_m2 += g0 * t_wx2
+            d_m1 += g0 * wx1
+            t_d_m1 += g0 * t_wx1
+            d_m0 += g0 * wx0
+            t_d_m0 += g0 * t_wx0
+            t_d_x[mine, c] += d_wx0 * t_w0 + t_d_wx0 * w0
+            t_d_x[mine + 1, c] += d_wx1 * t_w0 + t_d_wx1 * w0
+            t_d_x[mine + 2, c] += d_wx2 * t_w0 + t_d_wx2 * w0
+            t_d_x[mine + 3, c] += d_wx3 * t_w0 + t_d_wx3 * w0
+            t_d_x[mine + 4, c] += d_wx4 * t_w0 + t_d_wx4 * w0
+            d_s0 += d_w0 * table0
+            t_d_s0 += t_d_w0 * table0
+            d_s1 += d_w0 * table1
+            t_d_s1 += t_d_w0 * table1
+            d_s2 += d_w0 * table2
+            t_d_s2 += t_d_w0 * table2
+            d_s3 += d_w0 * table3
+            t_d_s3 += t_d_w0 * table3
+        d_edge[n, 0] += d_s0
+        t_d_edge[n, 0] += t_d_s0
+        d_edge[n, 1] += d_s1
+        t_d_edge[n, 1] += t_d_s1
+        d_edge[n, 2] += d_s2
+        t_d_edge[n, 2] += t_d_s2
+        d_edge[n, 3] += d_s3
+        t_d_edge[n, 3] += t_d_s3
+        d_edge[n, 8] += c1_3 * d_m0
+        t_d_edge[n, 8] += c1_3 * t_d_m0
+        d_edge[n, 9] += c1_3 * d_m1
+        t_d_edge[n, 9] += c1_3 * t_d_m1
+        d_edge[n, 10] += c4_9 * d_m2
+        t_d_edge[n, 10] += c4_9 * t_d_m2
+        d_edge[n, 11] += c1_3 * d_m3
+        t_d_edge[n, 11] += c1_3 * t_d_m3
+        d_edge[n, 12] += c1_3 * d_m4
+        t_d_edge[n, 12] += c1_3 * t_d_m4
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)

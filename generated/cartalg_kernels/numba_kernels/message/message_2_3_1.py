@@ -4,7 +4,7 @@
 # Rule:        out += w C x y for ranks (2, 3) -> 1, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 5 rows from x_at, y 7 rows from 9, out 3 rows from out_at, `paths` apart
 # Operations:  forward, per edge 23; forward, per edge and channel 42; forward_tangent, per edge 46; forward_tangent,
-#              per edge and channel 94; backward, per edge 23; backward, per edge and channel 110; backward_tangent,
+#              per edge and channel 94; backward, per edge 50; backward, per edge and channel 94; backward_tangent,
 #              per edge 46; backward_tangent, per edge and channel 240; backward_table, per edge 23; backward_table,
 #              per edge and channel 59; backward_tangent_table, per edge 46; backward_tangent_table, per edge and
 #              channel 158
@@ -137,8 +137,8 @@ def forward_tangent(count, own, x_at, out_at, paths, path, knot, other, m, t_m, 
 def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, table, g, d_x, d_edge):
     """Gradient to x, s and y."""
     real = s.dtype.type
-    c4_45 = real(4 / 45); c2_9 = real(2 / 9); c4_15 = real(4 / 15); c1_3 = real(1 / 3); c16_45 = real(16 / 45)
-    c8_15 = real(8 / 15)
+    c0 = real(0); c4_45 = real(4 / 45); c2_9 = real(2 / 9); c4_15 = real(4 / 15); c1_3 = real(1 / 3)
+    c16_45 = real(16 / 45); c8_15 = real(8 / 15)
     for n in range(count):
         # the coupling contracted with the harmonics
         m[0, n] = -c4_45 * y[13, n] - c1_3 * y[15, n]
@@ -153,13 +153,26 @@ def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, tab
         m[9, n] = -c4_15 * y[12, n] + c2_9 * y[14, n]
         m[10, n] = -c4_45 * y[13, n] + c1_3 * y[15, n]
     mine = own + x_at
-    for c in range(x.shape[1]):
-        x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]; x3 = x[mine + 3, c]; x4 = x[mine + 4, c]
-        d_x0 = d_x[mine, c]; d_x1 = d_x[mine + 1, c]; d_x2 = d_x[mine + 2, c]; d_x3 = d_x[mine + 3, c]
-        d_x4 = d_x[mine + 4, c]
-        for n in range(count):
-            k0 = knot[n]
-            theirs = other[n] + out_at
+    for n in range(count):
+        k0 = knot[n]
+        theirs = other[n] + out_at
+        d_s0 = c0
+        d_s1 = c0
+        d_s2 = c0
+        d_s3 = c0
+        d_m4 = c0
+        d_m8 = c0
+        d_m3 = c0
+        d_m2 = c0
+        d_m1 = c0
+        d_m5 = c0
+        d_m9 = c0
+        d_m0 = c0
+        d_m6 = c0
+        d_m10 = c0
+        d_m7 = c0
+        for c in range(x.shape[1]):
+            x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]; x3 = x[mine + 3, c]; x4 = x[mine + 4, c]
             table0 = table[k0, path, c]; table1 = table[k0 + 1, path, c]; table2 = table[k0 + 2, path, c]
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]; g1 = g[theirs + paths, c]; g2 = g[theirs + paths * 2, c]
@@ -178,38 +191,37 @@ def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, tab
             d_wx1 = g0 * m[1, n] + g1 * m[2, n] + g2 * m[3, n]
             d_wx0 = g0 * m[0, n] + g1 * m[3, n] + g2 * m[8, n]
             d_w0 = d_wx0 * x0 + d_wx1 * x1 + d_wx2 * x2 + d_wx3 * x3 + d_wx4 * x4
-            d_m10 = g2 * wx4
-            d_m9 = g2 * wx3
-            d_m8 = g2 * wx0
-            d_m7 = g1 * wx4
-            d_m6 = g1 * wx3 + g2 * wx2
-            d_m5 = g1 * wx2
-            d_m4 = g0 * wx4
-            d_m3 = g0 * wx3 + g1 * wx0 + g2 * wx1
-            d_m2 = g0 * wx2 + g1 * wx1
-            d_m1 = g0 * wx1
-            d_m0 = g0 * wx0
-            d_x0 += d_wx0 * w0
-            d_x1 += d_wx1 * w0
-            d_x2 += d_wx2 * w0
-            d_x3 += d_wx3 * w0
-            d_x4 += d_wx4 * w0
-            d_edge[n, 0] += d_w0 * table0
-            d_edge[n, 1] += d_w0 * table1
-            d_edge[n, 2] += d_w0 * table2
-            d_edge[n, 3] += d_w0 * table3
-            d_edge[n, 13] += c1_3 * (d_m4 + d_m8)
-            d_edge[n, 14] += c2_9 * d_m3
-            d_edge[n, 15] += c16_45 * d_m2 + c4_45 * (d_m4 - d_m8)
-            d_edge[n, 16] += -c4_15 * (d_m1 + d_m9) + c8_15 * d_m5
-            d_edge[n, 17] += -c4_45 * (d_m0 + d_m10) + c16_45 * d_m6
-            d_edge[n, 18] += -c2_9 * (d_m1 - d_m7 - d_m9)
-            d_edge[n, 19] += -c1_3 * (d_m0 - d_m10)
-        d_x[mine, c] = d_x0
-        d_x[mine + 1, c] = d_x1
-        d_x[mine + 2, c] = d_x2
-        d_x[mine + 3, c] = d_x3
-        d_x[mine + 4, c] = d_x4
+            d_m10 += g2 * wx4
+            d_m9 += g2 * wx3
+            d_m8 += g2 * wx0
+            d_m7 += g1 * wx4
+            d_m6 += g1 * wx3 + g2 * wx2
+            d_m5 += g1 * wx2
+            d_m4 += g0 * wx4
+            d_m3 += g0 * wx3 + g1 * wx0 + g2 * wx1
+            d_m2 += g0 * wx2 + g1 * wx1
+            d_m1 += g0 * wx1
+            d_m0 += g0 * wx0
+            d_x[mine, c] += d_wx0 * w0
+            d_x[mine + 1, c] += d_wx1 * w0
+            d_x[mine + 2, c] += d_wx2 * w0
+            d_x[mine + 3, c] += d_wx3 * w0
+            d_x[mine + 4, c] += d_wx4 * w0
+            d_s0 += d_w0 * table0
+            d_s1 += d_w0 * table1
+            d_s2 += d_w0 * table2
+            d_s3 += d_w0 * table3
+        d_edge[n, 0] += d_s0
+        d_edge[n, 1] += d_s1
+        d_edge[n, 2] += d_s2
+        d_edge[n, 3] += d_s3
+        d_edge[n, 13] += c1_3 * (d_m4 + d_m8)
+        d_edge[n, 14] += c2_9 * d_m3
+        d_edge[n, 15] += c16_45 * d_m2 + c4_45 * (d_m4 - d_m8)
+        d_edge[n, 16] += -c4_15 * (d_m1 + d_m9) + c8_15 * d_m5
+        d_edge[n, 17] += -c4_45 * (d_m0 + d_m10) + c16_45 * d_m6
+        d_edge[n, 18] += -c2_9 * (d_m1 - d_m7 - d_m9)
+        d_edge[n, 19] += -c1_3 * (d_m0 - d_m10)
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)

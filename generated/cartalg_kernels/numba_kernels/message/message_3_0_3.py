@@ -101,15 +101,19 @@ def forward_tangent(count, own, x_at, out_at, paths, path, knot, other, x, y, s,
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
 def backward(count, own, x_at, out_at, paths, path, knot, other, x, y, s, table, g, d_x, d_edge):
     """Gradient to x, s and y."""
+    real = s.dtype.type
+    c0 = real(0)
     mine = own + x_at
-    for c in range(x.shape[1]):
-        x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]; x3 = x[mine + 3, c]; x4 = x[mine + 4, c]
-        x5 = x[mine + 5, c]; x6 = x[mine + 6, c]
-        d_x0 = d_x[mine, c]; d_x1 = d_x[mine + 1, c]; d_x2 = d_x[mine + 2, c]; d_x3 = d_x[mine + 3, c]
-        d_x4 = d_x[mine + 4, c]; d_x5 = d_x[mine + 5, c]; d_x6 = d_x[mine + 6, c]
-        for n in range(count):
-            k0 = knot[n]
-            theirs = other[n] + out_at
+    for n in range(count):
+        k0 = knot[n]
+        theirs = other[n] + out_at
+        d_s0 = c0
+        d_s1 = c0
+        d_s2 = c0
+        d_s3 = c0
+        for c in range(x.shape[1]):
+            x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]; x3 = x[mine + 3, c]; x4 = x[mine + 4, c]
+            x5 = x[mine + 5, c]; x6 = x[mine + 6, c]
             table0 = table[k0, path, c]; table1 = table[k0 + 1, path, c]; table2 = table[k0 + 2, path, c]
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]; g1 = g[theirs + paths, c]; g2 = g[theirs + paths * 2, c]; g3 = g[theirs + paths * 3, c]
@@ -125,24 +129,21 @@ def backward(count, own, x_at, out_at, paths, path, knot, other, x, y, s, table,
             d_wx1 = g1
             d_wx0 = g0
             d_w0 = d_wx0 * x0 + d_wx1 * x1 + d_wx2 * x2 + d_wx3 * x3 + d_wx4 * x4 + d_wx5 * x5 + d_wx6 * x6
-            d_x0 += d_wx0 * w0
-            d_x1 += d_wx1 * w0
-            d_x2 += d_wx2 * w0
-            d_x3 += d_wx3 * w0
-            d_x4 += d_wx4 * w0
-            d_x5 += d_wx5 * w0
-            d_x6 += d_wx6 * w0
-            d_edge[n, 0] += d_w0 * table0
-            d_edge[n, 1] += d_w0 * table1
-            d_edge[n, 2] += d_w0 * table2
-            d_edge[n, 3] += d_w0 * table3
-        d_x[mine, c] = d_x0
-        d_x[mine + 1, c] = d_x1
-        d_x[mine + 2, c] = d_x2
-        d_x[mine + 3, c] = d_x3
-        d_x[mine + 4, c] = d_x4
-        d_x[mine + 5, c] = d_x5
-        d_x[mine + 6, c] = d_x6
+            d_x[mine, c] += d_wx0 * w0
+            d_x[mine + 1, c] += d_wx1 * w0
+            d_x[mine + 2, c] += d_wx2 * w0
+            d_x[mine + 3, c] += d_wx3 * w0
+            d_x[mine + 4, c] += d_wx4 * w0
+            d_x[mine + 5, c] += d_wx5 * w0
+            d_x[mine + 6, c] += d_wx6 * w0
+            d_s0 += d_w0 * table0
+            d_s1 += d_w0 * table1
+            d_s2 += d_w0 * table2
+            d_s3 += d_w0 * table3
+        d_edge[n, 0] += d_s0
+        d_edge[n, 1] += d_s1
+        d_edge[n, 2] += d_s2
+        d_edge[n, 3] += d_s3
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
@@ -150,17 +151,25 @@ def backward_tangent(
     count, own, x_at, out_at, paths, path, knot, other, x, y, s, table, g, t_x, t_y, t_s, t_d_x, t_d_edge, d_edge,
 ):
     """Tangent of `backward`, at rest in g."""
+    real = s.dtype.type
+    c0 = real(0)
     mine = own + x_at
-    for c in range(x.shape[1]):
-        x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]; x3 = x[mine + 3, c]; x4 = x[mine + 4, c]
-        x5 = x[mine + 5, c]; x6 = x[mine + 6, c]
-        t_x0 = t_x[mine, c]; t_x1 = t_x[mine + 1, c]; t_x2 = t_x[mine + 2, c]; t_x3 = t_x[mine + 3, c]
-        t_x4 = t_x[mine + 4, c]; t_x5 = t_x[mine + 5, c]; t_x6 = t_x[mine + 6, c]
-        t_d_x0 = t_d_x[mine, c]; t_d_x1 = t_d_x[mine + 1, c]; t_d_x2 = t_d_x[mine + 2, c]; t_d_x3 = t_d_x[mine + 3, c]
-        t_d_x4 = t_d_x[mine + 4, c]; t_d_x5 = t_d_x[mine + 5, c]; t_d_x6 = t_d_x[mine + 6, c]
-        for n in range(count):
-            k0 = knot[n]
-            theirs = other[n] + out_at
+    for n in range(count):
+        k0 = knot[n]
+        theirs = other[n] + out_at
+        d_s0 = c0
+        t_d_s0 = c0
+        d_s1 = c0
+        t_d_s1 = c0
+        d_s2 = c0
+        t_d_s2 = c0
+        d_s3 = c0
+        t_d_s3 = c0
+        for c in range(x.shape[1]):
+            x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]; x3 = x[mine + 3, c]; x4 = x[mine + 4, c]
+            x5 = x[mine + 5, c]; x6 = x[mine + 6, c]
+            t_x0 = t_x[mine, c]; t_x1 = t_x[mine + 1, c]; t_x2 = t_x[mine + 2, c]; t_x3 = t_x[mine + 3, c]
+            t_x4 = t_x[mine + 4, c]; t_x5 = t_x[mine + 5, c]; t_x6 = t_x[mine + 6, c]
             table0 = table[k0, path, c]; table1 = table[k0 + 1, path, c]; table2 = table[k0 + 2, path, c]
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]; g1 = g[theirs + paths, c]; g2 = g[theirs + paths * 2, c]; g3 = g[theirs + paths * 3, c]
@@ -179,28 +188,29 @@ def backward_tangent(
             t_d_w0 = (
                 d_wx0 * t_x0 + d_wx1 * t_x1 + d_wx2 * t_x2 + d_wx3 * t_x3 + d_wx4 * t_x4 + d_wx5 * t_x5 + d_wx6 * t_x6
             )
-            t_d_x0 += d_wx0 * t_w0
-            t_d_x1 += d_wx1 * t_w0
-            t_d_x2 += d_wx2 * t_w0
-            t_d_x3 += d_wx3 * t_w0
-            t_d_x4 += d_wx4 * t_w0
-            t_d_x5 += d_wx5 * t_w0
-            t_d_x6 += d_wx6 * t_w0
-            d_edge[n, 0] += d_w0 * table0
-            t_d_edge[n, 0] += t_d_w0 * table0
-            d_edge[n, 1] += d_w0 * table1
-            t_d_edge[n, 1] += t_d_w0 * table1
-            d_edge[n, 2] += d_w0 * table2
-            t_d_edge[n, 2] += t_d_w0 * table2
-            d_edge[n, 3] += d_w0 * table3
-            t_d_edge[n, 3] += t_d_w0 * table3
-        t_d_x[mine, c] = t_d_x0
-        t_d_x[mine + 1, c] = t_d_x1
-        t_d_x[mine + 2, c] = t_d_x2
-        t_d_x[mine + 3, c] = t_d_x3
-        t_d_x[mine + 4, c] = t_d_x4
-        t_d_x[mine + 5, c] = t_d_x5
-        t_d_x[mine + 6, c] = t_d_x6
+            t_d_x[mine, c] += d_wx0 * t_w0
+            t_d_x[mine + 1, c] += d_wx1 * t_w0
+            t_d_x[mine + 2, c] += d_wx2 * t_w0
+            t_d_x[mine + 3, c] += d_wx3 * t_w0
+            t_d_x[mine + 4, c] += d_wx4 * t_w0
+            t_d_x[mine + 5, c] += d_wx5 * t_w0
+            t_d_x[mine + 6, c] += d_wx6 * t_w0
+            d_s0 += d_w0 * table0
+            t_d_s0 += t_d_w0 * table0
+            d_s1 += d_w0 * table1
+            t_d_s1 += t_d_w0 * table1
+            d_s2 += d_w0 * table2
+            t_d_s2 += t_d_w0 * table2
+            d_s3 += d_w0 * table3
+            t_d_s3 += t_d_w0 * table3
+        d_edge[n, 0] += d_s0
+        t_d_edge[n, 0] += t_d_s0
+        d_edge[n, 1] += d_s1
+        t_d_edge[n, 1] += t_d_s1
+        d_edge[n, 2] += d_s2
+        t_d_edge[n, 2] += t_d_s2
+        d_edge[n, 3] += d_s3
+        t_d_edge[n, 3] += t_d_s3
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)

@@ -4,10 +4,10 @@
 # Rule:        out += w C x y for ranks (3, 3) -> 0, w = sum_p s_p table[knot + p]   [docs/theory.md, eqs. 35, 37]
 # Layout:      x 7 rows from x_at, y 7 rows from 9, out 1 rows from out_at, `paths` apart
 # Operations:  forward, per edge 7; forward, per edge and channel 28; forward_tangent, per edge 14; forward_tangent,
-#              per edge and channel 70; backward, per edge 7; backward, per edge and channel 77; backward_tangent, per
-#              edge 14; backward_tangent, per edge and channel 182; backward_table, per edge 7; backward_table, per
-#              edge and channel 49; backward_tangent_table, per edge 14; backward_tangent_table, per edge and channel
-#              126
+#              per edge and channel 70; backward, per edge 21; backward, per edge and channel 70; backward_tangent,
+#              per edge 14; backward_tangent, per edge and channel 182; backward_table, per edge 7; backward_table,
+#              per edge and channel 49; backward_tangent_table, per edge 14; backward_tangent_table, per edge and
+#              channel 126
 # Derivation:  codegen/cartalg_codegen/specs/message.py, generator 2, inputs sha256 07790b3f02c33619
 
 from numba import njit
@@ -119,7 +119,7 @@ def forward_tangent(count, own, x_at, out_at, paths, path, knot, other, m, t_m, 
 def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, table, g, d_x, d_edge):
     """Gradient to x, s and y."""
     real = s.dtype.type
-    c4_15 = real(4 / 15); c2_5 = real(2 / 5); c32_75 = real(32 / 75); c16_25 = real(16 / 25)
+    c0 = real(0); c4_15 = real(4 / 15); c2_5 = real(2 / 5); c32_75 = real(32 / 75); c16_25 = real(16 / 25)
     for n in range(count):
         # the coupling contracted with the harmonics
         m[0, n] = c2_5 * y[9, n]
@@ -130,14 +130,23 @@ def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, tab
         m[5, n] = c4_15 * y[14, n]
         m[6, n] = c2_5 * y[15, n]
     mine = own + x_at
-    for c in range(x.shape[1]):
-        x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]; x3 = x[mine + 3, c]; x4 = x[mine + 4, c]
-        x5 = x[mine + 5, c]; x6 = x[mine + 6, c]
-        d_x0 = d_x[mine, c]; d_x1 = d_x[mine + 1, c]; d_x2 = d_x[mine + 2, c]; d_x3 = d_x[mine + 3, c]
-        d_x4 = d_x[mine + 4, c]; d_x5 = d_x[mine + 5, c]; d_x6 = d_x[mine + 6, c]
-        for n in range(count):
-            k0 = knot[n]
-            theirs = other[n] + out_at
+    for n in range(count):
+        k0 = knot[n]
+        theirs = other[n] + out_at
+        d_s0 = c0
+        d_s1 = c0
+        d_s2 = c0
+        d_s3 = c0
+        d_m0 = c0
+        d_m1 = c0
+        d_m2 = c0
+        d_m3 = c0
+        d_m4 = c0
+        d_m5 = c0
+        d_m6 = c0
+        for c in range(x.shape[1]):
+            x0 = x[mine, c]; x1 = x[mine + 1, c]; x2 = x[mine + 2, c]; x3 = x[mine + 3, c]; x4 = x[mine + 4, c]
+            x5 = x[mine + 5, c]; x6 = x[mine + 6, c]
             table0 = table[k0, path, c]; table1 = table[k0 + 1, path, c]; table2 = table[k0 + 2, path, c]
             table3 = table[k0 + 3, path, c]
             g0 = g[theirs, c]
@@ -160,38 +169,35 @@ def backward(count, own, x_at, out_at, paths, path, knot, other, m, x, y, s, tab
             d_wx1 = g0 * m[1, n]
             d_wx0 = g0 * m[0, n]
             d_w0 = d_wx0 * x0 + d_wx1 * x1 + d_wx2 * x2 + d_wx3 * x3 + d_wx4 * x4 + d_wx5 * x5 + d_wx6 * x6
-            d_m6 = g0 * wx6
-            d_m5 = g0 * wx5
-            d_m4 = g0 * wx4
-            d_m3 = g0 * wx3
-            d_m2 = g0 * wx2
-            d_m1 = g0 * wx1
-            d_m0 = g0 * wx0
-            d_x0 += d_wx0 * w0
-            d_x1 += d_wx1 * w0
-            d_x2 += d_wx2 * w0
-            d_x3 += d_wx3 * w0
-            d_x4 += d_wx4 * w0
-            d_x5 += d_wx5 * w0
-            d_x6 += d_wx6 * w0
-            d_edge[n, 0] += d_w0 * table0
-            d_edge[n, 1] += d_w0 * table1
-            d_edge[n, 2] += d_w0 * table2
-            d_edge[n, 3] += d_w0 * table3
-            d_edge[n, 13] += c2_5 * d_m0
-            d_edge[n, 14] += c4_15 * d_m1
-            d_edge[n, 15] += c32_75 * d_m2
-            d_edge[n, 16] += c16_25 * d_m3
-            d_edge[n, 17] += c32_75 * d_m4
-            d_edge[n, 18] += c4_15 * d_m5
-            d_edge[n, 19] += c2_5 * d_m6
-        d_x[mine, c] = d_x0
-        d_x[mine + 1, c] = d_x1
-        d_x[mine + 2, c] = d_x2
-        d_x[mine + 3, c] = d_x3
-        d_x[mine + 4, c] = d_x4
-        d_x[mine + 5, c] = d_x5
-        d_x[mine + 6, c] = d_x6
+            d_m6 += g0 * wx6
+            d_m5 += g0 * wx5
+            d_m4 += g0 * wx4
+            d_m3 += g0 * wx3
+            d_m2 += g0 * wx2
+            d_m1 += g0 * wx1
+            d_m0 += g0 * wx0
+            d_x[mine, c] += d_wx0 * w0
+            d_x[mine + 1, c] += d_wx1 * w0
+            d_x[mine + 2, c] += d_wx2 * w0
+            d_x[mine + 3, c] += d_wx3 * w0
+            d_x[mine + 4, c] += d_wx4 * w0
+            d_x[mine + 5, c] += d_wx5 * w0
+            d_x[mine + 6, c] += d_wx6 * w0
+            d_s0 += d_w0 * table0
+            d_s1 += d_w0 * table1
+            d_s2 += d_w0 * table2
+            d_s3 += d_w0 * table3
+        d_edge[n, 0] += d_s0
+        d_edge[n, 1] += d_s1
+        d_edge[n, 2] += d_s2
+        d_edge[n, 3] += d_s3
+        d_edge[n, 13] += c2_5 * d_m0
+        d_edge[n, 14] += c4_15 * d_m1
+        d_edge[n, 15] += c32_75 * d_m2
+        d_edge[n, 16] += c16_25 * d_m3
+        d_edge[n, 17] += c32_75 * d_m4
+        d_edge[n, 18] += c4_15 * d_m5
+        d_edge[n, 19] += c2_5 * d_m6
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, forceinline=True)
