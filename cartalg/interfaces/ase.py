@@ -219,8 +219,7 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
     def search(self, atoms: Atoms, source: str = "atoms") -> Graph:
         """Find neighbours anew, and keep them for what comes: the graph of these atoms.
 
-        Sums over neighbours are rounded in the order of this list: after `search(searched)` a calculator gives, bit
-        for bit, what another one does that searched there.
+        After `search(searched)` a calculator has the list, in its order, of another one that searched there.
 
         Raises:
             DataError: As a calculation does.

@@ -60,6 +60,29 @@ def typical(folder):
     return folder / "typical.xyz"
 
 
+def picture(found, timestep, path):
+    """Total energies of runs, by precision, (rows of the log, atoms): raw, and means over 1 ps."""
+    figure = Figure(figsize=(6, 3.4), layout="constrained")
+    axis = figure.subplots()
+    for dtype, (rows, atoms) in found.items():
+        slope, error, largest = drift(rows, atoms)
+        text = f"{dtype}: {slope:+.3f} ± {error:.3f} meV/atom/ns"
+        kelvin = np.mean([row["temperature_K"] for row in rows])
+        length = rows[-1]["time_fs"] / 1e3
+        print(f"{text}, {length:.0f} ps, largest deviation {largest:.3f} meV/atom, {kelvin:.0f} K", flush=True)
+        energies = (np.array([row["total_eV"] for row in rows]) - rows[0]["total_eV"]) * 1e3 / atoms
+        times = np.array([row["time_fs"] / 1e3 for row in rows])
+        axis.plot(times, energies, color=COLOURS[dtype], linewidth=0.3, alpha=0.25)
+        means = [[part.mean() for part in np.array_split(of, max(1, round(length)))] for of in (times, energies)]
+        axis.plot(*means, color=COLOURS[dtype], linewidth=1.2, label=text)
+    axis.set(
+        xlabel="time (ps)", ylabel="meV/atom", title=f"Total energy in NVE, {timestep:g} fs, and its means over 1 ps"
+    )
+    axis.legend(frameon=False, fontsize=8)
+    axis.grid(alpha=0.3, linewidth=0.5)
+    figure.savefig(path, dpi=110)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
@@ -75,38 +98,15 @@ def main():
     start = Simulation(**step, steps=round(given.equilibration * 1e3 / given.timestep))
     simulate(given.run, given.structure, given.output / "start", start, "auto", bar)
     structure = typical(given.output / "start")
-    figure = Figure(figsize=(6, 3.4), layout="constrained")
-    axis = figure.subplots()
-    for dtype, colour in COLOURS.items():
-        folder = given.output / dtype
+    found = {}
+    for dtype in COLOURS:
         model = in_precision(given.run, dtype, given.output / f"model-{dtype}")
-        options = Simulation(
-            **step, ensemble="nve", steps=round(given.picoseconds * 1e3 / given.timestep), frame_interval=1000
-        )
-        found = simulate(model, structure, folder, options, "auto", bar)
-        atoms = int((folder / "final.xyz").read_text().split("\n")[0])
-        rows = read_metrics(folder / LOG_FILE)
-        slope, error, largest = drift(rows, atoms)
-        kelvin = np.mean([row["temperature_K"] for row in rows])
-        text = f"{dtype}: {slope:+.3f} ± {error:.3f} meV/atom/ns"
-        print(
-            f"{text}, largest deviation {largest:.3f} meV/atom, {kelvin:.0f} K, {found.ns_per_day:.2f} ns/day",
-            flush=True,
-        )
-        energies = (np.array([row["total_eV"] for row in rows]) - rows[0]["total_eV"]) * 1e3 / atoms
-        times = np.array([row["time_fs"] / 1e3 for row in rows])
-        axis.plot(times, energies, color=colour, linewidth=0.3, alpha=0.25)
-        count = max(1, round(times[-1]))
-        means = [[part.mean() for part in np.array_split(of, count)] for of in (times, energies)]
-        axis.plot(*means, color=colour, linewidth=1.2, label=text)
-    axis.set(
-        xlabel="time (ps)",
-        ylabel="meV/atom",
-        title=f"Total energy in NVE, {given.timestep:g} fs, and its means over 1 ps",
-    )
-    axis.legend(frameon=False, fontsize=8)
-    axis.grid(alpha=0.3, linewidth=0.5)
-    figure.savefig(given.output / "nve.png", dpi=110)
+        steps = round(given.picoseconds * 1e3 / given.timestep)
+        options = Simulation(**step, ensemble="nve", steps=steps, frame_interval=1000)
+        simulate(model, structure, given.output / dtype, options, "auto", bar)
+        atoms = len(ase.io.read(given.output / dtype / "final.xyz"))
+        found[dtype] = read_metrics(given.output / dtype / LOG_FILE), atoms
+    picture(found, given.timestep, given.output / "nve.png")
 
 
 if __name__ == "__main__":

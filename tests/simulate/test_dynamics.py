@@ -11,6 +11,7 @@ import ase.io
 import ase.units
 import numpy as np
 import pytest
+import torch
 from ase.io import write
 from rich.console import Console
 from rich.progress import Progress
@@ -69,6 +70,14 @@ def test_a_run_in_pieces_is_the_run_in_one(run, structures, tmp_path, ensemble):
     if "conserved_eV" in rows[0]:
         kept = np.array([row["conserved_eV"] for row in rows])
         assert np.ptp(kept) < 0.02 * rows[0]["kinetic_eV"]
+
+
+def test_threads_change_nothing(run, structures, tmp_path):
+    before = torch.get_num_threads()
+    for threads in (1, 2):
+        go(run, structures / "crystal.xyz", tmp_path / str(threads), supercell=(2, 3, 3), threads=threads, steps=10)
+    torch.set_num_threads(before)
+    assert records(tmp_path / "1") == records(tmp_path / "2")
 
 
 def killed(run, structures, output, kills, steps, generator):
