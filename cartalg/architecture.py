@@ -93,7 +93,10 @@ class ModelConfig(BaseModel):
     )
     gate: bool = Field(False, description="gate the features between layers by scalars")
     norm: bool = Field(False, description="normalise the features between layers over channels")
-    zbl: bool = Field(False, description="add the Ziegler-Biersack-Littmark repulsion of nuclei at short range")
+    zbl: bool = Field(
+        True,
+        description="the Ziegler-Biersack-Littmark repulsion of nuclei, where atoms are closer than data have them",
+    )
     zbl_form: Literal["universal", "mace"] = Field(
         "universal", description="constants and switch of that repulsion: the universal potential, or as MACE has it"
     )

@@ -121,7 +121,7 @@ class Potential(nn.Module):
         if config.readouts != "linear":
             self.last_readout = LastReadout(kernels, channels, config.readout_hidden, config.readouts == "all")
         self.heads = heads(config, irreps[1:], count, kernels, backend)
-        self.pair_terms = pair_terms(config, elements, self.scale, self.shortest)
+        self.pair_terms = pair_terms(config, elements, self.scale, self.shortest, backend)
         self.pairs = ElementPairs(elements) if config.distance_transform != "none" else None
         self.chunk: int | None = CHUNK
         self._engine: Engine | Chunks | None = None
@@ -289,7 +289,8 @@ class Potential(nn.Module):
             value = tensors[wanted.name].reshape(-1, *[3] * wanted.order)
             sums = value.new_zeros(graph.n_frames, *value.shape[1:])
             found[wanted.name] = sums.index_add(0, graph.frame, value) if wanted.per == "frame" else value.clone()
-        return Prediction(energy, atomic, force, strain, -slope if edge_forces and slope is not None else None, found)
+        pushes = -slope if edge_forces and slope is not None else None
+        return Prediction(energy, atomic, force, strain, pushes, found)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy binds an engine of its own."""

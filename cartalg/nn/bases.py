@@ -7,6 +7,7 @@ radii of the two atoms, times an envelope. All are those of mace-torch: models c
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +87,7 @@ def held(r: Tensor, core: float) -> Tensor:
     return torch.where(r < core, inner, r)
 
 
+@cache
 def spline_matrix(intervals: int) -> Tensor:
     """Map from values on intervals+1 equidistant knots to the intervals+3 coefficients of their cubic B-spline.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cartalg import ops
 from cartalg.nn.operations import give, summed
-from cartalg.nn.pairs import PairTables
+from cartalg.nn.pairs import EveryPair, PairTables
 from cartalg.nn.values import Call, Make, Operation, Recorder, Slot, Target, Value, run
 from cartalg.ops import Edges, KernelSet
 from cartalg.ops.autograd import thread_count
@@ -51,10 +51,10 @@ def edge_sums(
     spec: EdgeSumSpec,
     edges: Edges,
     vectors: Value,
-    table: Value | Make,
+    table: Value | Tensor | Make,
     step: float,
     intervals: int,
-    pairs: PairTables | None = None,
+    pairs: PairTables | EveryPair | None = None,
 ) -> Value:
     """Sums over neighbours of one function of the distance: `convolution` of ones, [receivers, 1, 1]."""
     ones = torch.ones(edges.senders, 1, 1, dtype=vectors.dtype, device=edges.sender.device)
@@ -192,7 +192,7 @@ class _Convolution(_Kernel):
         edges: Edges,
         step: float,
         intervals: int,
-        pairs: PairTables | None,
+        pairs: PairTables | EveryPair | None,
         fixed: Mapping[str, Tensor] | None = None,
     ) -> None:
         block = torch.zeros_like(edges.sender) if pairs is None else pairs.block

@@ -7,6 +7,7 @@ from ase.data import atomic_numbers, covalent_radii
 from torch import Tensor, nn
 
 from cartalg.data.graphs import Graph
+from cartalg.ops import Edges
 
 
 class ElementPairs:
@@ -60,8 +61,7 @@ class PairTables:
     def update(self) -> None:
         """Follow changes of the graph."""
         graph, edges = self._graph, self._graph.edges
-        watched = (graph.species, graph.frame, edges.sender, edges.receiver)
-        known = tuple(0 if t.is_inference() else t._version for t in watched)
+        known = _state(graph.species, graph.frame, edges.sender, edges.receiver)
         if known == self._known:
             return
         self._known = known
@@ -98,3 +98,47 @@ class PairTables:
     def of_edges(self) -> Tensor:
         """The same of each edge's two atoms, [edges]."""
         return self.radii[self.block]
+
+
+class EveryPair:
+    """A table for each pair of elements that a model knows, in either order, whatever a graph has.
+
+    Atoms and edges may be replaced in place: `update` follows.
+
+    Args:
+        count: Number of elements.
+        species: Of atoms.
+        edges: Between them.
+
+    Attributes:
+        block: The table of each edge, int64 [edges].
+    """
+
+    def __init__(self, count: int, species: Tensor, edges: Edges) -> None:
+        self._species, self._edges = species, edges
+        first, second = self.elements(count)
+        numbers = torch.zeros(count, count, dtype=torch.int64)
+        numbers[first, second] = numbers[second, first] = torch.arange(len(first))
+        self._numbers, self._count = numbers.flatten().to(species.device), count
+        self.block = torch.zeros_like(edges.sender)
+        self._known: tuple[int, ...] | None = None
+        self.update()
+
+    @staticmethod
+    def elements(count: int) -> tuple[Tensor, Tensor]:
+        """The two elements of each table."""
+        first, second = torch.triu_indices(count, count)
+        return first, second
+
+    def update(self) -> None:
+        """Follow changes of atoms and edges."""
+        known = _state(self._species, self._edges.sender, self._edges.receiver)
+        if known != self._known:
+            self._known = known
+            i, j = self._species[self._edges.receiver], self._species[self._edges.sender]
+            self.block.copy_(self._numbers[i * self._count + j])
+
+
+def _state(*tensors: Tensor) -> tuple[int, ...]:
+    """What changes with any of the tensors, in place."""
+    return tuple(0 if t.is_inference() else t._version for t in tensors)

@@ -68,7 +68,7 @@ class LastReadout(nn.Sequential):
 
 
 def atomic_energies(network: Value, scale: float, shifts: Value, *terms: Value) -> Value:
-    """Energy of each atom in eV, float64 [atoms]: scale times the network's [atoms, 1] and shifts, and more terms."""
+    """Energy of each atom in eV, float64 [atoms]: scale times the network's [atoms, 1], shifts, terms [atoms, ..]."""
     return run(_AtomicEnergies(scale), network, shifts, *terms)
 
 
@@ -82,7 +82,7 @@ class _AtomicEnergies(Operation):
         network, *terms = inputs
         total = self.scale * network[:, 0].double()
         for term in terms:
-            total = total + term
+            total = total + term.flatten()
         return total
 
     def shape(self, *inputs: Tensor | Slot) -> tuple[Sequence[int], torch.dtype]:
@@ -93,7 +93,7 @@ class _AtomicEnergies(Operation):
         yield partial(out.copy_, network[:, 0])
         yield partial(out.mul_, self.scale)
         for term in terms:
-            yield partial(out.add_, term)
+            yield partial(out.add_, term.view(-1))
 
     def backward(
         self, plan: Recorder, g: Tensor, inputs: Sequence[Tensor], targets: Sequence[Target | None]
@@ -102,4 +102,4 @@ class _AtomicEnergies(Operation):
             into, add = targets[0][0][:, 0], targets[0].add
             yield partial(into.add_, g, alpha=self.scale) if add else partial(torch.mul, g, self.scale, out=into)
         for target in targets[1:]:
-            yield from give(g, target)
+            yield from give(g if target is None else g.view(target.tensor.shape), target)

@@ -70,10 +70,10 @@ class PairScan:
 
 def report_pairs(model: Potential, shortest: Mapping[str, float], picture: Path, console: Console) -> None:
     """Scan, say where there are holes, and draw all curves. Arguments as of `scan_pairs`."""
-    scans = [*scan_pairs(model, shortest)]
+    scans, advice = [*scan_pairs(model, shortest)], "" if model.config.zbl else "; model.zbl: true fills it"
     for scan in scans:
         if scan.hole:
-            console.print(f"[yellow]{scan}[/yellow]: a simulation can fall in; `zbl: true` fills it", highlight=False)
+            console.print(f"[yellow]{scan}[/yellow]: a simulation can fall in{advice}", highlight=False)
     if scans:
         names, energies = ["-".join(scan.pair) for scan in scans], [scan.energies for scan in scans]
         pair_curves(names, scans[0].distances, energies, [scan.shortest for scan in scans], picture)

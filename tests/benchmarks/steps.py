@@ -93,9 +93,8 @@ def shares(
 ) -> tuple[float, list[Share]]:
     """Seconds of the whole step, and the stages of its plan, the most costly first."""
     torch.manual_seed(0)
-    config = ModelConfig(
-        channels=setting["channels"], hidden_rank=setting["hidden"], edge_rank=setting["edge"], **options
-    )
+    given = {"channels": setting["channels"], "hidden_rank": setting["hidden"], "edge_rank": setting["edge"]}
+    config = ModelConfig(**given | {"zbl": False} | options)
     model = Potential(config, tuple(elements), mean_neighbours=20.0)
     graph = collate([build_graph(a, config.cutoff, model.elements) for a in frames])
     parameters = list(model.parameters())

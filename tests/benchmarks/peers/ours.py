@@ -19,7 +19,8 @@ if LEVEL := os.environ.get("BENCH_LEVEL"):
 def potential(frames, setting, elements, cutoff):
     """Callables of one potential on one batch of frames; other keys of the setting go to the configuration."""
     names = {"hidden": "hidden_rank", "edge": "edge_rank"}
-    config = ModelConfig(cutoff=cutoff, correlation=3, layers=2, **{names.get(k, k): v for k, v in setting.items()})
+    given = {"correlation": 3, "layers": 2, "zbl": False}  # without a repulsion, as the peers' models are
+    config = ModelConfig(cutoff=cutoff, **given | {names.get(k, k): v for k, v in setting.items()})
     torch.manual_seed(0)
     model = Potential(config, tuple(elements), mean_neighbours=20.0)
     graph = collate([build_graph(a, cutoff, model.elements) for a in frames])
