@@ -9,9 +9,10 @@ import pytest
 import typer
 from nbclient import NotebookClient
 
+from cartalg.architecture import ModelConfig
 from cartalg.cli import app
 from cartalg.ops import KernelSet
-from cartalg.train.config import load_config
+from cartalg.train.config import DataConfig, TrainingConfig, load_config
 
 ROOT = Path(__file__).parent.parent
 
@@ -64,6 +65,20 @@ def test_every_example_is_a_valid_run(path):
     assert len(specs) == 2 * config.model.layers
     assert [kernels.get(spec) for spec in specs] == specs
     assert str(path.relative_to(ROOT)) in path.read_text()
+
+
+def keys_of(section):
+    """Rows of the table of a section's keys: name, default, meaning."""
+    for name, field in section.model_fields.items():
+        default = "" if field.is_required() else "none" if field.default is None else field.default
+        shown = f"`{default}`" if default != "" and default != () else ""
+        yield f"| `{name}` | {shown} | {(field.description or '').replace('|', 'or')} |"
+
+
+@pytest.mark.parametrize("section", [DataConfig, ModelConfig, TrainingConfig])
+def test_every_key_is_in_the_documents(section):
+    text = (ROOT / "docs" / "training.md").read_text()
+    assert [row for row in keys_of(section) if row not in text] == []
 
 
 def commands():
