@@ -155,6 +155,26 @@ def assert_same(model, potential, tolerance, head=None):
             assert abs(wanted - found).max() <= tolerance * max(abs(wanted).max(), 1e-4)
 
 
+LARGE = {
+    "16 channels, 89 elements": {"hidden_irreps": "16x0e+16x1o", "atomic_numbers": [*range(1, 90)]},
+    "32 channels, hidden rank 2": {"hidden_irreps": "32x0e+32x1o+32x2e", "max_ell": 3, "pair_repulsion": True},
+    "64 channels, one layer": {"hidden_irreps": "64x0e", "num_interactions": 1, "max_ell": 3},
+    "128 channels, rank 3": {"hidden_irreps": "128x0e+128x1o", "max_ell": 3, "radial_MLP": [64, 64, 64]},
+    "128 channels, scalars, three layers": {"hidden_irreps": "128x0e", "max_ell": 3, "num_interactions": 3},
+}
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("name", LARGE)
+def test_models_of_the_sizes_that_people_have(name, tmp_path):
+    model = mace(**LARGE[name])
+    potential = convert(model, None, "direct")
+    assert_same(model, potential, 1e-9)
+    assert difference(to_mace(potential), potential).forces < 1e-12
+    torch.save(model, tmp_path / "mace.model")
+    assert convert_file(tmp_path / "mace.model", tmp_path / "run", trust=True, dtype="float32").written.forces < 1e-5
+
+
 @pytest.mark.campaign
 def test_four_factors_of_rank_3():
     """MACE takes a minute for its own tensors."""
@@ -283,6 +303,8 @@ def test_a_converted_model_is_trained_further(tmp_path):
     ]
     key = next(name for name in errors[0] if name.startswith("forces") and "rmse" in name)
     assert errors[1][key] < 0.9 * errors[0][key]
+    refused = CliRunner().invoke(app, ["convert", str(tmp_path / "mace.model"), "--output", str(tuned), "--trust"])
+    assert "holds a training run" in refused.stderr
     shown = run("convert", tuned, "--to", "mace", "--output", tmp_path / "tuned.model").stdout
     assert "a ScaleShiftMACE of mace-torch" in shown
     atoms = molecule("CH3OH")

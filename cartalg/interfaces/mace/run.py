@@ -13,7 +13,7 @@ from cartalg.interfaces.mace.check import Difference, difference
 from cartalg.interfaces.mace.convert import convert, head_number
 from cartalg.interfaces.mace.source import NotConvertible, load_mace
 from cartalg.model import Potential
-from cartalg.train.checkpoint import MODEL_FILE, load_model, save_model
+from cartalg.train.checkpoint import CHECKPOINT_FILE, MODEL_FILE, load_model, save_model
 
 #: The configuration's section of the model, as fine-tuning needs it.
 CONFIG_FILE = "config.yaml"
@@ -59,6 +59,8 @@ def convert_file(
     Raises:
         FileNotFoundError, NotConvertible: If there is no such file, or nothing equal to what it holds.
     """
+    if (output / CHECKPOINT_FILE).exists():
+        raise NotConvertible(f"{output} holds a training run; choose another --output")
     model = load_mace(path, trust)
     stored = next(model.parameters()).dtype
     with double():
