@@ -24,7 +24,7 @@ from cartalg.train.records import read_metrics
 from cartalg.train.run import threads_for
 
 OUTSIDE_FILE, FINAL_FILE, PLOT_FILE = "outside.xyz", "final.xyz", "simulation.png"
-#: Steps between two looks at the clock, for the progress bar.
+#: Seconds from one note of the progress bar to the next.
 SHOWN = 0.3
 
 
