@@ -23,7 +23,7 @@ SI = units.s * units.m / units.J
 
 
 def integrals(fluxes: np.ndarray, interval: float, volume: float, temperature: float) -> np.ndarray:
-    """Running Green-Kubo integrals.
+    """Running Green-Kubo integrals; the mean of the flux is 0, and is not estimated: that would bias them.
 
     Args:
         fluxes: Of the cell, not over its volume, eV angstrom over ASE's unit of time, [samples, 3].
@@ -33,7 +33,6 @@ def integrals(fluxes: np.ndarray, interval: float, volume: float, temperature: f
     Returns:
         kappa in W/(m K) by the time that is integrated to, [samples // 2].
     """
-    fluxes = fluxes - fluxes.mean(0)
     count = len(fluxes)
     spectrum = np.abs(np.fft.rfft(fluxes, 2 * count, axis=0)) ** 2  # padded: no sample is correlated around the end
     correlation = np.fft.irfft(spectrum, axis=0)[: count // 2].mean(1) / np.arange(count, count - count // 2, -1)

@@ -36,7 +36,7 @@ def test_the_integral_of_a_known_correlation():
     now = size * rng.normal(size=3)
     for n, kick in enumerate(kicks):
         fluxes[n] = now = keep * now + kick
-    found = script().integrals(fluxes + 7.0, interval, 50.0, 300.0)
+    found = script().integrals(fluxes, interval, 50.0, 300.0)
     joule, metre, second = units.J, units.m, units.s
     expected = size**2 * tau / (50.0 * units.kB * 300.0**2) / (joule / second / metre)
     place = round(10 * tau / interval)
