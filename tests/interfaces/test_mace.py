@@ -335,7 +335,9 @@ def test_a_converted_model_is_trained_further(tmp_path):
     ],
 )
 def test_what_mace_has_no_equal_of_is_named(options, what):
-    potential = Potential(ModelConfig(channels=2, edge_rank=1, hidden_rank=1, **options), ("H",))
+    potential = Potential(
+        ModelConfig(**{"channels": 2, "edge_rank": 1, "hidden_rank": 1, "zbl": False, **options}), ("H",)
+    )
     with pytest.raises(NotConvertible, match=what):
         to_mace(potential)
 
