@@ -36,8 +36,8 @@ from cartalg.symbolic.irreps import Irreps
 
 #: Radial functions are held from this part of the shortest distance in the training data on.
 HELD = 0.9
-#: Atoms of a chunk: no slower than all at once (measured up to 100,000), with the memory of this many.
-CHUNK = 4000
+#: Atoms of a chunk, by default: where memory begins to count, for smaller ones are about as fast on one thread alone.
+CHUNK = 20_000
 
 
 @dataclass(frozen=True)
