@@ -90,7 +90,7 @@ def relax(
     output: Annotated[Path, typer.Option(help="Extended XYZ to write.")],
     fmax: Annotated[float, typer.Option(min=0, help="Largest force that is left, in eV/A.")] = 0.01,
     steps: Annotated[int, typer.Option(min=1, help="At most, of each frame.")] = 1000,
-    optimizer: Annotated[str, typer.Option(help="bfgs, bfgs-linesearch, fire or lbfgs")] = "lbfgs",
+    optimizer: Annotated[str, typer.Option(help="bfgs, bfgs-linesearch, fire or lbfgs")] = "fire",
     cell: Annotated[bool, typer.Option("--cell", help="Relax the cell, too: shape and volume.")] = False,
     pressure: Annotated[float, typer.Option(help="On the cell, in GPa.")] = 0.0,
     backend: BackendOption = "auto",
