@@ -23,7 +23,7 @@ from cartalg.train.trainer import Trainer
 
 MODEL = {
     **{"cutoff": 3.0, "channels": 8, "hidden_rank": 1, "edge_rank": 1, "correlation": 2, "layers": 2},
-    **{"radial_hidden": [8], "n_bessel": 4, "knots": 64},
+    **{"radial_hidden": [8], "n_bessel": 4, "knots": 64, "zbl": False},
 }
 #: Energies of another level of theory: so much more for each atom, in eV.
 OFFSET = {"C": 3.0, "H": -0.5, "O": 1.0}
@@ -72,9 +72,9 @@ def test_less_is_forgotten(place):
     assert "replay" not in without
     errors = run(place, "with", {**data, "replay": {"file": "old.xyz", "fraction": 2}}, **tuned)
     base = json.loads((place / "base" / "errors.json").read_text())
-    assert without["test"][FORCES] > 2 * base["valid"][FORCES] > errors["replay"][FORCES]
-    assert errors["test"][FORCES] < 0.5 * without["test"][FORCES]
-    assert errors["valid"][FORCES] < 1.2 * without["valid"][FORCES]
+    assert without["test"][FORCES] > 1.5 * base["valid"][FORCES] > errors["replay"][FORCES]
+    assert errors["test"][FORCES] < 0.6 * without["test"][FORCES]
+    assert errors["valid"][FORCES] < 1.3 * without["valid"][FORCES]
     assert errors["replay"][ENERGY] < 3 * base["valid"][ENERGY]
     rows = (place / "with" / "metrics.csv").read_text().splitlines()
     assert f"replay_{FORCES}" in rows[0]
