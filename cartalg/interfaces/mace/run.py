@@ -19,7 +19,7 @@ from cartalg.train.checkpoint import CHECKPOINT_FILE, MODEL_FILE, load_model, sa
 CONFIG_FILE = "config.yaml"
 #: Numbers of intervals of radial tables that are tried, until forces are as near as single precision is, or no nearer.
 KNOTS = (128, 256, 512, 1024, 2048)
-NEAR = 5e-6
+NEAR = 1e-6
 #: What rounding of the file's own constants may do, by its precision.
 ROUNDING = {torch.float64: 1e-9, torch.float32: 1e-4}
 
