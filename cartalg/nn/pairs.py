@@ -66,8 +66,7 @@ class PairTables:
             return
         self._known = known
         first, second = self._pairs.present(graph).triu().nonzero().T
-        numbers = graph.species.new_zeros(2 * [len(self._of_elements)])
-        numbers[first, second] = numbers[second, first] = torch.arange(len(first), device=numbers.device)
+        numbers = _numbers(len(self._of_elements), first, second)
         self.block.copy_(numbers[graph.species[edges.receiver], graph.species[edges.sender]])
         radii = torch.ones_like(self._radii)  # of no pair: any length
         radii[: len(first)] = self._of_elements[first] + self._of_elements[second]
@@ -117,9 +116,7 @@ class EveryPair:
     def __init__(self, count: int, species: Tensor, edges: Edges) -> None:
         self._species, self._edges = species, edges
         first, second = self.elements(count)
-        numbers = torch.zeros(count, count, dtype=torch.int64)
-        numbers[first, second] = numbers[second, first] = torch.arange(len(first))
-        self._numbers, self._count = numbers.flatten().to(species.device), count
+        self._numbers, self._count = _numbers(count, first, second).flatten().to(species.device), count
         self.block = torch.zeros_like(edges.sender)
         self._known: tuple[int, ...] | None = None
         self.update()
@@ -137,6 +134,13 @@ class EveryPair:
             self._known = known
             i, j = self._species[self._edges.receiver], self._species[self._edges.sender]
             self.block.copy_(self._numbers[i * self._count + j])
+
+
+def _numbers(count: int, first: Tensor, second: Tensor) -> Tensor:
+    """The number of each listed pair of elements, in either order; 0 of others: int64 [elements, elements]."""
+    numbers = first.new_zeros(count, count)
+    numbers[first, second] = numbers[second, first] = torch.arange(len(first), device=first.device)
+    return numbers
 
 
 def _state(*tensors: Tensor) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from ase.data import atomic_numbers, covalent_radii
 from torch import Tensor, nn
 
 from cartalg.architecture import ModelConfig
+from cartalg.data.coverage import pair_name
 from cartalg.nn.bases import envelope, spline_matrix
 from cartalg.nn.kernels import edge_sums
 from cartalg.nn.pairs import EveryPair
@@ -110,20 +111,20 @@ class Repulsion(nn.Module):
         direct: bool = False,
     ) -> None:
         super().__init__()
-        self.form, self.factor, self.backend, self.direct = form, factor, backend, direct
+        self.form, self.factor, self.backend = form, factor, backend
         self.spec = ConvolutionSpec("natural", 0, 0)
         self.kernels = open_kernels().holding(self.spec)
         numbers = torch.tensor([atomic_numbers[e] for e in elements])
         self.register_buffer("numbers", numbers, persistent=False)
         radii = torch.tensor(covalent_radii[numbers.numpy()], dtype=torch.float64)
-        known = [[(shortest or {}).get("-".join(sorted((a, b))), 0.0) for a in elements] for b in elements]
+        known = [[(shortest or {}).get(pair_name(a, b), 0.0) for a in elements] for b in elements]
         reach = torch.maximum(radii[:, None] + radii, radii.new_tensor(known))
         self.register_buffer("reach", reach, persistent=False)  # [elements, elements]
-        self._table = self.table()
+        self._table = None if direct else self.table()
 
     def forward(self, species: Tensor, edges: Edges, vectors: Value) -> Value:
         """species [senders], vectors [edges, 3] in angstrom, float64 -> eV, float64 [receivers, 1, 1]."""
-        if self.direct:
+        if self._table is None:
             return recorded(partial(self._directly, species, edges), vectors)
         pairs, table = EveryPair(len(self.numbers), species, edges), self._table.to(species.device)
         step = float(self.reach.max()) / INTERVALS

@@ -16,6 +16,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 from rich.console import Console
 
+from cartalg.data.coverage import pair_name
 from cartalg.data.graphs import build_graph, collate
 from cartalg.model import Potential
 from cartalg.train.plots import pair_curves
@@ -61,7 +62,7 @@ class PairScan:
         return (float(self.distances[inside][::-1][deepest]), float(falls[deepest])) if falls[deepest] > DEEP else None
 
     def __str__(self) -> str:
-        name = "-".join(self.pair)
+        name = pair_name(*self.pair)
         if self.hole is None:
             return f"{name}: repulsive below {INSIDE * self.shortest:.2f} A"
         where, depth = self.hole
@@ -75,7 +76,7 @@ def report_pairs(model: Potential, shortest: Mapping[str, float], picture: Path,
         if scan.hole:
             console.print(f"[yellow]{scan}[/yellow]: a simulation can fall in{advice}", highlight=False)
     if scans:
-        names, energies = ["-".join(scan.pair) for scan in scans], [scan.energies for scan in scans]
+        names, energies = [pair_name(*scan.pair) for scan in scans], [scan.energies for scan in scans]
         pair_curves(names, scans[0].distances, energies, [scan.shortest for scan in scans], picture)
 
 
@@ -97,5 +98,5 @@ def scan_pairs(model: Potential, shortest: Mapping[str, float]) -> Iterator[Pair
     for pair in combinations_with_replacement(elements, 2):
         found = energies([Atoms(pair, [[0, 0, 0], [0, 0, r]]) for r in distances])
         radii = sum(float(covalent_radii[atomic_numbers[e]]) for e in pair)
-        known = shortest.get("-".join(pair))
+        known = shortest.get(pair_name(*pair))
         yield PairScan(pair, distances, found - alone[pair[0]] - alone[pair[1]], known or radii, known is not None)
