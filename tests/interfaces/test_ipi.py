@@ -27,7 +27,8 @@ from cartalg.interfaces.ipi_driver import CartalgDriver
 from cartalg.model import Potential
 from cartalg.train.checkpoint import save_model
 
-EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "ipi_pimd.xml"
+DOCS = Path(__file__).parents[2] / "docs"
+EXAMPLE, PAGE = DOCS / "examples" / "ipi_pimd.xml", DOCS / "engines.md"
 IPI = Path(sys.executable).parent / "i-pi"
 
 
@@ -86,21 +87,24 @@ def test_path_integrals_over_a_socket_killed_and_restarted(folder, model):
     server = start(folder, "input.xml", 100000)
     driver = client(folder, name)
     until = time.monotonic() + 300
-    while not (folder / "pimd.chk").exists() or "<step>10<" not in (folder / "pimd.chk").read_text():
+    while len(list(folder.glob("pimd.chk_*"))) < 3:
         assert time.monotonic() < until, (folder / "i-pi.log").read_text()
         assert server.poll() is None, (folder / "i-pi.log").read_text()
         time.sleep(0.02)
     server.kill()
     server.wait()
     assert "evaluations" in finish(folder, driver)  # the client ends with i-PI
-    reached = int(re.search(r"<step>\s*(\d+)", (folder / "pimd.chk").read_text())[1])
     killed = table(folder)
     Path(f"/tmp/ipi_{name}").unlink()
-    trim = [sys.executable, IPI.with_name("i-pi-trimsim"), "pimd.chk"]
-    subprocess.run(trim, cwd=folder, check=True, capture_output=True)
-    for file in (folder / "trim").iterdir():
-        file.rename(folder / file.name)
-    finish(folder, start(folder, "pimd.chk", reached + 11), client(folder, name))
+    resume = [line.strip() for line in PAGE.read_text().splitlines() if "last" in line and line.startswith("    ")]
+    newest, trim = resume[0], resume[1]
+    assert "grep" in newest
+    assert "i-pi-trimsim" in trim
+    script = f"{newest}; {trim.replace('i-pi-trimsim', f'{sys.executable} {IPI}-trimsim')}; echo $last"
+    shown = subprocess.run(["bash", "-ec", script], cwd=folder, check=True, capture_output=True, text=True)
+    last = shown.stdout.split()[-1]
+    reached = int(re.search(r"<step>\s*(\d+)", (folder / last).read_text())[1])
+    finish(folder, start(folder, last, reached + 11), client(folder, name))
     found = table(folder)
     np.testing.assert_array_equal(found[:, 0], np.arange(reached + 12))
     again = min(len(found), len(killed))
