@@ -44,7 +44,7 @@ def test_inspect_prints_formula_table_count_and_kernel():
 )
 def test_bad_input_is_one_line_that_says_what_is_allowed(arguments, says):
     result = run("inspect", *arguments)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert says in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stderr.count("\n") == 1

@@ -17,6 +17,8 @@ from cartalg.extras import MissingExtra, require
 
 #: Where backends say which kernel they compile; an empty message when it is done.
 COMPILATION_LOG = "cartalg.compilation"
+#: Exit status of a mistake in the input; 1 is a check that failed.
+WRONG_INPUT = 2
 console, errors = Console(), Console(stderr=True)
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,7 +41,7 @@ def needs(extra: str, command: str) -> Callable[[Callable[P, R]], Callable[P, R]
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Show a mistake in the input as one line, without a traceback; exit with 1."""
+    """Show a mistake in the input as one line, without a traceback; exit with 2, as for a wrong option."""
     try:
         yield
     except typer.Exit:  # a RuntimeError, too
@@ -48,8 +50,14 @@ def user_errors() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
     except (ValueError, LookupError, OSError, FloatingPointError, RuntimeError, MissingExtra) as error:
-        errors.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from error
+        errors.print(f"[red]error:[/red] {escape(one_line(error))}", highlight=False, soft_wrap=True)
+        raise typer.Exit(WRONG_INPUT) from error
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, in one line, without what a terminal would obey: a file's own words may be in it."""
+    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip()) or type(error).__name__
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextmanager

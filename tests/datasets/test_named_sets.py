@@ -150,7 +150,7 @@ def test_rmd17_in_electronvolts_by_its_split(run, server, tmp_path):
 def test_a_set_without_a_checksum_must_be_asked_for(run, server, tmp_path):
     target = tmp_path / "md22"
     result = run("data", "get", "md22", "--only", "AT-AT", "--to", target)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "--unchecked" in said(result)
     assert not target.exists()
     result = run("data", "get", "md22", "--only", "AT-AT", "--to", target, "--unchecked")
@@ -172,7 +172,7 @@ def test_what_is_not_whole_leaves_nothing_behind(run, server, tmp_path, harm, mo
     else:
         monkeypatch.setitem(registry.SETS, "3bpa", replace(SETS["3bpa"], frames={"train_300K.xyz": 3}))
     result = run("data", "get", "3bpa", "--to", home / "3bpa")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     wanted = {"missing": "could not be had", "incomplete": "has 2 frames, should have 3"}.get(
         harm, "damaged or changed"
     )
@@ -188,11 +188,11 @@ def test_from_a_folder(run, official, server, tmp_path):
     assert result.exit_code == 0, result.output
     assert (tmp_path / "b" / "train_300K.xyz").read_bytes() == (official / "train_300K.xyz").read_bytes()
     result = run("data", "get", "3bpa", "--from", official, "--to", tmp_path / "b")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "is there already" in said(result)
     (server / "train_300K.xyz").write_text("changed")
     result = run("data", "get", "3bpa", "--from", server, "--to", tmp_path / "c")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "damaged or changed" in said(result)
     assert not (tmp_path / "c").exists()
 

@@ -385,7 +385,7 @@ def test_another_contraction_is_noticed():
 def test_nothing_is_read_without_trust(tmp_path):
     (tmp_path / "mace.model").write_bytes(b"not read")
     result = CliRunner().invoke(app, ["convert", str(tmp_path / "mace.model"), "--output", str(tmp_path / "run")])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "--trust" in result.stderr
     assert not (tmp_path / "run").exists()
 

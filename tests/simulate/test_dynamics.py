@@ -222,7 +222,7 @@ def test_a_yaml_file_gives_options_and_the_command_line_overrides_them(run, stru
     assert len(ase.io.read(tmp_path / "md" / "final.xyz")) == 32
     file.write_text("temprature: 300\n")
     result = CliRunner().invoke(app, [*words, "--output", str(tmp_path / "other")])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stderr.splitlines() == [f"error: {file}: unknown key temprature; did you mean temperature?"]
     assert not (tmp_path / "other").exists()
 
@@ -242,7 +242,7 @@ def test_bad_options_are_explained(run, structures, tmp_path, options, says):
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     words = ["md", str(run), str(structures / "molecule.xyz"), "--output", str(tmp_path / "md"), *words]
     result = CliRunner().invoke(app, words)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert re.search(says, result.stderr)
     assert len(result.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "md").exists()

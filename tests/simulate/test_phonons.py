@@ -112,6 +112,6 @@ def test_slabs_are_refused(run, structures, tmp_path):
     atoms.pbc = (True, True, False)
     write(tmp_path / "slab.xyz", atoms)
     result = CliRunner().invoke(app, ["phonons", str(run), str(tmp_path / "slab.xyz"), "--output", str(tmp_path / "x")])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "of crystals, or of molecules" in result.stderr
     assert not (tmp_path / "x").exists()

@@ -74,6 +74,6 @@ def test_bad_input_is_one_line_and_writes_nothing(run, structures, tmp_path):
         (tmp_path / "none.xyz", (), "no file"),
     ]:
         result = call(run, file, "--output", tmp_path / "out.xyz", *words)
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert re.search(says, " ".join(result.stderr.split())), result.stderr
         assert not (tmp_path / "out.xyz").exists()

@@ -166,5 +166,5 @@ def test_mistakes_are_named(place):
         ({"file": "old.xyz", "fractoin": 1}, {"start_from": "base"}, "did you mean fraction?"),
     ]:
         result = run(place, "wrong", {**data, "replay": replay}, epochs=1, **training)
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert message in " ".join(result.stderr.split())

@@ -146,7 +146,7 @@ def test_a_checkpoint_of_another_configuration_is_refused(data_folder, make_conf
     out = tmp_path / "run"
     assert run("train", make_config(training={"epochs": 1}), "--data-dir", data_folder, "--output", out).exit_code == 0
     result = run("train", make_config(training={"epochs": 2}), "--data-dir", data_folder, "--output", out)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "another training.epochs" in " ".join(result.stderr.split())
     result = run("train", make_config(training={"epochs": 2}), "--data-dir", data_folder, "--output", out, "--restart")
     assert result.exit_code == 0, result.output
@@ -162,7 +162,7 @@ def test_mistakes_are_one_line_without_a_traceback(data_folder, make_config, tmp
         (("generate", "--max-rank", "0", "--out", tmp_path / "k"), "at least 1"),
     ]:
         result = run(*arguments)
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         text = " ".join(result.stderr.split())
         assert message in text
         assert "Traceback" not in text
@@ -200,7 +200,7 @@ def test_a_stress_on_an_open_system_is_an_error(data_folder, make_config, tmp_pa
     write(tmp_path / "train.xyz", frames, format="extxyz")
     config = make_config(training={"stress_weight": 1.0}, test=None)
     result = run("train", config, "--data-dir", tmp_path, "--output", tmp_path / "run")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "not periodic" in " ".join(result.stderr.split())
 
 
@@ -348,7 +348,7 @@ def test_a_checkpoint_without_newer_keys_goes_on(data_folder, make_config, tmp_p
     description["config"]["training"]["seed"] = 7
     write_tensors(out / "checkpoint.safetensors", tensors, description)
     again = run("train", config, "--data-dir", data_folder, "--output", out)
-    assert again.exit_code == 1
+    assert again.exit_code == 2
     assert "another training.seed" in " ".join(again.stderr.split())
 
 
@@ -375,7 +375,7 @@ def test_fine_tuning_goes_on_from_a_model(data_folder, make_config, tmp_path):
     torch.testing.assert_close(end.shifts, start.shifts, atol=1e-3, rtol=0)  # refitted at the end of both
     torch.testing.assert_close(end.embedding, start.embedding, atol=1e-3, rtol=1e-3)
     other = run("train", make_config({"channels": 8}, settings), "--data-dir", data_folder, "--output", tmp_path / "x")
-    assert other.exit_code == 1
+    assert other.exit_code == 2
     assert "another model.channels" in other.stderr.replace("\n", " ")
 
 
