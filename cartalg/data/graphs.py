@@ -24,18 +24,29 @@ class Pairs:
 
     Attributes:
         receiver, sender: i and j, int64 [pairs].
-        shifts: Cell vectors to add to r_j - r_i, int [pairs, 3].
+        images: The images of the cell that any j is in, in cell vectors, int64 [images, 3].
+        image: Which of them each j is in, int64 [pairs].
     """
 
     receiver: np.ndarray[Any, Any]
     sender: np.ndarray[Any, Any]
-    shifts: np.ndarray[Any, Any]
+    images: np.ndarray[Any, Any]
+    image: np.ndarray[Any, Any]
+
+    @property
+    def shifts(self) -> np.ndarray[Any, Any]:
+        """Cell vectors to add to r_j - r_i, int64 [pairs, 3]."""
+        return self.images[self.image]
 
     def vectors(self, atoms: Atoms) -> np.ndarray[Any, Any]:
-        """r_j - r_i + shift, angstrom, float64 [pairs, 3]."""
+        """r_j - r_i + shift, angstrom, float64 [pairs, 3].
+
+        A product of all shifts with the cell would be long enough for NumPy's BLAS to wake threads of its own, which
+        then spin beside Torch's.
+        """
         vectors = np.take(atoms.positions, self.sender, axis=0)
         vectors -= np.take(atoms.positions, self.receiver, axis=0)
-        vectors += self.shifts @ complete_cell(atoms.cell)
+        vectors += np.take(self.images @ complete_cell(atoms.cell), self.image, axis=0)
         return vectors
 
 
@@ -61,8 +72,16 @@ def find_pairs(atoms: Atoms, cutoff: float, source: str = "frame") -> Pairs:
             )
     finder = NeighborList(cutoff=cutoff, full_list=True, sorted=False, n_threads=1)
     i, j, shifts = finder.compute(atoms.positions, cell, periodic, "ijS")
-    order = np.lexsort((shifts[:, 2], shifts[:, 1], shifts[:, 0], j, i))
-    return Pairs(i[order].astype(np.int64), j[order].astype(np.int64), shifts[order].astype(np.int64))
+    low = shifts.min(axis=0, initial=0).astype(np.int64)
+    spans = shifts.max(axis=0, initial=0).astype(np.int64) - low + 1
+    if len(atoms) ** 2 * np.prod(spans, dtype=float) > 2.0**62:
+        raise DataError(f"{source}: atoms are too many cells apart; wrap them into the cell")
+    # one number for each pair sorts ten times as fast as its five
+    image = np.ravel_multi_index(tuple((shifts - low).T), tuple(spans))
+    order = np.argsort((i.astype(np.int64) * len(atoms) + j.astype(np.int64)) * np.prod(spans) + image)
+    present, image = np.unique(image[order], return_inverse=True)
+    images = np.column_stack(np.unravel_index(present, tuple(spans))) + low
+    return Pairs(i[order].astype(np.int64), j[order].astype(np.int64), images, image)
 
 
 @dataclass(frozen=True)

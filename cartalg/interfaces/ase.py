@@ -253,6 +253,7 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
         else:
             deformation = np.linalg.solve(old, new)
             shrink = float(np.linalg.svd(deformation, compute_uv=False)[-1])
-            moved = atoms.positions - reference.positions @ deformation
+            # a matrix product of all atoms would wake NumPy's own threads
+            moved = atoms.positions - np.einsum("ai,ij->aj", reference.positions, deformation)
         reach = shrink * (cutoff + self.skin) - 2 * float(np.linalg.norm(moved, axis=1).max())
         return bool(reach > cutoff)

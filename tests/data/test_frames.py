@@ -185,3 +185,6 @@ def test_bad_geometry_is_named():
     broken = Atoms("H2", [[0, 0, 0], [0, 0, np.nan]])
     with pytest.raises(DataError, match="positions or cell are not finite"):
         find_pairs(broken, 3.0)
+    apart = Atoms("H2", [[0, 0, 0], [1e9, 1e9, 1e9]], cell=[0.5] * 3, pbc=True)
+    with pytest.raises(DataError, match="atoms are too many cells apart; wrap them into the cell"):
+        find_pairs(apart, 1.0)

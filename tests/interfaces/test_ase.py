@@ -1,6 +1,9 @@
 import contextlib
 import copy
+import os
 import pickle
+import subprocess
+import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -283,3 +286,35 @@ def test_parameters_are_the_skin_alone(model):
         calculator.set(cutoff=3.0)
     with pytest.raises(TypeError, match="no parameter skni"):
         CartalgCalculator(model, skni=1.0)
+
+
+ALONE = """
+import time
+import numpy as np, torch
+from ase.build import bulk
+from cartalg.architecture import ModelConfig
+from cartalg.interfaces.ase import CartalgCalculator
+from cartalg.model import Potential
+
+torch.set_num_threads(1)
+config = ModelConfig(cutoff=4.5, channels=4, edge_rank=1, correlation=2, radial_hidden=(8,))
+atoms = bulk("Cu", cubic=True) * (9, 9, 9)
+atoms.calc = CartalgCalculator(Potential(config, ("Cu",)))
+atoms.get_forces()
+start = atoms.cell.array.copy()
+all_threads, this_one = time.process_time(), time.thread_time()
+for turn in range(20):
+    atoms.set_cell(start * (1 + 1e-4 * turn), scale_atoms=True)
+    atoms.get_forces()
+print(atoms.calc.searches, (time.process_time() - all_threads) / (time.thread_time() - this_one))
+"""
+
+
+def test_no_thread_but_the_callers_has_work():
+    """NumPy's own, woken by a long product, would spin beside the one that Torch is told to have."""
+    quiet = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    quiet["PYTHONPATH"] = os.pathsep.join(sys.path)
+    said = subprocess.run([sys.executable, "-c", ALONE], env=quiet, capture_output=True, text=True, check=True)
+    searches, times = said.stdout.split()
+    assert int(searches) == 1
+    assert float(times) < 1.1

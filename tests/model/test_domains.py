@@ -81,7 +81,7 @@ def of_one(atoms, mine, exchange):
     """The graph of some atoms, `mine` of each; others that they have for neighbours are copies."""
     pairs = find_pairs(atoms, SMALL["cutoff"])
     kept = mine[pairs.receiver]
-    pairs = replace(pairs, receiver=pairs.receiver[kept], sender=pairs.sender[kept], shifts=pairs.shifts[kept])
+    pairs = replace(pairs, receiver=pairs.receiver[kept], sender=pairs.sender[kept], image=pairs.image[kept])
     of = np.r_[np.flatnonzero(mine), np.setdiff1d(pairs.sender, np.flatnonzero(mine))]
     row = np.zeros(len(atoms), dtype=np.int64)
     row[of] = np.arange(len(of))
