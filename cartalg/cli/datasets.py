@@ -16,13 +16,15 @@ data_app = typer.Typer(help="Named data sets: list them, get them.", no_args_is_
 def list_sets() -> None:
     """The data sets that have a name: what they are, their licence, and the split that papers use."""
     table = Table(show_lines=True)
-    for column in ("name", "what it is", "licence", "split", "checked by"):
+    table.add_column("name", no_wrap=True)
+    for column in ("what it is", "licence", "split", "checked by"):
         table.add_column(column)
     for name, about in SETS.items():
         checked = "sha256" if all(s.sha256 for s in about.sources) else "number of frames; no checksum is published"
         what = f"{about.title}\n[dim]{about.paper}[/dim]"
         if about.members:
             what += f"\n[dim]parts: {', '.join(about.members)}[/dim]"
+        what += f"\n[dim]published in {about.units}[/dim]"
         table.add_row(name, what, about.licence, about.split, checked)
     console.print(table)
 

@@ -71,22 +71,29 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, units in the key names.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Parity plot; by default beside the model.")] = None,
     numbers: Annotated[Path | None, typer.Option(help="Text file of frame numbers to use.")] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Errors by group, too: a key of the frames such as config_type.")
+    ] = None,
     backend: Annotated[str, typer.Option(help="auto, numba or torch")] = "auto",
 ) -> None:
     """Errors of a model on labelled frames: MAE and RMSE of energy, energy per atom, forces, stress, tensors.
 
     `cartalg evaluate runs/acac test_300K.xyz --json`
+
+    `cartalg evaluate runs/si Si_test.xyz --by group`
     """
     with at_rest(lasting=True):
         from cartalg.train.run import evaluate_file
 
     with user_errors(), progress_bar(computes=True) as bar:
-        found = evaluate_file(model, file, keys, numbers, plot, backend, bar)
+        found = evaluate_file(model, file, keys, numbers, plot, backend, bar, by)
     result = found.comparison.errors()
     if as_json:
-        print(json.dumps({"frames": found.frames, **result}, indent=2))
+        print(json.dumps(found.as_json(), indent=2))
         return
     console.print(errors_table(result, f"{file.name}, {found.frames} frames", found.comparison.quantities))
+    if found.groups:
+        console.print(groups_table(found.as_json(), by or "", found.comparison.quantities))
     console.print(f"parity plot: {found.plot}", highlight=False, soft_wrap=True)
 
 
@@ -102,6 +109,23 @@ def errors_table(errors: Mapping[str, float], title: str, quantities: Sequence[Q
                 unit = f"as in the file; RMSE {errors[report.headline[0]]:.3g} % of the spread"
             mae, rmse = (f"{errors[report.key(measure)]:.3g}" for measure in ("mae", "rmse"))
             table.add_row(report.title, mae, rmse, unit)
+    return table
+
+
+def groups_table(found: Mapping[str, Any], by: str, quantities: Sequence[Quantity]) -> Table:
+    """The errors of each quantity for each group, as `cartalg.train.run.Evaluation.as_json` gives them."""
+    table, keys = Table(title=f"by {by}"), []
+    table.add_column(by)
+    table.add_column("frames", justify="right")
+    for report in (q.compared for q in quantities if q.compared.key("mae") in found):
+        columns = [("RMSE", *report.headline)]
+        if report.unit:
+            columns.insert(0, ("MAE", report.key("mae"), report.unit.report))
+        for measure, key, unit in columns:
+            table.add_column(f"{report.title}\n{measure}, {unit}", justify="right")
+            keys.append(key)
+    for name, errors in found["groups"].items():
+        table.add_row(name, str(errors["frames"]), *(f"{errors[k]:.3g}" if k in errors else "" for k in keys))
     return table
 
 

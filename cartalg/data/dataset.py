@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cartalg.data.frames import DataError, Frame
 from cartalg.data.graphs import Graph, build_graph, collate
-from cartalg.data.lazy import LazyDataset
+from cartalg.data.lazy import LazyDataset, Subset
 from cartalg.quantities import QUANTITIES, Quantity
 
 
@@ -77,6 +77,10 @@ class Dataset:
 
         graphs: Sequence[Graph] = LazyDataset(find, len(frames))
         return cls(frames, graphs if on_disk else list(graphs), quantities)
+
+    def part(self, numbers: Sequence[int]) -> "Dataset":
+        """Some of the frames with their graphs, in this order; nothing is copied."""
+        return Dataset(Subset(self.frames, numbers), Subset(self.graphs, numbers), self.quantities)
 
     def batch(self, numbers: Sequence[int]) -> tuple[Graph, Labels]:
         """Graph and labels of some frames."""

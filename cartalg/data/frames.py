@@ -18,6 +18,10 @@ from cartalg.data.lazy import Subset
 from cartalg.quantities import QUANTITIES, Quantity
 
 ISOLATED = {"isolatedatom", "isolated_atom", "isolated atom"}
+#: So many groups of frames are told apart; a key with more values is a measurement.
+MOST_GROUPS = 50
+#: What a frame is grouped by: no arrays, no lists.
+WORDS = (str, int, float, np.generic)
 
 
 class DataError(ValueError):
@@ -34,6 +38,7 @@ class Frame:
         source: File and frame number, for messages.
         isolated: True for a single atom that gives an element's reference energy.
         weight: Of this frame in a loss.
+        info: What else the file says of it in a word or a number, by key: its group, its temperature.
     """
 
     atoms: Atoms
@@ -41,6 +46,7 @@ class Frame:
     source: str = "frame"
     isolated: bool = False
     weight: float = 1.0
+    info: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def energy(self) -> float | None:
@@ -105,7 +111,9 @@ def to_frame(atoms: Atoms, quantities: Sequence[Quantity] = QUANTITIES, source: 
     if isolated and len(atoms) != 1:
         raise DataError(f"{source}: config_type={kind} but {len(atoms)} atoms; an isolated atom is one atom")
     plain = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    return Frame(plain, labels, source, isolated)
+    names = {name for q in quantities for name in (q.key, q.name, f"REF_{q.name}")}
+    words = {k: str(v) for k, v in atoms.info.items() if k not in names and isinstance(v, WORDS)}
+    return Frame(plain, labels, source, isolated, info=words)
 
 
 def read_label(atoms: Atoms, quantity: Quantity, source: str = "frame") -> np.ndarray[Any, Any] | None:
@@ -167,6 +175,26 @@ def require_labels(frames: Iterable[Frame], quantities: Iterable[Quantity]) -> N
     for quantity in missing.values():
         if first is not None and not quantity.every_frame:
             raise DataError(f"{first.source}: no {quantity.name} in this or any other frame; {_looked_for(quantity)}")
+
+
+def groups_by(frames: Sequence[Frame], key: str) -> dict[str, list[int]]:
+    """Numbers of the frames with each value of a key, the values in the order of the alphabet.
+
+    Raises:
+        DataError: If a frame has no such key, or there are more than `MOST_GROUPS` values.
+    """
+    found: dict[str, list[int]] = {}
+    for number, frame in enumerate(frames):
+        if key not in frame.info:
+            known = ", ".join(sorted(frame.info)) or "none"
+            raise DataError(f"{frame.source}: has no key {key!r} to group by; its keys are {known}")
+        found.setdefault(frame.info[key], []).append(number)
+    if len(found) > MOST_GROUPS:
+        raise DataError(
+            f"{frames[0].source}: {key!r} has {len(found)} values in {len(frames)} frames, more than {MOST_GROUPS}: "
+            "group by a key that names kinds of frames"
+        )
+    return dict(sorted(found.items()))
 
 
 def _looked_for(quantity: Quantity) -> str:

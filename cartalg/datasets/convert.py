@@ -93,7 +93,20 @@ def read_vasp_json(path: Path, members: Sequence[str], split: int) -> Files:
             yield f"{part}.xyz", (a for name in chosen for a in _vasp_frames(json.loads(archive.read(name))))
 
 
-def _vasp_frames(entries: list[dict]) -> Iterator[Atoms]:  # type: ignore[type-arg]
+def read_mlearn(path: Path, members: Sequence[str], split: int) -> Files:
+    """mlearn: one element's frames to train or to test on, as the alloy's, but the stress is called virial_stress.
+
+    Of sheared cells the component of its plane is the sixth for zx: the order is VASP's as well.
+    """
+    try:
+        entries = json.loads(path.read_text())
+        frames = list(_vasp_frames(entries, "virial_stress"))
+    except (ValueError, LookupError, TypeError) as error:
+        raise DataError(f"{path}: not a file of mlearn ({error!r}); get it anew") from error
+    yield f"{path.stem}.xyz", iter(frames)
+
+
+def _vasp_frames(entries: list[dict], stress_key: str = "stress") -> Iterator[Atoms]:  # type: ignore[type-arg]
     for entry in entries:
         sites, outputs = entry["structure"]["sites"], entry["outputs"]
         atoms = Atoms(
@@ -103,7 +116,7 @@ def _vasp_frames(entries: list[dict]) -> Iterator[Atoms]:  # type: ignore[type-a
             pbc=True,
         )
         atoms.info["group"] = entry["group"]
-        stress = -0.1 * units.GPa * symmetric(*outputs["stress"])
+        stress = -0.1 * units.GPa * symmetric(*outputs[stress_key])
         yield labelled(atoms, energy=outputs["energy"], forces=outputs["forces"], stress=stress)
 
 
@@ -171,4 +184,5 @@ READERS: dict[str, Callable[[Path, Sequence[str], int], Files]] = {
     "md22": read_md22,
     "vasp_json": read_vasp_json,
     "mtp_cfg": read_mtp_cfg,
+    "mlearn": read_mlearn,
 }

@@ -5,7 +5,12 @@ Where a checksum is empty, its publisher gives none and nobody could compute it 
 
 from dataclasses import dataclass, field
 
-GITHUB = "https://raw.githubusercontent.com/davkovacs/BOTNet-datasets/4a5ea06c3f514f24164428823ba1f5e2d2233b58"
+BOTNET = "https://raw.githubusercontent.com/davkovacs/BOTNet-datasets"
+GITHUB = f"{BOTNET}/4a5ea06c3f514f24164428823ba1f5e2d2233b58"
+#: Of the isolated atoms of ethanol, to which nitrogen was added in another commit.
+WITH_NITROGEN = f"{BOTNET}/da3b965c75debf518e75cd7104ffa725a959ac4b"
+#: An archived repository, which no longer changes.
+MLEARN = "https://raw.githubusercontent.com/materialsvirtuallab/mlearn/master/data"
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,11 @@ _BOTNET = {
         "test_300K.xyz": "2291f3186a3cc6a5e05e92952c84a9237ca53f862d78fd3316a769360719ec43",
         "isolated_atoms.xyz": "b74f321b453374621b447d65c60979f70df1b7182c8ee0215388b2c574f33823",
     },
+    "ethanol": {
+        "train.xyz": "a26a16d8910581fa321fedc3bd3dfe31f2460e8cbfdc7a8f65243f4fd7250dd0",
+        "test_MD.xyz": "b8726933d5b9083989d8e3cc7013c18e0950cf0cbc6f6cd570fdb9759001031c",
+        "isolated_atoms.xyz": "a2a662390f31ad623ce493038e680bc34214f88d4432566bf8fbd0761be57583",
+    },
 }
 
 _RMD17 = (
@@ -127,6 +137,46 @@ SETS: dict[str, NamedSet] = {
         form="final",
         frames={"train_300K.xyz": 500, "test_300K.xyz": 650, "isolated_atoms.xyz": 3},
         ready=_BOTNET["acetylacetone"],
+    ),
+    "ethanol_botnet": NamedSet(
+        title="ethanol, 9 atoms, PBE/def2-SVP, frames of rMD17",
+        paper="Batatia et al., arXiv:2205.06643",
+        licence="MIT",
+        units="eV, angstrom",
+        split="950 + 50 of the 1,000 frames of train; tested on the 1,000 frames of test_MD",
+        sources=(
+            Source(f"{GITHUB}/dataset_ethanol/train.xyz", "train.xyz", _BOTNET["ethanol"]["train.xyz"]),
+            Source(f"{GITHUB}/dataset_ethanol/test_MD.xyz", "test_MD.xyz", _BOTNET["ethanol"]["test_MD.xyz"]),
+            Source(
+                f"{WITH_NITROGEN}/dataset_ethanol/isolated_atoms.xyz",
+                "isolated_atoms.xyz",
+                _BOTNET["ethanol"]["isolated_atoms.xyz"],
+            ),
+        ),
+        form="final",
+        frames={"train.xyz": 1000, "test_MD.xyz": 1000, "isolated_atoms.xyz": 4},
+        ready=_BOTNET["ethanol"],
+    ),
+    "mlearn": NamedSet(
+        title="Li and Si: molecular dynamics, strained cells, surfaces and vacancies (key group), PBE",
+        paper="Zuo et al., J. Phys. Chem. A 124, 731 (2020), doi 10.1021/acs.jpca.9b08723",
+        licence="BSD-3-Clause",
+        units="eV a cell, angstrom; the official files have stress, too, in kbar with VASP's sign and order",
+        split="241 training and 29 test frames of Li, 214 and 25 of Si, as published",
+        sources=tuple(
+            Source(f"{MLEARN}/{element}/{part}.json", f"{element}_{part}.json", member=element)
+            for element in ("Li", "Si")
+            for part in ("training", "test")
+        ),
+        form="mlearn",
+        members=("Li", "Si"),
+        frames={"Li_training.xyz": 241, "Li_test.xyz": 29, "Si_training.xyz": 214, "Si_test.xyz": 25},
+        ready={
+            "Li_training.xyz": "417672f3334556f14c220b69b0e8c1538537cf66b547fc78e65056ffd34135f1",
+            "Li_test.xyz": "cd51a609253d135b0d74f48f559b2fa51f53d5f4158dd3a619c9eda3409b60a5",
+            "Si_training.xyz": "56f772da259a35cde6e2ba2ab53565bcd7925e7659cd6d1b47adec0c0ccd72f2",
+            "Si_test.xyz": "a2df6c3f6587067862c162ec0e6e3638bc3dd843ab89f2dc2f455edee8b6918d",
+        },
     ),
     "rmd17": NamedSet(
         title="rMD17, ten small molecules, PBE/def2-SVP",

@@ -50,6 +50,17 @@ class Comparison:
         """Errors under their keys, e.g. ``forces_rmse_meV_per_A``: units in the keys."""
         return {key: error for report, values in self.values.items() for key, error in values.errors(report).items()}
 
+    @classmethod
+    def joined(cls, parts: Sequence["Comparison"]) -> "Comparison":
+        """Several comparisons of the same quantities, one after the other, as one."""
+        found: dict[Report, Values] = {}
+        for part in parts:
+            for report, values in part.values.items():
+                into = found.setdefault(report, Values())
+                into.reference += values.reference
+                into.predicted += values.predicted
+        return cls(parts[0].quantities, found)
+
 
 def compare(
     model: Potential, dataset: Dataset, batch_size: int = 16, progress: Callable[[int], None] | None = None

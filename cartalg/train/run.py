@@ -1,15 +1,16 @@
 """Whole runs: from a configuration to a trained model with its plots; from a model and a file to errors."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.progress import Progress
 
 from cartalg.data.coverage import COVERAGE_FILE, Coverage
 from cartalg.data.dataset import Dataset
-from cartalg.data.frames import DataError, Frame, read_frames, read_numbers, split_isolated
+from cartalg.data.frames import DataError, Frame, groups_by, read_frames, read_numbers, split_isolated
 from cartalg.quantities import Quantity
 from cartalg.train.checkpoint import (
     CHECKPOINT_FILE,
@@ -237,11 +238,20 @@ class Evaluation:
         comparison: Values beside each other.
         plot: The parity plot's file.
         frames: How many.
+        groups: The same for each group of frames, and how many frames it has; empty if none are told apart.
     """
 
     comparison: Comparison
     plot: Path
     frames: int
+    groups: Mapping[str, tuple[int, Comparison]] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Number of frames and errors, units in the keys; with groups, the same for each of them."""
+        found: dict[str, Any] = {"frames": self.frames, **self.comparison.errors()}
+        if self.groups:
+            found["groups"] = {name: {"frames": n, **of.errors()} for name, (n, of) in self.groups.items()}
+        return found
 
 
 def evaluate_file(
@@ -252,6 +262,7 @@ def evaluate_file(
     plot: Path | None,
     backend: str,
     bar: Progress,
+    by: str | None = None,
 ) -> Evaluation:
     """Compare a model with the labels of a file.
 
@@ -263,8 +274,9 @@ def evaluate_file(
         plot: Parity plot to write; by default beside the model.
         backend: ``"auto"``, ``"numba"`` or ``"torch"``.
         bar: Progress.
+        by: Key of the frames that says which group each belongs to, such as ``"config_type"``.
     Raises:
-        DataError: If no frame has a label, or the input is bad.
+        DataError: If no frame has a label, one has no such key, or the input is bad.
     """
     potential = load_model(model, backend)
     quantities = [replace(q, key=keys.get(q.name) or q.key) for q in potential.config.quantities]
@@ -273,9 +285,15 @@ def evaluate_file(
         names = ", ".join(q.name for q in quantities)
         raise DataError(f"{file}: no frame has any of {names}; name the keys with --energy-key and so on")
     dataset = build_dataset(frames, potential.config.cutoff, potential.elements, quantities, bar, file.name)
+    named = {"": list(range(len(frames)))} if by is None else groups_by(frames, by)
     task = bar.add_task("evaluating", total=len(frames), note="")
-    comparison = compare(potential, dataset, progress=lambda n: bar.update(task, completed=n))
+    groups, done = {}, 0
+    for name, chosen in named.items():
+        part, before = dataset.part(chosen), done
+        found = compare(potential, part, progress=lambda n, before=before: bar.update(task, completed=before + n))  # type: ignore[misc]
+        groups[name], done = (len(part), found), done + len(part)
+    comparison = Comparison.joined([found for _, found in groups.values()])
     folder = model if model.is_dir() else model.parent
     path = plot or folder / f"parity_{file.name.split('.')[0]}.png"
     parity(comparison, path)
-    return Evaluation(comparison, path, len(frames))
+    return Evaluation(comparison, path, len(frames), {} if by is None else groups)

@@ -8,7 +8,15 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 from ase.io import write
 
-from cartalg.data.frames import DataError, read_frames, read_numbers, require_labels, split_isolated, to_frame
+from cartalg.data.frames import (
+    DataError,
+    groups_by,
+    read_frames,
+    read_numbers,
+    require_labels,
+    split_isolated,
+    to_frame,
+)
 from cartalg.data.graphs import build_graph, find_pairs
 from cartalg.data.statistics import Compositions, element_shifts, gather
 from cartalg.quantities import QUANTITIES, find
@@ -47,6 +55,16 @@ def test_labels_are_found(tmp_path, style):
 def test_ref_labels_win_over_plain_ones():
     atoms = water(energy=1.0, REF_energy=2.0)
     assert to_frame(atoms).energy == 2.0
+
+
+def test_frames_are_grouped_by_a_key_of_theirs():
+    frames = [to_frame(water(kind=kind, kelvin=t, energy=1.0)) for kind, t in (("b", 300), ("a", 300), ("b", 600))]
+    assert groups_by(frames, "kind") == {"a": [1], "b": [0, 2]}
+    assert groups_by(frames, "kelvin") == {"300": [0, 1], "600": [2]}
+    with pytest.raises(DataError, match=r"no key 'energy' to group by; its keys are kelvin, kind$"):
+        groups_by(frames, "energy")
+    with pytest.raises(DataError, match="'x' has 51 values in 51 frames"):
+        groups_by([to_frame(water(x=0.1 * n)) for n in range(51)], "x")
 
 
 def test_a_constraint_does_not_zero_reference_forces(tmp_path):

@@ -246,6 +246,35 @@ def test_vasp_stress_becomes_ases(tmp_path, run, monkeypatch):
     assert read(tmp_path / "out" / "train.xyz", 0).info["group"] == "Mo"
 
 
+def test_mlearn_keeps_its_groups_and_gains_a_stress(tmp_path, run, monkeypatch):
+    """Official files: energies of whole cells, a stress that is called virial_stress; final files as they are."""
+    entry = {
+        "group": "Elastic",
+        "structure": {
+            "lattice": {"matrix": [[3.4, 0, 0], [0, 3.4, 0], [0, 0, 3.4]]},
+            "sites": [{"species": [{"element": "Li"}], "xyz": [x, x, x]} for x in (0.0, 1.7)],
+        },
+        "outputs": {"energy": -3.8, "forces": [[0.1, 0.2, 0.3], [0, 0, 0]], "virial_stress": [9, 8, 7, 3, 2, 1]},
+    }
+    (tmp_path / "Li_training.json").write_text(json.dumps([entry, {**entry, "group": "Vacancy"}]))
+    (tmp_path / "Li_test.json").write_text(json.dumps([entry]))
+    frames = {"Li_training.xyz": 2, "Li_test.xyz": 1}
+    monkeypatch.setitem(registry.SETS, "mlearn", replace(SETS["mlearn"], frames=frames))
+    chosen = ("data", "get", "mlearn", "--only", "Li", "--from", tmp_path)
+    assert "--unchecked" in said(run(*chosen, "--to", tmp_path / "out"))
+    result = run(*chosen, "--to", tmp_path / "out", "--unchecked")
+    assert result.exit_code == 0, result.output
+    read_back = read_frames(tmp_path / "out" / "Li_training.xyz")
+    assert [f.info["group"] for f in read_back] == ["Elastic", "Vacancy"]
+    assert [f.energy for f in read_back] == [-3.8, -3.8]
+    kbar = units.GPa / 10
+    np.testing.assert_allclose(
+        read_back[0].labels["stress"], [-kbar * np.array([[9, 3, 1], [3, 8, 2], [1, 2, 7]])], rtol=1e-6
+    )
+    (tmp_path / "Li_test.json").write_text("[{}]")
+    assert "not a file of mlearn" in said(run(*chosen, "--to", tmp_path / "other", "--unchecked"))
+
+
 CFG = """BEGIN_CFG
  Size
     2

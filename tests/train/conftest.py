@@ -11,6 +11,7 @@ def labelled(n, seed):
     atoms = molecule("CH3OH" if n % 2 else "C2H6")
     atoms.rattle(0.05, rng=np.random.default_rng(seed * 1000 + n))
     atoms.calc = EMT()
+    atoms.info["kind"] = "alcohol" if n % 2 else "alkane"
     atoms.info["REF_energy"] = atoms.get_potential_energy()
     atoms.arrays["REF_forces"] = atoms.get_forces()
     atoms.calc = None

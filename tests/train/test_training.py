@@ -91,6 +91,22 @@ def test_a_run_learns_and_writes_everything(data_folder, make_config, tmp_path):
     table = run("evaluate", out, data_folder / "test.xyz")
     assert "RMSE" in table.stdout
     assert (out / "parity_test.png").exists()
+    errors_by_group(out, data_folder / "test.xyz", errors)
+
+
+def errors_by_group(out, file, errors):
+    """Groups are told apart, and together they are all frames."""
+    found = json.loads(run("evaluate", out, file, "--json", "--by", "kind").stdout)
+    groups, key = found.pop("groups"), "forces_rmse_meV_per_A"
+    assert found == pytest.approx(errors)
+    assert {name: group["frames"] for name, group in groups.items()} == {"alcohol": 3, "alkane": 3}
+    components = {"alcohol": 3 * 3 * 6, "alkane": 3 * 3 * 8}
+    squares = sum(groups[name][key] ** 2 * count for name, count in components.items())
+    assert (squares / sum(components.values())) ** 0.5 == pytest.approx(errors[key])
+    table = run("evaluate", out, file, "--by", "kind").stdout
+    assert "by kind" in table
+    assert "alkane" in table
+    assert "no key 'species' to group by; its keys are kind" in run("evaluate", out, file, "--by", "species").stderr
 
 
 def final_state(folder):
