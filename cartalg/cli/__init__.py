@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from cartalg import __version__
-from cartalg.cli import convert, engines, export, kernels, lammps, potential, simulate
+from cartalg.cli import convert, engines, export, inspect_physics, kernels, lammps, potential, simulate
 from cartalg.cli.datasets import data_app
 from cartalg.cli.inspect import inspect_app
 from cartalg.cli.terminal import console, user_errors
@@ -17,6 +17,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(inspect_app, name="inspect")
+for name, command in inspect_physics.COMMANDS.items():
+    inspect_app.command(name)(command)
 for command in (kernels.generate, kernels.prove, kernels.atlas, potential.train, potential.evaluate, potential.demo):
     app.command()(command)
 app.command("compile")(kernels.compile_kernels)

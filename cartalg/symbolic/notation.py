@@ -178,6 +178,13 @@ class Column(Node):
 
 
 @dataclass(frozen=True)
+class Rows(Node):
+    """A matrix, row by row."""
+
+    rows: tuple[tuple[Node, ...], ...]
+
+
+@dataclass(frozen=True)
 class Equation(Node):
     """Sides that are equal; `where` says what letters in it mean."""
 

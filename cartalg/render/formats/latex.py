@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import sympy as sp
 
-from cartalg.render.document import Document
+from cartalg.render.document import Document, Table
 from cartalg.symbolic import notation as n
 from cartalg.symbolic.notation import Node
 
@@ -13,8 +13,16 @@ _SEPARATOR = r",\qquad "
 
 
 def write(document: Document) -> str:
-    """Every equation, one after the other."""
-    return _SEPARATOR.join(equation(e) for e in document.equations)
+    """Every equation, one after the other; the tables of what has no equation."""
+    if document.equations:
+        return _SEPARATOR.join(equation(e) for e in document.equations)
+    return _SEPARATOR.join(_table(block) for block in document.body if isinstance(block, Table))
+
+
+def _table(table: Table) -> str:
+    rows = [table.columns, *table.rows] if any(table.columns) else list(table.rows)
+    lines = [" & ".join(expression(c) if isinstance(c, Node) else rf"\text{{{c}}}" for c in row) for row in rows]
+    return rf"\begin{{array}}{{{'l' * len(table.columns)}}} " + r" \\ ".join(lines) + r" \end{array}"
 
 
 def equation(formula: n.Equation) -> str:
@@ -78,6 +86,9 @@ def expression(value: Node) -> str:
             return r"\left[ " + r" \to ".join(map(str, ranks)) + r" \right]"
         case n.Column(entries):
             return r"\left( \begin{matrix}" + r" \\ ".join(map(expression, entries)) + r"\end{matrix} \right)"
+        case n.Rows(rows):
+            lines = r" \\ ".join(" & ".join(map(expression, row)) for row in rows)
+            return rf"\left( \begin{{matrix}} {lines} \end{{matrix}} \right)"
         case n.Equation():
             return equation(value)
     raise TypeError(f"LaTeX has no form for {type(value).__name__}")

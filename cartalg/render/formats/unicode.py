@@ -35,8 +35,17 @@ def lines(formula: n.Equation) -> list[str]:
     if isinstance(sides[-1], n.Column):
         top = len(sides[-1].entries) // 2
         return [f"{expression(left)}{subscript(m - top)} = {expression(e)}" for m, e in enumerate(sides[-1].entries)]
+    if isinstance(sides[-1], n.Rows):
+        return [f"{expression(left)} =", *_grid(sides[-1].rows)]
     meaning = "".join(f",  {', '.join(line for e in formula.where for line in lines(e))}" for _ in formula.where[:1])
     return [f"{expression(left)} = {expression(side)}{meaning}" for side in sides]
+
+
+def _grid(rows: tuple[tuple[Node, ...], ...]) -> list[str]:
+    """A matrix with its columns in line; dots are zeros."""
+    cells = [["." if v == n.Exact(sp.Integer(0)) else expression(v) for v in row] for row in rows]
+    widths = [max(len(row[c]) for row in cells) for c in range(len(cells[0]))]
+    return ["  " + "  ".join(f"{v:>{w}}" for v, w in zip(row, widths, strict=True)) for row in cells]
 
 
 def expression(value: Node) -> str:
@@ -82,6 +91,8 @@ def expression(value: Node) -> str:
             return f"{expression(left)} ·^{_atom(pairs)} {expression(right)}"
         case n.Sequence(ranks):
             return "→".join(map(str, ranks))
+        case n.Rows(rows):
+            return "; ".join(" ".join(map(expression, row)) for row in rows)
         case n.Equation():
             return "; ".join(lines(value))
     raise TypeError(f"Unicode has no form for {type(value).__name__}")
