@@ -1,0 +1,162 @@
+"""The uncertainty of a model: what it is scaled by, what it does not depend on, and where it is kept."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import molecule
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.io import read
+
+from cartalg.data.graphs import build_graph
+from cartalg.interfaces.ase import CartalgCalculator
+from cartalg.train.checkpoint import MODEL_FILE, CheckpointError, save_model
+from cartalg.uncertainty.assess import assess
+from cartalg.uncertainty.committee import COMMITTEE_FILE, Predictor
+from cartalg.uncertainty.fit import calibrate, fit
+from cartalg.uncertainty.measure import Uncertainty, load_uncertainty, uncertainty_file
+from uncertainty.conftest import CONFIG, ELEMENTS, make_model
+
+
+def spread_of(model, measured, atoms):
+    graph = build_graph(atoms, CONFIG.cutoff, ELEMENTS, "test")
+    return measured.spread(graph, model(graph, descriptors=True))
+
+
+@pytest.mark.parametrize("backend", ["numba", "torch"])
+@pytest.mark.parametrize("chunk", [None, 3])
+def test_descriptors_are_the_scalars_of_every_layer(backend, chunk):
+    model = make_model()
+    model.backend, model.chunk = backend, chunk
+    graph = build_graph(molecule("CH3OH"), CONFIG.cutoff, ELEMENTS, "test")
+    plain, described = make_model()(graph), model(graph, descriptors=True)
+    expected = [h[:, 0] for h in make_model().features(graph, graph.vectors.float())]
+    torch.testing.assert_close(described.descriptors, torch.stack(expected, 1), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(described.forces, plain.forces, atol=1e-5, rtol=1e-4)
+    assert plain.descriptors is None
+    assert model(graph).descriptors is None
+
+
+def test_errors_on_validation_frames_are_as_large_as_said(model, measured, dataset):
+    found = assess(Predictor([model], [measured]), dataset("valid.xyz"), batch_size=3)
+    for name in ("energy", "forces"):
+        assert found.reliability[name].scale == pytest.approx(1, rel=1e-5)
+    assert len(found.reliability["energy"].errors) == 8
+    assert found.grades.max() <= 1 + 1e-6
+
+
+def test_only_what_was_learnt_has_an_uncertainty(model, dataset):
+    found = fit(model, dataset("train.xyz"), dataset("valid.xyz"), ["forces"])
+    assert found.known == ("forces",)
+    spread = spread_of(model, found, molecule("CH3OH"))
+    assert spread.energy is None
+    assert spread.energies is None
+    assert (spread.forces > 0).all()
+
+
+def test_grades_rise_with_the_distance_from_the_data_and_reach_1_in_it(model, measured, data):
+    frames = read(data / "train.xyz", ":") + read(data / "valid.xyz", ":")
+    assert max(float(spread_of(model, measured, a).grades.max()) for a in frames) == pytest.approx(1, rel=1e-6)
+    atoms = molecule("CH3OH")
+    away = [atoms.copy() for _ in range(4)]
+    for n, one in enumerate(away):
+        one.positions[1] *= 1 + 0.15 * n
+    grades = [float(spread_of(model, measured, one).grades.max()) for one in away]
+    assert grades == sorted(grades)
+    assert grades[-1] > 2
+
+
+def test_it_turns_with_the_atoms_and_adds_up(model, measured):
+    atoms = molecule("CH3OH")
+    atoms.rattle(0.1, rng=np.random.default_rng(0))
+    spread, turned = spread_of(model, measured, atoms), atoms.copy()
+    turned.rotate(40, (1, 2, 3))
+    order = [3, 1, 0, 5, 4, 2]
+    for name, values in vars(spread_of(model, measured, turned[order])).items():
+        own = getattr(spread, name)
+        torch.testing.assert_close(values, own if name == "energy" else own[order], rtol=1e-3, atol=1e-8)
+    twice = atoms.copy()
+    twice.translate((50, 0, 0))
+    double = spread_of(model, measured, atoms + twice)
+    assert float(double.energy) == pytest.approx(2 * float(spread.energy), rel=1e-4)
+    assert float(spread.energies.sum()) == pytest.approx(float(spread.energy))
+
+
+def test_an_element_that_the_data_lack_is_beyond_any_grade(model, measured):
+    spread = spread_of(model, measured, Atoms("CuO", [[0, 0, 0], [0, 0, 1.8]]))
+    assert spread.grades[0] == torch.inf
+    assert spread.energy == torch.inf
+
+
+def test_files_are_whole_and_of_this_model(model, measured, run):
+    file = uncertainty_file(run)
+    found = load_uncertainty(run, model)
+    assert vars(found).keys() == vars(measured).keys()
+    assert (found.energy, found.forces, found.model) == (measured.energy, measured.forces, measured.model)
+    for name, value in vars(measured.density).items():
+        torch.testing.assert_close(getattr(found.density, name), value, equal_nan=True)
+    save_model(run / MODEL_FILE, make_model(1))
+    with pytest.raises(CheckpointError, match="of another model"):
+        CartalgCalculator(run)
+    save_model(file, model)
+    with pytest.raises(CheckpointError, match="not the uncertainty"):
+        Uncertainty.read(file)
+    file.unlink()
+    assert load_uncertainty(run, make_model(1)) is None
+    assert uncertainty_file(run / MODEL_FILE) == file
+    save_model(run.parent / "small.safetensors", model)
+    assert uncertainty_file(run.parent / "small.safetensors").name == "small.uncertainty.safetensors"
+
+
+def test_the_calculator_gives_it_by_name_and_only_then(run, model, measured):
+    atoms = molecule("CH3OH")
+    atoms.calc = calculator = CartalgCalculator(run)
+    forces = atoms.get_forces()
+    assert not {"grade", "forces_std"} & calculator.results.keys()
+    spread = spread_of(model, measured, atoms)
+    assert calculator.get_property("grade", atoms) == pytest.approx(float(spread.grades.max()), rel=1e-5)
+    results = calculator.results
+    np.testing.assert_allclose(results["forces_std"], np.repeat(spread.forces.numpy()[:, None], 3, 1), rtol=1e-4)
+    np.testing.assert_allclose(results["energies_std"], spread.energies, rtol=1e-4)
+    assert results["energy_std"] == pytest.approx(results["energies_std"].sum())
+    np.testing.assert_array_equal(results["forces"], forces)
+    atoms.calc = always = CartalgCalculator(run, uncertainty=True)
+    atoms.get_potential_energy()
+    assert {"grade", "grades", "energy_std", "energies_std", "forces_std"} <= always.results.keys()
+
+
+def test_a_calculator_says_where_there_is_none(run, model):
+    uncertainty_file(run).unlink()
+    with pytest.raises(CheckpointError, match="run `cartalg uncertainty`"):
+        CartalgCalculator(run, uncertainty=True)
+    atoms = molecule("CH3OH")
+    with pytest.raises(PropertyNotImplementedError, match="grade"):
+        CartalgCalculator(model).get_property("grade", atoms)
+
+
+def test_a_committee_is_scaled_by_what_validation_found(dataset, tmp_path):
+    models = [make_model(seed) for seed in range(3)]
+    for number, one in enumerate(models):
+        save_model(tmp_path / f"member-{number}" / MODEL_FILE, one)
+    atoms = molecule("CH3OH")
+    plain = CartalgCalculator(tmp_path)
+    plain.get_property("energy_std", atoms)
+    found = calibrate(tmp_path, dataset("valid.xyz"))
+    found.write(tmp_path)
+    scaled = CartalgCalculator(tmp_path)
+    scaled.get_property("energy_std", atoms)
+    for name in ("energy", "forces"):
+        own = found.factors[name] * plain.results[f"{name}_std"]
+        np.testing.assert_allclose(scaled.results[f"{name}_std"], own, rtol=1e-6)
+    again = assess(Predictor.open(tmp_path), dataset("valid.xyz"))
+    assert again.reliability["forces"].scale == pytest.approx(1, rel=1e-5)
+    assert again.grades is None
+    values = json.loads((tmp_path / COMMITTEE_FILE).read_text())
+    (tmp_path / COMMITTEE_FILE).write_text(json.dumps(values | {"models": values["models"][::-1]}))
+    with pytest.raises(CheckpointError, match="of other models"):
+        CartalgCalculator(tmp_path)
+    (tmp_path / COMMITTEE_FILE).write_text("[]")
+    with pytest.raises(CheckpointError, match="not the calibration"):
+        CartalgCalculator(tmp_path)
