@@ -59,7 +59,7 @@ def main():
     if importlib.util.find_spec("ase"):  # which reads the frames of all, whether their library does or not
         import ase.io  # noqa: F401
     base = resident()
-    cases = {}
+    cases, calculators = {}, {}
 
     def prepare(key, kind, **k):
         if torch:
@@ -81,7 +81,9 @@ def main():
         elif kind == "converted":
             from ase.io import read
 
-            cases[key] = with_calculator(read(k["file"], ":"), peer.converted(Path(k["model"])))
+            if k["model"] not in calculators:  # reading a model takes longer than a step of many atoms
+                calculators[k["model"]] = peer.converted(Path(k["model"]))
+            cases[key] = with_calculator(read(k["file"], ":"), calculators[k["model"]])
         elif not hasattr(peer, f"{kind}_case"):
             return {"missing": True}
         else:
@@ -122,6 +124,9 @@ def main():
                 answer = run(**command)
             elif do == "own":
                 answer = {"names": list(peer.OWN)}
+            elif do == "limit":  # so that too large a case is an error of this process, and no trouble of others
+                resource.setrlimit(resource.RLIMIT_DATA, (int(command["gigabytes"] * 2**30),) * 2)
+                answer = {}
             elif do == "threads":
                 torch.set_num_threads(command["count"])
                 answer = {}
