@@ -1,12 +1,12 @@
 """SOAP: Adam in the eigenbases of the second moments of a gradient's rows and columns, for many small matrices at once.
 
-A potential has dozens of small matrices, of a few shapes. Those of one shape are multiplied together, in batches, and
-what is done number by number is done to all numbers of the model at once. Source: Vyas et al. 2024 (arXiv:2409.11321),
-algorithm 3.
+A potential has dozens of small matrices, of a few shapes. Those of one shape are multiplied together by the `linear`
+kernel, and what is done number by number is done to all numbers of the model at once. Source: Vyas et al. 2024
+(arXiv:2409.11321), algorithm 3.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from inspect import unwrap
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from cartalg.ops.private import add_each, scale_each
+from cartalg.train.stacks import Stack
 
 
 class SOAP(Optimizer):
@@ -58,59 +59,85 @@ class SOAP(Optimizer):
         alike: dict[tuple[tuple[int, ...], bool], list[Parameter]] = {}
         for p in filter(torch.Tensor.numel, self.param_groups[0]["params"]):  # a product may be without couplings
             alike.setdefault((tuple(size for size in p.shape if size > 1), p.ndim > 1), []).append(p)
-        self._stacks = [
-            _Stack(of_shape, shape, [n for n, size in enumerate(shape, 1) if rotated and size <= largest])
-            for (shape, rotated), of_shape in alike.items()
-        ]
-        self._numbers: Tensor | None = None
-        self._split: list[Tensor] = []
+        self._parameters = [p for of_shape in alike.values() for p in of_shape]
+        sizes = [p.numel() for p in self._parameters]
+        # of all numbers, in the order of the stacks: gradients, in rotated coordinates, moves
+        self._given, self._numbers, self._moves = (self._parameters[0].new_empty(sum(sizes)) for _ in range(3))
+        moves = self._moves.split(sizes)
+        self._steps = [move.view(p.shape) for move, p in zip(moves, self._parameters, strict=True)]
+        self._stacks: list[Stack] = []
+        start = 0
+        for (shape, rotated), of_shape in alike.items():
+            axes = [n for n, size in enumerate(shape, 1) if rotated and size <= largest]
+            stop = start + len(of_shape) * math.prod(shape)
+            arrays = self._given, self._numbers, self._moves
+            own = [numbers[start:stop].view(len(of_shape), *shape) for numbers in arrays]
+            self._stacks.append(Stack(axes, *own))
+            start = stop
+
+        self._kept: Any = None
+        self._moments: list[Callable[[], object]] = []
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One step along the gradients that parameters hold."""
         # all that is kept lies under one parameter: most of it is of several
         settings, state = self.param_groups[0], self.state[self.param_groups[0]["params"][0]]
-        gradients = [stack.gradients() for stack in self._stacks]
+        given = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters]
+        torch.cat([g.flatten() for g in given], out=self._given)
         if state:
             settings["steps"] += 1
-            self._move(settings, state, gradients)
+            self._hold(settings, state)
+            self._move(settings, state)
         else:
-            state["mean"] = gradients[0].new_zeros(sum(g.numel() for g in gradients))
-            state["square"] = torch.zeros_like(state["mean"])
-            state["moments"] = [
-                [g.new_zeros(len(g), g.shape[axis], g.shape[axis]) for axis in stack.axes]
-                for stack, g in zip(self._stacks, gradients, strict=True)
-            ]
-        for stack, gradient, moments in zip(self._stacks, gradients, state["moments"], strict=True):
-            stack.add_moments(gradient, moments, settings["betas"][1])
+            state["mean"], state["square"] = (torch.zeros_like(self._given) for _ in range(2))
+            state["moments"] = [stack.no_moments() for stack in self._stacks]
+        self._hold(settings, state)
+        for call in self._moments:
+            call()
         if "bases" not in state:
             state["bases"] = [[_eigenvectors(moment) for moment in moments] for moments in state["moments"]]
+            self._take(state)
         elif settings["steps"] % settings["frequency"] == 0:
             self._renew(state)
 
-    def _move(self, settings: dict[str, Any], state: dict[str, Any], gradients: Sequence[Tensor]) -> None:
+    def _hold(self, settings: dict[str, Any], state: dict[str, Any]) -> None:
+        """Bind calls to a state that is new, or that has been read."""
+        if self._kept is state["moments"]:
+            return
+        self._kept, decay = state["moments"], settings["betas"][1]
+        pairs = zip(self._stacks, state["moments"], strict=True)
+        self._moments = [call for stack, moments in pairs for call in stack.moments(moments, decay)]
+        if "bases" in state:
+            self._take(state)
+
+    def _take(self, state: dict[str, Any]) -> None:
+        for stack, bases in zip(self._stacks, state["bases"], strict=True):
+            stack.take(bases)
+
+    def _move(self, settings: dict[str, Any], state: dict[str, Any]) -> None:
         """Adam's step, taken in rotated coordinates."""
-        if self._numbers is None:
-            self._numbers = torch.empty_like(state["mean"])
-            self._split = self._parts(self._numbers)
-        numbers, parts = self._numbers, list(zip(self._stacks, self._split, state["bases"], strict=True))
-        for (stack, part, bases), gradient in zip(parts, gradients, strict=True):
-            stack.rotated(gradient, bases, out=part)
-        (first, second), steps, rate = settings["betas"], settings["steps"], settings["lr"]
+        for stack in self._stacks:
+            stack.rotate()
+        numbers, (first, second), steps, rate = self._numbers, settings["betas"], settings["steps"], settings["lr"]
         state["mean"].lerp_(numbers, 1 - first)
         state["square"].mul_(second).addcmul_(numbers, numbers, value=1 - second)
         torch.sqrt(state["square"], out=numbers).add_(settings["eps"])
         torch.div(state["mean"], numbers, out=numbers)
+        for stack in self._stacks:
+            stack.rotate_back()
         length = rate * math.sqrt(1 - second**steps) / (1 - first**steps)
-        for stack, part, bases in parts:
-            stack.add(stack.rotated(part, bases, back=True), -length)
-        scale_each(settings["params"], 1 - rate * settings["weight_decay"])
+        add_each(self._parameters, self._steps, -length)
+        scale_each(self._parameters, 1 - rate * settings["weight_decay"])
 
     def _renew(self, state: dict[str, Any]) -> None:
         """Rotations nearer to the eigenvectors, by a step of the power method; the means are turned with them."""
-        parts = zip(self._stacks, state["bases"], self._parts(state["mean"]), self._parts(state["square"]), strict=True)
-        for (stack, bases, mean, square), moments in zip(parts, state["moments"], strict=True):
-            unrotated = stack.rotated(mean, bases, back=True)
+        self._numbers.copy_(state["mean"])
+        squares = self._parts(state["square"])
+        for stack, bases, moments, square in zip(
+            self._stacks, state["bases"], state["moments"], squares, strict=True
+        ):
+            stack.rotate_back()  # the mean, as a gradient
             for n, (axis, moment) in enumerate(zip(stack.axes, moments, strict=True)):
                 product = moment @ bases[n]
                 order = (bases[n] * product).sum(1).argsort(1, descending=True)
@@ -118,63 +145,15 @@ class SOAP(Optimizer):
                 places = [-1 if dimension in (0, axis) else 1 for dimension in range(square.ndim)]
                 places[0] = len(order)
                 square.copy_(square.take_along_dim(order.view(places), axis))
-            mean.copy_(stack.rotated(unrotated, bases))
+            stack.take(bases)
+            stack.given.copy_(stack.moves)
+            stack.rotate()
+        state["mean"].copy_(self._numbers)
 
     def _parts(self, numbers: Tensor) -> list[Tensor]:
         """The part of each stack of an array of all numbers, in its shape."""
-        shapes = [(len(stack.parameters), *stack.shape) for stack in self._stacks]
-        parts = numbers.split([math.prod(shape) for shape in shapes])
-        return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
-
-
-class _Stack:
-    """Parameters of one shape, axes of length one aside, as an array [parameters, ..] of which some axes are rotated.
-
-    Args:
-        parameters, shape: These.
-        axes: Those of the array that are rotated.
-    """
-
-    def __init__(self, parameters: Sequence[Parameter], shape: tuple[int, ...], axes: list[int]) -> None:
-        self.parameters, self.shape, self.axes = parameters, shape, axes
-        # an axis after the other becomes the last: (as three axes, number of the basis, what comes of it)
-        self._turns: list[tuple[tuple[int, ...], int | None, tuple[int, ...]]] = []
-        count, rest = len(parameters), shape
-        for axis in range(1, len(shape) + 1) if axes else ():
-            turned = (count, *rest[1:], rest[0])
-            number = axes.index(axis) if axis in axes else None
-            self._turns.append(((count, rest[0], math.prod(rest[1:])), number, turned))
-            rest = turned[1:]
-
-    def gradients(self) -> Tensor:
-        """The array of gradients."""
-        given = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
-        return torch.stack([g.reshape(self.shape) for g in given])
-
-    def add_moments(self, gradients: Tensor, moments: Sequence[Tensor], decay: float) -> None:
-        """Let the second moments of each axis that is rotated go on."""
-        for axis, moment in zip(self.axes, moments, strict=True):
-            count, size, _ = moment.shape
-            if axis == gradients.ndim - 1:
-                columns = gradients.view(count, -1, size)
-                moment.baddbmm_(columns.mT, columns, beta=decay, alpha=1 - decay)
-            else:
-                rows = gradients.movedim(axis, 1).reshape(count, size, -1)
-                moment.baddbmm_(rows, rows.mT, beta=decay, alpha=1 - decay)
-
-    def rotated(self, array: Tensor, bases: Sequence[Tensor], back: bool = False, out: Tensor | None = None) -> Tensor:
-        """The array in the coordinates of bases, one for each axis that is rotated; or back from there."""
-        for as_three, number, shape in self._turns:
-            turned = array.view(as_three).mT
-            if number is not None:
-                turned = torch.bmm(turned, bases[number].mT if back else bases[number])
-            array = turned.reshape(shape)
-        return array if out is None else out.copy_(array)
-
-    def add(self, array: Tensor, factor: float) -> None:
-        """Add so many times an array to the parameters."""
-        moves = [move.view(p.shape) for move, p in zip(array.unbind(), self.parameters, strict=True)]
-        add_each(self.parameters, moves, factor)
+        parts = numbers.split([stack.given.numel() for stack in self._stacks])
+        return [part.view(stack.given.shape) for part, stack in zip(parts, self._stacks, strict=True)]
 
 
 def _eigenvectors(moments: Tensor) -> Tensor:
