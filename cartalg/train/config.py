@@ -128,7 +128,7 @@ class TrainingConfig(Weights):
     optimizer: Literal["soap", "adamw"] = Field(
         "soap", description="Adam in the eigenbasis of each matrix's gradients, or AdamW (learning_rate about 0.01)"
     )
-    soap_frequency: int = Field(10, ge=1, description="steps from one update of SOAP's eigenbases to the next")
+    soap_frequency: int = Field(20, ge=1, description="steps from one update of SOAP's eigenbases to the next")
     soap_max_size: int = Field(1024, ge=1, description="SOAP leaves dimensions larger than this as they are")
     learning_rate: float = Field(0.03, gt=0)
     final_learning_rate: float = Field(0.01, gt=0, le=1, description="at the end, as a fraction of learning_rate")

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import AdamW, Optimizer
 
+from cartalg.ops.private import norm_of_each, scale_each
 from cartalg.train.config import TrainingConfig
 from cartalg.train.soap import SOAP
 
@@ -23,6 +24,14 @@ def make_optimizer(parameters: Iterable[Parameter], settings: TrainingConfig) ->
     if settings.optimizer == "adamw":
         return AdamW(parameters, lr=rate, weight_decay=decay, amsgrad=True, fused=True)
     return SOAP(parameters, rate, decay, frequency=settings.soap_frequency, largest=settings.soap_max_size)
+
+
+def clip(parameters: Iterable[Parameter], largest: float) -> None:
+    """Shorten all gradients alike where together they are longer than `largest`."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    length = float(norm_of_each(gradients).norm())
+    if length > largest:
+        scale_each(gradients, largest / length)
 
 
 def tensors_and_rest(tree: Any, name: str) -> tuple[dict[str, Tensor], Any]:

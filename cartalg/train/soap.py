@@ -34,6 +34,7 @@ class SOAP(Optimizer):
         frequency: Steps from one renewal of the rotations to the next.
         largest: Length of the longest axis that is rotated.
         eps: Added to the root of the mean square.
+        sparing: Steps from one gradient that the second moments of rows and columns see to the next; the paper's is 1.
     Raises:
         ValueError: If parameters come in groups.
     """
@@ -51,6 +52,7 @@ class SOAP(Optimizer):
         frequency: int = 10,
         largest: int = 1024,
         eps: float = 1e-8,
+        sparing: int = 2,
     ) -> None:
         settings = {"betas": betas, "frequency": frequency, "eps": eps}
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay, "steps": 0, **settings})
@@ -75,7 +77,7 @@ class SOAP(Optimizer):
             self._stacks.append(Stack(axes, *own))
             start = stop
 
-        self._kept: Any = None
+        self._sparing, self._kept = sparing, None
         self._moments: list[Callable[[], object]] = []
 
     @torch.no_grad()
@@ -93,8 +95,9 @@ class SOAP(Optimizer):
             state["mean"], state["square"] = (torch.zeros_like(self._given) for _ in range(2))
             state["moments"] = [stack.no_moments() for stack in self._stacks]
         self._hold(settings, state)
-        for call in self._moments:
-            call()
+        if settings["steps"] % self._sparing == 0:
+            for call in self._moments:
+                call()
         if "bases" not in state:
             state["bases"] = [[_eigenvectors(moment) for moment in moments] for moments in state["moments"]]
             self._take(state)
@@ -105,7 +108,7 @@ class SOAP(Optimizer):
         """Bind calls to a state that is new, or that has been read."""
         if self._kept is state["moments"]:
             return
-        self._kept, decay = state["moments"], settings["betas"][1]
+        self._kept, decay = state["moments"], settings["betas"][1] ** self._sparing
         pairs = zip(self._stacks, state["moments"], strict=True)
         self._moments = [call for stack, moments in pairs for call in stack.moments(moments, decay)]
         if "bases" in state:
@@ -134,9 +137,7 @@ class SOAP(Optimizer):
         """Rotations nearer to the eigenvectors, by a step of the power method; the means are turned with them."""
         self._numbers.copy_(state["mean"])
         squares = self._parts(state["square"])
-        for stack, bases, moments, square in zip(
-            self._stacks, state["bases"], state["moments"], squares, strict=True
-        ):
+        for stack, bases, moments, square in zip(self._stacks, state["bases"], state["moments"], squares, strict=True):
             stack.rotate_back()  # the mean, as a gradient
             for n, (axis, moment) in enumerate(zip(stack.axes, moments, strict=True)):
                 product = moment @ bases[n]

@@ -29,7 +29,7 @@ class Stack:
 
     def __init__(self, axes: Sequence[int], given: Tensor, numbers: Tensor, moves: Tensor) -> None:
         self.axes, self.given, self.numbers, self.moves = list(axes), given, numbers, moves
-        # a basis as rows and as columns, for one way and the other: [count, size, size] or, as rows, [size, count, size]
+        # bases for one way and the other: [count, size, size] as matrices or, as rows, [size, count, size]
         self._there, self._back = self._bases(), self._bases()
         self._rotate = [*self._chain(given, numbers, self._there, self.axes[::-1])]
         self._rotate_back = [*self._chain(numbers, moves, self._back, self.axes)]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cartalg.train.optimizers import put_together, tensors_and_rest
+from cartalg.train.optimizers import clip, put_together, tensors_and_rest
 from cartalg.train.soap import SOAP
 
 #: Gradients of these fill all rows and columns: no direction is left to rounding. Axes longer than 40 are not rotated.
@@ -27,7 +27,7 @@ def test_steps_are_those_of_the_reference():
     from pytorch_optimizer import SOAP as Reference
 
     ours, theirs = parameters(), parameters()
-    optimizer = SOAP(ours, 0.03, 0.01, largest=40)
+    optimizer = SOAP(ours, 0.03, 0.01, largest=40, sparing=1)
     reference = Reference(theirs, lr=0.03, weight_decay=0.01, max_precondition_dim=40)
     start = [p.detach().clone() for p in ours]
     for step in range(25):
@@ -40,6 +40,41 @@ def test_steps_are_those_of_the_reference():
         for p, expected in zip(ours, theirs, strict=True):
             torch.testing.assert_close(p, expected, rtol=tolerance, atol=tolerance)
     assert all(float((p.detach() - s).abs().max()) > 0.1 for p, s in zip(ours, start, strict=True) if len(p.flatten()))
+
+
+def test_second_moments_see_every_second_gradient():
+    """Of rows and columns, for stacks of several, of narrow axes and of three axes; the decay is that of two steps."""
+    given = [torch.nn.Parameter(torch.zeros(s, dtype=torch.float64)) for s in ((32, 48), (32, 48), (20, 3, 32))]
+    optimizer = SOAP(given, 0.0)
+    expected = [torch.zeros(s, s, dtype=torch.float64) for s in (32, 48, 20, 3, 32)]
+    decay = 0.95**2
+    for step in range(5):
+        give_gradients(given, step)
+        optimizer.step()
+        if step % 2 == 0:
+            second, third = given[1].grad, given[2].grad
+            products = [second @ second.T, second.T @ second]
+            products += [
+                torch.einsum(f"{i},{j}->xy", third, third) for i, j in (("xbc", "ybc"), ("axc", "ayc"), ("abx", "aby"))
+            ]
+            expected = [decay * e + (1 - decay) * p for e, p in zip(expected, products, strict=True)]
+    rows, columns = optimizer.state[given[0]]["moments"][0]
+    for moment, known in zip(
+        [rows[1], columns[1], *(m[0] for m in optimizer.state[given[0]]["moments"][1])], expected, strict=True
+    ):
+        torch.testing.assert_close(moment, known)
+
+
+def test_gradients_are_clipped_together():
+    given = parameters()
+    give_gradients(given, 0)
+    before = [p.grad.clone() for p in given]
+    length = float(sum((g**2).sum() for g in before)) ** 0.5
+    clip(given, 2 * length)
+    assert all(torch.equal(p.grad, b) for p, b in zip(given, before, strict=True))
+    clip(given, length / 4)
+    for p, b in zip(given, before, strict=True):
+        torch.testing.assert_close(p.grad, b / 4)
 
 
 def test_a_state_that_was_written_and_read_goes_on_to_the_last_bit():
