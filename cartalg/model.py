@@ -24,7 +24,7 @@ from cartalg.learning import Learner
 from cartalg.nn.exchange import gathered
 from cartalg.nn.heads import heads
 from cartalg.nn.interaction import interaction
-from cartalg.nn.operations import cast
+from cartalg.nn.operations import cast, invariants
 from cartalg.nn.pairs import ElementPairs
 from cartalg.nn.readout import LastReadout, LinearReadouts, atomic_energies
 from cartalg.nn.repulsion import pair_terms
@@ -36,6 +36,8 @@ from cartalg.symbolic.irreps import Irreps
 
 #: Radial functions are held from this part of the shortest distance in the training data on.
 HELD = 0.9
+#: What describes atoms, among results that have names of properties.
+DESCRIPTORS = "<descriptors>"
 #: Atoms of a chunk, by default: where memory begins to count, for smaller ones are about as fast on one thread alone.
 CHUNK = 20_000
 
@@ -52,6 +54,7 @@ class Prediction:
         edge_forces: -dE/d(edge vectors) in eV/angstrom, [edges, 3]: of an edge i <- j on j, and its negative on i; None
             if not asked for.
         properties: Tensors by name, [frames, 3, ..] or, if atomic, [atoms, 3, ..], in the units of the training data.
+        descriptors: Invariant features of every layer, [atoms, layers, channels]; None if not asked for.
     """
 
     energy: Tensor
@@ -60,6 +63,7 @@ class Prediction:
     virial: Tensor | None = None
     edge_forces: Tensor | None = None
     properties: dict[str, Tensor] = field(default_factory=dict)
+    descriptors: Tensor | None = None
 
 
 class Potential(nn.Module):
@@ -126,6 +130,7 @@ class Potential(nn.Module):
         self.chunk: int | None = CHUNK
         self._engine: Engine | Chunks | None = None
         self._watch: Watch | None = None
+        self._describes = False
         self._learner: Learner | None = Learner(self._outputs, self, self._tables)
         self._lock = Lock()  # an engine's buffers hold one graph
         self.to(getattr(torch, config.dtype))
@@ -165,12 +170,21 @@ class Potential(nn.Module):
         features = self.features(graph, vectors)
         return self.energies(graph, vectors, features), self.tensors(graph, features)
 
-    def _engine_for(self, graph: Graph) -> Engine | Chunks:
-        """What runs predictions: bound anew if parameters have changed."""
+    def _described(self, graph: Graph, vectors: Value) -> tuple[Value, dict[str, Value]]:
+        """The same and descriptors."""
+        features = self.features(graph, vectors)
+        others = self.tensors(graph, features)
+        return self.energies(graph, vectors, features), others | {DESCRIPTORS: invariants(features)}
+
+    def _engine_for(self, graph: Graph, describe: bool) -> Engine | Chunks:
+        """What runs predictions: bound anew if parameters have changed, or at the first call for descriptors."""
         self._watch = self._watch or Watch(self)
+        if describe and not self._describes:
+            self._describes, self._engine = True, None
+        network = self._described if self._describes else self._outputs
         size = self.chunk if self.chunk and graph.edges.receivers > self.chunk else None
         if self._watch.changed() or self._engine is None or self._engine.size != size:
-            engine = Chunks(self._outputs, size, self._tables) if size else Engine(self._outputs, self._tables)
+            engine = Chunks(network, size, self._tables) if size else Engine(network, self._tables)
             self._engine = engine
         return self._engine
 
@@ -186,6 +200,7 @@ class Potential(nn.Module):
         training: bool = False,
         properties: bool = False,
         edge_forces: bool = False,
+        descriptors: bool = False,
     ) -> Prediction:
         """Predict a batch.
 
@@ -196,14 +211,17 @@ class Potential(nn.Module):
             training: Keep the graph, so that a loss on forces can be differentiated.
             properties: Ask for the tensor properties that the model has heads for.
             edge_forces: Ask for forces along edges.
+            descriptors: Ask for what describes atoms; not in training.
         """
         wanted = forces or virial or edge_forces
         asked = forces, virial, edge_forces
         planned = not resolve(self.backend, self.embedding, graph.vectors).autograd
         if planned and not training:
             with self._lock:
-                atomic, slope, tensors = self._engine_for(graph)(graph, wanted, properties)
-                return self._prediction(graph, atomic.clone(), slope, tensors, asked)
+                others = properties or descriptors
+                atomic, slope, tensors = self._engine_for(graph, descriptors)(graph, wanted, others)
+                described = tensors.pop(DESCRIPTORS).clone() if descriptors else None
+                return self._prediction(graph, atomic.clone(), slope, tensors, asked, described)
         if planned and self._learner:
             try:
                 atomic, slope, tensors = self._learner(graph, properties)
@@ -219,7 +237,8 @@ class Potential(nn.Module):
             slope = torch.autograd.grad(atomic.sum(), vectors, create_graph=training)[0] if wanted else None
         if not training:
             atomic, tensors = atomic.detach(), {name: value.detach() for name, value in tensors.items()}
-        return self._prediction(graph, atomic, slope, tensors, asked)
+        described = invariants(features).detach() if descriptors else None
+        return self._prediction(graph, atomic, slope, tensors, asked, described)
 
     def hessian(self, graph: Graph, progress: Callable[[int, int], None] | None = None) -> Tensor:
         """Second derivatives of the energy with respect to positions, exact: one backward pass a coordinate.
@@ -263,6 +282,7 @@ class Potential(nn.Module):
         slope: Tensor | None,
         tensors: dict[str, Tensor],
         asked: tuple[bool, bool, bool],
+        described: Tensor | None = None,
     ) -> Prediction:
         """Sum over frames, atoms and edges.
 
@@ -270,6 +290,7 @@ class Potential(nn.Module):
             graph: The batch.
             atomic, slope, tensors: Energies of atoms, dE/d(edge vectors), and tensors of atoms.
             asked: For forces, the virial, and forces along edges.
+            described: Descriptors.
         """
         forces, virial, edge_forces = asked
         energy = atomic.new_zeros(graph.n_frames).index_add(0, graph.frame, atomic)
@@ -290,7 +311,7 @@ class Potential(nn.Module):
             sums = value.new_zeros(graph.n_frames, *value.shape[1:])
             found[wanted.name] = sums.index_add(0, graph.frame, value) if wanted.per == "frame" else value.clone()
         pushes = -slope if edge_forces and slope is not None else None
-        return Prediction(energy, atomic, force, strain, pushes, found)
+        return Prediction(energy, atomic, force, strain, pushes, found, described)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy binds an engine of its own."""

@@ -38,7 +38,7 @@ LAYERS = (
     {"cartalg.flow"},
     {"cartalg.compilation"},
     {"cartalg.export"},
-    {"cartalg.train", "cartalg.datasets"},
+    {"cartalg.train", "cartalg.datasets", "cartalg.uncertainty"},
     {"cartalg.interfaces", "cartalg.atlas"},
     {"cartalg.simulate"},
     {"cartalg.testing"},
@@ -68,6 +68,7 @@ THIRD_PARTY = {
     "cartalg_codegen.proofs": {"sympy", "numpy", "flint"},
     "cartalg.cli": {"typer", "rich"},
     "cartalg.cli.kernels": {"typer", "rich", "torch"},
+    "cartalg.cli.uncertainty": {"typer", "rich", "numpy"},
     "cartalg.ops": {"torch"},
     "cartalg.nn": {"torch"},
     "cartalg.nn.repulsion": {"torch", "ase"},  # atomic numbers and radii
@@ -85,6 +86,7 @@ THIRD_PARTY = {
     "cartalg.datasets": {"numpy", "ase", "pooch", "rich"},
     "cartalg.datasets.acetamide": {"numpy", "ase", "pyscf", "tblite"},  # run by hand, once, where these are installed
     "cartalg.train": {"rich", "numpy", *EXTRAS["train"]},
+    "cartalg.uncertainty": {"rich", "numpy", *EXTRAS["train"]},
     "cartalg.interfaces": {"numpy", "ase", "torch"},
     "cartalg.interfaces.lammps": {"numpy", "ase", "torch", *EXTRAS["lammps"]},
     "cartalg.interfaces.ipi_driver": {"numpy", "ase", "ipi"},

@@ -1,5 +1,6 @@
-"""`cartalg inspect` for what physicists ask: crystals."""
+"""`cartalg inspect` for what physicists ask: crystals, invariants."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -34,5 +35,29 @@ def inspect_property(
         print(render(describe_property(formula, group, axial, time_odd, letter, shear_twice), form))  # type: ignore[arg-type]
 
 
+def inspect_invariants(
+    irreps: Annotated[str, typer.Argument(help="Variables, a sum of irreps; a vector by default.")] = "1o",
+    group: Annotated[str, typer.Option(help="Point group of the invariants of a vector.")] = "",
+    degree: Annotated[int, typer.Option(help="The highest, from 1 up.")] = 6,
+    rotations: Annotated[bool, typer.Option("--rotations", help="Under SO(3): pseudoscalars too.")] = False,
+    form: FormatOption = "unicode",
+) -> None:
+    """Integrity basis to a degree, with Molien's series: `cartalg inspect invariants "1o + 2e" --degree 6`.
+
+    Polynomials of a vector in a crystal: `cartalg inspect invariants --group m-3m --degree 9`.
+    """
+    from cartalg.render.invariants import describe_crystal_invariants, describe_invariants
+
+    with user_errors():
+        if degree < 1:
+            raise ValueError(f"--degree must be at least 1, got {degree}")
+        if not group:
+            print(render(describe_invariants(irreps, degree, rotations), form))
+            return
+        if irreps != "1o":
+            raise ValueError(f"--group gives the invariants of a vector, 1o; leave out {irreps!r}")
+        print(render(describe_crystal_invariants(group, degree), form))
+
+
 #: What `cartalg inspect` has more.
-COMMANDS = {"property": inspect_property}
+COMMANDS: dict[str, Callable[..., None]] = {"property": inspect_property, "invariants": inspect_invariants}

@@ -16,7 +16,8 @@ from cartalg.data.graphs import Graph, Pairs, build_graph, find_pairs, move_grap
 from cartalg.flow import Flow, Flows, pair_virials
 from cartalg.model import Potential, Prediction
 from cartalg.quantities import QUANTITIES, Quantity, request
-from cartalg.train.checkpoint import load_committee
+from cartalg.train.checkpoint import CheckpointError
+from cartalg.uncertainty.committee import Predictor
 
 
 def _results(prediction: Prediction, graph: Graph, quantities: Sequence[Quantity]) -> dict[str, np.ndarray[Any, Any]]:
@@ -41,7 +42,12 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
     Units are ASE's: eV, eV/angstrom, eV/angstrom^3 with tension positive. The neighbour list is searched to cutoff +
     skin and kept while no pair can have come within the cutoff unseen, also when the cell changes. With a committee,
     `results` holds standard deviations over its members as well: ``energy_std``, ``forces_std`` [atoms, 3] and, in a
-    periodic cell, ``stress_std``.
+    periodic cell, ``stress_std``, scaled if the run's folder says how they compare with errors.
+
+    One model says how wrong it may be if `cartalg train` or `cartalg uncertainty` has measured that: asked for by name,
+    as in ``calc.get_property("forces_std", atoms)``, or with ``uncertainty=True`` in every calculation, `results` have
+    ``grades`` (extrapolation grade of each atom: 1 is the farthest in the training data), ``grade`` (the largest),
+    ``energy_std``, ``energies_std`` and ``forces_std`` [atoms, 3]. Grades are given of a committee as well.
 
     ``stresses`` of atoms share each edge's part of the stress between its two atoms, and sum to it. They do not give
     the flow of heat: `get_heat_flux` and `get_centroid_virials` do.
@@ -57,8 +63,10 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
         skin: In angstrom; 0 searches in every step.
         backend: ``"auto"``, ``"numba"`` or ``"torch"``.
         trust_kernels: As in `cartalg.train.checkpoint.load_model`.
+        uncertainty: Whether to give it in every calculation.
     Raises:
-        FileNotFoundError, CheckpointError, UntrustedKernels: If the model cannot be read.
+        FileNotFoundError, CheckpointError, UntrustedKernels: If the model cannot be read, or if nothing says how wrong
+            it may be and that is asked for.
         DataError: On calculation, for an unknown element, overlapping atoms or a singular cell.
         PropertyNotImplementedError: If a stress is asked of a system that is not periodic along all three axes.
     """
@@ -71,20 +79,34 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
         skin: float = 0.5,
         backend: str = "auto",
         trust_kernels: bool = False,
+        uncertainty: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(skin=skin, **kwargs)
-        self.models: list[Potential] = []
         every: Sequence[Any] = model if isinstance(model, list | tuple) else [model]
-        for given in every:
-            self.models += [given] if isinstance(given, Potential) else load_committee(given, backend, trust_kernels)
+        found = [
+            Predictor([one], [None]) if isinstance(one, Potential) else Predictor.open(one, backend, trust_kernels)
+            for one in every
+        ]
+        self.models: list[Potential] = [m for predictor in found for m in predictor.models]
+        self.measures = [measure for predictor in found for measure in predictor.measures]
+        self.factors = found[0].factors if len(found) == 1 else {}
         if not self.models:
             raise ValueError("a calculator needs at least one model")
         self.model = self.models[0]
         if any((m.elements, m.config.cutoff) != (self.model.elements, self.model.config.cutoff) for m in self.models):
             raise ValueError("the models of a committee must know the same elements and have one cutoff")
+        self.uncertainty, graded = uncertainty, all(self.measures)
+        if uncertainty and not graded:
+            raise CheckpointError(
+                "nothing says how wrong this model may be: run `cartalg uncertainty` with its training frames"
+            )
+        self.uncertain = ["grade", "grades"] if graded else []  # what is computed only if it is asked for
+        if graded and len(self.models) == 1 and self.measures[0] is not None:
+            self.uncertain += [f"{name}_std" for name in self.measures[0].known]
+        spreads = ["energy_std", "forces_std"] if len(self.models) > 1 else []
         tensors = [q.name for q in self.model.config.quantities if q.name not in self.implemented_properties]
-        self.implemented_properties = [*type(self).implemented_properties, *tensors]  # type: ignore[misc]
+        self.implemented_properties = [*type(self).implemented_properties, *tensors, *self.uncertain, *spreads]  # type: ignore[misc]
         self.searches = 0
         self.graph: Graph | None = None  # of the last calculation
         self._known: tuple[Atoms, Pairs, Graph] | None = None
@@ -144,16 +166,29 @@ class CartalgCalculator(Calculator):  # type: ignore[misc]
                 )
         self.graph = graph = self.graph_of(system)
         found: list[dict[str, Any]] = []
-        for model in self.models:
+        doubted = self.uncertainty or any(name in asked for name in self.uncertain)
+        spreads = []
+        for model, measure in zip(self.models, self.measures, strict=True):
             wanted = [q for q in model.config.quantities if periodic or not q.per_volume]
-            said = model(graph, **request(wanted), edge_forces="stresses" in asked)
+            said = model(graph, **request(wanted), edge_forces="stresses" in asked, descriptors=doubted)
             found.append(_results(said, graph, wanted))
+            if doubted and measure is not None:
+                spreads.append(measure.spread(graph, said))
         alone = len(found) == 1
         self.results = found[0] if alone else {name: np.mean([f[name] for f in found], axis=0) for name in found[0]}
         self.results["energy"] = self.results["free_energy"] = float(self.results["energy"])
         if not alone:
             for name in found[0].keys() - {"energies", "stresses"}:
-                self.results[f"{name}_std"] = np.std([f[name] for f in found], axis=0)
+                self.results[f"{name}_std"] = self.factors.get(name, 1.0) * np.std([f[name] for f in found], axis=0)
+        if spreads:
+            self.results["grades"] = np.mean([s.grades.numpy() for s in spreads if s.grades is not None], axis=0)
+            self.results["grade"] = float(self.results["grades"].max(initial=0.0))
+        for spread in spreads if alone else ():
+            if spread.energies is not None:
+                self.results["energies_std"] = spread.energies.numpy()
+                self.results["energy_std"] = float(spread.energies.sum())
+            if spread.forces is not None:
+                self.results["forces_std"] = np.repeat(spread.forces.numpy()[:, None], 3, axis=1)
 
     def get_hessian(self, atoms: Atoms) -> np.ndarray[Any, Any]:
         """Exact second derivatives of the energy in eV/angstrom^2, [3 atoms, 3 atoms]; a committee's mean.

@@ -24,6 +24,11 @@ def scalars(x: Value) -> Value:
     return x.part(0) if isinstance(x, Slot) else x[:, 0]
 
 
+def invariants(features: Sequence[Value]) -> Value:
+    """The first components of several packed values side by side, [atoms, values, channels]: what describes an atom."""
+    return cat([x.part(0, 1) if isinstance(x, Slot) else x[:, :1] for x in features])
+
+
 def cat(blocks: Sequence[Value]) -> Value:
     """Blocks [atoms, components, channels] one after the other."""
     return run(_Cat(), *blocks)

@@ -1,4 +1,5 @@
 """What physicists do with Cartesian tensors, exactly: crystals, invariants, multipoles.
 
-point_groups -> properties (constants of crystals)
+point_groups -> properties, magnetic (constants of crystals)
+point_groups -> molien -> integrity, crystal_invariants (invariants, counted and found)
 """

@@ -151,7 +151,7 @@ def property_tensor(
             rows |= _equal(generator, sign, order, owner, columns)
         else:
             rows |= _folded(generator.fold, order, owner, columns)
-    solved = _eliminate(rows, len(unknowns))
+    solved = eliminate(rows, len(unknowns))
     components: dict[Index, dict[Index, Fraction]] = {}
     for index, (representative, sign) in owner.items():
         combination = {unknowns[n]: sign * c for n, c in solved[columns[representative]].items()}
@@ -248,8 +248,15 @@ def _folded(
     return {tuple(int(v) for v in row) for row in tensor.reshape(-1, len(columns)) if row.any()}
 
 
-def _eliminate(rows: set[tuple[int, ...]], size: int) -> list[dict[int, Fraction]]:
-    """Each unknown as a combination of independent ones, which are as early in the list as can be."""
+def eliminate(rows: set[tuple[int, ...]], size: int) -> list[dict[int, Fraction]]:
+    """Unknowns of equations with whole coefficients as combinations of independent ones, the earliest that there are.
+
+    Args:
+        rows: Equations, a coefficient for each unknown.
+        size: Number of unknowns.
+    Returns:
+        For each unknown {independent one: coefficient}, {itself: 1} if it is independent.
+    """
     if not rows:
         return [{n: Fraction(1)} for n in range(size)]
     backwards = [[ZZ(v) for v in reversed(row)] for row in sorted(rows)]

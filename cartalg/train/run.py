@@ -11,6 +11,7 @@ from rich.progress import Progress
 from cartalg.data.coverage import COVERAGE_FILE, Coverage
 from cartalg.data.dataset import Dataset
 from cartalg.data.frames import DataError, Frame, groups_by, read_frames, read_numbers, split_isolated
+from cartalg.model import Potential
 from cartalg.quantities import Quantity
 from cartalg.train.checkpoint import (
     CHECKPOINT_FILE,
@@ -31,6 +32,8 @@ from cartalg.train.replay import Replay, joined
 from cartalg.train.split import Split, load_split
 from cartalg.train.start import initial_model, moves, refit_shifts
 from cartalg.train.trainer import Trainer
+from cartalg.uncertainty.fit import calibrate, fit
+from cartalg.uncertainty.measure import uncertainty_file
 from cartalg_codegen.backends.numba.workers import cores
 
 Errors = dict[str, float]
@@ -128,6 +131,8 @@ def train_run(
         place = output / f"{MEMBER}{member}"
         trained = _train_one(run, config.model_copy(update={"training": own}), place, restart)
         results |= {f"{place.name} {k}": v for k, v in trained.items()}
+    if run.group.first:
+        calibrate(output, run.valid, backend).write(output)
     return results
 
 
@@ -203,6 +208,7 @@ def _finish(run: Run, config: Config, output: Path, replay: Replay | None) -> di
     if run.split.test:
         cutoff, on_disk = config.model.cutoff, config.data.on_disk
         sets["test"] = build_dataset(run.split.test, cutoff, run.elements, config.quantities, run.bar, "test", on_disk)
+    _measure(best, run, config, output, replay)
     results = {}
     for name, dataset in sets.items():
         comparison = compare(best, dataset)
@@ -211,6 +217,17 @@ def _finish(run: Run, config: Config, output: Path, replay: Replay | None) -> di
     write_json(output / "errors.json", results)
     report_pairs(best, run.coverage.distances, output / PAIRS_FILE, run.bar.console)
     return results
+
+
+def _measure(best: Potential, run: Run, config: Config, output: Path, replay: Replay | None) -> None:
+    """Write what the model says of its own errors."""
+    train, valid = (
+        (joined(run.train, replay.train), joined(run.valid, replay.valid)) if replay else (run.train, run.valid)
+    )
+    task = run.bar.add_task("uncertainty", total=2 * (len(train) + len(valid)), note="")
+    found = fit(best, train, valid, [quantity.name for quantity in config.learned], lambda: run.bar.advance(task))
+    found.write(uncertainty_file(output))
+    run.bar.remove_task(task)
 
 
 def progress_note(row: Mapping[str, float], quantities: Iterable[Quantity]) -> str:
