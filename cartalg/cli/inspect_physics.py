@@ -1,4 +1,4 @@
-"""`cartalg inspect` for what physicists ask: crystals, invariants."""
+"""`cartalg inspect` for what physicists ask: crystals, invariants, multipoles."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -59,5 +59,26 @@ def inspect_invariants(
         print(render(describe_crystal_invariants(group, degree), form))
 
 
+def inspect_interaction(
+    first: Annotated[str, typer.Argument(help="A rank, or a multipole component such as 20 or 11c.")],
+    second: Annotated[str, typer.Argument(help="The component on the other site.")] = "",
+    form: FormatOption = "unicode",
+) -> None:
+    """Interaction tensor of a rank, `cartalg inspect interaction 3`, or Stone's function of two multipole components.
+
+    In axes of their own, by direction cosines: `cartalg inspect interaction 20 11c`.
+    """
+    from cartalg.render.electrostatics import describe_interaction, describe_stone
+
+    with user_errors():
+        if not second and not first.isdigit():
+            raise ValueError(f"give a rank, or two multipole components such as 20 and 11c; got {first!r}")
+        print(render(describe_stone(first, second) if second else describe_interaction(int(first)), form))
+
+
 #: What `cartalg inspect` has more.
-COMMANDS: dict[str, Callable[..., None]] = {"property": inspect_property, "invariants": inspect_invariants}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "property": inspect_property,
+    "invariants": inspect_invariants,
+    "interaction": inspect_interaction,
+}

@@ -1,8 +1,8 @@
 r"""Integrity bases: invariants of irreps of which all others are polynomials, found degree by degree.
 
 Molien's series says how many invariants of given degrees there are. Products of the generators found so far span some
-of them; coupling covariants of one degree less with a variable once more spans all, so that what is missing is filled up
-from these. Whether invariants are independent is read off their values at points of a prime field: a rank there is a
+of them; coupling covariants of one degree less with a variable once more spans all, so that what is missing is filled
+up from these. Whether invariants are independent is read off their values at points of a prime field: a rank there is a
 lower bound over Q, and where it reaches Molien's number it is exact.
 Source: Boehler, Kirillov & Onat, J. Elasticity 34, 97 (1994); Olive, Kolev & Auffray, Arch. Ration. Mech. 226, 1
 (2017).

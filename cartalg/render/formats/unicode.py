@@ -69,7 +69,7 @@ def expression(value: Node) -> str:
             return _product(factors)
         case n.Quotient(top, bottom):
             over = expression(top) if isinstance(top, n.Product) else _atom(top)
-            return f"{over}/{_atom(bottom)}"
+            return f"{over}/{expression(bottom) if isinstance(bottom, n.Power) else _atom(bottom)}"
         case n.Power(base, n.Number(number)) if number.denominator == 1 and number >= 0:
             return _atom(base) + str(number).translate(_SUPERSCRIPT)
         case n.Power(base, exponent):
