@@ -173,6 +173,9 @@ class Run:
             stress = atoms.get_stress(voigt=False, include_ideal_gas=True)
             yield "pressure_GPa", -float(np.trace(stress)) / 3 / units.GPa
             yield "volume_A3", atoms.get_volume()
+        for name, column in (("grade", "grade"), ("energy_std", "energy_std_eV")):
+            if name in self.calculator.results:
+                yield column, self.calculator.results[name]
 
     def _frame(self, more: dict[str, Any] | None = None) -> Atoms:
         """A copy for a file, with what was calculated of it."""
@@ -200,8 +203,10 @@ def simulate(run: Path, structure: Path, output: Path, options: Simulation, back
     check(atoms, options)
     own = identity(run, atoms, {**options.identifying, "backend": backend})
     calculator = CartalgCalculator(run, options.skin, backend)
+    if calculator.uncertain:  # a model that has been measured since has other columns in its log
+        calculator.uncertainty, own["uncertainty"] = True, True
     coverage = coverage_of(run, options, calculator) if options.guard else None
-    if options.guard and coverage is None:
+    if options.guard and coverage is None and not calculator.uncertain:
         bar.console.print(
             f"{run} does not say what its training data cover: only numbers that are not finite and atoms on top of "
             "each other stop this simulation; name labelled frames with --guard-data",

@@ -14,6 +14,8 @@ from cartalg.train.checkpoint import members
 
 #: Energies may always go this far beyond the training data, in eV/atom: half of what 300 K are in a harmonic solid.
 ENERGY_SLACK = 0.04
+#: Of `guard_margin`, what the largest extrapolation grade is beyond 1.
+BEYOND = 8.0
 #: Of `guard_margin`, what distances may be shorter by.
 SHORTER = 0.2
 
@@ -47,10 +49,13 @@ class Guard:
         covered, margin = coverage if options.guard else None, options.guard_margin
         self.covered, self.calculator = covered, calculator
         self.max_force, self.max_deviation = options.max_force, options.max_deviation
+        self.max_grade = options.max_grade
         self.energies: tuple[float, float] | None = None
         elements = calculator.model.elements
         self._shortest = np.zeros((len(elements), len(elements)))
         self._of_edges: tuple[object, np.ndarray] | None = None
+        if options.guard and self.max_grade is None:
+            self.max_grade = 1 + BEYOND * margin
         if covered is None:
             return
         if covered.energy is not None:
@@ -59,7 +64,8 @@ class Guard:
             self.energies = low - wider, high + wider
         if covered.force is not None and covered.typical_force is not None:
             self.max_force = self.max_force or (1 + margin) * covered.force
-            self.max_deviation = self.max_deviation or margin * covered.typical_force
+            if len(calculator.models) > 1:  # of one model grades say it
+                self.max_deviation = self.max_deviation or margin * covered.typical_force
         for a, one in enumerate(elements):
             for b, other in enumerate(elements):
                 self._shortest[a, b] = covered.distances.get(pair_name(one, other), 0.0) * max(1 - SHORTER * margin, 0)
@@ -74,7 +80,7 @@ class Guard:
         worst = int(sizes.argmax())
         if self.max_force is not None and sizes[worst] > self.max_force:
             return f"{_named(atoms, worst)} has a force of {sizes[worst]:.3g} eV/A; the limit is {self.max_force:.3g}"
-        return self._distances(atoms) or self._energy(atoms, energy) or self._deviation(atoms)
+        return self._distances(atoms) or self._energy(atoms, energy) or self._grade(atoms) or self._deviation(atoms)
 
     def _energy(self, atoms: Atoms, energy: float) -> str | None:
         if self.covered is None or self.energies is None:
@@ -105,6 +111,18 @@ class Guard:
         apart = f"{np.sqrt(squares[at]):.3f} A"
         return f"{_named(atoms, a)} and {_named(atoms, b)} are {apart} apart; the limit is {limit:.3f} A"
 
+    def _grade(self, atoms: Atoms) -> str | None:
+        grades = self.calculator.results.get("grades")
+        if grades is None or self.max_grade is None:
+            return None
+        worst = int(grades.argmax())
+        if grades[worst] <= self.max_grade:
+            return None
+        return (
+            f"{_named(atoms, worst)} has the extrapolation grade {grades[worst]:.3g}, where 1 is the farthest atom of "
+            f"the training data; the limit is {self.max_grade:.3g}"
+        )
+
     def _deviation(self, atoms: Atoms) -> str | None:
         spread = self.calculator.results.get("forces_std")
         if spread is None or self.max_deviation is None:
@@ -113,10 +131,10 @@ class Guard:
         worst = int(sizes.argmax())
         if sizes[worst] <= self.max_deviation:
             return None
-        return (
-            f"the committee's forces on {_named(atoms, worst)} deviate by {sizes[worst]:.3g} eV/A; "
-            f"the limit is {self.max_deviation:.3g}"
-        )
+        limit = f"by {sizes[worst]:.3g} eV/A; the limit is {self.max_deviation:.3g}"
+        if len(self.calculator.models) > 1:
+            return f"the committee's forces on {_named(atoms, worst)} deviate {limit}"
+        return f"the force on {_named(atoms, worst)} is uncertain {limit}"
 
 
 def _named(atoms: Atoms, number: int) -> str:

@@ -4,7 +4,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 #: Keys that change nothing in the frames before: a run may be gone on with under others.
-FREE = {"steps", "state_seconds", "guard", "guard_margin", "guard_data", "max_force", "max_deviation", "threads"}
+FREE = {
+    "steps",
+    "state_seconds",
+    "guard",
+    "guard_margin",
+    "guard_data",
+    "max_force",
+    "max_deviation",
+    "max_grade",
+    "threads",
+}
 
 
 def _key(default: Any, description: str, **bounds: float) -> Any:
@@ -47,7 +57,10 @@ class Simulation:
     guard_data: str | None = _key(None, "labelled frames that say what is covered, if RUN does not")
     max_force: float | None = _key(None, "stop at a larger force, in eV/A, whatever was covered", gt=0)
     max_deviation: float | None = _key(
-        None, "stop where a committee's forces deviate more, in eV/A; else by guard_margin", gt=0
+        None, "stop where forces are more uncertain, in eV/A; of a committee, else by guard_margin", gt=0
+    )
+    max_grade: float | None = _key(
+        None, "stop at a larger extrapolation grade, 1 being the farthest atom of the data; else by guard_margin", gt=0
     )
     skin: float = _key(0.5, "of the neighbour list in A", ge=0)
     threads: int | None = _key(None, "by default as many as the structure has work for", ge=1)

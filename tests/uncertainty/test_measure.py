@@ -8,11 +8,15 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import PropertyNotImplementedError
-from ase.io import read
+from ase.io import read, write
+from rich.progress import Progress
 
 from cartalg.data.graphs import build_graph
 from cartalg.interfaces.ase import CartalgCalculator
+from cartalg.simulate.dynamics import LeftCoverage, simulate
+from cartalg.simulate.options import Simulation
 from cartalg.train.checkpoint import MODEL_FILE, CheckpointError, save_model
+from cartalg.train.records import read_metrics
 from cartalg.uncertainty.assess import assess
 from cartalg.uncertainty.committee import COMMITTEE_FILE, Predictor
 from cartalg.uncertainty.fit import calibrate, fit
@@ -160,3 +164,47 @@ def test_a_committee_is_scaled_by_what_validation_found(dataset, tmp_path):
     (tmp_path / COMMITTEE_FILE).write_text("[]")
     with pytest.raises(CheckpointError, match="not the calibration"):
         CartalgCalculator(tmp_path)
+
+
+def simulated(run, tmp_path, atoms, **options):
+    tmp_path.mkdir(exist_ok=True)
+    write(tmp_path / "start.xyz", atoms)
+    with Progress(disable=True) as bar:
+        return simulate(run, tmp_path / "start.xyz", tmp_path / "md", Simulation(**options), "auto", bar)
+
+
+def test_a_simulation_logs_grades_and_stops_at_one(run, tmp_path):
+    atoms = molecule("CH3OH")
+    options = {"temperature": 100, "steps": 20, "log_interval": 1, "max_grade": 1e3}
+    simulated(run, tmp_path, atoms, **options)
+    rows = read_metrics(tmp_path / "md" / "log.csv")
+    assert len(rows) == 21
+    assert all(row["grade"] > 0 and row["energy_std_eV"] > 0 for row in rows)
+    last = read(tmp_path / "md" / "final.xyz")
+    assert last.info["grade"] == pytest.approx(rows[-1]["grade"], rel=1e-6)
+    assert last.arrays["grades"].shape == (6,)
+    limit = rows[0]["grade"] / 2
+    with pytest.raises(LeftCoverage, match=rf"extrapolation grade .*; the limit is {limit:.3g}"):
+        simulated(run, tmp_path / "x", atoms, **{**options, "max_grade": limit})
+    with pytest.raises(LeftCoverage, match=r"the force on atom \d .* is uncertain by .* eV/A; the limit is 1e-06"):
+        simulated(run, tmp_path / "y", atoms, **options, max_deviation=1e-6)
+
+
+def test_a_simulation_stops_by_the_margin_and_goes_on_without_a_guard(run, tmp_path):
+    atoms = molecule("CH3OH")
+    atoms.positions[1] *= 1.5  # far from what the data have
+    options = {"temperature": 10, "steps": 2, "max_force": 1e6}
+    with pytest.raises(LeftCoverage, match=r"extrapolation grade .*; the limit is 1"):
+        simulated(run, tmp_path, atoms, **options, guard_margin=0.0)
+    assert simulated(run, tmp_path, atoms, **options, guard=False).steps == 2
+
+
+def test_a_log_without_grades_is_not_gone_on_with(run, model, tmp_path):
+    measured = uncertainty_file(run)
+    kept = measured.read_bytes()
+    measured.unlink()
+    options = {"temperature": 100, "guard": False}
+    simulated(run, tmp_path, molecule("CH3OH"), **options, steps=2)
+    measured.write_bytes(kept)
+    with pytest.raises(CheckpointError, match="another uncertainty"):
+        simulated(run, tmp_path, molecule("CH3OH"), **options, steps=4)
