@@ -68,7 +68,6 @@ THIRD_PARTY = {
     "cartalg_codegen.proofs": {"sympy", "numpy", "flint"},
     "cartalg.cli": {"typer", "rich"},
     "cartalg.cli.kernels": {"typer", "rich", "torch"},
-    "cartalg.cli.uncertainty": {"typer", "rich", "numpy"},
     "cartalg.ops": {"torch"},
     "cartalg.nn": {"torch"},
     "cartalg.nn.repulsion": {"torch", "ase"},  # atomic numbers and radii

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from cartalg.cli.terminal import console, needs, progress_bar, user_errors
+from cartalg.cli.uncertainty import reliability_table
 from cartalg.collector import at_rest
 from cartalg.quantities import QUANTITIES, Quantity
 
@@ -65,7 +66,7 @@ def train(
 @needs("train", "cartalg evaluate")
 @key_options
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Model file or folder of a run.")],
+    model: Annotated[Path, typer.Argument(help="Model file or folder of a run, of a committee too.")],
     file: Annotated[Path, typer.Argument(help="Labelled frames, extended XYZ.")],
     keys: Mapping[str, str | None],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, units in the key names.")] = False,
@@ -81,6 +82,9 @@ def evaluate(
     `cartalg evaluate runs/acac test_300K.xyz --json`
 
     `cartalg evaluate runs/si Si_test.xyz --by group`
+
+    Where the run says how wrong it may be, and of a committee, also: errors over standard deviations (1 is right),
+    negative log likelihood, miscalibration area (0 is perfect) and rank correlation, with a picture.
     """
     with at_rest(lasting=True):
         from cartalg.train.run import evaluate_file
@@ -94,7 +98,19 @@ def evaluate(
     console.print(errors_table(result, f"{file.name}, {found.frames} frames", found.comparison.quantities))
     if found.groups:
         console.print(groups_table(found.as_json(), by or "", found.comparison.quantities))
+    if found.assessment.reliability:
+        figures = {name: one.figures() for name, one in found.assessment.reliability.items()}
+        console.print(reliability_table(figures, "errors beside those that the model expects"))
+    if found.assessment.grades is not None:
+        beyond = int((found.assessment.grades > 1).sum())
+        console.print(
+            f"extrapolation grades up to {found.assessment.grades.max():.3g}; {beyond} of {found.frames} frames have "
+            "atoms beyond the training data (1)",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
     console.print(f"parity plot: {found.plot}", highlight=False, soft_wrap=True)
+    if found.calibration_plot:
+        console.print(f"calibration plot: {found.calibration_plot}", highlight=False, soft_wrap=True)
 
 
 def errors_table(errors: Mapping[str, float], title: str, quantities: Sequence[Quantity] = QUANTITIES) -> Table:

@@ -1,9 +1,9 @@
 """`cartalg uncertainty`, `cartalg select`: how wrong a model may be, and what to label next."""
 
 from pathlib import Path
+from statistics import median
 from typing import Annotated
 
-import numpy as np
 import typer
 from rich.table import Table
 
@@ -79,11 +79,13 @@ def select(
 
     with user_errors(), progress_bar(computes=True) as bar:
         found = select_frames(run, frames, count, output, strategy, max_grade, seed, backend, bar)
-    own = np.array([one.grade for one in found.chosen])
+
+    def reach(grades: list[float]) -> str:
+        return f"{min(grades):.3g} to {max(grades):.3g}, median {median(grades):.3g}"
+
+    own, every = [one.grade for one in found.chosen], found.grades.tolist()
     console.print(
-        f"{output}: {len(own)} of {len(found.grades)} frames; grades {own.min():.3g} to {own.max():.3g}, median "
-        f"{np.median(own):.3g}; of all candidates {found.grades.min():.3g} to {found.grades.max():.3g}, median "
-        f"{np.median(found.grades):.3g}",
+        f"{output}: {len(own)} of {len(every)} frames; grades {reach(own)}; of all candidates {reach(every)}",
         highlight=False,
         soft_wrap=True,
     )
@@ -91,10 +93,10 @@ def select(
 
 def reliability_table(figures: dict[str, dict[str, float]], title: str) -> Table:
     """Predicted errors beside found ones as a table, from `Reliability.figures` by name."""
-    table = Table(title=title)
+    table, columns = Table(title=title), dict.fromkeys(column for values in figures.values() for column in values)
     table.add_column("uncertainty")
-    for column in ("error / std", "-log likelihood", "miscalibration", "rank correlation"):
-        table.add_column(column, justify="right")
+    for column in columns:
+        table.add_column(column.replace("_", " "), justify="right")
     for name, values in figures.items():
-        table.add_row(f"{name}, {UNITS[name]}", *(f"{value:.3g}" for value in values.values()))
+        table.add_row(f"{name}, {UNITS[name]}", *(f"{values[c]:.3g}" if c in values else "" for c in columns))
     return table

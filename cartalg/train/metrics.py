@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from cartalg.data.dataset import Dataset
-from cartalg.model import Potential
+from cartalg.model import Prediction
 from cartalg.quantities import Quantity, Report, request
 
 
@@ -63,7 +63,10 @@ class Comparison:
 
 
 def compare(
-    model: Potential, dataset: Dataset, batch_size: int = 16, progress: Callable[[int], None] | None = None
+    model: Callable[..., Prediction],
+    dataset: Dataset,
+    batch_size: int = 16,
+    progress: Callable[[int], None] | None = None,
 ) -> Comparison:
     """Predict labelled frames and put predictions beside references; only labels that are there are compared.
 

@@ -32,8 +32,11 @@ from cartalg.train.replay import Replay, joined
 from cartalg.train.split import Split, load_split
 from cartalg.train.start import initial_model, moves, refit_shifts
 from cartalg.train.trainer import Trainer
+from cartalg.uncertainty.assess import Assessment, Watched, together
+from cartalg.uncertainty.committee import Predictor
 from cartalg.uncertainty.fit import calibrate, fit
 from cartalg.uncertainty.measure import uncertainty_file
+from cartalg.uncertainty.plots import calibration
 from cartalg_codegen.backends.numba.workers import cores
 
 Errors = dict[str, float]
@@ -256,18 +259,26 @@ class Evaluation:
         plot: The parity plot's file.
         frames: How many.
         groups: The same for each group of frames, and how many frames it has; empty if none are told apart.
+        assessment: Errors beside those that the model or committee itself expects; empty if it expects none.
+        calibration_plot: The picture of that; None if there is none.
     """
 
     comparison: Comparison
     plot: Path
     frames: int
     groups: Mapping[str, tuple[int, Comparison]] = field(default_factory=dict)
+    assessment: Assessment = field(default_factory=lambda: Assessment({}, None))
+    calibration_plot: Path | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Number of frames and errors, units in the keys; with groups, the same for each of them."""
         found: dict[str, Any] = {"frames": self.frames, **self.comparison.errors()}
         if self.groups:
             found["groups"] = {name: {"frames": n, **of.errors()} for name, (n, of) in self.groups.items()}
+        if self.assessment.reliability:
+            found["uncertainty"] = {name: one.figures() for name, one in self.assessment.reliability.items()}
+        if self.assessment.grades is not None:
+            found["largest_grade"] = float(self.assessment.grades.max())
         return found
 
 
@@ -284,7 +295,7 @@ def evaluate_file(
     """Compare a model with the labels of a file.
 
     Args:
-        model: Model file or folder of a run.
+        model: Model file or folder of a run, of a committee too.
         file: Labelled frames.
         keys: Names of labels in the file by quantity, where they are not the usual ones.
         numbers: Text file of frame numbers to use; by default all.
@@ -295,7 +306,8 @@ def evaluate_file(
     Raises:
         DataError: If no frame has a label, one has no such key, or the input is bad.
     """
-    potential = load_model(model, backend)
+    predictor = Predictor.open(model, backend)
+    potential = predictor.models[0]
     quantities = [replace(q, key=keys.get(q.name) or q.key) for q in potential.config.quantities]
     frames, _ = split_isolated(read_frames(file, quantities, read_numbers(numbers) if numbers else None))
     if not any(f.labels for f in frames):
@@ -304,13 +316,21 @@ def evaluate_file(
     dataset = build_dataset(frames, potential.config.cutoff, potential.elements, quantities, bar, file.name)
     named = {"": list(range(len(frames)))} if by is None else groups_by(frames, by)
     task = bar.add_task("evaluating", total=len(frames), note="")
-    groups, done = {}, 0
+    groups, done, assessments = {}, 0, []
     for name, chosen in named.items():
         part, before = dataset.part(chosen), done
-        found = compare(potential, part, progress=lambda n, before=before: bar.update(task, completed=before + n))  # type: ignore[misc]
+        watched = Watched(predictor)
+        found = compare(watched, part, progress=lambda n, before=before: bar.update(task, completed=before + n))  # type: ignore[misc]
         groups[name], done = (len(part), found), done + len(part)
+        assessments.append(watched.assess(part))
     comparison = Comparison.joined([found for _, found in groups.values()])
     folder = model if model.is_dir() else model.parent
     path = plot or folder / f"parity_{file.name.split('.')[0]}.png"
     parity(comparison, path)
-    return Evaluation(comparison, path, len(frames), {} if by is None else groups)
+    assessment, picture = together(assessments), None
+    if assessment.reliability:
+        picture = path.with_name(f"{path.stem.replace('parity', 'uncertainty')}{path.suffix}")
+        if picture == path:
+            picture = path.with_name(f"{path.stem}_uncertainty{path.suffix}")
+        calibration(assessment.reliability, picture)
+    return Evaluation(comparison, path, len(frames), {} if by is None else groups, assessment, picture)

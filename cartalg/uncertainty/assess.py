@@ -1,6 +1,6 @@
 """Found errors beside predicted ones: of energies and of forces, frame by frame and atom by atom."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,13 +79,14 @@ class Reliability:
         return predicted, found
 
     def figures(self) -> dict[str, float]:
-        """All of these numbers, by name."""
-        return {
+        """All of these numbers, by name; those that are defined."""
+        found = {
             "error_over_std": self.scale,
             "negative_log_likelihood": self.likelihood,
             "miscalibration_area": self.miscalibration,
             "rank_correlation": self.rank,
         }
+        return {name: value for name, value in found.items() if np.isfinite(value)}
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,18 @@ class Assessment:
 
     reliability: dict[str, Reliability]
     grades: Array | None
+
+
+def together(parts: Sequence[Assessment]) -> Assessment:
+    """Several sets of frames as one."""
+    kept = {}
+    for name in dict.fromkeys(name for part in parts for name in part.reliability):
+        found = [part.reliability[name] for part in parts if name in part.reliability]
+        kept[name] = Reliability(
+            np.concatenate([one.errors for one in found]), np.concatenate([one.deviations for one in found])
+        )
+    grades = [part.grades for part in parts if part.grades is not None]
+    return Assessment(kept, np.concatenate(grades) if len(grades) == len(parts) else None)
 
 
 class Watched:

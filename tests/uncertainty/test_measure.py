@@ -5,19 +5,23 @@ import json
 import numpy as np
 import pytest
 import torch
+import yaml
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.io import read, write
 from rich.progress import Progress
+from typer.testing import CliRunner
 
+from cartalg.cli import app
 from cartalg.data.graphs import build_graph
 from cartalg.interfaces.ase import CartalgCalculator
 from cartalg.simulate.dynamics import LeftCoverage, simulate
 from cartalg.simulate.options import Simulation
 from cartalg.train.checkpoint import MODEL_FILE, CheckpointError, save_model
 from cartalg.train.records import read_metrics
-from cartalg.uncertainty.assess import assess
+from cartalg.train.run import evaluate_file, train_run
+from cartalg.uncertainty.assess import Reliability, assess
 from cartalg.uncertainty.committee import COMMITTEE_FILE, Predictor
 from cartalg.uncertainty.fit import calibrate, fit
 from cartalg.uncertainty.measure import Uncertainty, load_uncertainty, uncertainty_file
@@ -208,3 +212,65 @@ def test_a_log_without_grades_is_not_gone_on_with(run, model, tmp_path):
     measured.write_bytes(kept)
     with pytest.raises(CheckpointError, match="another uncertainty"):
         simulated(run, tmp_path, molecule("CH3OH"), **options, steps=4)
+
+
+def test_figures_of_reliability_are_what_they_say():
+    """Normal errors of known deviations, and the same ones said to be twice as certain."""
+    rng = np.random.default_rng(0)
+    deviations = 10 ** rng.uniform(-3, 0, 20_000)
+    right = Reliability(rng.normal(size=(20_000, 3)) * deviations[:, None], deviations)
+    assert right.scale == pytest.approx(1, abs=0.01)
+    assert right.miscalibration < 0.005
+    assert right.rank > 0.8
+    entropy = np.mean(np.log(deviations)) + (1 + np.log(2 * np.pi)) / 2
+    assert right.likelihood == pytest.approx(entropy, abs=0.02)
+    np.testing.assert_allclose(*right.bins(), rtol=0.05)
+    certain = Reliability(right.errors, deviations / 2)
+    assert certain.scale == pytest.approx(2 * right.scale)
+    assert certain.miscalibration > 0.1
+    assert certain.likelihood > right.likelihood + 0.5
+    assert certain.rank == right.rank
+
+
+def test_evaluate_sets_errors_beside_those_expected(run, data, tmp_path):
+    arguments = ["evaluate", run, data / "hot.xyz", "--plot", tmp_path / "parity.png"]
+    found = CliRunner().invoke(app, [*map(str, arguments), "--json"])
+    assert found.exit_code == 0, found.output
+    values = json.loads(found.stdout)
+    with Progress(disable=True) as bar:
+        own = evaluate_file(run, data / "hot.xyz", {}, None, tmp_path / "p.png", "auto", bar).assessment
+    assert values["uncertainty"]["forces"] == pytest.approx(own.reliability["forces"].figures())
+    assert values["largest_grade"] == pytest.approx(own.grades.max())
+    assert values["largest_grade"] > 1
+    np.testing.assert_allclose(
+        np.sqrt((own.reliability["forces"].errors ** 2).mean()) * 1e3, values["forces_rmse_meV_per_A"], rtol=1e-6
+    )
+    assert (tmp_path / "uncertainty.png").stat().st_size > 10_000
+    table = CliRunner().invoke(app, [*map(str, arguments)])
+    assert "errors beside those that the model expects" in table.output
+    uncertainty_file(run).unlink()
+    plain = json.loads(CliRunner().invoke(app, [*map(str, arguments), "--json"]).stdout)
+    assert "uncertainty" not in plain
+    assert plain["forces_rmse_meV_per_A"] == values["forces_rmse_meV_per_A"]
+
+
+def test_training_measures_it_and_a_run_can_be_measured_again(data, tmp_path):
+    model = {name: getattr(CONFIG, name) for name in ("cutoff", "channels", "edge_rank", "correlation", "knots")}
+    values = {"data": {"train": "train.xyz", "valid": "valid.xyz"}, "model": {**model, "radial_hidden": [8]}}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump({**values, "training": {"epochs": 2, "committee": 2}}))
+    with Progress(disable=True) as bar:
+        train_run(tmp_path / "c.yaml", tmp_path / "run", data, False, "auto", bar)
+    files = [uncertainty_file(tmp_path / "run" / f"member-{n}") for n in (0, 1)]
+    first = Uncertainty.read(files[0])
+    assert first.known == ("energy", "energies", "forces")
+    for file in (*files, tmp_path / "run" / COMMITTEE_FILE):
+        file.unlink()
+    found = CliRunner().invoke(app, ["uncertainty", str(tmp_path / "run"), "--data-dir", str(data)])
+    assert found.exit_code == 0, found.output
+    again = Uncertainty.read(files[0])
+    assert (again.model, again.energy, again.forces) == (first.model, first.energy, first.forces)
+    calculator = CartalgCalculator(tmp_path / "run", uncertainty=True)
+    assert calculator.get_property("grade", molecule("CH3OH")) > 0
+    assert set(calculator.factors) == {"energy", "forces"}
+    found = CliRunner().invoke(app, ["evaluate", str(tmp_path / "run"), str(data / "hot.xyz"), "--json"])
+    assert json.loads(found.stdout)["uncertainty"]["energy"]["error_over_std"] > 0
