@@ -5,7 +5,18 @@ from typing import Annotated
 import typer
 
 from cartalg import __version__
-from cartalg.cli import convert, engines, export, inspect_physics, kernels, lammps, potential, simulate, uncertainty
+from cartalg.cli import (
+    convert,
+    curves,
+    engines,
+    export,
+    inspect_physics,
+    kernels,
+    lammps,
+    potential,
+    simulate,
+    uncertainty,
+)
 from cartalg.cli.datasets import data_app
 from cartalg.cli.inspect import inspect_app
 from cartalg.cli.terminal import console, user_errors
@@ -23,6 +34,7 @@ for command in (kernels.generate, kernels.prove, kernels.atlas, potential.train,
     app.command()(command)
 app.command("compile")(kernels.compile_kernels)
 app.command()(convert.convert)
+app.command()(curves.curves)
 app.command()(uncertainty.uncertainty)
 app.command()(uncertainty.select)
 for command in (simulate.md, simulate.relax, simulate.phonons, lammps.lammps, engines.ipi, export.export):

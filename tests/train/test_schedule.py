@@ -4,7 +4,9 @@ from itertools import pairwise
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from cartalg.cli import app
 from cartalg.cli.terminal import progress_bar
 from cartalg.train.config import ConfigError, TrainingConfig, load_config, parse_config
 from cartalg.train.records import read_metrics
@@ -100,3 +102,31 @@ def test_a_run_of_minutes_goes_on_exactly(data_folder, make_config, tmp_path, at
     rows = [read_metrics(tmp_path / name / "metrics.csv") for name in ("whole", "cut")]
     assert rows[0] == rows[1]
     assert [row["seconds"] for row in rows[0]] == clock[1:14]
+
+
+def test_curves_of_runs_against_the_clock(data_folder, make_config, tmp_path):
+    def run(*arguments):
+        return CliRunner().invoke(app, [str(a) for a in arguments])
+
+    folder, picture = tmp_path / "run", tmp_path / "curves.png"
+    config = make_config(training={"epochs": 2})
+    assert run("train", config, "--data-dir", data_folder, "--output", folder).exit_code == 0
+    line = "forces_rmse_meV_per_A=5"
+    result = run("curves", folder, folder, "--published", line, "--to", picture)
+    assert result.exit_code == 0, result.output
+    best = min(row["valid_forces_rmse_meV_per_A"] for row in read_metrics(folder / "metrics.csv"))
+    assert f"forces_rmse_meV_per_A {best:.4g}" in " ".join(result.output.split())
+    assert picture.stat().st_size > 0
+    for arguments, message in (
+        ((tmp_path,), "no metrics.csv"),
+        ((folder, "--published", "forces=5"), "there are energy_rmse_meV"),
+        ((folder, "--published", "forces_rmse_meV_per_A"), "give KEY=NUMBER"),
+        ((folder, "--against", "steps"), "one of minutes, epochs"),
+    ):
+        result = run("curves", *arguments, "--to", picture)
+        assert result.exit_code == 2
+        assert message in " ".join(result.stderr.split())
+    text = (folder / "metrics.csv").read_text()
+    (folder / "metrics.csv").write_text(text.replace("seconds", "ticks"))
+    assert "older version" in " ".join(run("curves", folder, "--to", picture).stderr.split())
+    assert run("curves", folder, "--against", "epochs", "--to", picture).exit_code == 0
