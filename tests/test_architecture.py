@@ -42,7 +42,7 @@ LAYERS = (
     {"cartalg.interfaces", "cartalg.atlas"},
     {"cartalg.simulate"},
     {"cartalg.testing"},
-    {"cartalg.demo"},
+    {"cartalg.demo", "cartalg.benchmark"},
     {"cartalg.cli"},
     {"cartalg.__main__"},
 )
@@ -97,6 +97,7 @@ THIRD_PARTY = {
     "cartalg.simulate.options": set(),  # read by a command line without them
     "cartalg.atlas": {*NUMBERS, *EXTRAS["atlas"]},
     "cartalg.testing": {"numpy", "torch", "ase", "pytest"},
+    "cartalg.benchmark": {"rich", *EXTRAS["train"]},
     "cartalg.demo": {"rich", "numpy", *EXTRAS["train"]},
 }
 

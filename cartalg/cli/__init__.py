@@ -6,8 +6,8 @@ import typer
 
 from cartalg import __version__
 from cartalg.cli import (
+    benchmark,
     convert,
-    curves,
     engines,
     export,
     inspect_physics,
@@ -34,9 +34,9 @@ for command in (kernels.generate, kernels.prove, kernels.atlas, potential.train,
     app.command()(command)
 app.command("compile")(kernels.compile_kernels)
 app.command()(convert.convert)
-app.command()(curves.curves)
 app.command()(uncertainty.uncertainty)
 app.command()(uncertainty.select)
+app.command()(benchmark.benchmark)
 for command in (simulate.md, simulate.relax, simulate.phonons, lammps.lammps, engines.ipi, export.export):
     app.command()(command)
 app.add_typer(data_app, name="data")

@@ -52,6 +52,10 @@ class Form:
 MACE = Form(14.3996, 0.4543 * 0.529, 0.3, (0.1818, 0.5099, 0.2802, 0.02817), (3.2, 0.9423, 0.4028, 0.2016))
 
 
+#: The core of a pair begins at this part of its shortest distance in the data, and is so high, in eV, a tenth of it
+#: farther in.
+CORE, HEIGHT = 0.8, 5.0
+
 #: Intervals of a table: forces are those of the formula to 1e-7 of themselves from 0.5 angstrom on.
 INTERVALS = 512
 
@@ -85,8 +89,10 @@ class Repulsion(nn.Module):
     """Energy of each atom, half of each pair's.
 
     Switched off smoothly between zero and the sum of the two covalent radii, or the shortest distance of the pair in
-    the training data, if that is larger: it says what the data do not. Each pair of elements has a spline table, which
-    the convolution of numbers interpolates, as it does the network's radial weights.
+    the training data, if that is larger: it says what the data do not. Light nuclei repel each other too little for a
+    network's guesses, so below 0.8 of the shortest distance of a pair there is a core as well, A (1 - r/r_0)^3, whose
+    curvature begins at zero; of a pair that the data lack its radii stand for that distance. Each pair of elements has
+    a spline table, which the convolution of numbers interpolates, as it does the network's radial weights.
 
     Args:
         elements: Chemical symbols that the model knows.
@@ -100,6 +106,7 @@ class Repulsion(nn.Module):
 
     numbers: Tensor
     reach: Tensor
+    core: Tensor
 
     def __init__(
         self,
@@ -120,6 +127,8 @@ class Repulsion(nn.Module):
         known = [[(shortest or {}).get(pair_name(a, b), 0.0) for a in elements] for b in elements]
         reach = torch.maximum(radii[:, None] + radii, radii.new_tensor(known))
         self.register_buffer("reach", reach, persistent=False)  # [elements, elements]
+        distances = torch.where(radii.new_tensor(known) > 0, radii.new_tensor(known), radii[:, None] + radii)
+        self.register_buffer("core", CORE * distances * bool(shortest), persistent=False)  # where it begins; 0: none
         self._table = None if direct else self.table()
 
     def forward(self, species: Tensor, edges: Edges, vectors: Value) -> Value:
@@ -136,7 +145,10 @@ class Repulsion(nn.Module):
         falls = (charges[i] ** form.power + charges[j] ** form.power)[:, None] / -form.length
         screened = torch.exp(r[:, None] * falls * r.new_tensor(form.exponents)) @ r.new_tensor(form.coefficients)
         switch = form.switch((r / self.reach.double()[i, j]).clamp(max=1.0))
-        return 0.5 * self.factor * form.coulomb * charges[i] * charges[j] / r * screened * switch
+        nuclei = self.factor * form.coulomb * charges[i] * charges[j] / r * screened * switch
+        core = self.core.double()[i, j]
+        inside = (1 - r / core.clamp(min=1e-9)).clamp(min=0)
+        return 0.5 * (nuclei + HEIGHT * (inside * CORE / 0.1) ** 3)
 
     def table(self) -> Tensor:
         """B-spline coefficients of the energy of each pair of elements, float64 [pairs x (intervals + 3), 1, 1]."""

@@ -1,6 +1,6 @@
 """Whole runs: from a configuration to a trained model with its plots; from a model and a file to errors."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -112,9 +112,17 @@ def build_dataset(
 
 
 def train_run(
-    config_path: Path, output: Path, data_dir: Path | None, restart: bool, backend: str, bar: Progress
+    config_path: Path,
+    output: Path,
+    data_dir: Path | None,
+    restart: bool,
+    backend: str,
+    bar: Progress,
+    on_epoch: Callable[[Errors], None] | None = None,
 ) -> dict[str, Errors]:
     """Train as a configuration says, or go on where the run stopped; plots and errors go to `output`.
+
+    `on_epoch` is called with each epoch's row of metrics.csv.
 
     Returns:
         Errors of the best model on the validation frames and, if there are any, the test frames.
@@ -126,13 +134,13 @@ def train_run(
     run = Run.open(config, data_dir or config_path.parent, backend, bar)
     torch.set_num_threads(config.training.threads or worthwhile_threads(config, run.train, run.group.size))
     if config.training.committee == 1:
-        return _train_one(run, config, output, restart)
+        return _train_one(run, config, output, restart, on_epoch)
     results: dict[str, Errors] = {}
     for member in range(config.training.committee):
         # same frames, other weights and another order of frames
         own = config.training.model_copy(update={"seed": config.training.seed + 1000 * member})
         place = output / f"{MEMBER}{member}"
-        trained = _train_one(run, config.model_copy(update={"training": own}), place, restart)
+        trained = _train_one(run, config.model_copy(update={"training": own}), place, restart, on_epoch)
         results |= {f"{place.name} {k}": v for k, v in trained.items()}
     if run.group.first:
         calibrate(output, run.valid, backend).write(output)
@@ -158,7 +166,9 @@ def threads_for(edges: float, channels: int, processes: int = 1) -> int:
     return max(1, min(round(work / EDGES_PER_THREAD), cores() // processes))
 
 
-def _train_one(run: Run, config: Config, output: Path, restart: bool) -> dict[str, Errors]:
+def _train_one(
+    run: Run, config: Config, output: Path, restart: bool, also: Callable[[Errors], None] | None
+) -> dict[str, Errors]:
     """Train one model, or go on with it: errors of the best one, by set."""
     bar, group = run.bar, run.group
     shortest, replay = run.coverage.distances, run.replay
@@ -180,11 +190,14 @@ def _train_one(run: Run, config: Config, output: Path, restart: bool) -> dict[st
         highlight=False,
     )
     steps = trainer.steps_per_epoch
-    task = bar.add_task("training", total=trainer.epochs * steps, completed=trainer.state.epoch * steps, note="")
+    total = config.training.epochs * steps
+    task = bar.add_task("training", total=total, completed=trainer.state.epoch * steps, note="")
 
     def on_epoch(row: Errors) -> None:
+        if also:
+            also(row)
         note = progress_note(row, config.quantities)
-        bar.update(task, note=note, total=trainer.epochs * steps)
+        bar.update(task, note=note)
         if not bar.console.is_terminal and (row["epoch"] % 10 == 0 or row["epoch"] == 1):
             bar.console.print(f"epoch {row['epoch']:.0f}: validation {note}", highlight=False)
 

@@ -42,3 +42,22 @@ def test_beyond_its_reach_there_is_nothing():
     assert formula == (0, 0)
     assert table == pytest.approx((0, 0), abs=1e-10)
     assert pair(2.1)[1][0] > 1e-5
+
+
+def test_a_core_begins_where_the_data_are_far():
+    """Below 0.8 of a pair's shortest distance there is 5 eV a tenth farther in; at its edge nothing bends."""
+    r = torch.linspace(0.5, 1.6, 111, dtype=torch.float64)
+    one, none = Repulsion(("H",), shortest={"H-H": 1.5}, direct=True), Repulsion(("H",), direct=True)
+    zeros = torch.zeros(len(r), dtype=torch.int64)
+    none.reach = one.reach
+    core = 2 * (one.energy(r, zeros, zeros) - none.energy(r, zeros, zeros))
+    assert (core[r >= 1.2] == 0).all()
+    assert (core.diff()[r[:-1] < 1.19] < 0).all()
+    assert float(core[(r - 1.05).abs().argmin()]) == pytest.approx(5.0)
+    assert float(core[(r - 1.19).abs().argmin()]) == pytest.approx(5.0 * (0.01 / 0.15) ** 3)
+    two = Repulsion(("H", "O"), shortest={"H-H": 1.5}, direct=True)
+    assert two.core[1, 1] == pytest.approx(0.8 * 1.32)
+    ones = torch.ones_like(zeros)
+    oxygen, bare = (term.energy(r, ones[: len(r)], ones) for term in (two, Repulsion(("H", "O"), direct=True)))
+    assert torch.equal(oxygen[r > 1.06], bare[r > 1.06])
+    assert (oxygen[r < 1.05] > bare[r < 1.05]).all()

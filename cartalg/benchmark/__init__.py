@@ -1,0 +1,1 @@
+"""Named benchmarks: a data set, settings, published figures; run, recorded as JSON, and rendered as tables."""
