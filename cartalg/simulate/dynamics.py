@@ -108,6 +108,8 @@ class Run:
             self._step(0, self.guard(self.atoms))
         generator = self.dynamics.irun(self.options.steps - self.dynamics.nsteps)
         while True:
+            if self.calculator.uncertain:  # where it is logged: it changes little from step to step
+                self.calculator.uncertainty = (self.dynamics.nsteps + 1) % self.options.log_interval == 0
             try:
                 next(generator)
             except StopIteration:

@@ -8,7 +8,7 @@ ignored. The distance d = sqrt((f - m) C^-1 (f - m) / k) is about 1 in the train
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 import torch
@@ -34,6 +34,7 @@ class Density:
     count: Tensor
     mean: Tensor
     factor: Tensor
+    _known: "_Known | None" = field(default=None, init=False, repr=False, compare=False)
 
     def whitened(self, species: Tensor, features: Tensor) -> Tensor:
         """Features with mean 0 and variance 1 in the data, float64 [atoms, features]: d^2 is their mean square.
@@ -42,13 +43,55 @@ class Density:
         """
         found = torch.full(features.shape, torch.inf, dtype=torch.float64)
         for number, atoms in _of_each(species):
-            if bool(torch.isfinite(self.mean[number, 0])):
+            if self.count[number] > 0:
                 found[atoms] = (features[atoms].double() - self.mean[number]) @ self.factor[number].T
         return found
 
     def distances(self, species: Tensor, features: Tensor) -> Tensor:
-        """d of each atom, float64 [atoms], about 1 in the data; infinite for elements that they lack."""
-        return self.whitened(species, features).square().mean(1).sqrt()
+        """d of each atom, float64 [atoms], about 1 in the data; infinite for elements that they lack.
+
+        In the features' own precision, which is what they are worth; species that are asked for again cost nothing.
+        """
+        known = self._known
+        if known is None or not known.serves(species, features.dtype):
+            known = _Known.of(self, species, features.dtype)
+            object.__setattr__(self, "_known", known)
+        apart, found = features - known.mean, torch.full((len(species),), torch.inf, dtype=torch.float64)
+        for atoms, factor in known.parts:
+            own = (apart if atoms is None else apart.index_select(0, atoms)) @ factor
+            size = torch.linalg.vector_norm(own, dim=1).double().mul_(features.shape[1] ** -0.5)
+            found = size if atoms is None else found.index_copy_(0, atoms, size)
+        return found
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A density for the atoms of one structure.
+
+    Attributes:
+        species: Of its atoms, int64 [atoms].
+        mean: Of each atom's element, [atoms, features].
+        parts: Numbers of the atoms of each element that the data have, None for all, and the transposed factor.
+    """
+
+    species: Tensor
+    mean: Tensor
+    parts: list[tuple[Tensor | None, Tensor]]
+
+    def serves(self, species: Tensor, dtype: torch.dtype) -> bool:
+        """Whether it is for these species, the same array and not an equal one, and features of this precision."""
+        same = self.species.data_ptr() == species.data_ptr() and self.species.shape == species.shape
+        return same and self.mean.dtype == dtype
+
+    @classmethod
+    def of(cls, density: Density, species: Tensor, dtype: torch.dtype) -> "_Known":
+        """For these species and features of this precision."""
+        parts: list[tuple[Tensor | None, Tensor]] = []
+        for number, atoms in _of_each(species):
+            if density.count[number] > 0:
+                factor = density.factor[number].T.to(dtype).contiguous()
+                parts.append((None if bool(atoms.all()) else atoms.nonzero()[:, 0], factor))
+        return cls(species, density.mean.to(dtype)[species], parts)
 
 
 class Moments:

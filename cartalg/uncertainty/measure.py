@@ -80,7 +80,8 @@ class Uncertainty:
     def write(self, path: Path) -> None:
         """Write it whole."""
         scales = {"model_sha256": self.model, "energy_eV": self.energy, "forces_eV_per_A": self.forces}
-        tensors = {**vars(self.density), "farthest": self.farthest}
+        density = self.density
+        tensors = {"count": density.count, "mean": density.mean, "factor": density.factor, "farthest": self.farthest}
         write_tensors(path, tensors, {"uncertainty": VERSION, **scales})
 
     @classmethod

@@ -77,6 +77,21 @@ def test_what_is_chosen_makes_held_out_atoms_most_likely(count):
         assert min(values, key=values.get)[0] == 0
 
 
+def test_distances_are_those_of_whitened_features_in_either_precision():
+    """Of the same species asked again, of others, and of one element alone."""
+    (species, features), (others, more) = drawn(400, 0), drawn(30, 2)
+    density = density_of((species, features), held_out=drawn(50, 1))
+    for kinds, rows in (
+        (species, features),
+        (others, more),
+        (others, 2 * more),
+        (others[others == 0], more[others == 0]),
+    ):
+        expected = density.whitened(kinds, rows).square().mean(1).sqrt()
+        torch.testing.assert_close(density.distances(kinds, rows), expected)
+        torch.testing.assert_close(density.distances(kinds, rows.float()), expected, rtol=1e-3, atol=1e-3)
+
+
 def test_nothing_to_measure_from_is_said():
     with pytest.raises(ValueError, match="no atoms"):
         Moments(2).fit([])
