@@ -8,6 +8,7 @@ from cartalg import __version__
 from cartalg.cli import (
     benchmark,
     convert,
+    curves,
     engines,
     export,
     inspect_physics,
@@ -34,6 +35,7 @@ for command in (kernels.generate, kernels.prove, kernels.atlas, potential.train,
     app.command()(command)
 app.command("compile")(kernels.compile_kernels)
 app.command()(convert.convert)
+app.command()(curves.curves)
 app.command()(uncertainty.uncertainty)
 app.command()(uncertainty.select)
 app.command()(benchmark.benchmark)

@@ -11,7 +11,7 @@ from cartalg.collector import at_rest
 
 @needs("lammps", "cartalg lammps")
 def lammps(
-    model: Annotated[Path, typer.Argument(help="Model file or folder of a run.")],
+    model: Annotated[Path, typer.Argument(help="Model file or folder of a run, of a committee too.")],
     structure: Annotated[
         Path | None,
         typer.Argument(help="Any file that ASE reads: its last frame. Without one, structure.data is yours."),
@@ -35,12 +35,12 @@ def lammps(
     with at_rest(lasting=True):
         from cartalg.interfaces.lammps.write import Plan, write_input
         from cartalg.simulate.structures import read_structure
-        from cartalg.train.checkpoint import load_model
+        from cartalg.train.checkpoint import load_committee
 
     with user_errors():
         plan = Plan(ensemble, temperature, pressure, steps, timestep)
         atoms = None if structure is None else read_structure(structure, -1)
-        written = write_input(output, model.resolve(), load_model(model), atoms, plan)
+        written = write_input(output, model.resolve(), load_committee(model), atoms, plan)
     console.print(
         f"{' and '.join(map(str, written))}\n"
         f"start: cd {output} && mpirun -n 2 python -m cartalg.interfaces.lammps {written[0].name}",

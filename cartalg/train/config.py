@@ -1,6 +1,7 @@
 """The training configuration: one YAML file, every key checked."""
 
 import difflib
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
@@ -124,6 +125,9 @@ class TrainingConfig(Weights):
     """How the model is trained. Loss: weighted means over energies per atom, force components and stress."""
 
     epochs: int = Field(100, ge=1)
+    max_minutes: float | None = Field(
+        None, gt=0, description="train for so long on the clock, whatever `epochs` says, with `schedule: constant`"
+    )
     batch_size: int = Field(10, ge=1, description="frames a step")
     optimizer: Literal["soap", "adamw"] = Field(
         "soap", description="Adam in the eigenbasis of each matrix's gradients, or AdamW (learning_rate about 0.01)"
@@ -132,6 +136,12 @@ class TrainingConfig(Weights):
     soap_max_size: int = Field(1024, ge=1, description="SOAP leaves dimensions larger than this as they are")
     learning_rate: float = Field(0.03, gt=0)
     final_learning_rate: float = Field(0.01, gt=0, le=1, description="at the end, as a fraction of learning_rate")
+    schedule: Literal["cosine", "constant"] | None = Field(
+        None,
+        description="of the learning rate: half a cosine, or constant and then falling in a straight line; by default "
+        "the former, with max_minutes the latter",
+    )
+    decay: float = Field(0.4, gt=0, le=1, description="part of the run in which `schedule: constant` falls")
     warmup_epochs: float = Field(1.0, ge=0)
     weight_decay: float = Field(1e-6, ge=0)
     ema_decay: float = Field(0.995, ge=0, lt=1, description="exponential moving average of the weights; 0 turns it off")
@@ -152,8 +162,10 @@ class TrainingConfig(Weights):
     def _something_to_learn(self) -> "TrainingConfig":
         if any(weight < 0 for weight in self.property_weights.values()):
             raise ValueError("property_weights must not be negative")
-        starts = [stage.epoch for stage in self.stages]
-        if starts != sorted(set(starts)) or any(start >= self.epochs for start in starts):
+        if self.max_minutes is not None and self.schedule == "cosine":
+            raise ValueError("max_minutes has no last epoch that a cosine could end at; leave out schedule: cosine")
+        starts, last = [stage.epoch for stage in self.stages], math.inf if self.max_minutes else self.epochs
+        if starts != sorted(set(starts)) or any(start >= last for start in starts):
             raise ValueError(
                 f"stages must begin one after the other, before epoch {self.epochs}; they begin at {starts}"
             )

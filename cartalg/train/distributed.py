@@ -54,6 +54,11 @@ class ProcessGroup:
         for p, part in zip(present, flat.split([p.numel() for p in present]), strict=True):
             p.grad = part.reshape(p.shape).to(p.dtype)
 
+    def agreed(self, value: float) -> float:
+        """The first process's number."""
+        own = torch.tensor([value if self.first else 0.0], dtype=torch.float64)
+        return float(self.all_reduce(own))
+
     def broadcast(self, parameters: Iterable[Tensor]) -> None:
         """Replace the parameters by those of the first process."""
         if self.size == 1:

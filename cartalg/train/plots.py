@@ -1,6 +1,6 @@
 """Pictures of a run: learning curve, parity plot, energy conservation, simulation, vibrations, pairs of atoms."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,36 @@ def learning_curve(rows: Sequence[dict[str, float]], quantities: Iterable[Quanti
         axis.set(xlabel="epoch", ylabel=_pretty(unit), yscale="log")
     for axis in axes:
         axis.grid(alpha=0.3, which="both", linewidth=0.5)
+    _save(figure, path)
+
+
+def curves_plot(
+    runs: Mapping[str, Sequence[Mapping[str, float]]],
+    keys: Sequence[str],
+    against: str,
+    published: Mapping[str, float],
+    path: Path,
+) -> None:
+    """Validation errors of several runs, logarithmic along both axes.
+
+    Args:
+        runs: Rows by the run's name, each with its place on the axis as ``at``.
+        keys: Errors to draw, a panel each.
+        against: What the axis counts.
+        published: Errors to compare with, by key.
+    """
+    figure, axes = _panels(len(keys), 4.4, 3.6)
+    for axis, key in zip(axes, keys, strict=True):
+        for place, (name, rows) in enumerate(runs.items()):
+            colour = colormaps["viridis"](place / max(len(runs), 2))
+            axis.plot([r["at"] for r in rows], [r[key] for r in rows], color=colour, label=name, linewidth=1)
+        if key in published:
+            axis.axhline(published[key], color=ORANGE, linestyle="--", linewidth=1, label="published")
+        title = key.removeprefix("valid_").replace("_per_A", "/Å").replace("_per_atom", "/atom").replace("_", " ")
+        axis.set(xscale="log", yscale="log", xlabel=against, title="")
+        axis.set_title(f"Validation {title}", fontsize=9)
+        axis.grid(alpha=0.3, which="both", linewidth=0.5)
+        axis.legend(frameon=False, fontsize=7)
     _save(figure, path)
 
 

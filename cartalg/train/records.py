@@ -16,7 +16,7 @@ def append_metrics(path: Path, row: dict[str, float]) -> None:
     before = path.read_bytes().decode() if path.exists() else ""
     columns = next(csv.reader(before.splitlines()), list(row))
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns)
+    writer = csv.DictWriter(stream, columns, extrasaction="ignore")  # of a run begun by an older version
     if not before:
         writer.writeheader()
     writer.writerow({k: f"{v:.8g}" for k, v in row.items()})

@@ -190,14 +190,13 @@ def _train_one(
         highlight=False,
     )
     steps = trainer.steps_per_epoch
-    total = config.training.epochs * steps
-    task = bar.add_task("training", total=total, completed=trainer.state.epoch * steps, note="")
+    task = bar.add_task("training", total=trainer.epochs * steps, completed=trainer.state.epoch * steps, note="")
 
     def on_epoch(row: Errors) -> None:
         if also:
             also(row)
         note = progress_note(row, config.quantities)
-        bar.update(task, note=note)
+        bar.update(task, note=note, total=trainer.epochs * steps)
         if not bar.console.is_terminal and (row["epoch"] % 10 == 0 or row["epoch"] == 1):
             bar.console.print(f"epoch {row['epoch']:.0f}: validation {note}", highlight=False)
 

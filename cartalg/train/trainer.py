@@ -6,8 +6,8 @@ accelerators) would make it shorter.
 
 import copy
 import math
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -33,18 +33,10 @@ from cartalg.train.metrics import compare
 from cartalg.train.optimizers import clip, make_optimizer, put_together, tensors_and_rest
 from cartalg.train.records import METRICS_FILE, append_metrics, truncate_metrics
 from cartalg.train.replay import Replay, joined
+from cartalg.train.schedule import Progress, Schedule
 
 #: Of what a checkpoint holds beside the model; another number cannot be gone on from.
 STATE = 2
-
-
-@dataclass
-class Progress:
-    """Where a run is: what the checkpoint's JSON holds beside the weights."""
-
-    epoch: int = 0
-    best_loss: float = math.inf
-    best_epoch: int = 0
 
 
 class Trainer:
@@ -57,6 +49,7 @@ class Trainer:
         output: Folder for metrics, checkpoint and best model.
         group: This process among several; by default alone.
         replay: A second set.
+        clock: Seconds from any moment on.
     """
 
     def __init__(
@@ -68,6 +61,7 @@ class Trainer:
         output: Path,
         group: ProcessGroup | None = None,
         replay: Replay | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config, self.model, self.valid_set, self.output = config, model, valid, output
         self.count, self.replay = len(train), replay
@@ -77,18 +71,14 @@ class Trainer:
         self.optimizer = make_optimizer(model.parameters(), settings)
         self.average = copy.deepcopy(model)
         self.parameters, self.averaged = list(model.parameters()), list(self.average.parameters())
-        self.state = Progress()
+        self.state, self.clock = Progress(), clock
         self.steps_per_epoch = math.ceil((len(train) + (replay.count if replay else 0)) / settings.batch_size)
+        self.schedule = Schedule(settings, self.steps_per_epoch)
 
-    def learning_rate(self, step: int) -> float:
-        """Linear warm-up, then half a cosine down to the final rate; a function of the step alone."""
-        settings = self.config.training
-        warmup = settings.warmup_epochs * self.steps_per_epoch
-        if step < warmup:
-            return settings.learning_rate * (step + 1) / (warmup + 1)
-        progress = (step - warmup) / max(settings.epochs * self.steps_per_epoch - warmup, 1)
-        floor = settings.final_learning_rate
-        return settings.learning_rate * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(progress, 1))))
+    @property
+    def epochs(self) -> int:
+        """How many epochs there will be, as far as is known."""
+        return self.schedule.epochs(self.state)
 
     def run(self, on_step: Callable[[], None], on_epoch: Callable[[dict[str, float]], None]) -> Progress:
         """Train from the current state to the last epoch.
@@ -103,20 +93,25 @@ class Trainer:
             truncate_metrics(self.output / METRICS_FILE, self.state.epoch)
             board = SummaryWriter(str(self.output / "tensorboard"), purge_step=self.state.epoch + 1)
         patience = self.config.training.early_stopping
-        for epoch in range(self.state.epoch, self.config.training.epochs):
-            if patience and self.state.epoch - self.state.best_epoch >= patience:
+        started = self.clock()
+        while not self.schedule.finished(self.state):
+            epoch = self.state.epoch
+            if patience and epoch - self.state.best_epoch >= patience:
                 break
             train_loss = self._epoch(epoch, on_step)
             weights = self.config.weights_at(epoch)
             row = {"epoch": float(epoch + 1), "train_loss": train_loss, **self._validate(weights)}
             if epoch and weights != self.config.weights_at(epoch - 1):
                 self.state.best_loss = math.inf  # a new stage: losses before it measure something else
-            row["learning_rate"] = self.learning_rate((epoch + 1) * self.steps_per_epoch)
-            self.state.epoch = epoch + 1
+            errors, now = dict(row), self.clock()
+            self.schedule.ended(self.state, self.group.agreed(now - started))
+            started = now
+            row["learning_rate"] = self.schedule.rate((epoch + 1) * self.steps_per_epoch, self.state)
+            row["seconds"] = self.state.seconds
             if row["valid_loss"] < self.state.best_loss:
                 self.state.best_loss, self.state.best_epoch = row["valid_loss"], epoch + 1
                 if board:
-                    save_model(self.output / MODEL_FILE, self.average, {"epoch": epoch + 1, "errors": row})
+                    save_model(self.output / MODEL_FILE, self.average, {"epoch": epoch + 1, "errors": errors})
             if board:
                 append_metrics(self.output / METRICS_FILE, row)
                 for key, value in row.items():
@@ -136,7 +131,7 @@ class Trainer:
         for number in range(self.steps_per_epoch):
             chosen = order[number * settings.batch_size : (number + 1) * settings.batch_size]
             for group in self.optimizer.param_groups:
-                group["lr"] = self.learning_rate(epoch * self.steps_per_epoch + number)
+                group["lr"] = self.schedule.rate(epoch * self.steps_per_epoch + number, self.state)
             for p in self.parameters:
                 p.grad = None
             value = self._gradients(self.group.shard(chosen), weights)
@@ -237,4 +232,4 @@ class Trainer:
         self.optimizer.load_state_dict(put_together(description["optimizer"], tensors))
         torch.set_rng_state(tensors["random"])
         progress = description["progress"]
-        self.state = Progress(progress["epoch"], float(progress["best_loss"]), progress["best_epoch"])
+        self.state = Progress(**{**progress, "best_loss": float(progress["best_loss"])})

@@ -115,6 +115,25 @@ def restart(model, folder, case):
     return found
 
 
+def committee(model, folder, case):
+    engine, potential = start(folder / "committee", folder, case, "p p p")
+    engine.command("thermo_style custom step pe etotal f_cartalg[1] f_cartalg[2] c_virial[*]")
+    engine.command("velocity all create 2000 9 mom yes")
+    engine.command("fix integrate all nve")
+    totals = []
+    for _ in range(3):
+        potential.command("run 20")
+        totals.append(engine.get_thermo("etotal"))
+    engine.command(
+        f"write_dump all custom {folder}/deviations.{COMM.size} id d_deviation modify sort id format float %.15g"
+    )
+    largest, energy = (engine.extract_fix("cartalg", 0, 1, n) for n in range(2))
+    deviations = np.loadtxt(folder / f"deviations.{COMM.size}", skiprows=9)[:, 1] if COMM.rank == 0 else np.zeros(0)
+    found = state(engine) | {"totals": np.array(totals), "deviations": deviations}
+    engine.close()
+    return found | {"largest": largest, "of energy": energy}
+
+
 def long(model, folder, case):
     """10,000 steps of 1 fs."""
     engine, potential = start(model, folder, case, "p p p")
@@ -181,6 +200,7 @@ CASES = {
     "corner": lambda *a: static_and_moving(*a, "p p p"),
     "npt": lambda model, folder, _: npt(model, folder, "triclinic"),
     "restart": lambda model, folder, _: restart(model, folder, "orthogonal"),
+    "committee": lambda model, folder, _: committee(model, folder, "orthogonal"),
     "long": lambda model, folder, _: long(model, folder, "orthogonal"),
     "mistakes": lambda model, folder, _: mistakes(model, folder, "orthogonal"),
 }

@@ -21,7 +21,9 @@ from cartalg.interfaces.ase import CartalgCalculator
 from cartalg.interfaces.lammps.script import ScriptError, main, read_script
 from cartalg.interfaces.lammps.write import Plan, data_file, write_input
 from cartalg.model import Potential
-from cartalg.train.checkpoint import load_model, save_model
+from cartalg.train.checkpoint import load_committee, load_model, save_model
+from cartalg.uncertainty.committee import Calibration
+from cartalg.uncertainty.measure import fingerprint
 
 MPIEXEC = Path(sys.executable).parent / "mpiexec"
 WORKER = Path(__file__).parent / "lammps_worker.py"
@@ -61,8 +63,8 @@ def mpi(processes, *arguments, **options):
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, **options)
 
 
-def make_potential(**more):
-    torch.manual_seed(0)
+def make_potential(seed=0, **more):
+    torch.manual_seed(seed)
     settings = {"cutoff": 4.2, "channels": 4, "edge_rank": 2, "correlation": 2, "radial_hidden": (8,), "zbl": True}
     config = ModelConfig(**{**settings, "dtype": "float64", **more})
     return Potential(config, ELEMENTS, torch.tensor([-1.0, -2.0]), scale=0.1, mean_neighbours=15.0)
@@ -72,6 +74,11 @@ def make_potential(**more):
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("lammps")
     save_model(place / "model.safetensors", make_potential())
+    for n in range(3):
+        save_model(place / "committee" / f"member-{n}" / "model.safetensors", make_potential(seed=n))
+    Calibration([fingerprint(m) for m in load_committee(place / "committee")], {"forces": 2.0}).write(
+        place / "committee"
+    )
     for name, atoms in structures().items():
         (place / f"{name}.data").write_text(data_file(atoms, ELEMENTS))
     return place
@@ -80,7 +87,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def results(folder):
     """What each case gives, by case and number of processes."""
-    cases = [*STATIC, "npt", "restart"]
+    cases = [*STATIC, "npt", "restart", "committee"]
     for processes in (1, 2):
         done = mpi(processes, WORKER, folder, *cases)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -150,6 +157,23 @@ def test_a_restart_goes_on_as_if_nothing_had_been(results, processes):
     found = results["restart", processes]
     for name in ("positions", "velocities", "forces", "energy", "total"):
         np.testing.assert_allclose(found[f"end {name}"], found[f"start {name}"], atol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_committee_gives_means_and_says_how_far_it_is_apart(results, processes):
+    found = results["committee", processes]
+    atoms = Atoms(np.array(ELEMENTS)[found["types"] - 1], found["positions"], cell=found["cell"], pbc=True)
+    atoms.calc = CartalgCalculator([make_potential(seed=n) for n in range(3)])
+    np.testing.assert_allclose(found["forces"], atoms.get_forces(), atol=1e-10)
+    assert found["energy"] == pytest.approx(atoms.get_potential_energy(), abs=1e-10)
+    np.testing.assert_allclose(found["energies"], atoms.get_potential_energies(), atol=1e-10)
+    xx, yy, zz, yz, xz, xy = -atoms.get_stress() / BAR
+    np.testing.assert_allclose(found["virial"], [xx, yy, zz, xy, xz, yz], rtol=3e-7, atol=1e-4)
+    spread = np.linalg.norm(atoms.calc.results["forces_std"], axis=1)
+    np.testing.assert_allclose(found["deviations"], 2.0 * spread, atol=1e-10)  # 2 is the factor of its calibration
+    assert found["largest"] == pytest.approx(2.0 * spread.max(), abs=1e-10)
+    assert found["of energy"] == pytest.approx(atoms.calc.results["energy_std"], abs=1e-10)
+    np.testing.assert_allclose(found["totals"], found["totals"][0], atol=1e-3 * len(atoms))
 
 
 @pytest.mark.campaign
@@ -295,9 +319,13 @@ def test_the_module_and_the_command_explain_themselves(tmp_path, capsys):
     assert "no file" in capsys.readouterr().err
     model = make_potential()
     with pytest.raises(ValueError, match="constant pressure needs a periodic axis"):
-        write_input(tmp_path, Path("run"), model, structures()["molecule"], Plan("npt"))
+        write_input(tmp_path, Path("run"), [model], structures()["molecule"], Plan("npt"))
     with pytest.raises(ValueError, match="temperature must be at least 0"):
         Plan(temperature=-1.0)
-    (written,) = write_input(tmp_path, Path("run"), model, None, Plan())
+    (written,) = write_input(tmp_path, Path("run"), [model], None, Plan())
     assert "pair_coeff * * Cu Au\n" in written.read_text()
+    write_input(tmp_path, Path("run"), [model, model], None, Plan())
+    text = (tmp_path / "in.lammps").read_text()
+    assert "press vol f_cartalg[1] f_cartalg[2]\n" in text
+    assert "fx fy fz d_deviation\n" in text
     assert load_model  # what the workers read models with

@@ -15,13 +15,14 @@ from mpi4py import MPI
 
 from cartalg.data.graphs import Graph, overlap
 from cartalg.flow import pair_virials
+from cartalg.interfaces.lammps.committee import Deviations, ask
 from cartalg.interfaces.lammps.domain import Domain
 from cartalg.interfaces.lammps.elements import check_masses, elements_of_types
 from cartalg.interfaces.lammps.lists import at, full_list, wants_stresses
 from cartalg.model import Potential
 from cartalg.nn.exchange import gathered
 from cartalg.ops import Edges
-from cartalg.train.checkpoint import load_model
+from cartalg.uncertainty.committee import Predictor
 
 STYLE, FIX = "zero", "cartalg"
 REALS = ctypes.POINTER(ctypes.c_double)
@@ -40,25 +41,33 @@ class CartalgLammps:
 
     Args:
         lammps: A `lammps.lammps` whose box and atoms exist.
-        model: A potential, a model file or the folder of a training run.
+        model: A potential, a model file or the folder of a training run, of a committee too, or a list of potentials:
+            then energies, forces and virials are means, and the deviations are LAMMPS's as `Deviations` describes.
         elements: Chemical symbol of each atom type; by default the types' labels.
         backend: ``"auto"``, ``"numba"`` or ``"torch"``.
         ends: Whether an error ends the process in any case.
     Raises:
         FileNotFoundError, CheckpointError: If the model cannot be read.
-        ValueError: If units, dimension, IDs, types or exclusions do not fit a potential.
+        ValueError: If units, dimension, IDs, types or exclusions do not fit a potential, or potentials each other.
     """
 
     def __init__(
         self,
         lammps: Any,
-        model: Potential | str | Path,
+        model: Potential | Sequence[Potential] | str | Path,
         elements: Sequence[str] | None = None,
         backend: str = "auto",
         ends: bool = False,
     ) -> None:
         self.lammps = lammps
-        self.model = model if isinstance(model, Potential) else load_model(model, backend)
+        if isinstance(model, str | Path):
+            committee = Predictor.open(model, backend)
+        else:
+            committee = Predictor([model] if isinstance(model, Potential) else list(model), [])
+        self.models: list[Potential] = committee.models
+        self.model = self.models[0]
+        if any((m.elements, m.config.cutoff) != (self.model.elements, self.model.config.cutoff) for m in self.models):
+            raise ValueError("the models of a committee must know the same elements and have one cutoff")
         _check(lammps)
         self.elements = elements_of_types(lammps, elements, self.model.elements)
         self.comm: MPI.Comm = lammps.get_mpi_comm() or MPI.COMM_SELF
@@ -75,6 +84,8 @@ class CartalgLammps:
         lammps.command("pair_coeff * *")
         lammps.command(f"fix {FIX} all external pf/callback 1 1")
         lammps.command(f"fix_modify {FIX} energy yes virial yes")
+        several = len(self.models) > 1
+        self._deviations = Deviations(lammps, FIX, self.comm, committee.factors) if several else None
         # the module's own wrapper makes arrays before it calls: what fails there is printed, and the run goes on
         function = lammps.FIX_EXTERNAL_CALLBACK_FUNC(self._called)
         lammps.callback[FIX] = {"function": function, "caller": self}  # keeps it alive
@@ -111,19 +122,21 @@ class CartalgLammps:
             apart = np.linalg.norm(vectors[edge])
             raise ValueError(f"atoms {a} and {b} are {apart:.4f} A apart; check positions, units and the time step")
         graph = replace(self._graph, vectors=torch.from_numpy(vectors))
-        found = self.model(graph, virial=True, edge_forces=self._stresses)
-        at(forces, atoms, 3)[:] = found.forces
-        mine = np.append(found.energy.numpy(), -found.virial[0].double().numpy())
+        said = ask(self.models, graph, self._stresses)
+        at(forces, atoms, 3)[:] = said.forces
+        mine = np.append(said.totals, -said.virial)
         total = np.empty_like(mine)
         self.comm.Allreduce(mine, total)  # LAMMPS wants both of all processes together
-        energy, xx, xy, xz, _, yy, yz, _, _, zz = total.tolist()
-        self.lammps.fix_external_set_energy_global(FIX, energy)
+        energies, (xx, xy, xz, _, yy, yz, _, _, zz) = total[:-9], total[-9:].tolist()
+        self.lammps.fix_external_set_energy_global(FIX, float(energies.mean()))
         self.lammps.fix_external_set_virial_global(FIX, [xx, yy, zz, xy, xz, yz])
-        of_atoms = np.append(found.atomic_energies.numpy(), 0.0)  # never empty
+        of_atoms = np.append(said.energies, 0.0)  # never empty
         give = self.lammps.lib.lammps_fix_external_set_energy_peratom
         give(self.lammps.lmp, FIX.encode(), of_atoms.ctypes.data_as(REALS))
-        if found.edge_forces is not None:
-            virials = -gathered(pair_virials(graph, found.edge_forces.double()), graph.edges).numpy()
+        if self._deviations is not None and said.spread is not None:
+            self._deviations.tell(said.spread, energies)
+        if said.edge_forces is not None:
+            virials = -gathered(pair_virials(graph, said.edge_forces), graph.edges).numpy()
             rows = np.zeros((atoms + 1, 6))
             rows[:-1] = virials[:, [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]
             starts = rows.ctypes.data + rows.strides[0] * np.arange(len(rows), dtype=np.uintp)

@@ -9,6 +9,8 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 #: Bits of an entry of a neighbour list that are the atom; those above say how it is bonded.
 ATOM = 0x1FFFFFFF
+#: Of each atom, for dumps: how far a committee's forces on it deviate.
+DEVIATION = "d_deviation"
 
 
 def at(pointer: Any, count: int, columns: int | None = None) -> Array:

@@ -13,6 +13,7 @@ from ase.geometry import complete_cell
 from ase.io.lammpsdata import write_lammps_data
 
 from cartalg.files import write_file
+from cartalg.interfaces.lammps.lists import DEVIATION
 from cartalg.model import Potential
 
 #: Around a system that is open along an axis, in angstrom; LAMMPS shrinks the box to the atoms.
@@ -46,13 +47,13 @@ class Plan:
             raise ValueError(f"timestep must be positive, got {self.timestep}")
 
 
-def write_input(folder: Path, run: Path, model: Potential, atoms: Atoms | None, plan: Plan) -> list[Path]:
+def write_input(folder: Path, run: Path, models: Sequence[Potential], atoms: Atoms | None, plan: Plan) -> list[Path]:
     """Write ``in.lammps`` and, for a structure, ``structure.data``.
 
     Args:
         folder: Where; made as needed.
         run: The model file or folder of a run that is named in the input.
-        model: What is in there.
+        models: What is in there, one or a committee.
         atoms: The structure; None for one that the user has as a data file.
         plan: What is to be simulated.
     Returns:
@@ -61,6 +62,7 @@ def write_input(folder: Path, run: Path, model: Potential, atoms: Atoms | None, 
         DataError: If the model does not know an element.
         ValueError: If a pressure is asked for that an open system does not have.
     """
+    model = models[0]
     elements: Sequence[str] = model.elements
     if atoms is not None:
         elements = [e for e in model.elements if e in set(atoms.get_chemical_symbols())]
@@ -71,7 +73,7 @@ def write_input(folder: Path, run: Path, model: Potential, atoms: Atoms | None, 
         if plan.ensemble == "npt" and not atoms.pbc.any():
             raise ValueError("constant pressure needs a periodic axis; choose another --ensemble")
     written = [folder / SCRIPT]
-    write_file(folder / SCRIPT, _script(run, elements, atoms, plan))
+    write_file(folder / SCRIPT, _script(run, elements, atoms, plan, len(models) > 1))
     if atoms is not None:
         write_file(folder / DATA, data_file(atoms, elements))
         written.append(folder / DATA)
@@ -97,7 +99,7 @@ def data_file(atoms: Atoms, elements: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def _script(run: Path, elements: Sequence[str], atoms: Atoms | None, plan: Plan) -> str:
+def _script(run: Path, elements: Sequence[str], atoms: Atoms | None, plan: Plan, committee: bool) -> str:
     """The input's text."""
     periodic = [True] * 3 if atoms is None else [bool(p) for p in atoms.pbc]
     sides = [side for side, p in zip("xyz", periodic, strict=True) if p]
@@ -108,6 +110,8 @@ def _script(run: Path, elements: Sequence[str], atoms: Atoms | None, plan: Plan)
     moving = atoms is not None and atoms.has("momenta")
     create = 'if "${fresh}" then "velocity all create ${T} 4928459 mom yes rot no dist gaussian"'
     step = plan.timestep if plan.timestep is not None else (0.5 if "H" in elements else 1.0)
+    thermo, of_atoms = (" f_cartalg[1] f_cartalg[2]", f" {DEVIATION}") if committee else ("", "")
+    apart = "# f_cartalg: deviation of the committee, [1] largest of forces on an atom, eV/A, [2] of the energy, eV\n"
     masses = "".join(f"#   mass {n} {atomic_masses[atomic_numbers[e]]:.4f}  # {e}\n" for n, e in enumerate(elements, 1))
     return f"""# Molecular dynamics with {run.name}. Start it on 2 processes with
 #   mpirun -n 2 python -m cartalg.interfaces.lammps {SCRIPT}
@@ -134,10 +138,10 @@ timestep {step / 1000:g}                    # ps
 fix integrate all {integrator}
 
 thermo 100
-thermo_style custom step temp pe etotal press vol
+{apart if committee else ""}thermo_style custom step temp pe etotal press vol{thermo}
 variable first equal step
 variable begin equal ${{first}}     # a number in the trajectory's name: where this part of it starts
-dump trajectory all custom 100 trajectory.${{begin}}.lammpstrj id type element xu yu zu fx fy fz
+dump trajectory all custom 100 trajectory.${{begin}}.lammpstrj id type element xu yu zu fx fy fz{of_atoms}
 dump_modify trajectory element {" ".join(elements)} sort id
 restart 1000 restart.*
 
