@@ -14,7 +14,7 @@ from cartalg.nn.bases import envelope, spline_matrix
 from cartalg.nn.kernels import edge_sums
 from cartalg.nn.pairs import EveryPair
 from cartalg.nn.recorded import recorded
-from cartalg.nn.values import Value
+from cartalg.nn.values import Constant, Value
 from cartalg.ops import Edges, open_kernels
 from cartalg_codegen.specs import ConvolutionSpec
 
@@ -129,15 +129,16 @@ class Repulsion(nn.Module):
         self.register_buffer("reach", reach, persistent=False)  # [elements, elements]
         distances = torch.where(radii.new_tensor(known) > 0, radii.new_tensor(known), radii[:, None] + radii)
         self.register_buffer("core", CORE * distances * bool(shortest), persistent=False)  # where it begins; 0: none
-        self._table = None if direct else self.table()
+        self._table = None if direct else Constant(self.table())
 
     def forward(self, species: Tensor, edges: Edges, vectors: Value) -> Value:
         """species [senders], vectors [edges, 3] in angstrom, float64 -> eV, float64 [receivers, 1, 1]."""
         if self._table is None:
             return recorded(partial(self._directly, species, edges), vectors)
-        pairs, table = EveryPair(len(self.numbers), species, edges), self._table.to(species.device)
-        step = float(self.reach.max()) / INTERVALS
-        return edge_sums(self.kernels, self.backend, self.spec, edges, vectors, table, step, INTERVALS, pairs)
+        if self._table.tensor.device != species.device:
+            self._table = Constant(self._table.tensor.to(species.device))
+        pairs, step = EveryPair(len(self.numbers), species, edges), float(self.reach.max()) / INTERVALS
+        return edge_sums(self.kernels, self.backend, self.spec, edges, vectors, self._table, step, INTERVALS, pairs)
 
     def energy(self, r: Tensor, i: Tensor, j: Tensor) -> Tensor:
         """Half of the energy of pairs in eV, for distances r in angstrom and the numbers of their elements."""

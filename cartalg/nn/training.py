@@ -19,7 +19,7 @@ from torch import Tensor
 
 from cartalg.nn.adjoints import Adjoints, Instruction, Place, Step, beside
 from cartalg.nn.plan import Plan, Program
-from cartalg.nn.values import Call, Make, Scaled, Slot
+from cartalg.nn.values import Call, Constant, Make, Scaled, Slot
 from cartalg.ops.private import copy_each, scale_each, scaled_each
 
 
@@ -123,6 +123,8 @@ class TrainingPlan(Plan):
     def _taken(self, value: Tensor | Slot | Make) -> Tensor | Slot:
         if isinstance(value, Slot):
             return value
+        if isinstance(value, Constant):
+            return value()
         if not isinstance(value, Tensor):
             return self.given(value)
         if value.requires_grad and value.is_leaf:

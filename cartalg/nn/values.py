@@ -31,6 +31,17 @@ class Made:
         return self.function(*self.arguments)
 
 
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """A tensor that depends on no parameter and, other than a tensor given as it is, on no atoms."""
+
+    tensor: Tensor
+
+    def __call__(self) -> Tensor:
+        """That tensor."""
+        return self.tensor
+
+
 @dataclass(frozen=True)
 class Scaled:
     """Parameters, each times a number, one below the other in a matrix of so many columns. Equal if all of it is.
