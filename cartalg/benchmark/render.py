@@ -32,21 +32,29 @@ def read_results(folder: Path) -> list[Result]:
 
 
 def tables(results: Sequence[Result]) -> str:
-    """All tables, as they stand on a page."""
-    parts = [leaderboard(results)]
+    """All tables and pictures, as they stand on a page."""
+    sources = [f"[{number}] {source}" for number, source in enumerate(_sources(results), start=1)]
+    parts = [leaderboard(results), "; ".join(sources) + "." if sources else ""]
     parts += [by_group(result) for result in results if result.get("groups")]
-    return "\n\n".join([*parts, holes(results)]) + "\n"
+    parts += [holes(results), " ".join(f"![{r['benchmark']}]({picture_of(r)})" for r in results)]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def picture_of(result: Result) -> str:
+    """Where a page has the learning curve of a result, from its own folder."""
+    return f"images/{result['benchmark']}_{result['length']}_{result['seed']}.png"
 
 
 def leaderboard(results: Iterable[Result]) -> str:
     """One line a result, published figures beside it."""
-    rows = []
+    rows, results = [], list(results)
+    sources = _sources(results)
     for result in results:
         part = "test" if "test" in result["errors"] else "valid"
         errors = result["errors"][part]
         reached = ", ".join(_number(errors[key]) for key in result["measure"])
         minutes = [f"{result['time'][kind] / 60:.1f}" for kind in ("cpu_s", "wall_s")]
-        others = "; ".join(_published(p, result["measure"]) for p in result["published"]) or "-"
+        others = "; ".join(_published(p, result["measure"], sources) for p in result["published"]) or "-"
         name = f"[{result['benchmark']}](examples/{result['settings']})"
         epochs = result["config"]["training"].get("epochs", 100)
         rows.append(
@@ -102,10 +110,15 @@ def _what(result: Result, part: str) -> str:
     return f"{part}, {measure}, {'meV/atom' if 'per_atom' in result['measure'][0] else 'meV'}, meV/A"
 
 
-def _published(entry: dict[str, Any], measure: Sequence[str]) -> str:
+def _sources(results: Iterable[Result]) -> list[str]:
+    """Where published figures stand, each once."""
+    return list(dict.fromkeys(entry["source"] for result in results for entry in result["published"]))
+
+
+def _published(entry: dict[str, Any], measure: Sequence[str], sources: Sequence[str]) -> str:
     figures = ", ".join(f"{entry[key]:g}" for key in measure)
-    where = f"; {entry['where']}" if entry["where"] else ""
-    return f"{entry['method']} {figures} ({entry['source']}{where})"
+    where = f", {entry['where']}" if entry["where"] else ""
+    return f"{entry['method']}: {figures} [{sources.index(entry['source']) + 1}{where}]"
 
 
 def _words(key: str) -> str:

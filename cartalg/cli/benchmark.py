@@ -37,7 +37,10 @@ def benchmark(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     write: Annotated[
-        Path | None, typer.Option(help="Page to write the tables of --results into, between its two marks; then stop.")
+        Path | None,
+        typer.Option(
+            help="Page to write the tables of --results into, between its two marks; pictures go to images/ beside it."
+        ),
     ] = None,
     results: Annotated[Path | None, typer.Option(help="Folder of results, NAME.json; for --write.")] = None,
     backend: Annotated[str, typer.Option(help="auto, numba or torch")] = "auto",
@@ -57,7 +60,8 @@ def benchmark(
     example's.
     """
     with at_rest(lasting=True):
-        from cartalg.benchmark.render import leaderboard, read_results, tables, written_into
+        from cartalg.benchmark.pictures import curve_picture
+        from cartalg.benchmark.render import leaderboard, picture_of, read_results, tables, written_into
         from cartalg.benchmark.run import RESULT_FILE, run_benchmark
         from cartalg.benchmark.table import BENCHMARKS
         from cartalg.files import write_file
@@ -73,6 +77,8 @@ def benchmark(
         if write and results:
             found = read_results(results)
             write_file(write, written_into(write.read_text(), tables(found)))
+            for one in found:
+                curve_picture(one, write.parent / picture_of(one))
             console.print(f"{write}: {len(found)} results", highlight=False)
     if listed:
         console.print(benchmarks_table(BENCHMARKS))
@@ -88,6 +94,8 @@ def benchmark(
     head, _, line = leaderboard([result]).split("\n")
     for word, value in zip(head.strip("| ").split(" | "), line.strip("| ").split(" | "), strict=True):
         console.print(f"{word}: {value.replace('**', '')}", highlight=False, soft_wrap=True)
+    for published in result["published"]:
+        console.print(f"{published['method']}: {published['source']}", highlight=False, soft_wrap=True)
     console.print(f"all of it: {folder / RESULT_FILE}", highlight=False, soft_wrap=True)
 
 

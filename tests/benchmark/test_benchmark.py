@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from cartalg.benchmark import table
 from cartalg.benchmark.record import Clock, hash_of, thinned
-from cartalg.benchmark.render import BEGIN, END, read_results, tables, written_into
+from cartalg.benchmark.render import BEGIN, END, picture_of, read_results, tables, written_into
 from cartalg.benchmark.run import settings_of
 from cartalg.benchmark.table import BENCHMARKS, LENGTHS, Benchmark, Published
 from cartalg.cli import app
@@ -112,7 +112,8 @@ def test_from_the_data_to_a_result(small, tmp_path):
     before = (out / "run" / "model.safetensors").stat().st_mtime_ns
     again = run("small", "--from", small, "--output", out)
     assert again.exit_code == 0, again.output
-    assert "other 1.5, 20 (a paper; other frames)" in again.stdout
+    assert "other: 1.5, 20 [1, other frames]" in again.stdout
+    assert "other: a paper" in again.stdout
     assert (out / "run" / "model.safetensors").stat().st_mtime_ns == before
     other = run("small", "--from", small, "--output", out, "--short")
     assert other.exit_code == 2
@@ -182,6 +183,9 @@ def test_a_page_is_written_between_its_marks(tmp_path):
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
+    assert sorted(re.findall(r"\((images/.*?)\)", text)) == [
+        f"images/{p.name}" for p in sorted((tmp_path / "images").iterdir())
+    ]
     page.write_text("no marks")
     assert "has no line" in run("--results", tmp_path / "results", "--write", page).stderr
     (tmp_path / "results" / "bad.json").write_text("{}")
@@ -195,6 +199,7 @@ def test_the_page_of_results_is_what_its_results_give():
         "run `cartalg benchmark --results docs/results --write docs/results.md`"
     )
     for result in results:
+        assert (ROOT / "docs" / picture_of(result)).is_file()
         about = BENCHMARKS[result["benchmark"]]
         assert re.fullmatch(r"[0-9a-f]{64}", result["model_sha256"])
         assert set(result["data"]["sha256"].values()) <= {*SETS[about.dataset].ready.values()}
