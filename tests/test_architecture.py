@@ -53,9 +53,12 @@ KERNELS, NUMBA = {*EXTRAS["torch"]}, "cartalg_codegen.backends.numba"  # printer
 NUMBERS = {"sympy", "numpy"}  # arrays of exact numbers, or of floats at the boundary to other conventions
 THIRD_PARTY = {
     "cartalg.symbolic": {"sympy"},
+    "cartalg.symbolic.irreducible": NUMBERS,
+    "cartalg.symbolic.isotropic": NUMBERS,
     "cartalg.symbolic.proofs": NUMBERS,
     "cartalg.symbolic.reducible": NUMBERS,
     "cartalg.symbolic.spherical": NUMBERS,
+    "cartalg.symbolic.symbols": NUMBERS,
     "cartalg.physics": NUMBERS,
     "cartalg.render": {"sympy"},
     "cartalg.render.formats.mathml": {"latex2mathml"},

@@ -38,7 +38,10 @@ def test_inspect_prints_formula_table_count_and_kernel():
         (("coupling", "1", "1", "3"), "must lie between"),
         (("coupling", "1", "x", "2"), "whole number"),
         (("tensor", "ij=jk"), "not a permutation"),
-        (("tensor", "ij=ji", "--format", "html"), "format must be one of json, latex, mathml, sympy, unicode"),
+        (
+            ("tensor", "ij=ji", "--format", "html"),
+            "format must be one of c, json, julia, latex, mathml, python, sympy, unicode, wolfram",
+        ),
         (("tensor", "ij=ji=-ji"), "contradicts itself"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`cartalg inspect` for what physicists ask: crystals, invariants, multipoles."""
+"""`cartalg inspect` for what physicists ask: crystals, invariants, multipoles, indices."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -76,9 +76,51 @@ def inspect_interaction(
         print(render(describe_stone(first, second) if second else describe_interaction(int(first)), form))
 
 
+def inspect_expression(
+    text: Annotated[str, typer.Argument(help='Tensors with indices, like "a_ij b_jk n_k".')],
+    symmetry: Annotated[list[str] | None, typer.Option(help="Of a tensor, like a_ij=a_ji; may be repeated.")] = None,
+    rank: Annotated[int | None, typer.Option(help="The parts of this rank alone.")] = None,
+    form: FormatOption = "unicode",
+) -> None:
+    """Irreducible parts of an expression with indices, in its own letters: `cartalg inspect expression "a_ij n_k"`.
+
+    Symmetric tensors: `cartalg inspect expression "a_ij b_jk" --symmetry a_ij=a_ji --symmetry b_ij=b_ji`. As a
+    function: `--rank 2 --format c` (python, julia; wolfram, sympy for an array). `delta_ij` and `eps_ijk` are known.
+    """
+    from cartalg.render.indexed import describe_expression
+
+    with user_errors():
+        print(render(describe_expression(text, symmetry or (), rank), form))
+
+
+def inspect_symbol(l1: int, l2: int, l3: int, form: FormatOption = "unicode") -> None:
+    """The Cartesian 3j symbol of three ranks in deltas and epsilons: `cartalg inspect symbol 1 1 2`."""
+    from cartalg.render.indexed import describe_3j
+
+    with user_errors():
+        print(render(describe_3j(l1, l2, l3), form))
+
+
+def inspect_power(
+    irreps: Annotated[str, typer.Argument(help="A sum of irreps, like 2e.")],
+    diagram: Annotated[str, typer.Argument(help="Rows of a Young diagram: 3 for symmetric, 1,1 for antisymmetric.")],
+    form: FormatOption = "unicode",
+) -> None:
+    """Powers of irreps of any Young symmetry: `cartalg inspect power 1o 2,1`, `cartalg inspect power "1o + 2e" 3`."""
+    from cartalg.render.indexed import describe_power
+
+    with user_errors():
+        if not all(row.strip().isdigit() for row in diagram.split(",")):
+            raise ValueError(f"a Young diagram is whole numbers with commas, like 2,1; got {diagram!r}")
+        print(render(describe_power(irreps, tuple(int(row) for row in diagram.split(","))), form))
+
+
 #: What `cartalg inspect` has more.
 COMMANDS: dict[str, Callable[..., None]] = {
     "property": inspect_property,
     "invariants": inspect_invariants,
     "interaction": inspect_interaction,
+    "expression": inspect_expression,
+    "symbol": inspect_symbol,
+    "power": inspect_power,
 }

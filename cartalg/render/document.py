@@ -28,6 +28,8 @@ class Document:
         body: Equations, paragraphs of text, and tables, in order.
         data: Numbers, texts, lists and mappings that JSON can hold; rationals as texts.
         expression: The object in SymPy, made when a format asks for it.
+        arguments: For formats that write functions: names of arrays and the symbols that are their entries, in order.
+            Without them letters with numbers are gathered by letter, and x, y, z are a vector.
     """
 
     kind: str
@@ -35,6 +37,7 @@ class Document:
     body: tuple[Equation | str | Table, ...]
     data: Mapping[str, Any] = field(repr=False)
     expression: Callable[[], sp.Basic] = field(repr=False)
+    arguments: Mapping[str, tuple[sp.Symbol, ...]] | None = field(repr=False, default=None)
 
     @property
     def equations(self) -> tuple[Equation, ...]:

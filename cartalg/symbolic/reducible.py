@@ -195,29 +195,41 @@ def decompose(formula: str) -> Decomposition:
 @cache
 def _decompose(formula: str) -> Decomposition:
     order, group = parse_formula(formula)
+    return decomposed(formula, order, group, len(group))
+
+
+def decomposed(name: str, order: int, projector: tuple[Signed, ...], below: int) -> Decomposition:
+    """Irreducible parts of the image of an orthogonal projector: a sum of weighted permutations over a denominator.
+
+    Args:
+        name: What the tensors are called, as the decomposition's `formula`.
+        order: Tensor rank n.
+        projector: Permutations with whole weights; signs, for the mean over a group.
+        below: The denominator.
+    """
     by_rank: dict[int, list[tuple[int, ...]]] = {}
     for path in _sequences(order):
         by_rank.setdefault(path[-1], []).append(path)
     parts: list[Part] = []
     for rank in sorted(by_rank):
-        parts += _symmetric_parts(rank, by_rank[rank], group)
-    return Decomposition(formula, order, tuple(parts))
+        parts += _symmetric_parts(rank, by_rank[rank], projector, below)
+    return Decomposition(name, order, tuple(parts))
 
 
-def _symmetric_parts(rank: int, members: list[tuple[int, ...]], group: tuple[Signed, ...]) -> list[Part]:
-    """Orthogonal parts of one rank that the group leaves alone: the image of its projector, orthogonalised over Q."""
+def _symmetric_parts(rank: int, members: list[tuple[int, ...]], projector: tuple[Signed, ...], over: int) -> list[Part]:
+    """Orthogonal parts of one rank in the image of a projector, orthogonalised over Q."""
     embedded = [_embedding(path) for path in members]
     gram = [squared for _, _, squared in embedded]
     images: list[list[sp.Rational]] = []
     norm = to_sympy(squared_norms(rank)[rank])
     for tensor, denominator, _ in embedded:
-        # by Schur's lemma one component says how the group mixes the paths
+        # by Schur's lemma one component says how permutations mix the paths
         component = tensor[..., rank]
-        total = sum((s * component.transpose(p) for p, s in group), np.zeros_like(component))
+        total = sum((s * component.transpose(p) for p, s in projector), np.zeros_like(component))
         row = []
         for (other, below, _), g in zip(embedded, gram, strict=True):
             overlap = int((other[..., rank] * total).sum())
-            row.append(sp.Rational(overlap, denominator * below * len(group)) / (g * norm))
+            row.append(sp.Rational(overlap, denominator * below * over) / (g * norm))
         images.append(row)
     kept: list[tuple[list[sp.Rational], sp.Rational]] = []
     for row in images:  # Gram-Schmidt in the metric of the paths
