@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +72,21 @@ def test_generate_checks_and_writes(tmp_path):
 
 def test_version():
     assert run("--version").stdout.startswith("cartalg ")
+
+
+@pytest.mark.parametrize(
+    ("load", "told", "expected"), [(9.0, {}, "0"), (0.1, {}, None), (9.0, {"GOMP_SPINCOUNT": "7"}, "7")]
+)
+def test_threads_that_wait_sleep_on_a_busy_machine(load, told, expected):
+    """A process of its own that says what Torch's OpenMP will read, as long as nothing has loaded Torch."""
+    script = (
+        "import os, sys; os.cpu_count = lambda: 2; os.getloadavg = lambda: (%s, 0, 0)\n"
+        "from cartalg.cli import give_way; give_way()\n"
+        "print('torch' in sys.modules, os.environ.get('GOMP_SPINCOUNT'))"
+    )
+    hidden = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    environment = {k: v for k, v in os.environ.items() if k not in hidden} | told | {"PYTHONPATH": ":".join(sys.path)}
+    said = subprocess.run(
+        [sys.executable, "-c", script % load], env=environment, capture_output=True, text=True, check=False
+    )
+    assert said.stdout.split() == ["False", str(expected)], said.stderr

@@ -1,5 +1,6 @@
 """The command line: each module holds the commands of one area."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -44,6 +45,17 @@ for command in (simulate.md, simulate.relax, simulate.phonons, lammps.lammps, en
 app.add_typer(data_app, name="data")
 
 
+def give_way() -> None:
+    """Let threads that wait sleep, not spin, on a machine that has other work.
+
+    Spinning for milliseconds, as OpenMP does by default, keeps the very thread from running that is waited for. It is
+    read when Torch is loaded, which no command has done yet. What the environment says goes first.
+    """
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load > (os.cpu_count() or 1) / 2 and "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+
 @app.callback(invoke_without_command=True)
 def main(
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
@@ -53,6 +65,7 @@ def main(
     ] = False,
 ) -> None:
     """Common options."""
+    give_way()
     if trust_kernels:
         with user_errors():
             from cartalg.ops.kernel_sets import POLICY

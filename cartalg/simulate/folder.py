@@ -90,7 +90,7 @@ class State:
     lengths: dict[str, int]
 
     def write(self, folder: Path) -> None:
-        """Write it whole."""
+        """Write it whole, to stay. The records that it counts must be there before: `Records.settled`."""
         tensors = {name: torch.from_numpy(np.array(value)) for name, value in self.arrays.items()}
         scalars = {
             name: [type(value).__name__, value.item() if isinstance(value, np.generic) else value]
@@ -100,6 +100,7 @@ class State:
             folder / STATE_FILE,
             tensors,
             {"state": STATE, "scalars": scalars, "random": self.random, "lengths": self.lengths},
+            lasting=True,
         )
 
     @classmethod
@@ -152,9 +153,10 @@ class Records:
         self._files[LOG_FILE].write(text.getvalue().encode())
 
     def settled(self) -> dict[str, int]:
-        """Hand what was appended to the system: bytes of each file, by name."""
+        """Put what was appended on the disk: bytes of each file, by name."""
         for stream in self._files.values():
             stream.flush()
+            os.fsync(stream.fileno())
         return {name: stream.tell() for name, stream in self._files.items()}
 
     def close(self) -> None:

@@ -26,10 +26,10 @@ class CheckpointError(ValueError):
     """A model file or checkpoint that cannot be used."""
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
-    """Write tensors and a JSON description, whole."""
+def write_tensors(path: Path, tensors: dict[str, Tensor], description: dict[str, Any], lasting: bool = False) -> None:
+    """Write tensors and a JSON description, whole; `lasting` as of `cartalg.files.whole`."""
     content = {k: v.detach().contiguous().clone() for k, v in tensors.items()}
-    with whole(path) as temporary:
+    with whole(path, lasting) as temporary:
         save_file(content, temporary, metadata={HEADER: json.dumps({"format": FORMAT, **description})})
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import ase
 import ase.io
@@ -19,7 +20,7 @@ from typer.testing import CliRunner
 
 from cartalg.cli import app
 from cartalg.simulate.dynamics import LeftCoverage, simulate
-from cartalg.simulate.folder import LOG_FILE, STATE_FILE, TRAJECTORY_FILE, opened
+from cartalg.simulate.folder import LOG_FILE, STATE_FILE, TRAJECTORY_FILE, Records, State, opened
 from cartalg.simulate.options import Simulation
 from cartalg.train.checkpoint import CheckpointError, read_tensors
 from cartalg.train.records import read_metrics
@@ -256,3 +257,20 @@ def test_velocities_of_the_file_are_kept(run, structures, tmp_path):
     go(run, final, tmp_path / "drawn", ensemble="nve", steps=1, new_velocities=True)
     np.testing.assert_allclose(ase.io.read(tmp_path / "kept" / TRAJECTORY_FILE).get_momenta(), momenta, atol=1e-7)
     assert abs(ase.io.read(tmp_path / "drawn" / TRAJECTORY_FILE).get_momenta() - momenta).max() > 0.1
+
+
+def test_records_are_on_the_disk_before_the_state_that_counts_them(tmp_path, monkeypatch):
+    done, sync, replace = [], os.fsync, os.replace
+
+    def synced(handle):
+        done.append(os.path.basename(os.readlink(f"/proc/self/fd/{handle}")))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", lambda self, to: (done.append(f"-> {to.name}"), replace(self, to)))
+    records = Records(tmp_path, ["step"], {})
+    State({}, {}, {}, records.settled()).write(tmp_path)
+    records.close()
+    assert done[:2] == [TRAJECTORY_FILE, LOG_FILE]
+    assert re.fullmatch(r"\.writing-.*\.safetensors", done[2])
+    assert done[3:] == [f"-> {STATE_FILE}", tmp_path.name]
