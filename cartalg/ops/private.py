@@ -20,7 +20,6 @@ INTERFACES = (
     "_foreach_lerp_",
     "_foreach_mul",
     "_foreach_mul_",
-    "_foreach_norm",
     "utils._python_dispatch.TorchDispatchMode",
 )
 
@@ -53,11 +52,6 @@ def scaled_each(tensors: Sequence[Tensor], factors: Sequence[float]) -> list[Ten
 def approach_each(tensors: Iterable[Tensor], others: Iterable[Tensor], weight: float) -> None:
     """Move each tensor towards another by a part of the way, in one call."""
     torch._foreach_lerp_([*tensors], [*others], weight)
-
-
-def norm_of_each(tensors: Sequence[Tensor]) -> Tensor:
-    """The norm of each tensor, [tensors], in one call."""
-    return torch.stack([*torch._foreach_norm([*tensors])])
 
 
 def copy_each(into: Sequence[Tensor], what: Sequence[Tensor]) -> None:

@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import AdamW, Optimizer
 
-from cartalg.ops.private import norm_of_each, scale_each
 from cartalg.train.config import TrainingConfig
 from cartalg.train.soap import SOAP
 
@@ -22,16 +21,27 @@ def make_optimizer(parameters: Iterable[Parameter], settings: TrainingConfig) ->
     """
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "adamw":
-        return AdamW(parameters, lr=rate, weight_decay=decay, amsgrad=True, fused=True)
-    return SOAP(parameters, rate, decay, frequency=settings.soap_frequency, largest=settings.soap_max_size)
+        return _ClippedAdamW(parameters, settings.clip_norm, lr=rate, weight_decay=decay, amsgrad=True, fused=True)
+    return SOAP(
+        parameters,
+        rate,
+        decay,
+        frequency=settings.soap_frequency,
+        largest=settings.soap_max_size,
+        clip=settings.clip_norm,
+    )
 
 
-def clip(parameters: Iterable[Parameter], largest: float) -> None:
-    """Shorten all gradients alike where together they are longer than `largest`."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    length = float(norm_of_each(gradients).norm())
-    if length > largest:
-        scale_each(gradients, largest / length)
+class _ClippedAdamW(AdamW):
+    """Torch's, which first shortens gradients that together are longer than `clip`."""
+
+    def __init__(self, parameters: Iterable[Parameter], clip: float, **settings: Any) -> None:
+        super().__init__(parameters, **settings)
+        self._clip = clip
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        torch.nn.utils.clip_grad_norm_(self.param_groups[0]["params"], self._clip, foreach=True)
+        super().step()
 
 
 def tensors_and_rest(tree: Any, name: str) -> tuple[dict[str, Tensor], Any]:

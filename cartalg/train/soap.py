@@ -34,6 +34,7 @@ class SOAP(Optimizer):
         frequency: Steps from one renewal of the rotations to the next.
         largest: Length of the longest axis that is rotated.
         eps: Added to the root of the mean square.
+        clip: Gradients that together are longer are shortened to this.
         sparing: Steps from one gradient that the second moments of rows and columns see to the next; the paper's is 1.
     Raises:
         ValueError: If parameters come in groups.
@@ -52,6 +53,7 @@ class SOAP(Optimizer):
         frequency: int = 10,
         largest: int = 1024,
         eps: float = 1e-8,
+        clip: float = math.inf,
         sparing: int = 2,
     ) -> None:
         settings = {"betas": betas, "frequency": frequency, "eps": eps}
@@ -77,7 +79,7 @@ class SOAP(Optimizer):
             self._stacks.append(Stack(axes, *own))
             start = stop
 
-        self._sparing, self._kept = sparing, None
+        self._clip, self._sparing, self._kept = clip, sparing, None
         self._moments: list[Callable[[], object]] = []
 
     @torch.no_grad()
@@ -87,6 +89,8 @@ class SOAP(Optimizer):
         settings, state = self.param_groups[0], self.state[self.param_groups[0]["params"][0]]
         given = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters]
         torch.cat([g.flatten() for g in given], out=self._given)
+        if (length := float(self._given.norm())) > self._clip:
+            self._given *= self._clip / length
         if state:
             settings["steps"] += 1
             self._hold(settings, state)
@@ -142,10 +146,10 @@ class SOAP(Optimizer):
             for n, (axis, moment) in enumerate(zip(stack.axes, moments, strict=True)):
                 product = moment @ bases[n]
                 order = (bases[n] * product).sum(1).argsort(1, descending=True)
-                bases[n] = torch.linalg.qr(product.take_along_dim(order[:, None], 2))[0]
+                bases[n] = torch.linalg.qr(product.gather(2, order[:, None].expand_as(product)))[0]
                 places = [-1 if dimension in (0, axis) else 1 for dimension in range(square.ndim)]
                 places[0] = len(order)
-                square.copy_(square.take_along_dim(order.view(places), axis))
+                square.copy_(square.gather(axis, order.view(places).expand_as(square)))
             stack.take(bases)
             stack.given.copy_(stack.moves)
             stack.rotate()

@@ -30,7 +30,7 @@ from cartalg.train.config import Config, differing_keys, parse_config
 from cartalg.train.distributed import ProcessGroup
 from cartalg.train.loss import entries, loss_terms, mean_loss, validation_loss
 from cartalg.train.metrics import compare
-from cartalg.train.optimizers import clip, make_optimizer, put_together, tensors_and_rest
+from cartalg.train.optimizers import make_optimizer, put_together, tensors_and_rest
 from cartalg.train.records import METRICS_FILE, append_metrics, truncate_metrics
 from cartalg.train.replay import Replay, joined
 from cartalg.train.schedule import Progress, Schedule
@@ -139,7 +139,6 @@ class Trainer:
                 raise FloatingPointError(
                     f"the loss is not finite in epoch {epoch + 1}; lower training.learning_rate or check the labels"
                 )
-            clip(self.parameters, settings.clip_norm)
             if self.group.first:
                 self.optimizer.step()
             self.group.broadcast(self.parameters)

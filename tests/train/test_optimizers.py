@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from cartalg.train.optimizers import clip, put_together, tensors_and_rest
+from cartalg.train.config import TrainingConfig
+from cartalg.train.optimizers import make_optimizer, put_together, tensors_and_rest
 from cartalg.train.soap import SOAP
 
 #: Gradients of these fill all rows and columns: no direction is left to rounding. Axes longer than 40 are not rotated.
@@ -65,16 +66,24 @@ def test_second_moments_see_every_second_gradient():
         torch.testing.assert_close(moment, known)
 
 
-def test_gradients_are_clipped_together():
-    given = parameters()
-    give_gradients(given, 0)
-    before = [p.grad.clone() for p in given]
-    length = float(sum((g**2).sum() for g in before)) ** 0.5
-    clip(given, 2 * length)
-    assert all(torch.equal(p.grad, b) for p, b in zip(given, before, strict=True))
-    clip(given, length / 4)
-    for p, b in zip(given, before, strict=True):
-        torch.testing.assert_close(p.grad, b / 4)
+@pytest.mark.parametrize("name", ["soap", "adamw"])
+def test_gradients_are_clipped_together(name):
+    """Steps are those of gradients that had been short: when one of them was too long, and when none was."""
+    runs, shortened = [], set()
+    for clipped in (True, False):
+        given = parameters()
+        optimizer = make_optimizer(given, TrainingConfig(optimizer=name, clip_norm=450.0 if clipped else 1e9))
+        for step in range(6):
+            give_gradients(given, step)
+            length = float(sum((p.grad**2).sum() for p in given)) ** 0.5
+            shortened.add(length > 450)
+            for p in given:
+                p.grad *= 1 if clipped or length < 450 else 450 / length
+            optimizer.step()
+        runs.append(given)
+    assert shortened == {True, False}
+    for ours, expected in zip(*runs, strict=True):
+        torch.testing.assert_close(ours, expected)
 
 
 def test_a_state_that_was_written_and_read_goes_on_to_the_last_bit():
