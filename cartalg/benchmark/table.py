@@ -42,7 +42,6 @@ class Benchmark:
         member: Part of the data set.
         by: Key of the frames to give errors by.
         published: What others reach.
-        unchecked: Whether the official files come without a checksum.
     """
 
     title: str
@@ -53,7 +52,6 @@ class Benchmark:
     member: str = ""
     by: str | None = None
     published: tuple[Published, ...] = field(default=())
-    unchecked: bool = False
 
     @property
     def file(self) -> Path:
@@ -125,7 +123,6 @@ BENCHMARKS: dict[str, Benchmark] = {
         member="Li",
         by="group",
         published=_zuo(GAP=(0.49, 10), MTP=(0.49, 10)),
-        unchecked=True,
     ),
     "mlearn_si": Benchmark(
         title="Si of mlearn, 194 + 20 frames",
@@ -136,7 +133,6 @@ BENCHMARKS: dict[str, Benchmark] = {
         member="Si",
         by="group",
         published=_zuo(GAP=(2.91, 70), MTP=(2.21, 60)),
-        unchecked=True,
     ),
     "monbtaw": Benchmark(
         title="Mo-Nb-Ta-W with stress, 1,374 + 100 frames",
@@ -145,7 +141,6 @@ BENCHMARKS: dict[str, Benchmark] = {
         measure=RMSE_PER_ATOM,
         epochs={"short": 100, "long": 900},
         by="group",
-        unchecked=True,
     ),
     "rmd17_benzene": _rmd17("benzene", 0.4, 0.3, {"short": 80, "long": 700}),
     "rmd17_ethanol": _rmd17("ethanol", 0.4, 2.1, {"short": 150, "long": 1300}),
