@@ -14,6 +14,8 @@ import numpy as np
 from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
 
+from cartalg.data.errors import DataError as DataError
+from cartalg.data.layout import layout
 from cartalg.data.lazy import Subset
 from cartalg.quantities import QUANTITIES, Quantity
 
@@ -22,10 +24,6 @@ ISOLATED = {"isolatedatom", "isolated_atom", "isolated atom"}
 MOST_GROUPS = 50
 #: What a frame is grouped by: no arrays, no lists.
 WORDS = (str, int, float, np.generic)
-
-
-class DataError(ValueError):
-    """Something wrong in a user's data; the message names the file, the frame, the key and what to do."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +72,19 @@ def read_frames(
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}")
     try:
-        images = ase.io.read(path, ":")
+        sizes = None
+        if {".xyz", ".extxyz"} & {*path.suffixes}:
+            with ase.io.formats.open_with_compression(str(path), "rb") as stream:
+                sizes = [count for count, _ in layout(stream, path)]
+        images = ase.io.read(path, ":", do_not_split_by_at_sign=True)
+    except DataError:
+        raise
     except Exception as error:  # ASE raises many kinds for a damaged file
         raise DataError(f"{path}: cannot be read, is it truncated or malformed? ASE says: {error}") from error
+    if sizes is not None and sizes != [len(atoms) for atoms in images]:
+        raise DataError(
+            f"{path}: ASE reads {len(images)} frames of other sizes than its {len(sizes)}; is it extended XYZ?"
+        )
     if not images:
         raise DataError(f"{path}: holds no frame")
     chosen = range(len(images)) if numbers is None else numbers

@@ -10,6 +10,7 @@ import ase.io
 import numpy as np
 
 from cartalg.data.frames import DataError, Frame, to_frame
+from cartalg.data.layout import layout
 from cartalg.data.lazy import MapDataset
 from cartalg.quantities import QUANTITIES, Quantity
 
@@ -49,25 +50,11 @@ class IndexedFile(MapDataset[Frame]):
         """Where each frame begins, and the end of the file [frames + 1]; its number of atoms [frames]."""
         starts, counts, size = [0], list[int](), self.path.stat().st_size
         with self.path.open("rb") as stream:
-            while line := stream.readline():
-                if not line.strip() and not stream.read().strip():
-                    break  # empty lines at the end
-                try:
-                    count = int(line)
-                except ValueError:
-                    raise DataError(
-                        f"{self.path}, frame {len(counts)}: begins with {line[:40]!r}, not with a number of atoms"
-                    ) from None
-                for _ in range(count + 1):
-                    line = stream.readline()
-                if not line:
-                    raise DataError(f"{self.path}, frame {len(counts)}: truncated, it should have {count} atoms")
+            for count, end in layout(stream, self.path):
                 counts.append(count)
-                starts.append(stream.tell())
+                starts.append(end)
                 if progress and len(counts) % 1000 == 0:
-                    progress(starts[-1], size)
-        if not counts:
-            raise DataError(f"{self.path}: holds no frame")
+                    progress(end, size)
         return np.array(starts, dtype=np.int64), np.array(counts, dtype=np.int64)
 
     def __len__(self) -> int:

@@ -3,6 +3,7 @@
 A file is written whole: what is there was never half of one.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ from torch import Tensor
 
 from cartalg.files import whole
 from cartalg.model import Potential
-from cartalg.ops.kernel_sets import accept
+from cartalg.ops.kernel_sets import KernelNotFound, accept
 
 MODEL_FILE = "model.safetensors"
 CHECKPOINT_FILE = "checkpoint.safetensors"
 MEMBER = "member-"
-HEADER = "cartalg"
+HEADER, DIGEST = "cartalg", "sha256"
 FORMAT = 1
 
 
@@ -29,8 +30,18 @@ class CheckpointError(ValueError):
 def write_tensors(path: Path, tensors: dict[str, Tensor], description: dict[str, Any], lasting: bool = False) -> None:
     """Write tensors and a JSON description, whole; `lasting` as of `cartalg.files.whole`."""
     content = {k: v.detach().contiguous().clone() for k, v in tensors.items()}
+    text = json.dumps({"format": FORMAT, **description})
     with whole(path, lasting) as temporary:
-        save_file(content, temporary, metadata={HEADER: json.dumps({"format": FORMAT, **description})})
+        save_file(content, temporary, metadata={HEADER: text, DIGEST: digest(content, text)})
+
+
+def digest(tensors: dict[str, Tensor], text: str) -> str:
+    """The sha256 of tensors, with names, types and shapes, and of a text."""
+    found = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.contiguous().numpy().data)
+    return found.hexdigest()
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -50,9 +61,16 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(f"{path}: damaged or not a safetensors file: {error}") from error
     if HEADER not in metadata:
         raise CheckpointError(f"{path}: a safetensors file, but not written by cartalg")
-    description = json.loads(metadata[HEADER])
-    if description.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: format {description.get('format')}, this version of cartalg reads {FORMAT}")
+    # files of older versions have no digest, and nothing in its place
+    if metadata.keys() - {HEADER, DIGEST} or metadata.get(DIGEST) not in (None, digest(tensors, metadata[HEADER])):
+        raise CheckpointError(f"{path}: damaged: not what was written, by its sha256; get it anew")
+    try:
+        description = json.loads(metadata[HEADER])
+        known = description.get("format")
+    except (ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: damaged: its description is no JSON: {error}") from error
+    if known != FORMAT:
+        raise CheckpointError(f"{path}: format {known}, this version of cartalg reads {FORMAT}")
     return tensors, description
 
 
@@ -103,8 +121,16 @@ def load_model(path: str | Path, backend: str = "auto", trust_kernels: bool = Fa
     tensors, description = read_tensors(path)
     if "model" not in description:
         raise CheckpointError(f"{path}: holds no model")
-    if folder := description["model"]["config"].get("kernels"):
-        accept(folder, trust_kernels)
-    model = Potential.from_description(description["model"], backend)
-    model.load_state_dict(tensors)
+    about = description["model"]
+    if not isinstance(about, dict) or not isinstance(about.get("config"), dict):
+        raise CheckpointError(f"{path}: holds no model that this version of cartalg can build: it has no config")
+    if folder := about["config"].get("kernels"):
+        accept(str(folder), trust_kernels)
+    try:
+        model = Potential.from_description(about, backend)
+        model.load_state_dict(tensors)
+    except KernelNotFound:
+        raise
+    except (ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError) as error:
+        raise CheckpointError(f"{path}: holds no model that this version of cartalg can build: {error}") from error
     return model.eval()

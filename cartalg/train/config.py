@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import reprlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
@@ -235,7 +236,7 @@ def read_yaml(path: str | Path) -> Any:
         return yaml.safe_load(Path(path).read_text())
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
 
 
@@ -275,7 +276,7 @@ def _explain(section: Any, item: Any) -> str:
         return f"unknown key {place}; {hint}"
     if item["type"] == "missing":
         return f"missing key {place}"
-    return f"{place}: {item['msg']}, got {item['input']!r}"
+    return f"{place}: {item['msg']}, got {reprlib.repr(item['input'])}"
 
 
 def differing_keys(old: Any, new: Any, place: str = "") -> list[str]:
