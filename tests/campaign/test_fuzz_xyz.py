@@ -20,8 +20,9 @@ def taken(path, reader):
     try:
         return list(reader(path))
     except DataError as error:
-        assert str(path) in str(error), error
-        return None
+        said = str(error)
+    assert str(path) in said
+    return None
 
 
 def as_meant(read, meant):

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from hypothesis import strategies as st
-
 from outcomes import ELEMENTS
 
 #: Words that a file may hold in the wrong place.
 WORDS = (
     "nan", "inf", "-inf", "1e999", "-1", "0", "1", "3", "99999999", "1e-320", "0x10", "1_0", "1.0.0", "1,5", "T", "F",
-    "H", "Xx", "X", "D", '"', "'", "=", "{", "}", "[", "[[", "\\", "#", ":", "\t", "\n", "\n\n", "\r", "\x00", "\x0c", "\x1b[31m",
+    "H", "Xx", "X", "D", '"', "'", "=", "{", "}", "[", "[[", "\\", "#", ":", "\t", "\n", "\n\n", "\r", "\x00", "\x0c",
+    "\x1b[31m",
     "\u2028", "\u00e9", "\ufeff", "energy=", "energy=nan", 'energy="1 2"', "energy=T", "energy=[1,2]", "energy=-1e400",
     "REF_energy=5", 'forces="0 0 0"', 'Lattice="1 0 0 0 1 0 0 0 1"', 'Lattice=""', 'Lattice="0 0 0 0 0 0 0 0 0"',
     'Lattice="5 0 0 0 5 0"', 'pbc="T T"', 'pbc="T T T"', "pbc=T", "pbc=maybe", "Properties=species:S:1:pos:R:3",
