@@ -20,6 +20,7 @@ from cartalg.data.frames import (
     to_frame,
 )
 from cartalg.data.graphs import build_graph, find_pairs
+from cartalg.data.indexed import IndexedFile
 from cartalg.data.statistics import Compositions, element_shifts, gather
 from cartalg.quantities import QUANTITIES, find
 
@@ -141,6 +142,24 @@ def test_a_truncated_file_is_an_error(tmp_path, cut):
     path.write_text("".join(lines[:-cut]))
     with pytest.raises(DataError, match=r"a\.xyz.*truncated"):
         read_frames(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("1\nProperties=species:S:1:po:R:3\nH 1 2 3\n", "frame 0: Properties=species:S:1:po:R:3 names no pos"),
+        ("1\nProperties=specie:S:1:pos:R:3\nH 1 2 3\n", "names no species"),
+        ("1\nPropertis=species:S:1:pos:R:3:forces:R:3\nH 1 2 3 4 5 6\n", "atom 0 has 7 columns, but 4 are named"),
+        ("1\nProperties=species:S:1:pos:R:x\nH 1 2 3\n", "not made of name:type:columns"),
+        ("-1\n\n", "not with a number of atoms"),
+    ],
+)
+@pytest.mark.parametrize("reader", [read_frames, IndexedFile])
+def test_columns_are_what_the_file_says(tmp_path, reader, text, says):
+    """Without positions ASE puts all atoms at the origin; columns of no name it leaves out, forces too."""
+    (tmp_path / "a.xyz").write_text(text)
+    with pytest.raises(DataError, match=says):
+        reader(tmp_path / "a.xyz")
 
 
 def test_missing_empty_and_out_of_range(tmp_path):

@@ -259,9 +259,18 @@ def test_models_survive_the_file_in_their_precision(tmp_path):
 def test_damaged_and_foreign_files_are_refused(tmp_path):
     from safetensors.torch import save_file
 
+    from cartalg.architecture import ModelConfig
+
     (tmp_path / "cut.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{")
     with pytest.raises(CheckpointError, match="damaged"):
         load_model(tmp_path / "cut.safetensors")
+    model = Potential(ModelConfig(channels=2, edge_rank=1), ("H",))
+    save_model(tmp_path / "model.safetensors", model)
+    content = (tmp_path / "model.safetensors").read_bytes()
+    for at in (len(content) - 5, content.index(b"mean_neighbours") + 20, content.index(b"sha256") + 2):
+        (tmp_path / "changed.safetensors").write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        with pytest.raises(CheckpointError, match=r"changed\.safetensors: damaged"):
+            load_model(tmp_path / "changed.safetensors")
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(CheckpointError, match="not written by cartalg"):
         load_model(tmp_path / "other.safetensors")
