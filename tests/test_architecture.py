@@ -58,6 +58,7 @@ THIRD_PARTY = {
     "cartalg.symbolic.proofs": NUMBERS,
     "cartalg.symbolic.reducible": NUMBERS,
     "cartalg.symbolic.spherical": NUMBERS,
+    "cartalg.symbolic.streaming": NUMBERS,
     "cartalg.symbolic.symbols": NUMBERS,
     "cartalg.physics": NUMBERS,
     "cartalg.render": {"sympy"},
