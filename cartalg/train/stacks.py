@@ -17,6 +17,8 @@ from cartalg_codegen.specs import LinearSpec
 Call = Callable[[], object]
 #: A result of the kernel is as wide as lanes, or a multiple of that; others are slow, which matters for moments alone.
 LANES = 16
+#: Multiply-adds that another thread is worth its waiting for: some 8 us of a core.
+PER_THREAD = 1_000_000
 
 
 class Stack:
@@ -127,7 +129,9 @@ class Stack:
 
 
 def _product(x: Tensor, weight: Tensor, out: Tensor, lines: Sequence[Sequence[int]]) -> Call:
-    """A call of the kernel: lines are what it reads, its rows are shared out to threads."""
+    """A call of the kernel: lines are what it reads, its rows are shared out to threads if there is work for them."""
     layout = torch.tensor(lines, dtype=torch.int64)
     tensors = {"x": x, "weight": weight, "out": out[None]}
-    return bind(open_kernels(None), LinearSpec(), "forward", {"layout": layout}, tensors, torch.get_num_threads())
+    work = len(x) * weight.shape[-1] * int(layout[:, 3].sum())
+    threads = max(1, min(torch.get_num_threads(), work // PER_THREAD))
+    return bind(open_kernels(None), LinearSpec(), "forward", {"layout": layout}, tensors, threads)

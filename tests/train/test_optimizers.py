@@ -6,6 +6,7 @@ import torch
 from cartalg.train.config import TrainingConfig
 from cartalg.train.optimizers import make_optimizer, put_together, tensors_and_rest
 from cartalg.train.soap import SOAP
+from cartalg.train.stacks import Stack
 
 #: Gradients of these fill all rows and columns: no direction is left to rounding. Axes longer than 40 are not rotated.
 #: Some differ by axes of length one alone.
@@ -119,3 +120,27 @@ def test_groups_of_parameters_are_refused():
     first, *rest = parameters()
     with pytest.raises(ValueError, match="one learning rate"):
         SOAP([{"params": [first]}, {"params": rest}], 0.03)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_stacks_are_rotated_about_all_axes_and_back(threads):
+    """By as many threads as there are; an axis that is left out stays as it is."""
+    before, generator = torch.get_num_threads(), torch.Generator().manual_seed(0)
+    torch.set_num_threads(threads)
+    try:
+        for shape, axes, rule in (
+            ((2, 160, 64), [1, 2], "nab,nax,nby->nxy"),
+            ((2, 16, 48, 64), [1, 2, 3], "nabc,nax,nby,ncz->nxyz"),
+            ((3, 20, 32), [2], "nab,nbx->nax"),
+        ):
+            draw = [torch.randn(shape, dtype=torch.float64, generator=generator) for _ in range(3)]
+            stack, given = Stack(axes, *draw), draw[0].clone()
+            sizes = [(shape[0], shape[axis], shape[axis]) for axis in axes]
+            bases = [torch.linalg.qr(torch.randn(s, dtype=torch.float64, generator=generator))[0] for s in sizes]
+            stack.take(bases)
+            stack.rotate()
+            torch.testing.assert_close(stack.numbers, torch.einsum(rule, given, *bases))
+            stack.rotate_back()
+            torch.testing.assert_close(stack.moves, given)
+    finally:
+        torch.set_num_threads(before)
