@@ -31,11 +31,18 @@ def layout(stream: BinaryIO, path: object) -> Iterator[tuple[int, int]]:
         if not re.fullmatch(rb"\s*[0-9]+\s*", line):
             raise DataError(f"{source}: begins with {line[:40]!r}, not with a number of atoms")
         count, comment = int(line), stream.readline()
+        if b"\r" in line.removesuffix(b"\r\n") or comment.count(b"\r") > comment.endswith(b"\r\n"):
+            raise DataError(f"{source}: carriage returns within lines; give it the line ends of one system")
+        bare = re.sub(rb'"[^"]*"', b"", comment)
+        if b'"' in bare or any(bare.count(a) != bare.count(b) for a, b in ((b"[", b"]"), (b"{", b"}"))):
+            raise DataError(f"{source}: quotes or brackets of its second line do not close, so labels would be lost")
         width = _width(comment, source) if count else 0
         for atom in range(count):
             line = stream.readline()
             if not line:
                 raise DataError(f"{source}: truncated, it should have {count} atoms, and has {atom}")
+            if not line.isascii():
+                raise DataError(f"{source}: the line of atom {atom} holds what is neither a symbol nor a number")
             if len(line.split()) != width:
                 raise DataError(
                     f"{source}: the line of atom {atom} has {len(line.split())} columns, but {width} are named; give "

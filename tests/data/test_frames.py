@@ -152,12 +152,16 @@ def test_a_truncated_file_is_an_error(tmp_path, cut):
         ("1\nPropertis=species:S:1:pos:R:3:forces:R:3\nH 1 2 3 4 5 6\n", "atom 0 has 7 columns, but 4 are named"),
         ("1\nProperties=species:S:1:pos:R:x\nH 1 2 3\n", "not made of name:type:columns"),
         ("-1\n\n", "not with a number of atoms"),
+        ('1\npbc="F F F energy=1\nH 1 2 3\n', "do not close, so labels would be lost"),
+        ('1\npbc=[["F F F" energy=1\nH 1 2 3\n', "do not close, so labels would be lost"),
+        ("1\r\r\nenergy=1\r\r\nH 1 2 3\r\r\n", "carriage returns"),
+        ("1\nenergy=1\nH 1 2 3\u20284\n", "neither a symbol nor a number"),
     ],
 )
 @pytest.mark.parametrize("reader", [read_frames, IndexedFile])
 def test_columns_are_what_the_file_says(tmp_path, reader, text, says):
     """Without positions ASE puts all atoms at the origin; columns of no name it leaves out, forces too."""
-    (tmp_path / "a.xyz").write_text(text)
+    (tmp_path / "a.xyz").write_text(text, newline="")
     with pytest.raises(DataError, match=says):
         reader(tmp_path / "a.xyz")
 
