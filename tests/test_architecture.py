@@ -87,7 +87,8 @@ THIRD_PARTY = {
     "cartalg.export.runtime": {"numpy"},
     "cartalg.data": {"torch", "numpy", "ase", "vesin", "scipy"},
     "cartalg.datasets": {"numpy", "ase", "pooch", "rich"},
-    "cartalg.datasets.acetamide": {"numpy", "ase", "pyscf", "tblite"},  # run by hand, once, where these are installed
+    # run by hand, once, where these are installed
+    "cartalg.datasets.acetamide": {"numpy", "ase", "pyscf", "tblite", "labels"},
     "cartalg.train": {"rich", "numpy", *EXTRAS["train"]},
     "cartalg.uncertainty": {"rich", "numpy", *EXTRAS["train"]},
     "cartalg.interfaces": {"numpy", "ase", "torch"},

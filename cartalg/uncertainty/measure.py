@@ -62,12 +62,12 @@ class Uncertainty:
         """Of a prediction with descriptors. Raises ValueError if it has none."""
         if prediction.descriptors is None:
             raise ValueError("an uncertainty needs a prediction with descriptors=True")
-        species = graph.of_atoms
-        distances = self.density.distances(species, prediction.descriptors.flatten(1))
+        species = graph.of_atoms.cpu()
+        distances = self.density.distances(species, prediction.descriptors.flatten(1).cpu())
         energy = energies = None
         if self.energy is not None:
             energies = self.energy * distances**ENERGY_POWER
-            energy = energies.new_zeros(graph.n_frames).index_add(0, graph.frame, energies)
+            energy = energies.new_zeros(graph.n_frames).index_add(0, graph.frame.cpu(), energies)
         forces = None if self.forces is None else self.forces * distances**FORCE_POWER
         return Spread(distances / self.farthest[species], energy, energies, forces)
 

@@ -130,7 +130,7 @@ def loops(folders: list[Path], plot: Path) -> None:
         found[folder.name.rsplit("-", 1)[0]].append(json.loads((folder / "errors.json").read_text()))
     figure = Figure(figsize=(8.6, 3.7))
     axes = figure.subplots(1, 2)
-    figure.subplots_adjust(left=0.08, right=0.98, bottom=0.14, top=0.91, wspace=0.25)
+    figure.subplots_adjust(left=0.11, right=0.98, bottom=0.14, top=0.91, wspace=0.35)
     for axis, kelvin in zip(axes, (1000, 300), strict=True):
         for strategy, shade in (("information", BLUE), ("random", ORANGE), ("uncertainty", GREY)):
             runs = found.get(strategy)

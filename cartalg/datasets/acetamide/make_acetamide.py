@@ -11,10 +11,7 @@ The split files hold frame numbers: every temperature appears in each split in t
 """
 
 import argparse
-import os
 from pathlib import Path
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import ase.io
 import numpy as np
@@ -23,13 +20,12 @@ from ase.build import molecule
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.optimize import BFGS
-from pyscf import dft, gto
+from labels import label
 from tblite.ase import TBLite
 
 TEMPERATURES = (300, 500, 700, 1000)
 FRAMES_EACH = 125
 STEP_FS, STEPS_BETWEEN, STEPS_BEFORE = 0.5, 100, 1000
-HARTREE, BOHR = units.Hartree, units.Bohr
 
 
 def acetamide() -> Atoms:
@@ -54,27 +50,6 @@ def sample(temperature: float, seed: int) -> list[Atoms]:
         frame.info["temperature_K"] = temperature
         frames.append(frame)
     return frames
-
-
-def label(frame: Atoms) -> Atoms:
-    """PBE/def2-SVP energy, forces and dipole of one frame."""
-    mol = gto.M(
-        atom=list(zip(frame.get_chemical_symbols(), frame.positions.tolist(), strict=True)),
-        basis="def2-svp",
-        verbose=0,
-    )
-    mean_field = dft.RKS(mol, xc="pbe").density_fit()
-    mean_field.conv_tol = 1e-10
-    mean_field.grids.level = 3
-    energy = mean_field.kernel()
-    if not mean_field.converged:
-        raise RuntimeError(f"SCF did not converge for a frame at {frame.info['temperature_K']} K")
-    gradient = mean_field.nuc_grad_method()
-    gradient.grid_response = True
-    frame.info["REF_energy"] = energy * HARTREE
-    frame.info["REF_dipole"] = mean_field.dip_moment(unit="au", verbose=0) * BOHR
-    frame.arrays["REF_forces"] = -gradient.kernel() * HARTREE / BOHR
-    return frame
 
 
 def main() -> None:
