@@ -122,6 +122,7 @@ PRIVATE = {"cartalg.ops.private"}
 EINSUM = {
     "cartalg.symbolic.spherical": "Wigner D by recursion, equal to the exact rotation matrices in a test",
     "cartalg.symbolic.reducible": "embeddings of parts, exact, proved to be equivariant and complete",
+    "cartalg.interfaces.ase": "positions in a deformed cell: no tensor of the model, and NumPy's product wakes threads",
     "cartalg.data.graphs": "squared lengths of edges: no tensor of the model yet",
     "cartalg.testing.equivariance": "an exact rotation is applied, which is what the assertion says",
 }
