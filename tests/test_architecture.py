@@ -134,6 +134,7 @@ WRITERS = {
     "cartalg.simulate.folder": "appends frames and lines, of which a state, written whole, says how much counts",
     "cartalg.datasets.fetch": "into a folder aside, renamed when all in it is there and checked",
     "cartalg.datasets.acetamide.make_acetamide": "run by hand, once",
+    "cartalg.datasets.acetamide.make_scans": "run by hand, once",
     "cartalg.atlas.pictures": "a picture into memory",
 }
 
