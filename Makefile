@@ -6,10 +6,11 @@ STAMP := $(VENV)/.ready
 # Machine code of the usual kernels, package data that git ignores: by default for the processor at hand.
 COMPILE := $(BIN)/cartalg compile --out generated/cartalg_kernels/objects cartalg/datasets/acetamide/config.yaml $(wildcard docs/examples/*.yaml)
 
-.PHONY: help env demo test check test-all mutants generate bench figures wheel clean
+.PHONY: help env demo docs test check test-all mutants generate bench figures wheel clean
 
 help:
 	@echo "make demo      the whole pipeline on shipped data, with plots and a report in demo/"
+	@echo "make docs      the documentation as a site in site/, offline, with the atlas"
 	@echo "make test      environment, lint, format, types, staleness of generated/, all tests"
 	@echo "make check     the same without making the environment first"
 	@echo "make test-all  everything, with the long campaign: all kernels compiled, proofs to rank 4"
@@ -30,6 +31,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: env
 	$(BIN)/cartalg demo --output demo
+
+docs: env
+	$(BIN)/python docs/_site/build.py --out site --atlas-rank 3
 
 test: env check
 

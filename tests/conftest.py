@@ -4,6 +4,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from browsing import browser, page  # noqa: F401
+
 settings.register_profile("cartalg", deadline=None, derandomize=True, max_examples=20, print_blob=True)
 settings.load_profile("cartalg")
 

@@ -32,8 +32,30 @@ def cited(pattern):
                 yield path, match
 
 
+def theory():
+    """The chapters, one after the other."""
+    return "\n".join(path.read_text() for path in sorted((ROOT / "docs" / "theory").glob("*.md")))
+
+
+def test_the_table_of_chapters():
+    """Each chapter with the equations that it has; each equation that the notation cites exists; no symbol twice."""
+    front = (ROOT / "docs" / "theory.md").read_text()
+    rows = re.findall(r"^\| \[(\d+)\. (.*?)\]\((theory/.*?)\) \| ([\d-]*) \|", front, re.MULTILINE)
+    chapters = sorted((ROOT / "docs" / "theory").glob("*.md"))
+    assert [ROOT / "docs" / file for _, _, file, _ in rows] == chapters
+    for number, title, file, equations in rows:
+        text = (ROOT / "docs" / file).read_text()
+        assert text.startswith(f"# {number}. {title}\n")
+        tags = re.findall(r"\\tag\{(\d+)\}", text)
+        assert equations == (f"{tags[0]}-{tags[-1]}" if tags else "")
+    symbols = re.findall(r"^\| (\$.*?)(?:, [a-z].*?)? \| .* \| (?:eqs?\. |chapter ).* \|$", front, re.MULTILINE)
+    letters = [letter.strip() for cell in symbols for letter in re.split(r",(?![^(]*\))", cell.replace("$", ""))]
+    assert len(letters) > 80
+    assert [x for x in letters if letters.count(x) > 1] == []
+
+
 def test_every_cited_equation_exists():
-    text = (ROOT / "docs" / "theory.md").read_text()
+    text = theory()
     tags = [int(n) for n in re.findall(r"\\tag\{(\d+)\}", text)]
     known = set(tags)
     assert tags == list(range(1, max(known) + 1)), "equations are numbered in the order in which they stand"
@@ -49,8 +71,7 @@ def test_every_cited_equation_exists():
 
 
 def test_every_cited_section_exists():
-    text = (ROOT / "docs" / "theory.md").read_text()
-    sections = set(re.findall(r"^## (\d+)\.", text, re.MULTILINE))
+    sections = set(re.findall(r"^# (\d+)\.", theory(), re.MULTILINE))
     found = list(cited(r"docs/theory\.md,\s+section (\d+)"))
     assert found
     for path, section in found:

@@ -1,4 +1,4 @@
-"""docs/theory.md is enough to rebuild the convolution: its equations in NumPy give what kernels give."""
+"""docs/theory is enough to rebuild the convolution: its equations in NumPy give what kernels give."""
 
 import math
 

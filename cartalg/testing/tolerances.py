@@ -20,5 +20,7 @@ class Tolerance:
     instant: float
 
 
+#: Of double precision.
 DOUBLE = Tolerance(identity=1e-9, derivative=1e-7, step=1e-4, instant=1e-7)
+#: Of single precision.
 SINGLE = Tolerance(identity=1e-4, derivative=2e-2, step=1e-2, instant=1e-4)

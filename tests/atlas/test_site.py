@@ -1,22 +1,16 @@
 """The atlas, also in a real browser at desktop and phone width."""
 
-import os
 import re
-import shutil
-from html.parser import HTMLParser
 
 import pytest
 
+from browsing import BROKEN, FITS, Links
 from cartalg.atlas.pictures import sparsity, surface
 from cartalg.atlas.site import build
 from cartalg.symbolic import coupling
 from cartalg_codegen import emit
 from cartalg_codegen.proofs.report import report
 from cartalg_codegen.sets import Set
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
-WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
 @pytest.fixture(scope="session")
@@ -26,16 +20,6 @@ def site(tmp_path_factory):
     emit.write(emit.render(Set(2, only=names)), kernels)
     build(2, folder, report(2, kernels, processes=1))
     return folder
-
-
-class Links(HTMLParser):
-    def __init__(self, text):
-        super().__init__()
-        self.found = []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.found += [v for k, v in attrs if k in ("href", "src") and v and not v.startswith("data:")]
 
 
 def test_every_link_leads_to_a_file_of_the_site(site):
@@ -76,37 +60,10 @@ def test_pictures():
     assert "<svg" in sparsity(coupling(1, 1, 2))
 
 
-@pytest.fixture(scope="session")
-def browser():
-    if CHROMIUM is None:
-        if os.environ.get("CARTALG_BROWSER") == "required":
-            pytest.fail("Chromium is required here, and not installed")
-        pytest.skip("Chromium is not installed: apt-get install chromium")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield found
-        found.close()
-
-
-@pytest.fixture(params=WIDTHS)
-def page(browser, request):
-    width, height = WIDTHS[request.param]
-    context = browser.new_context(viewport={"width": width, "height": height})
-    page = context.new_page()
-    page.problems = []
-    page.on("console", lambda m: page.problems.append(m.text) if m.type in ("error", "warning") else None)
-    page.on("pageerror", lambda e: page.problems.append(str(e)))
-    page.on("requestfailed", lambda r: page.problems.append(r.url))
-    yield page
-    assert page.problems == []
-    context.close()
-
-
 def test_pages_fit_their_width_and_show_mathematics(site, page):
     for name in ("index", "rank-2", "coupling-2-1-2", "tensor-ijkl_jikl_klij", "general", "proofs"):
         page.goto((site / f"{name}.html").as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+        assert page.evaluate(FITS), name
         if name != "index":
             assert page.locator("h1").is_visible()
         if name in ("rank-2", "coupling-2-1-2", "general"):
@@ -115,8 +72,7 @@ def test_pages_fit_their_width_and_show_mathematics(site, page):
             assert box["height"] > 15
             fraction = page.locator("mfrac").first.bounding_box()  # laid out as a fraction: higher than a line of text
             assert fraction["height"] > page.locator("math mi").first.bounding_box()["height"]
-        broken = "[...document.images].filter(i => !i.complete || !i.naturalWidth).length"
-        assert page.evaluate(broken) == 0
+        assert page.evaluate(BROKEN) == []
 
 
 def test_navigation_and_search(site, page):
