@@ -8,6 +8,7 @@ import re
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from unicodedata import lookup
 
 from docutils import nodes
 from fontTools.subset import Options, Subsetter
@@ -74,8 +75,24 @@ class Citations(SphinxPostTransform):
 
 
 def mathml(latex: str, display: str = "inline") -> str:
-    """A formula; bars are as wide as what is under them."""
-    return convert(latex, display=display).replace('<mo accent="true">&#x02015;</mo>', BAR)
+    """A formula as browsers want it: alphabets as characters, columns aligned by style, bars over all that is under."""
+    formula = convert(latex.replace("{aligned}", "{align*}"), display=display)
+    formula = re.sub(r'<mi mathvariant="([a-z-]+)">([A-Za-z])</mi>', letter, formula)
+    formula = re.sub(r'columnalign="(\w+)"', r'style="text-align: \1"', formula)
+    return formula.replace('<mo accent="true">&#x02015;</mo>', BAR)
+
+
+def letter(match: re.Match[str]) -> str:
+    """A letter of another alphabet: browsers no longer know the attribute that asks for it."""
+    if match[1] == "normal":
+        return match[0]
+    style = {"bold": "BOLD ", "sans-serif": "SANS-SERIF ", "script": "SCRIPT "}[match[1]]
+    case = "CAPITAL " if match[2].isupper() else "SMALL "
+    try:
+        found = lookup(f"MATHEMATICAL {style}{case}{match[2].upper()}")
+    except KeyError:  # some script capitals are older than the alphabet
+        found = lookup(f"{style}{case}{match[2].upper()}")
+    return f"<mi>{found}</mi>"
 
 
 def inline(translator: Any, node: nodes.math) -> None:

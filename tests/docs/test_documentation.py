@@ -117,6 +117,9 @@ def test_mathematics(site, page):
     assert page.locator("merror").count() == 0
     for path in (site / "theory").glob("*.html"):
         assert "\\frac" not in re.sub(r"<(pre|code).*?</\1>", "", path.read_text(), flags=re.DOTALL), path
+        formulas = "".join(re.findall(r"<math.*?</math>", path.read_text(), re.DOTALL))
+        assert "<mi>&" not in formulas.replace("<mi>&#", ""), f"{path}: columns that nothing aligns"
+        assert set(re.findall(r'mathvariant="([\w-]+)"', formulas)) <= {"normal"}, "browsers know no other"
 
 
 def test_navigation_and_search(site, page):
