@@ -153,7 +153,7 @@ def test_the_rules_are_imported_with_no_extra(plain):
     ids=lambda value: value if isinstance(value, str) else value[0],
 )
 def test_a_missing_extra_is_one_line(plain, arguments, extra):
-    said = plain("-m", "cartalg", *arguments, code=1)
+    said = plain("-m", "cartalg", *arguments, code=2)
     command = "cartalg " + " ".join(arguments[: 2 if arguments[0] == "data" else 1])
     assert said.startswith(f"error: {command} needs cartalg[{extra}]: pip install 'cartalg[{extra}]'")
     assert said.count("\n") == 1
@@ -186,7 +186,7 @@ def test_kernels_run_with_the_torch_extra_alone(wheel, tmp_path):
     assert Path(folder).is_relative_to(tmp_path / "env")
     assert ase == "False"
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
-    said = run("-m", "cartalg", "train", "config.yaml", "--output", "out", code=1)
+    said = run("-m", "cartalg", "train", "config.yaml", "--output", "out", code=2)
     assert said.startswith("error: cartalg train needs cartalg[train]")
 
 

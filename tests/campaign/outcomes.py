@@ -92,7 +92,6 @@ class Outcome:
 def command(*arguments):
     """Run `cartalg` in this process, as its entry point does."""
     out, err, escaped, status = io.StringIO(), io.StringIO(), None, 0
-    before = terminal.console.file, terminal.errors.file
     terminal.console.file, terminal.errors.file = out, err
     try:
         with redirect_stdout(out), redirect_stderr(err):
@@ -102,7 +101,7 @@ def command(*arguments):
     except BaseException as error:  # what a user would see as a traceback
         escaped, status = error, -1
     finally:
-        terminal.console.file, terminal.errors.file = before
+        terminal.console.file = terminal.errors.file = None  # whatever the standard streams are
     return Outcome(status, out.getvalue(), err.getvalue(), escaped)
 
 

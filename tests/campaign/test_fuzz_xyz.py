@@ -70,7 +70,8 @@ def test_files_of_frames(tmp_path, monkeypatch, count):
         assert numbers(outcome)["frames"] == len([f for f in read if not f.isolated])
         return "right"
 
-    assert set(fuzz(count, check)) == {"right", "refused", "not read"}
+    found = set(fuzz(count, check))
+    assert {"right", "not read"} <= found <= {"right", "refused", "not read"}
 
 
 def test_bytes_that_are_no_text(tmp_path):
