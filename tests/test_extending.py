@@ -177,7 +177,7 @@ def test_a_kind_of_label(walked, tmp_path):
     settings = {
         "data": {"train": "train.xyz", "valid_count": 2},
         "model": {"cutoff": 3.0, "channels": 4, "edge_rank": 1, "correlation": 1, "layers": 1, "radial_hidden": [8]},
-        "training": {"epochs": 30, "batch_size": 2, "charges_weight": 1.0, "learning_rate": 0.02, "ema_decay": 0.5},
+        "training": {"epochs": 80, "batch_size": 2, "charges_weight": 1.0, "learning_rate": 0.02, "ema_decay": 0.5},
     }
     (folder / "config.yaml").write_text(json.dumps(settings))
     copy("-m", "cartalg", "train", folder / "config.yaml", "--output", tmp_path / "run", "--backend", "torch")

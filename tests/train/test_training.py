@@ -98,6 +98,10 @@ def errors_by_group(out, file, errors):
     """Groups are told apart, and together they are all frames."""
     found = json.loads(run("evaluate", out, file, "--json", "--by", "kind").stdout)
     groups, key = found.pop("groups"), "forces_rmse_meV_per_A"
+    found_std, told_std = found.pop("uncertainty"), errors.pop("uncertainty")
+    assert found_std.keys() == told_std.keys()
+    for name, of in found_std.items():
+        assert of == pytest.approx(told_std[name])
     assert found == pytest.approx(errors)
     assert {name: group["frames"] for name, group in groups.items()} == {"alcohol": 3, "alkane": 3}
     components = {"alcohol": 3 * 3 * 6, "alkane": 3 * 3 * 8}
@@ -177,7 +181,7 @@ def test_mistakes_are_one_line_without_a_traceback(data_folder, make_config, tmp
         (("train", make_config(train_count=100), "--data-dir", data_folder, "--output", tmp_path / "r"), "20 frames"),
         (("evaluate", tmp_path, data_folder / "test.xyz"), "no model.safetensors"),
         (("inspect", "coupling", "1", "1", "3"), "must lie between"),
-        (("inspect", "projector", "2", "--format", "html"), "format must be one of json, latex"),
+        (("inspect", "projector", "2", "--format", "html"), "format must be one of c, json, julia, latex"),
         (("generate", "--max-rank", "0", "--out", tmp_path / "k"), "at least 1"),
     ]:
         result = run(*arguments)
