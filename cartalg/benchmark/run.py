@@ -15,7 +15,7 @@ from cartalg.datasets.fetch import SOURCE_FILE, get
 from cartalg.datasets.registry import SETS
 from cartalg.files import write_file
 from cartalg.quantities import QUANTITIES
-from cartalg.train.checkpoint import CheckpointError, digest, load_model
+from cartalg.train.checkpoint import MODEL_FILE, CheckpointError, load_model
 from cartalg.train.config import Config, differing_keys, parse_config, read_yaml
 from cartalg.train.pairs import scan_pairs
 from cartalg.train.records import write_json
@@ -118,7 +118,7 @@ def run_benchmark(
         "config": values,
         "config_sha256": hash_of(config.model_dump(mode="json")),
         "data": {"set": about.dataset, "licence": SETS[about.dataset].licence, "sha256": hashes},
-        "model_sha256": digest(model.state_dict(), hash_of(model.description())),
+        "model_sha256": hashes_of(run, [MODEL_FILE])[MODEL_FILE],
         "versions": versions(),
         "machine": machine(),
         "curve": thinned(clock.curve),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from cartalg.files import whole
@@ -31,8 +31,18 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], description: dict[str,
     """Write tensors and a JSON description, whole; `lasting` as of `cartalg.files.whole`."""
     content = {k: v.detach().contiguous().clone() for k, v in tensors.items()}
     text = json.dumps({"format": FORMAT, **description})
+    stored = _in_order(save(content, {HEADER: text, DIGEST: digest(content, text)}))
     with whole(path, lasting) as temporary:
-        save_file(content, temporary, metadata={HEADER: text, DIGEST: digest(content, text)})
+        temporary.write_bytes(stored)
+
+
+def _in_order(stored: bytes) -> bytes:
+    """A file with its metadata sorted: safetensors draws their order by chance, and equal content is an equal file."""
+    end = 8 + int.from_bytes(stored[:8], "little")
+    header = json.loads(stored[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    return stored[:8] + text.ljust(end - 8) + stored[end:]
 
 
 def digest(tensors: dict[str, Tensor], text: str) -> str:
@@ -42,6 +52,12 @@ def digest(tensors: dict[str, Tensor], text: str) -> str:
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         found.update(tensor.contiguous().numpy().data)
     return found.hexdigest()
+
+
+def fingerprint(model: Potential) -> str:
+    """SHA-256 of a model's description and weights, hexadecimal: the same however its file is written."""
+    weights = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    return digest(weights, json.dumps(model.description(), sort_keys=True))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -91,14 +91,14 @@ class SOAP(Optimizer):
         torch.cat([g.flatten() for g in given], out=self._given)
         if (length := float(self._given.norm())) > self._clip:
             self._given *= self._clip / length
-        if state:
-            settings["steps"] += 1
-            self._hold(settings, state)
-            self._move(settings, state)
-        else:
+        first = not state
+        if first:
             state["mean"], state["square"] = (torch.zeros_like(self._given) for _ in range(2))
             state["moments"] = [stack.no_moments() for stack in self._stacks]
         self._hold(settings, state)
+        if not first:
+            settings["steps"] += 1
+            self._move(settings, state)
         if settings["steps"] % self._sparing == 0:
             for call in self._moments:
                 call()

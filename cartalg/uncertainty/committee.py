@@ -9,9 +9,9 @@ from torch import Tensor
 
 from cartalg.data.graphs import Graph
 from cartalg.model import Potential, Prediction
-from cartalg.train.checkpoint import CheckpointError, load_model, members
+from cartalg.train.checkpoint import CheckpointError, fingerprint, load_model, members
 from cartalg.train.records import write_json
-from cartalg.uncertainty.measure import Spread, Uncertainty, fingerprint, load_uncertainty
+from cartalg.uncertainty.measure import Spread, Uncertainty, load_uncertainty
 
 COMMITTEE_FILE = "committee.json"
 

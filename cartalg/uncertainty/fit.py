@@ -8,11 +8,11 @@ import torch
 
 from cartalg.data.dataset import Dataset
 from cartalg.model import Potential
-from cartalg.train.checkpoint import load_committee
+from cartalg.train.checkpoint import fingerprint, load_committee
 from cartalg.uncertainty.assess import assess
 from cartalg.uncertainty.committee import Calibration, Predictor
 from cartalg.uncertainty.density import Described, Moments
-from cartalg.uncertainty.measure import Uncertainty, fingerprint
+from cartalg.uncertainty.measure import Uncertainty
 
 BATCH = 16
 Progress = Callable[[], None]

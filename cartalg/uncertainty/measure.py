@@ -5,8 +5,6 @@ from the data: errors of energies grow with the square of the distance, those of
 docs/uncertainty.md). One factor for each is what the validation frames say.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from torch import Tensor
 
 from cartalg.data.graphs import Graph
 from cartalg.model import Potential, Prediction
-from cartalg.train.checkpoint import MODEL_FILE, CheckpointError, model_file, read_tensors, write_tensors
+from cartalg.train.checkpoint import MODEL_FILE, CheckpointError, fingerprint, model_file, read_tensors, write_tensors
 from cartalg.uncertainty.density import Density
 
 UNCERTAINTY_FILE = "uncertainty.safetensors"
@@ -92,15 +90,6 @@ class Uncertainty:
             raise CheckpointError(f"{path}: not the uncertainty of this version; run `cartalg uncertainty` again")
         farthest = tensors.pop("farthest")
         return cls(found["model_sha256"], Density(**tensors), farthest, found["energy_eV"], found["forces_eV_per_A"])
-
-
-def fingerprint(model: Potential) -> str:
-    """SHA-256 of a model's description and weights, hexadecimal."""
-    found = hashlib.sha256(json.dumps(model.description(), sort_keys=True).encode())
-    for name, value in sorted(model.state_dict().items()):
-        found.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
-        found.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
 
 
 def uncertainty_file(model: str | Path) -> Path:

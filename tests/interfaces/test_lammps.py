@@ -21,9 +21,8 @@ from cartalg.interfaces.ase import CartalgCalculator
 from cartalg.interfaces.lammps.script import ScriptError, main, read_script
 from cartalg.interfaces.lammps.write import Plan, data_file, write_input
 from cartalg.model import Potential
-from cartalg.train.checkpoint import load_committee, load_model, save_model
+from cartalg.train.checkpoint import fingerprint, load_committee, load_model, save_model
 from cartalg.uncertainty.committee import Calibration
-from cartalg.uncertainty.measure import fingerprint
 
 MPIEXEC = Path(sys.executable).parent / "mpiexec"
 WORKER = Path(__file__).parent / "lammps_worker.py"
